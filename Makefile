@@ -1,0 +1,74 @@
+# Everything here runs on a bare Debian machine with Python 3.11, venv and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.made
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test test-all lint format types layers check wheel lock kill mutation real bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+env: $(STAMP) ## make the environment in .venv, from the lock file
+
+$(STAMP): pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+demo: $(STAMP) ## show what the mirror is for, on an archive of its own
+	@$(BIN)/binder-mirror demo
+
+test: $(STAMP) ## run the tests
+	$(BIN)/python -m pytest
+
+test-all: ## run the tests on Python 3.11, 3.12 and 3.13, where they are installed
+	@for version in 3.11 3.12 3.13; do \
+	  python=$$(command -v python$$version || ls $(HOME)/.pyenv/versions/$$version.*/bin/python 2>/dev/null | tail -n 1); \
+	  if [ -n "$$python" ] && "$$python" -c '' 2>/dev/null; then \
+	    echo "== Python $$version"; $(MAKE) --no-print-directory test PYTHON="$$python" VENV=.venv-$$version || exit 1; \
+	  else echo "== Python $$version is not installed"; fi; \
+	done
+
+lint: $(STAMP) ## check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP) ## put style right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(STAMP) ## check types
+	$(BIN)/mypy
+
+layers: $(STAMP) ## check that imports go one way
+	$(BIN)/lint-imports
+
+check: lint types layers ## all checks but the tests
+
+wheel: $(STAMP) ## build wheel and source archive into dist/
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
+
+lock: $(STAMP) ## make requirements.lock anew: newest versions, with hashes
+	$(BIN)/python -m pip install --quiet pip-tools
+	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate --strip-extras --extra dev --output-file requirements.lock pyproject.toml
+
+kill: $(STAMP) ## the long suite of kills: SIGKILL at 50 moments of a sync
+	$(BIN)/python -m pytest -m slow tests/e2e/test_kill.py
+
+real: $(STAMP) ## the real index, snapshot after snapshot, bodies of real size (wants MIRROR_REAL_DATA)
+	$(BIN)/python -m pytest -m slow -s tests/real
+
+mutation: $(STAMP) ## mutation-test the decisions of the pure core
+	$(BIN)/python -m pip install --quiet --editable ".[mutation]"
+	$(BIN)/mutmut run
+
+bench: $(STAMP) ## time the sync beside rclone, aria2, wget2 and curl (wants nginx and these)
+	$(BIN)/python -m pip install --quiet --editable ".[bench]"
+	$(BIN)/python -m tests.benchmarks.run
+
+clean: ## remove what was made here
+	rm -rf $(VENV) .venv-3.* dist build mutants .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
