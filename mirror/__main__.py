@@ -1,0 +1,5 @@
+"""`python -m mirror` is `binder-mirror`."""
+
+from mirror.cli import main
+
+main()

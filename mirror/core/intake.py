@@ -1,0 +1,82 @@
+"""Takes in one body: wire bytes to published bytes, with the evidence for a judgement.
+
+Wire bytes are digested as the offered digests demand, decoded, and the decoded bytes scanned and
+inspected. Push only; runs on whatever thread feeds it.
+"""
+
+import hashlib
+from collections.abc import Iterator
+
+from mirror.core.coding import make_decoder
+from mirror.core.scan import Scanner
+from mirror.events.findings import Inspector
+from mirror.model import Evidence, Findings, OfferedDigest, ReplyMeta
+
+_IDENTITY = ("", "identity")
+
+
+class Intake:
+    """One body on its way from the wire to a file.
+
+    Args:
+        meta: the answer's headers; they say how the body is coded and what its digests should be.
+        max_bytes: the cap for the decoded body.
+        inspector: counts the content findings; None to leave them out.
+    """
+
+    def __init__(
+        self, meta: ReplyMeta, *, max_bytes: int, inspector: Inspector | None = None
+    ) -> None:
+        self._decoder = make_decoder(meta.encoding)
+        self._offered = applicable_digests(meta)
+        self._inspector = inspector
+        wanted = {digest.algorithm for digest in self._offered}
+        plain = meta.encoding in _IDENTITY
+        self._scanner = Scanner({"sha256"} | (wanted if plain else set()), max_bytes=max_bytes)
+        self._wire = {
+            name: hashlib.new(name, usedforsecurity=False) for name in (set() if plain else wanted)
+        }
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Take wire bytes, yield the decoded bytes to keep.
+
+        Raises:
+            BodyError: over the cap, or wrongly encoded.
+        """
+        for digest in self._wire.values():
+            digest.update(chunk)
+        for piece in self._decoder.feed(chunk):
+            self._scanner.feed(piece)
+            if self._inspector is not None:
+                self._inspector.feed(piece)
+            yield piece
+
+    def finish(self) -> tuple[Evidence, Findings | None]:
+        """Return what was seen, once the transfer is complete.
+
+        Raises:
+            BodyError: the encoded body does not end where it should.
+        """
+        self._decoder.finish()
+        scan = self._scanner.finish()
+        seen = scan.digests | {name: digest.hexdigest() for name, digest in self._wire.items()}
+        return Evidence(
+            size=scan.size,
+            # over an encoded body the wire's sha256 would hide the body's own
+            sha256=scan.digests["sha256"],
+            lines=scan.lines,
+            ends_with_newline=scan.ends_with_newline,
+            right=tuple(d.source for d in self._offered if seen[d.algorithm] == d.value),
+            wrong=tuple(d.source for d in self._offered if seen[d.algorithm] != d.value),
+        ), self._inspector.finish() if self._inspector is not None else None
+
+
+def applicable_digests(meta: ReplyMeta) -> tuple[OfferedDigest, ...]:
+    """Return the offered digests that are over the bytes we get.
+
+    Digests of the stored object do not apply where it is stored as gzip and came plain
+    (https://cloud.google.com/storage/docs/transcoding).
+    """
+    if meta.stored_encoding == "gzip" and meta.encoding in _IDENTITY:
+        return tuple(d for d in meta.digests if d.source not in ("etag", "x-goog-hash"))
+    return meta.digests

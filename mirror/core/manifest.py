@@ -1,0 +1,120 @@
+"""The manifest and its journal: bytes to records and back. Pure.
+
+JSON Lines: a header that names the format and its version, then a record a held day, ascending. The
+journal has the same lines in the order of events, a `Removal` among them. Where both speak of a day
+there are candidates, and the published file itself tells which one is true.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+
+import msgspec
+from msgspec import Struct
+
+from mirror.core.text import shown
+from mirror.errors import ConfigError
+from mirror.model import Record
+
+FORMAT = "binder-mirror manifest"
+VERSION = 1
+
+
+class _Header(Struct, frozen=True):
+    format: str
+    version: int
+
+
+class Removal(Struct, frozen=True, tag="removed", tag_field="event"):
+    """A day that is no longer held."""
+
+    date: date
+
+
+class _Entry(Struct, frozen=True, tag="held", tag_field="event"):
+    record: Record
+
+
+Candidates = Mapping[date, tuple[Record, ...]]
+"""What is claimed of each day, oldest claim first."""
+
+_header_decoder = msgspec.json.Decoder(_Header)
+_record_decoder = msgspec.json.Decoder(Record)
+_journal_decoder = msgspec.json.Decoder(_Entry | Removal)
+_encoder = msgspec.json.Encoder()
+
+
+def render_manifest(records: Iterable[Record]) -> bytes:
+    """Return the whole manifest."""
+    rows = sorted(records, key=lambda record: record.date)
+    return _encoder.encode_lines([_Header(FORMAT, VERSION), *rows])
+
+
+def render_journal_line(event: Record | Removal) -> bytes:
+    """Return the journal's line for a day published or removed."""
+    return _encoder.encode(_Entry(event) if isinstance(event, Record) else event) + b"\n"
+
+
+def parse_manifest(body: bytes) -> tuple[dict[date, Record], int]:
+    """Return the records and the number of lines that could not be read.
+
+    A line that cannot be read costs its day's record only: the file is then proved anew.
+
+    Raises:
+        ConfigError: the manifest was written by a later version of this software.
+    """
+    head, _, rest = body.partition(b"\n")
+    try:
+        header = _header_decoder.decode(head)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}, len(body.splitlines())
+    if header.format != FORMAT or header.version > VERSION:
+        raise ConfigError(
+            f"manifest.jsonl is a {shown(header.format, 40)} of format {header.version}; "
+            f"this version knows the {FORMAT} up to format {VERSION}",
+            hint="upgrade binder-mirror, or move manifest.jsonl away to have it rebuilt",
+        )
+    try:
+        records = _record_decoder.decode_lines(rest)
+        unreadable = 0
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        records, unreadable = _decode_each(rest)
+    return {record.date: record for record in records}, unreadable
+
+
+def _decode_each(body: bytes) -> tuple[list[Record], int]:
+    records: list[Record] = []
+    unreadable = 0
+    for line in filter(None, body.split(b"\n")):
+        try:
+            records.append(_record_decoder.decode(line))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            unreadable += 1
+    return records, unreadable
+
+
+def replay_journal(records: Mapping[date, Record], journal: bytes) -> Candidates:
+    """Return what manifest and journal together claim of each day.
+
+    A torn last line, as a kill leaves it, is passed over.
+    """
+    candidates = {day: (record,) for day, record in records.items()}
+    for line in filter(None, journal.split(b"\n")):
+        try:
+            event = _journal_decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue
+        if isinstance(event, Removal):
+            candidates.pop(event.date, None)
+        else:
+            day = event.record.date
+            candidates[day] = (*candidates.get(day, ()), event.record)
+    return candidates
+
+
+def choose(candidates: Iterable[Record], *, size: int, mtime_ns: int) -> Record | None:
+    """Return the latest claim that agrees with the file on disk; None if it must be read."""
+    found = None
+    for record in candidates:
+        if (record.size, record.mtime_ns) == (size, mtime_ns):
+            found = record
+    return found

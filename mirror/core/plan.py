@@ -1,0 +1,129 @@
+"""What one poll asks for: listed days, records and the time to a plan.
+
+Pure, so a dry run is free.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+
+from msgspec import Struct
+
+from mirror.model import Due, Flag, Plan, Reason, Record
+
+BYTES_PER_LINE = 320
+"""What an event takes in a recent file; used until our own files tell better."""
+UNKNOWN_FILE_BYTES = 2_000_000
+
+
+class PlanPolicy(Struct, frozen=True):
+    """The settings and options that bear on a plan."""
+
+    name_template: str
+    final_after: timedelta
+    since: date | None = None
+    until: date | None = None
+    recheck: int = 0
+    """Final days to ask again about, those least recently confirmed first."""
+
+
+def final_at(day: date, final_after: timedelta) -> datetime:
+    """Return when a day's file stops growing."""
+    return datetime.combine(day, time(), UTC) + timedelta(days=1) + final_after
+
+
+def make_plan(
+    listed: Mapping[date, int | None],
+    records: Mapping[date, Record],
+    policy: PlanPolicy,
+    *,
+    now: datetime,
+) -> Plan:
+    """Return the days to ask upstream for, newest first.
+
+    Args:
+        listed: the days that upstream has, with the count that its listings promise.
+        records: the days that are held.
+        policy: settings and the range asked for.
+        now: the current time, aware UTC.
+    """
+    days = [day for day in sorted(listed, reverse=True) if is_in_range(day, policy)]
+    rechecked = _to_recheck(days, records, policy, now)
+    bytes_per_line = _bytes_per_line(records)
+
+    def dues() -> Iterator[Due]:
+        for day in days:
+            held = records.get(day)
+            reason = _reason(day, held, listed[day], policy, now)
+            if reason is None and day in rechecked:
+                reason = Reason.RECHECK
+            if reason is not None:
+                yield Due(
+                    date=day,
+                    name=policy.name_template.format(date=day),
+                    reason=reason,
+                    expected=listed[day],
+                    estimated_bytes=_estimate(listed[day], held, bytes_per_line),
+                    held=held,
+                    conditional=held is not None
+                    and (held.etag is not None or held.last_modified is not None),
+                )
+
+    due = tuple(dues())
+    return Plan(due, listed=len(days), estimated_bytes=sum(one.estimated_bytes for one in due))
+
+
+def plan_by_name(days: Collection[date], name_template: str) -> tuple[Due, ...]:
+    """Return the asking for days that no listing has."""
+    return tuple(
+        Due(day, name_template.format(date=day), Reason.BY_NAME, None, UNKNOWN_FILE_BYTES)
+        for day in days
+    )
+
+
+def is_in_range(day: date, policy: PlanPolicy) -> bool:
+    """Return whether the day is within the range asked for, both ends included."""
+    return (policy.since is None or day >= policy.since) and (
+        policy.until is None or day <= policy.until
+    )
+
+
+def _reason(
+    day: date, held: Record | None, expected: int | None, policy: PlanPolicy, now: datetime
+) -> Reason | None:
+    if held is None:
+        return Reason.NEW
+    if expected is not None and expected != held.index_count:
+        return Reason.CHANGED
+    if Flag.RESTORED in held.flags:
+        # put back by hand: left alone until upstream says something new of it
+        return None
+    final = final_at(day, policy.final_after)
+    if now < final:
+        return Reason.OPEN
+    return Reason.SETTLING if held.checked_at < final else None
+
+
+def _to_recheck(
+    days: Collection[date], records: Mapping[date, Record], policy: PlanPolicy, now: datetime
+) -> frozenset[date]:
+    """Return the final held days whose confirmation is the oldest, at most `policy.recheck`."""
+    final = [
+        records[day]
+        for day in days
+        if day in records
+        and Flag.RESTORED not in records[day].flags
+        and now >= final_at(day, policy.final_after)
+    ]
+    final.sort(key=lambda record: (record.checked_at, record.date))
+    return frozenset(record.date for record in final[: policy.recheck])
+
+
+def _bytes_per_line(records: Mapping[date, Record]) -> float:
+    lines = sum(record.lines for record in records.values())
+    return sum(record.size for record in records.values()) / lines if lines else BYTES_PER_LINE
+
+
+def _estimate(expected: int | None, held: Record | None, bytes_per_line: float) -> int:
+    if expected is not None:
+        return int(expected * bytes_per_line)
+    return held.size if held is not None else UNKNOWN_FILE_BYTES

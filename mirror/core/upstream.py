@@ -1,0 +1,297 @@
+"""What upstream has ever said: a value and its transitions. Pure.
+
+Its index has stood still for four months and been one line long for another four, so one index is
+never the whole truth: accepted is all that any index ever listed, and two states of trouble,
+*stale* and *shrunk*, start a search for days through `index.html` and by name.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from itertools import islice
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from mirror.model import IndexEntry, IndexState, ParsedIndex, Refusal, ReplyMeta
+
+VERSION = 1
+ARCHIVE_BEGINS = date(2018, 11, 3)
+"""The first day of the archive (its documentation): no search goes further back."""
+SEARCH_EVERY = timedelta(hours=6)
+ASKED_AT_MOST = 200
+"""Days asked for by name in one poll."""
+VANISHED_AFTER = timedelta(days=7)
+_RECENT_DAYS = timedelta(days=3)
+_ABSENT_FOR_RECENT = timedelta(hours=6)
+_ABSENT_FOR = timedelta(days=7)
+
+
+class ETags(StrEnum):
+    """What this upstream's 32-digit ETags have proved to be."""
+
+    UNKNOWN = "unknown"
+    DIGESTS = "digests"
+    OPAQUE = "opaque"
+
+
+class Trial(Struct, frozen=True):
+    """A body that was refused although only a count, an ETag or its age speaks against it."""
+
+    sha256: str
+    since: datetime
+    """When these very bytes first came."""
+    reason: str
+
+
+class IndexFacts(Struct, frozen=True, omit_defaults=True):
+    """The index body accepted last."""
+
+    sha256: str
+    first_seen_at: datetime
+    etag: str | None = None
+    last_modified: datetime | None = None
+    generation: int | None = None
+    whole: bool = True
+    """Whether every line was accepted."""
+
+
+class Upstream(Struct, frozen=True, omit_defaults=True):
+    """All that upstream has said and that we keep of it."""
+
+    url: str
+    version: int = VERSION
+    index: IndexFacts | None = None
+    state: IndexState = IndexState.FRESH
+    state_since: datetime | None = None
+    accepted: Mapping[date, int] = {}
+    """Count by day: all days that an accepted index ever listed."""
+    unlisted: Mapping[date, datetime | None] = {}
+    """Accepted days that the index no longer lists: since when no listing has had them; None where
+    `index.html` still has."""
+    found: Mapping[date, int | None] = {}
+    """Days found without the index, with the count of `index.html` where it has one."""
+    absent: Mapping[date, datetime] = {}
+    """Days asked for by name and not there, and when."""
+    conflicts: tuple[date, ...] = ()
+    refused: tuple[Refusal, ...] = ()
+    refused_lines: int = 0
+    floor: date | None = None
+    """The newest day accepted before the trouble; the search begins after it."""
+    searched_at: datetime | None = None
+    trials: Mapping[date, Trial] = {}
+    index_trial: Trial | None = None
+    etags: ETags = ETags.UNKNOWN
+
+
+def accept_index(
+    upstream: Upstream,
+    parsed: ParsedIndex,
+    facts: IndexFacts,
+    *,
+    now: datetime,
+    stale_after: timedelta,
+) -> Upstream:
+    """Return what is known after a new index body.
+
+    Conflicting days keep what was accepted of them before; days that are no longer listed stay.
+    """
+    listed = {entry.date: entry.count for entry in parsed.entries}
+    named = listed.keys() | set(parsed.conflicts)
+    unlisted = {
+        day: upstream.unlisted.get(day, now) for day in upstream.accepted if day not in named
+    }
+    after = replace(
+        upstream,
+        index=facts,
+        accepted=dict(sorted({**upstream.accepted, **listed}.items())),
+        unlisted=unlisted,
+        found={day: count for day, count in upstream.found.items() if day not in listed},
+        conflicts=parsed.conflicts,
+        refused=parsed.refused,
+        refused_lines=parsed.refused_lines,
+        index_trial=None,
+    )
+    newest_before = max(upstream.accepted, default=None)
+    return _settle(upstream, after, newest_before, now=now, stale_after=stale_after)
+
+
+def accept_unchanged(upstream: Upstream, *, now: datetime, stale_after: timedelta) -> Upstream:
+    """Return what is known after upstream said that its index is the one we have."""
+    newest = max(upstream.accepted, default=None)
+    return _settle(
+        upstream,
+        replace(upstream, index_trial=None),
+        newest,
+        now=now,
+        stale_after=stale_after,
+    )
+
+
+def accept_listing(
+    upstream: Upstream, listing: Mapping[date, IndexEntry] | None, *, now: datetime
+) -> Upstream:
+    """Return what is known after `index.html` was read as a second listing (None: it is not there).
+
+    For days that the index does not list it is the only word on their count.
+    """
+    rows = listing or {}
+    unlisted = {
+        day: None if day in rows else since or now for day, since in upstream.unlisted.items()
+    }
+    counts = {day: rows[day].count for day in unlisted if day in rows}
+    news = {
+        day: entry.count
+        for day, entry in rows.items()
+        if day not in upstream.accepted and day not in upstream.conflicts
+    }
+    return replace(
+        upstream,
+        unlisted=unlisted,
+        accepted={**upstream.accepted, **counts},
+        found={**upstream.found, **news},
+    )
+
+
+def _settle(
+    before: Upstream,
+    after: Upstream,
+    newest_before: date | None,
+    *,
+    now: datetime,
+    stale_after: timedelta,
+) -> Upstream:
+    """Put the state, its beginning and the floor of the search right."""
+    stale = is_stale(after, now=now, stale_after=stale_after)
+    shrunk = is_shrunk(after, now=now)
+    first_and_tiny = len(after.accepted) <= 1
+    state = _worst(after, before, stale=stale, shrunk=shrunk)
+    if not (stale or shrunk or first_and_tiny):
+        after = replace(after, floor=None, searched_at=None, absent={})
+    elif not _in_trouble(before):
+        floor = newest_before
+        if stale and not shrunk and not first_and_tiny:
+            floor = max(after.accepted)
+        after = replace(after, floor=floor, searched_at=None)
+    since = before.state_since if _same_health(before.state, state) else now
+    return replace(after, state=state, state_since=since or now)
+
+
+def _worst(after: Upstream, before: Upstream, *, stale: bool, shrunk: bool) -> IndexState:
+    if shrunk:
+        return IndexState.SHRUNK
+    if after.conflicts:
+        return IndexState.CONFLICTING
+    if stale:
+        return IndexState.STALE
+    return IndexState.UNCHANGED if after.index == before.index else IndexState.FRESH
+
+
+def _same_health(one: IndexState, other: IndexState) -> bool:
+    healthy = (IndexState.FRESH, IndexState.UNCHANGED)
+    return one == other or (one in healthy and other in healthy)
+
+
+def _in_trouble(upstream: Upstream) -> bool:
+    if upstream.index is None:
+        return False
+    return (
+        len(upstream.accepted) <= 1
+        or upstream.searched_at is not None
+        or upstream.floor is not None
+        or upstream.state in (IndexState.STALE, IndexState.SHRUNK)
+    )
+
+
+def is_stale(upstream: Upstream, *, now: datetime, stale_after: timedelta) -> bool:
+    """Return whether the index has stood still too long, by its own date or since first seen."""
+    if upstream.index is None:
+        return False
+    return now - (upstream.index.last_modified or upstream.index.first_seen_at) > stale_after
+
+
+def is_shrunk(upstream: Upstream, *, now: datetime) -> bool:
+    """Return whether the index lists fewer of the accepted days, vanished ones left out."""
+    return not upstream.unlisted.keys() <= vanished(upstream, now=now)
+
+
+def vanished(upstream: Upstream, *, now: datetime) -> frozenset[date]:
+    """Return the accepted days that no listing has had for `VANISHED_AFTER`."""
+    return frozenset(
+        day
+        for day, since in upstream.unlisted.items()
+        if since is not None and now - since >= VANISHED_AFTER
+    )
+
+
+def is_search_due(upstream: Upstream, *, now: datetime, stale_after: timedelta) -> bool:
+    """Return whether this poll looks for days that the index does not list."""
+    trouble = (
+        is_stale(upstream, now=now, stale_after=stale_after)
+        or is_shrunk(upstream, now=now)
+        or len(upstream.accepted) <= 1
+    )
+    last = upstream.searched_at
+    return trouble and (last is None or not timedelta(0) <= now - last < SEARCH_EVERY)
+
+
+def days_to_ask(upstream: Upstream, *, now: datetime) -> tuple[date, ...]:
+    """Return the days to ask for by name: after the floor, through today, newest first, bounded."""
+    today = now.date()
+    first = max(ARCHIVE_BEGINS, (upstream.floor or ARCHIVE_BEGINS - timedelta(1)) + timedelta(1))
+    days = (today - timedelta(back) for back in range((today - first).days + 1))
+    unknown = (
+        day
+        for day in days
+        if day not in upstream.accepted
+        and day not in upstream.found
+        and not _is_known_absent(upstream, day, now)
+    )
+    return tuple(islice(unknown, ASKED_AT_MOST))
+
+
+def _is_known_absent(upstream: Upstream, day: date, now: datetime) -> bool:
+    asked = upstream.absent.get(day)
+    if asked is None:
+        return False
+    recent = now.date() - day <= _RECENT_DAYS
+    # a clock that was wrong and is set back must not keep a day unasked for
+    return timedelta(0) <= now - asked < (_ABSENT_FOR_RECENT if recent else _ABSENT_FOR)
+
+
+def listed_counts(upstream: Upstream, *, now: datetime) -> dict[date, int | None]:
+    """Return every day that upstream can be asked for, with the count that a listing promises."""
+    gone = vanished(upstream, now=now)
+    known: dict[date, int | None] = {
+        day: count for day, count in upstream.accepted.items() if day not in gone
+    }
+    return {**upstream.found, **known}
+
+
+def is_older_index(facts: IndexFacts | None, meta: ReplyMeta) -> bool:
+    """Return whether an index answer is of an earlier version than the one accepted last."""
+    if facts is None:
+        return False
+    if meta.generation is not None and facts.generation is not None:
+        return meta.generation < facts.generation
+    if meta.last_modified is not None and facts.last_modified is not None:
+        return meta.last_modified < facts.last_modified
+    return False
+
+
+def put_on_trial(trial: Trial | None, *, sha256: str, reason: str, now: datetime) -> Trial:
+    """Return the trial of a refused body: these bytes' first coming, or a new beginning."""
+    if trial is not None and trial.sha256 == sha256 and trial.since <= now:
+        return trial
+    return Trial(sha256, now, reason)
+
+
+def stands(trial: Trial | None, sha256: str, *, now: datetime, disagree_after: timedelta) -> bool:
+    """Return whether a refused body has been served unchanged for long enough to be taken."""
+    return trial is not None and trial.sha256 == sha256 and now - trial.since >= disagree_after
+
+
+def without(upstream: Upstream, days: Iterable[date]) -> Mapping[date, Trial]:
+    """Return the trials less those of `days`."""
+    done = frozenset(days)
+    return {day: trial for day, trial in upstream.trials.items() if day not in done}

@@ -1,0 +1,100 @@
+"""What can go wrong, told apart by who has to act.
+
+`UpstreamError` is theirs or the wire's, `StorageError` is our disk's, `ConfigError` is the
+operator's. An error says what and where in its message and what to do in its `hint`; edges
+translate third-party errors into these once, with `from`. A normal outcome (nothing new, not
+there) is a value.
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the process tells its caller; scripts and units depend on the numbers."""
+
+    COMPLETE = 0
+    BUG = 1
+    USAGE = 2
+    INCOMPLETE = 3
+    UPSTREAM_UNUSABLE = 4
+    STORAGE = 5
+    LOCKED = 6
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class MirrorError(Exception):
+    """Base of every error that is not a bug.
+
+    Attributes:
+        hint: what the operator can do about it; may be empty.
+        exit_code: what the command ends with when nothing handles the error.
+    """
+
+    exit_code = ExitCode.BUG
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def line(self) -> str:
+        """Return message and hint as the one line that a person reads."""
+        return f"{self} ({self.hint})" if self.hint else str(self)
+
+
+class ConfigError(MirrorError):
+    """The command line, the settings or the data directory are not usable as given."""
+
+    exit_code = ExitCode.USAGE
+
+
+class UpstreamError(MirrorError):
+    """Upstream or the way to it failed.
+
+    Attributes:
+        transient: whether asking again may help.
+        retry_after_s: seconds that upstream asked us to wait, if it did.
+        status: the HTTP status, if there was an answer.
+    """
+
+    exit_code = ExitCode.UPSTREAM_UNUSABLE
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        transient: bool = True,
+        retry_after_s: float | None = None,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.transient = transient
+        self.retry_after_s = retry_after_s
+        self.status = status
+
+
+class BodyError(UpstreamError):
+    """A body cannot be what it claims: cut short, over the cap, or wrongly encoded."""
+
+
+class IndexUnusableError(UpstreamError):
+    """An index from which not one day can be learnt; it changes nothing."""
+
+
+class StorageError(MirrorError):
+    """The local disk refused: full, read-only, no permission, an input/output error."""
+
+    exit_code = ExitCode.STORAGE
+
+
+class WrongKindError(MirrorError):
+    """Something other than a regular file stands where a file belongs; it costs that file only."""
+
+    exit_code = ExitCode.INCOMPLETE
+
+
+class LockedError(MirrorError):
+    """Another process is writing this data directory."""
+
+    exit_code = ExitCode.LOCKED

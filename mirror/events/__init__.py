@@ -1,0 +1,1 @@
+"""What the archive's events are, and what is found in them."""

@@ -1,0 +1,311 @@
+"""The values that pass between the parts: frozen, typed, serialised by msgspec as they stand.
+
+No behaviour beyond what a field's meaning implies. Times are aware UTC, sizes are bytes, counts are
+lines; digests are lower-case hex.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from enum import StrEnum
+
+from msgspec import Struct, field
+
+
+class IndexEntry(Struct, frozen=True):
+    """One day as upstream's index lists it."""
+
+    date: date
+    name: str
+    count: int
+    """Events that the index claims for the file."""
+
+
+class Refusal(Struct, frozen=True):
+    """A line of a listing that could not be accepted."""
+
+    line: int
+    """Number of the line, from 1."""
+    reason: str
+    text: str
+    """The line's beginning, escaped for a terminal."""
+
+
+class ParsedIndex(Struct, frozen=True):
+    """What one body of `index.jsonl` says."""
+
+    entries: tuple[IndexEntry, ...]
+    """Accepted lines, ascending by date, one a day."""
+    refused: tuple[Refusal, ...] = ()
+    """The first refused lines; `refused_lines` counts them all."""
+    refused_lines: int = 0
+    conflicts: tuple[date, ...] = ()
+    """Days listed with two different counts; none of their lines is among the entries."""
+
+
+class IndexState(StrEnum):
+    """How upstream's index stands, worst first."""
+
+    UNUSABLE = "unusable"
+    SHRUNK = "shrunk"
+    CONFLICTING = "conflicting"
+    STALE = "stale"
+    UNCHANGED = "unchanged"
+    FRESH = "fresh"
+
+
+class Flag(StrEnum):
+    """What a reader should know about a published body."""
+
+    AHEAD = "ahead"
+    """More lines than the index says; upstream publishes data before its index."""
+    BEHIND = "behind"
+    """An open day published as far as it goes: fewer lines than the index says."""
+    DISPUTED = "disputed"
+    """Index or ETag contradict it, but upstream has served it unchanged for `disagree_after`."""
+    UNLISTED = "unlisted"
+    """No listing gives a count for it."""
+    ADOPTED = "adopted"
+    """It was there before us and was proved, not fetched."""
+    RESTORED = "restored"
+    """Put back from history by hand."""
+
+
+class Findings(Struct, frozen=True, omit_defaults=True):
+    """What a day's body contains. Reported, never judged: a faithful mirror keeps it all.
+
+    The mappings are bounded in number and length of keys; what is over is counted under "…".
+    """
+
+    versions: Mapping[str, int] = {}
+    providers: Mapping[str, int] = {}
+    origins: Mapping[str, int] = {}
+    statuses: Mapping[str, int] = {}
+    not_objects: int = 0
+    """Lines that are not one JSON object, over-long lines among them."""
+    unknown_schema: int = 0
+    unknown_version: int = 0
+    unknown_provider: int = 0
+    disordered: int = 0
+    """Lines whose timestamp is earlier than that of the line before."""
+    other_day: int = 0
+    """Events whose timestamp is not of the file's day."""
+    missing_fields: int = 0
+    """Events of a known version that lack one of its fields, or have it as another type."""
+
+
+class Record(Struct, frozen=True, omit_defaults=True):
+    """One held day: what is published, and how we know."""
+
+    date: date
+    name: str
+    size: int
+    sha256: str
+    lines: int
+    mtime_ns: int
+    """The published file's modification time, by which a changed file is noticed at start."""
+    fetched_at: datetime
+    checked_at: datetime
+    """When upstream last confirmed these bytes (fetched, or answered 304, after it mattered)."""
+    index_count: int | None = None
+    """The index's count when the body was accepted; the day is due when the index says another."""
+    etag: str | None = None
+    last_modified: datetime | None = None
+    generation: int | None = None
+    flags: tuple[Flag, ...] = ()
+    findings: Findings | None = None
+
+
+class ReplyMeta(Struct, frozen=True):
+    """The headers of one answer that matter to us."""
+
+    etag: str | None = None
+    """As sent, quotes and `W/` included."""
+    last_modified: datetime | None = None
+    generation: int | None = None
+    """`x-goog-generation`: grows with every rewrite of the object."""
+    encoding: str = "identity"
+    stored_encoding: str = "identity"
+    """`x-goog-stored-content-encoding`: what the stored bytes, and so their digests, are in."""
+    length: int | None = None
+    """`Content-Length`: bytes on the wire."""
+    events_count: int | None = None
+    """`x-goog-meta-events-count`: the publisher's own count of this very body."""
+    digests: tuple["OfferedDigest", ...] = ()
+
+
+class OfferedDigest(Struct, frozen=True):
+    """A digest that upstream offers for the bytes on the wire."""
+
+    source: str
+    """The header it came in, in lower case."""
+    algorithm: str
+    """"md5" or "sha256"."""
+    value: str
+
+
+class Evidence(Struct, frozen=True):
+    """What was seen of one complete body."""
+
+    size: int
+    """Bytes, decoded."""
+    sha256: str
+    """Of the decoded bytes: those that are published."""
+    lines: int
+    ends_with_newline: bool
+    right: tuple[str, ...] = ()
+    """Headers whose digest is right."""
+    wrong: tuple[str, ...] = ()
+    """Headers whose digest is wrong."""
+
+
+class VerdictKind(StrEnum):
+    """What a body is, seen against what was expected of it."""
+
+    OK = "ok"
+    AHEAD = "ahead"
+    BEHIND = "behind"
+    MISMATCH = "mismatch"
+    CORRUPT = "corrupt"
+    ROLLED_BACK = "rolled-back"
+    UNLISTED = "unlisted"
+
+
+class Verdict(Struct, frozen=True):
+    """The judgement on one body."""
+
+    kind: VerdictKind
+    publish: bool
+    """Whether the body may be published now."""
+    reason: str = ""
+    """Why not, or what is special, for a person."""
+    ask_again: bool = False
+    """Whether another download may mend it."""
+    contestable: bool = False
+    """Only a count, an ETag or an age speaks against it: accepted if it stands long enough."""
+
+
+class Reason(StrEnum):
+    """Why a day is due."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    OPEN = "open"
+    SETTLING = "settling"
+    DAMAGED = "damaged"
+    RECHECK = "recheck"
+    BY_NAME = "by-name"
+
+
+class Due(Struct, frozen=True):
+    """One day to ask upstream for."""
+
+    date: date
+    name: str
+    reason: Reason
+    expected: int | None
+    """Lines that a listing promises; None where none does."""
+    estimated_bytes: int
+    held: Record | None = None
+    """What is published now, if anything."""
+    conditional: bool = False
+    """Whether a 304 would do: we hold a body with an ETag or date to name."""
+
+
+class Plan(Struct, frozen=True):
+    """What one poll will ask for, newest day first."""
+
+    due: tuple[Due, ...]
+    listed: int
+    """Days that upstream lists, within the range asked for."""
+    estimated_bytes: int
+
+    def reasons(self) -> dict[str, int]:
+        """Return how many days are due for each reason, in the order of `Reason`."""
+        counts = {reason.value: 0 for reason in Reason}
+        for due in self.due:
+            counts[due.reason] += 1
+        return {reason: count for reason, count in counts.items() if count}
+
+
+class OutcomeKind(StrEnum):
+    """How one due day ended."""
+
+    PUBLISHED = "published"
+    UNCHANGED = "unchanged"
+    ADOPTED = "adopted"
+    ABSENT = "absent"
+    """Asked for by name and not there: no failure."""
+    REFUSED = "refused"
+    """A body came and was quarantined."""
+    FAILED = "failed"
+
+
+class Outcome(Struct, frozen=True, omit_defaults=True):
+    """How one due day ended, and what it cost."""
+
+    date: date
+    name: str
+    kind: OutcomeKind
+    verdict: VerdictKind | None = None
+    problem: str = ""
+    size: int = 0
+    """Bytes of the published body."""
+    attempts: int = 1
+    current: bool = True
+    """Whether what is held now is what upstream lists: False for an open day that is behind."""
+
+
+class DamageKind(StrEnum):
+    """What is wrong with a file."""
+
+    MISSING = "missing"
+    WRONG_KIND = "wrong-kind"
+    TRUNCATED = "truncated"
+    OVERLONG = "overlong"
+    ALTERED = "altered"
+    UNREADABLE = "unreadable"
+    UNRECORDED = "unrecorded"
+    STRANGER = "stranger"
+    WRONG_LISTING = "wrong-listing"
+
+
+class Damage(Struct, frozen=True):
+    """One file that is not what it should be."""
+
+    name: str
+    kind: DamageKind
+    detail: str
+    day: date | None = None
+    """The day, where it is a daily file."""
+
+
+class PollReport(Struct, frozen=True):
+    """One pass, as told to people, programs and `polls.jsonl`."""
+
+    exit_code: int
+    index_state: IndexState
+    listed: int
+    """Days that upstream lists, within the range asked for."""
+    held: int
+    events: int
+    """Lines of all held days."""
+    archive_bytes: int
+    outcomes: dict[str, int]
+    """Number of days by outcome."""
+    problems: tuple[str, ...] = ()
+    """One line for each thing that keeps the copy from being complete; bounded."""
+    warnings: tuple[str, ...] = ()
+    poll_id: str = ""
+    started_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    duration_s: float = 0
+    requests: int = 0
+    downloaded_bytes: int = 0
+    """Bytes that came over the wire."""
+
+
+class Traffic(Struct):
+    """What a source has done so far; the one mutable value, owned by the source."""
+
+    requests: int = 0
+    received_bytes: int = 0
+    statuses: dict[int, int] = field(default_factory=dict)
