@@ -1,0 +1,380 @@
+"""The settings: every key with its default, its bounds and its meaning.
+
+Read from TOML tables, overridden by `BINDER_MIRROR_<TABLE>__<KEY>`, overridden by flags. All that
+is wrong is told at once, each with its place. `config/mirror.toml` is `render(Config())`.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta, Struct
+
+from mirror.core.text import shown
+from mirror.core.units import format_duration, format_size, parse_duration, parse_size
+from mirror.errors import ConfigError
+
+ENV_PREFIX = "BINDER_MIRROR_"
+_MAX_CONFIG_BYTES = 1024 * 1024
+
+_DURATION = {"unit": "duration"}
+_SIZE = {"unit": "size"}
+
+
+def _duration(description: str, *, ge: float = 0) -> Meta:
+    return Meta(ge=ge, description=description, extra=_DURATION)
+
+
+def _size(description: str, *, ge: int = 0) -> Meta:
+    return Meta(ge=ge, description=description, extra=_SIZE)
+
+
+class UpstreamConfig(Struct, frozen=True, kw_only=True):
+    """Where the archive is."""
+
+    url: Annotated[
+        str, Meta(description="Base URL of the archive: where index.jsonl is found.")
+    ] = "https://archive.analytics.mybinder.org/"
+    name_template: Annotated[
+        str, Meta(description="Name of a day's file; {date} stands for YYYY-MM-DD.")
+    ] = "events-{date}.jsonl"
+    disagree_after: Annotated[
+        float,
+        _duration(
+            "A body that only the index's count, an ETag or its age speaks against is taken once "
+            "upstream has served it unchanged for this long."
+        ),
+    ] = 6 * 3600
+
+
+class StorageConfig(Struct, frozen=True, kw_only=True):
+    """Where the copy is kept."""
+
+    data_dir: Annotated[
+        str,
+        Meta(
+            description="Data directory; where empty: $STATE_DIRECTORY, else "
+            "$XDG_DATA_HOME/binder-mirror."
+        ),
+    ] = ""
+    min_free: Annotated[
+        int, _size("Room to leave free on the disk, beside what a poll is about to fetch.")
+    ] = 64 * 1024**2
+    history_versions: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Predecessors kept of each day that was open when replaced (0: all); "
+            "those of final days are kept until `prune`.",
+        ),
+    ] = 0
+    findings: Annotated[
+        bool,
+        Meta(
+            description="Count versions, providers, origins and oddities of each day's events "
+            "as it is fetched."
+        ),
+    ] = True
+
+
+class HttpConfig(Struct, frozen=True, kw_only=True):
+    """How upstream is asked."""
+
+    concurrency: Annotated[int, Meta(ge=1, le=64, description="Downloads at a time.")] = 8
+    connect_timeout: Annotated[float, _duration("Longest wait for a connection.", ge=0.001)] = 10
+    read_timeout: Annotated[
+        float, _duration("Longest wait for the next byte; there is no limit in total.", ge=0.001)
+    ] = 30
+    min_speed: Annotated[
+        int,
+        _size(
+            "Bytes a second that a download must reach over twice the read_timeout; a slower one "
+            "counts as stalled (0: no limit)."
+        ),
+    ] = 100
+    retries: Annotated[
+        int, Meta(ge=0, le=100, description="Tries after the first that failed.")
+    ] = 4
+    backoff: Annotated[
+        float, _duration("Ceiling of the first wait between tries; doubles with each.")
+    ] = 0.5
+    max_backoff: Annotated[
+        float, _duration("Longest wait between tries; caps a Retry-After too.")
+    ] = 60
+    max_file_size: Annotated[
+        int, _size("Largest body accepted, index and daily files, decoded.", ge=1)
+    ] = 256 * 1024**2
+    rate_limit: Annotated[int, _size("Bytes a second for all downloads together (0: none).")] = 0
+    user_agent: Annotated[
+        str, Meta(description="What we call ourselves; where empty: name, version and home page.")
+    ] = ""
+
+
+class ScheduleConfig(Struct, frozen=True, kw_only=True):
+    """When the daemon polls, and when a day counts as final."""
+
+    interval: Annotated[float, _duration("Time between polls.", ge=1)] = 1800
+    cron: Annotated[
+        str, Meta(description='Polls by a crontab line in UTC instead, as "5 */2 * * *".')
+    ] = ""
+    jitter: Annotated[float, _duration("Random delay of each poll, up to this.")] = 60
+    final_after: Annotated[
+        float, _duration("A day's file is final this long after the day's end (UTC).")
+    ] = 8 * 3600
+    stale_after: Annotated[
+        float, _duration("The index is stale when it has not changed for this long.")
+    ] = 36 * 3600
+    recheck: Annotated[
+        float, _duration("Time in which upstream is asked once about every final day.", ge=3600)
+    ] = 14 * 86400
+    verify: Annotated[
+        float, _duration("Time in which our own copy is read through once.", ge=3600)
+    ] = 30 * 86400
+
+
+class ServerConfig(Struct, frozen=True, kw_only=True):
+    """The web side."""
+
+    listen: Annotated[str, Meta(description="HOST:PORT to serve the copy on; empty for none.")] = (
+        "127.0.0.1:8080"
+    )
+
+
+class DatasetConfig(Struct, frozen=True, kw_only=True):
+    """The Parquet data set."""
+
+    enabled: Annotated[
+        bool, Meta(description="Keep the data set in step as part of each poll.")
+    ] = False
+
+
+class LogConfig(Struct, frozen=True, kw_only=True):
+    """What is logged, on standard error."""
+
+    format: Annotated[
+        Literal["auto", "console", "json"],
+        Meta(description="auto: console on a terminal, else json."),
+    ] = "auto"
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="The least that is logged.")
+    ] = "info"
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """All settings."""
+
+    upstream: UpstreamConfig = UpstreamConfig()
+    storage: StorageConfig = StorageConfig()
+    http: HttpConfig = HttpConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    server: ServerConfig = ServerConfig()
+    dataset: DatasetConfig = DatasetConfig()
+    log: LogConfig = LogConfig()
+
+
+class Setting(Struct, frozen=True):
+    """One value as given, and where."""
+
+    table: str
+    key: str
+    value: object
+    place: str
+
+
+def load_config(
+    path: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]
+) -> Config:
+    """Return the settings that file, environment and flags make together.
+
+    Args:
+        path: the TOML file; None for none.
+        environ: the process's environment.
+        flags: values by "table.key"; they win.
+
+    Raises:
+        ConfigError: the file cannot be read, or settings are wrong: one line for each.
+    """
+    given = [
+        *(_read_file(path) if path is not None else ()),
+        *_read_environment(environ),
+        *_read_flags(flags),
+    ]
+    tables: dict[str, dict[str, object]] = {}
+    problems: list[str] = []
+    for setting in given:
+        try:
+            value = _convert(setting)
+        except ValueError as error:
+            name = f"{setting.table}.{setting.key}" if setting.key else setting.table
+            problems.append(f"{setting.place}: {name} {error}")
+        else:
+            tables.setdefault(setting.table, {})[setting.key] = value
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return msgspec.convert(tables, Config)
+
+
+def render(config: Config) -> str:
+    """Return the settings as a TOML file that says of each key what it means."""
+    lines: list[str] = []
+    for name, table in ((name, getattr(config, name)) for name in config.__struct_fields__):
+        lines += [f"# {table.__doc__}", f"[{name}]"]
+        for key, hint in get_type_hints(type(table), include_extras=True).items():
+            meta = _meta(hint)
+            lines += [
+                f"# {meta.description}",
+                f"{key} = {_render_value(getattr(table, key), meta)}",
+            ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _read_file(path: Path) -> Iterator[Setting]:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_MAX_CONFIG_BYTES)
+        text = raw.decode()
+        document = tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the settings in {path}: {error.strerror}", hint="see --config"
+        ) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    for table, keys in document.items():
+        if not isinstance(keys, dict):
+            yield Setting(table, "", keys, f"{path}:{_line_of(text, '', table)}")
+            continue
+        for key, value in keys.items():
+            yield Setting(table, key, value, f"{path}:{_line_of(text, table, key)}")
+
+
+def _read_environment(environ: Mapping[str, str]) -> Iterator[Setting]:
+    for name, value in sorted(environ.items()):
+        table, separator, key = name.removeprefix(ENV_PREFIX).partition("__")
+        if name.startswith(ENV_PREFIX) and separator:
+            yield Setting(table.lower(), key.lower(), value, name)
+
+
+def _read_flags(flags: Mapping[str, object]) -> Iterator[Setting]:
+    for name, value in flags.items():
+        table, _, key = name.partition(".")
+        yield Setting(table, key, value, "flag")
+
+
+def _line_of(text: str, table: str, key: str) -> int:
+    """Return the number of the line that sets `key`, as far as it can be told without a parser."""
+    current = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[\s*([^\]]+?)\s*\]", line):
+            current = header[1]
+        elif current == table and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=", line):
+            return number
+    return 1
+
+
+def _convert(setting: Setting) -> object:
+    """Return the value in the key's own type; ValueError says what is wrong with it."""
+    tables = get_type_hints(Config)
+    if setting.table in tables and not setting.key:
+        raise ValueError("is a table of settings, not a value")
+    if setting.table not in tables:
+        raise ValueError(f"is no table of settings{_guess(setting.table, tables)}")
+    hints = get_type_hints(tables[setting.table], include_extras=True)
+    if setting.key not in hints:
+        raise ValueError(f"is no setting{_guess(setting.key, hints)}")
+    hint = hints[setting.key]
+    value = setting.value
+    if isinstance(value, str) and setting.place.startswith(ENV_PREFIX):
+        value = _from_text(value, get_args(hint)[0])
+    unit = (_meta(hint).extra or {}).get("unit")
+    if unit is not None and isinstance(value, str | int | float):
+        value = parse_duration(value) if unit == "duration" else parse_size(value)
+    try:
+        converted: object = msgspec.convert(value, hint)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"is wrong: {shown(str(error))}") from None
+    if check := _CHECKS.get(f"{setting.table}.{setting.key}"):
+        check(str(converted))
+    return converted
+
+
+def _from_text(text: str, kind: type | UnionType) -> object:
+    if kind is bool:
+        return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
+    if kind is int and re.fullmatch(r"-?[0-9]{1,18}", text):
+        return int(text)
+    return text
+
+
+def _guess(name: str, known: Mapping[str, object]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f'; did you mean "{near[0]}"?' if near else f"; there are: {', '.join(known)}"
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        # reading the port is what finds a wrong one
+        good = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
+        plain = not parts.query and not parts.fragment
+    except ValueError:
+        good = plain = False
+    if not good or not plain:
+        raise ValueError(f'must be a base URL like "https://host/path/", not "{shown(url)}"')
+
+
+def _check_template(template: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]*\{date\}[A-Za-z0-9_.-]*", template):
+        raise ValueError("must hold {date} once, and else only letters, digits, '.', '_', '-'")
+    if template.startswith((".", "-")) or template in ("index.jsonl", "{date}"):
+        raise ValueError("must be a plain file name that begins with a letter or digit")
+
+
+def _check_listen(listen: str) -> None:
+    if listen and not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):[0-9]{1,5}", listen):
+        raise ValueError('must be "HOST:PORT" or ""')
+
+
+def _check_cron(cron: str) -> None:
+    if not cron:
+        return
+    # slow to import, and only the daemon needs it otherwise
+    from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415
+
+    try:
+        CronTrigger.from_crontab(cron)
+    except ValueError as error:
+        raise ValueError(f"is no crontab line: {shown(str(error))}") from None
+
+
+_CHECKS = {
+    "upstream.url": _check_url,
+    "upstream.name_template": _check_template,
+    "server.listen": _check_listen,
+    "schedule.cron": _check_cron,
+}
+
+
+def _meta(hint: object) -> Meta:
+    return next(extra for extra in get_args(hint) if isinstance(extra, Meta))
+
+
+def _render_value(value: object, meta: Meta) -> str:
+    unit = (meta.extra or {}).get("unit")
+    if unit is not None and isinstance(value, int | float):
+        value = format_duration(value) if unit == "duration" else format_size(int(value))
+    return msgspec.json.encode(value).decode()
+
+
+def origin_of(url: str) -> tuple[str, str, int]:
+    """Return scheme, host and port of a URL: what a redirect may not leave."""
+    parts = urlsplit(url)
+    default: Any = {"http": 80, "https": 443}.get(parts.scheme, 0)
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or default

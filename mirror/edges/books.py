@@ -1,0 +1,202 @@
+"""The books of a data directory: manifest and journal, what upstream said, the polls.
+
+Loading compares the manifest with the directory itself, by name, size and time; no daily file is
+opened. Readers and the writer load alike; only the writer writes.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct, field
+
+from mirror.core.manifest import (
+    Candidates,
+    Removal,
+    choose,
+    parse_manifest,
+    render_journal_line,
+    render_manifest,
+    replay_journal,
+)
+from mirror.core.upstream import VERSION, Upstream
+from mirror.edges.disk import (
+    kind_of_mode,
+    read_file,
+    storage_errors,
+    write_durably,
+)
+from mirror.edges.folder import DataDir
+from mirror.errors import ConfigError
+from mirror.model import PollReport, Record
+
+KEPT_POLLS = 2000
+_POLLS_SLACK_BYTES = 2_000_000
+_OURS = frozenset({"index.jsonl", "index.html", "SHA256SUMS", "static"})
+
+_upstream_decoder = msgspec.json.Decoder(Upstream)
+_poll_decoder = msgspec.json.Decoder(PollReport)
+
+
+class Books(Struct):
+    """What is held, as manifest and directory agree on it."""
+
+    records: dict[date, Record] = field(default_factory=dict)
+    """The days whose file is the one on record, by size and time."""
+    unproven: dict[date, tuple[Record, ...]] = field(default_factory=dict)
+    """Files there without a record that fits, with the records that claim the day."""
+    missing: dict[date, Record] = field(default_factory=dict)
+    """Days on record whose file is gone."""
+    wrong_kind: dict[date, str] = field(default_factory=dict)
+    """Days at whose path something other than a file stands, and what."""
+    strangers: tuple[str, ...] = ()
+    """Names in archive/ that are none of ours."""
+    unreadable_lines: int = 0
+    """Lines of the manifest that could not be read."""
+    settled: bool = True
+    """Whether the manifest says it all, without journal or correction."""
+
+
+def load_books(data: DataDir, name_template: str) -> Books:
+    """Return what manifest, journal and directory say together.
+
+    Raises:
+        StorageError: they cannot be read.
+        ConfigError: they were written by a later version of this software.
+    """
+    # The journal first: a writer that finishes meanwhile moves its lines into the manifest.
+    journal = read_file(data.journal) or b""
+    known, unreadable = parse_manifest(read_file(data.manifest) or b"")
+    candidates = replay_journal(known, journal)
+    books = Books(unreadable_lines=unreadable, settled=not journal and not unreadable)
+    _compare(books, candidates, data.archive, name_template)
+    return books
+
+
+def _compare(books: Books, candidates: Candidates, archive: Path, name_template: str) -> None:
+    pattern = name_pattern(name_template)
+    strangers: list[str] = []
+    seen: set[date] = set()
+    with storage_errors(archive), os.scandir(archive) as entries:
+        for entry in entries:
+            day = day_of(entry.name, pattern)
+            if day is None:
+                if entry.name not in _OURS:
+                    strangers.append(entry.name)
+                continue
+            seen.add(day)
+            try:
+                stats = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            kind = kind_of_mode(stats.st_mode)
+            if kind != "file":
+                books.wrong_kind[day] = kind
+                continue
+            claims = candidates.get(day, ())
+            record = choose(claims, size=stats.st_size, mtime_ns=stats.st_mtime_ns)
+            if record is None:
+                books.unproven[day] = claims
+            else:
+                books.records[day] = record
+    books.strangers = tuple(sorted(strangers))
+    books.missing = {day: claims[-1] for day, claims in candidates.items() if day not in seen}
+    books.settled = books.settled and not books.missing and not books.unproven
+
+
+def name_pattern(name_template: str) -> re.Pattern[str]:
+    """Return the pattern of a daily file's name, its date as the one group."""
+    before, _, after = name_template.partition("{date}")
+    return re.compile(re.escape(before) + r"([0-9]{4}-[0-9]{2}-[0-9]{2})" + re.escape(after))
+
+
+def day_of(name: str, pattern: re.Pattern[str]) -> date | None:
+    """Return the day of a daily file by its name, or None for any other name."""
+    match = pattern.fullmatch(name)
+    try:
+        return date.fromisoformat(match[1]) if match else None
+    except ValueError:
+        return None
+
+
+def append_journal(data: DataDir, event: Record | Removal) -> None:
+    """Add a line to the journal, in one write.
+
+    It need not be durable: a line that a power cut takes is won back from the file itself.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    with storage_errors(data.journal):
+        descriptor = os.open(data.journal, flags, 0o644)
+        try:
+            os.write(descriptor, render_journal_line(event))
+        finally:
+            os.close(descriptor)
+
+
+def save_manifest(data: DataDir, records: Mapping[date, Record]) -> None:
+    """Write the manifest whole and end the journal."""
+    write_durably(data.manifest, render_manifest(records.values()), staging=data.staging)
+    with storage_errors(data.journal):
+        data.journal.unlink(missing_ok=True)
+
+
+def load_upstream(data: DataDir, url: str) -> Upstream:
+    """Return what is kept of the upstream at `url`; a blank page where there is nothing.
+
+    What another upstream said is not taken over. A file that cannot be read is as if lost: it is
+    made anew from the next index.
+
+    Raises:
+        ConfigError: it was written by a later version of this software.
+        StorageError: it cannot be read.
+    """
+    body = read_file(data.upstream)
+    if body is None:
+        return Upstream(url)
+    try:
+        upstream = _upstream_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Upstream(url)
+    if upstream.version > VERSION:
+        raise ConfigError(
+            f"upstream.json is in format {upstream.version}, later than {VERSION}, the last one "
+            "known to this version",
+            hint="upgrade binder-mirror",
+        )
+    return upstream if not url or upstream.url == url else Upstream(url)
+
+
+def save_upstream(data: DataDir, upstream: Upstream) -> None:
+    """Replace what is kept of upstream."""
+    write_durably(data.upstream, msgspec.json.encode(upstream), staging=data.staging)
+
+
+def append_poll(data: DataDir, report: PollReport) -> None:
+    """Add a poll to the bounded log of polls."""
+    line = msgspec.json.encode(report) + b"\n"
+    with storage_errors(data.polls):
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(data.polls, flags, 0o644)
+        try:
+            os.write(descriptor, line)
+            size = os.fstat(descriptor).st_size
+        finally:
+            os.close(descriptor)
+    if size > _POLLS_SLACK_BYTES:
+        lines = (read_file(data.polls) or b"").splitlines(keepends=True)
+        if len(lines) > KEPT_POLLS:
+            write_durably(data.polls, b"".join(lines[-KEPT_POLLS:]), staging=data.staging)
+
+
+def load_polls(data: DataDir, count: int) -> list[PollReport]:
+    """Return the last `count` polls, latest last; torn lines are passed over."""
+    reports: list[PollReport] = []
+    for line in (read_file(data.polls) or b"").splitlines()[-count:]:
+        try:
+            reports.append(_poll_decoder.decode(line))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+    return reports

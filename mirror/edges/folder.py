@@ -1,0 +1,172 @@
+"""The data directory: where everything is, whether it may be used, and the one writer's lock."""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mirror.core.text import shown
+from mirror.edges.disk import kind_of, storage_error
+from mirror.errors import ConfigError, LockedError
+
+_LOCK_TRIES = 10
+_LOCK_PAUSE_S = 0.02
+
+
+class DataDir:
+    """The paths of a data directory; knows names only and touches no disk."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.archive = root / "archive"
+        self.history = root / "history"
+        self.quarantine = root / "quarantine"
+        self.staging = root / "staging"
+        self.manifest = root / "manifest.jsonl"
+        self.journal = root / "manifest.journal.jsonl"
+        self.upstream = root / "upstream.json"
+        self.upstream_index = root / "upstream-index.jsonl"
+        self.polls = root / "polls.jsonl"
+        self.lock = root / "lock"
+        self.index = self.archive / "index.jsonl"
+        self.page = self.archive / "index.html"
+        self.sums = self.archive / "SHA256SUMS"
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders that a writer makes."""
+        return (self.archive, self.history, self.quarantine, self.staging)
+
+
+def default_data_dir(environ: Mapping[str, str]) -> Path:
+    """Return where the copy is kept when nothing says otherwise."""
+    if state := environ.get("STATE_DIRECTORY"):
+        # systemd separates several by colons; the first is ours
+        return Path(state.split(":")[0])
+    home = environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(home) / "binder-mirror"
+
+
+def check_data_dir(root: Path) -> DataDir:
+    """Return the data directory, if it may be one.
+
+    Raises:
+        ConfigError: it is `/`, the home directory, or no directory.
+    """
+    resolved = root.resolve()
+    name = shown(str(root), 300)
+    if resolved == Path(resolved.anchor) or resolved == Path.home().resolve():
+        raise ConfigError(
+            f"{name} cannot be the data directory: it is a root or home directory",
+            hint="name a directory of the mirror's own, as with --data-dir",
+        )
+    if resolved.exists() and not resolved.is_dir():
+        raise ConfigError(f"{name} cannot be the data directory: it is not a directory")
+    return DataDir(resolved)
+
+
+def require_mirror(data: DataDir) -> None:
+    """Make sure that a reader has something to read.
+
+    Raises:
+        ConfigError: there is no mirror there.
+    """
+    try:
+        there = data.archive.is_dir()
+    except OSError as error:
+        raise storage_error(error, data.archive) from error
+    if not there:
+        raise ConfigError(
+            f"there is no mirror in {shown(str(data.root), 300)}",
+            hint="make one with `binder-mirror sync`, or name another with --data-dir",
+        )
+
+
+def make_folders(data: DataDir) -> None:
+    """Make the data directory and its folders.
+
+    Raises:
+        ConfigError: one of them is something else.
+        StorageError: the disk refused.
+    """
+    for folder in (data.root, *data.folders):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise ConfigError(f"{shown(str(folder), 300)} is not a directory") from error
+        except OSError as error:
+            raise storage_error(error, folder) from error
+        if folder != data.root and kind_of(folder) != "directory":
+            raise ConfigError(
+                f"{shown(str(folder), 300)} is a symlink",
+                hint="renames must stay on one file system: link the data directory instead",
+            )
+
+
+@contextmanager
+def writer_lock(data: DataDir) -> Iterator[None]:
+    """Hold the data directory as its one writer.
+
+    Raises:
+        LockedError: another process holds it.
+        StorageError: the lock file cannot be made.
+    """
+    try:
+        descriptor = os.open(
+            data.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644
+        )
+    except OSError as error:
+        raise storage_error(error, data.lock) from error
+    try:
+        if not _take(descriptor):
+            raise LockedError(
+                f"{shown(str(data.root), 300)} is being written by another binder-mirror"
+                f"{_holder(descriptor)}",
+                hint="wait for it, or stop it",
+            )
+        # who holds it is a help for a person; a full disk must not stop us here
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_being_written(data: DataDir) -> bool:
+    """Return whether a writer holds the lock; works on a read-only file system too."""
+    try:
+        descriptor = os.open(data.lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _take(descriptor: int) -> bool:
+    # a reader that asks whether somebody writes holds the lock for a moment: try for longer
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE_S)
+        else:
+            return True
+    return False
+
+
+def _holder(descriptor: int) -> str:
+    with suppress(OSError):
+        pid = os.pread(descriptor, 32, 0).strip()
+        if pid.isdigit():
+            return f" (process {pid.decode()})"
+    return ""

@@ -1,0 +1,263 @@
+"""The archive over HTTP: one session, timeouts by the read, no redirect to another host.
+
+Bodies are handed on as they come over the wire; decoding, counting and judging are not done here.
+Every error of aiohttp's becomes an UpstreamError, while streaming too.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+from urllib.parse import urljoin
+
+import aiohttp
+from yarl import URL
+
+from mirror import __version__
+from mirror.config import HttpConfig, origin_of
+from mirror.core.retry import is_transient_status
+from mirror.core.text import shown
+from mirror.edges.headers import parse_meta, parse_retry_after
+from mirror.errors import BodyError, UpstreamError
+from mirror.model import ReplyMeta, Traffic
+from mirror.ports import Ask, Reply
+
+HOME_PAGE = "https://pypi.org/project/binder-mirror/"
+BLOCK_BYTES = 256 * 1024
+"""Least that is handed on at a time: handing over to a thread costs as much as copying this."""
+_MAX_REDIRECTS = 5
+_REDIRECTS = (301, 302, 303, 307, 308)
+_ANSWERS = (200, 304, 404)
+
+
+class HttpSource:
+    """The archive at a base URL. Owns the session: use with `async with`.
+
+    Args:
+        url: the base; names are resolved against it.
+        config: timeouts and limits.
+        now: the clock, for dates in `Retry-After`.
+    """
+
+    def __init__(self, url: str, config: HttpConfig, *, now: Callable[[], datetime]) -> None:
+        self._base = url if url.endswith("/") else url + "/"
+        self._config = config
+        self._now = now
+        self._pace = Pace(config.rate_limit)
+        self._session: aiohttp.ClientSession | None = None
+        self.traffic = Traffic()
+
+    async def __aenter__(self) -> Self:
+        config = self._config
+        self._session = aiohttp.ClientSession(
+            auto_decompress=False,  # see mirror.core.coding
+            connector=aiohttp.TCPConnector(limit=config.concurrency + 1),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={
+                "User-Agent": config.user_agent or f"binder-mirror/{__version__} (+{HOME_PAGE})",
+                "Accept-Encoding": "identity",
+            },
+            timeout=aiohttp.ClientTimeout(
+                total=None,
+                connect=None,
+                sock_connect=config.connect_timeout,
+                sock_read=config.read_timeout,
+            ),
+            trust_env=True,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    @asynccontextmanager
+    async def open(self, name: str, ask: Ask) -> AsyncIterator[Reply]:
+        """Ask for an object; see `mirror.ports.Source.open`."""
+        response = await self._request(urljoin(self._base, name), ask)
+        try:
+            yield HttpReply(response, self._config, self._pace, self.traffic)
+        finally:
+            # what was not read to its end is worth no connection: close, not release
+            if response.content.at_eof():
+                response.release()
+            else:
+                response.close()
+
+    async def _request(self, url: str, ask: Ask) -> aiohttp.ClientResponse:
+        origin = origin_of(self._base)
+        for _ in range(_MAX_REDIRECTS + 1):
+            response = await self._send(url, ask)
+            if response.status in _ANSWERS:
+                return response
+            response.close()
+            if response.status not in _REDIRECTS:
+                raise self._refusal(response)
+            url = urljoin(url, response.headers.get("Location", ""))
+            if origin_of(url) != origin:
+                raise UpstreamError(
+                    f"upstream moved to {shown(url)}",
+                    hint="if that is right, set upstream.url",
+                    transient=False,
+                    status=response.status,
+                )
+        raise UpstreamError(f"upstream redirects in circles at {shown(url)}", transient=False)
+
+    async def _send(self, url: str, ask: Ask) -> aiohttp.ClientResponse:
+        if self._session is None:
+            raise RuntimeError("HttpSource is used outside its `async with`")
+        headers: dict[str, str] = {}
+        if ask.if_none_match is not None:
+            headers["If-None-Match"] = ask.if_none_match
+        elif ask.if_modified_since is not None:
+            headers["If-Modified-Since"] = ask.if_modified_since
+        if ask.past_caches:
+            headers["Cache-Control"] = "no-cache"
+        self.traffic.requests += 1
+        try:
+            response = await self._session.request(
+                "HEAD" if ask.head else "GET", URL(url), headers=headers, allow_redirects=False
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise translate(error, self._base) from error
+        statuses = self.traffic.statuses
+        statuses[response.status] = statuses.get(response.status, 0) + 1
+        return response
+
+    def _refusal(self, response: aiohttp.ClientResponse) -> UpstreamError:
+        status = response.status
+        hint = "is upstream.url right, and are we allowed to read it?" if status < 500 else ""
+        return UpstreamError(
+            f"upstream answered {status} {shown(response.reason or '', 40)}".rstrip(),
+            hint="" if is_transient_status(status) else hint,
+            transient=is_transient_status(status),
+            retry_after_s=parse_retry_after(response.headers.get("Retry-After"), self._now()),
+            status=status,
+        )
+
+
+class HttpReply:
+    """One answer of the archive's, its body still on the wire."""
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, config: HttpConfig, pace: "Pace", traffic: Traffic
+    ) -> None:
+        self._response = response
+        self._config = config
+        self._pace = pace
+        self._traffic = traffic
+        self.status = response.status
+        self.meta: ReplyMeta = parse_meta(response.headers)
+
+    async def blocks(self) -> AsyncGenerator[list[bytes], None]:
+        """Yield the body's chunks in blocks; see `mirror.ports.Reply.blocks`."""
+        block: list[bytes] = []
+        gathered = 0
+        speed = SpeedCheck(self._config.min_speed, 2 * self._config.read_timeout)
+        try:
+            async for chunk in self._response.content.iter_any():
+                block.append(chunk)
+                gathered += len(chunk)
+                speed.count(len(chunk))
+                self._traffic.received_bytes += len(chunk)
+                if gathered >= BLOCK_BYTES:
+                    yield block
+                    await self._pace.wait(gathered)
+                    block, gathered = [], 0
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise translate(error, self._response.url.name) from error
+        if block:
+            yield block
+
+
+class SpeedCheck:
+    """Notices a download that drips: alive at each read, and yet never done.
+
+    Args:
+        min_speed: bytes a second; 0 for no check.
+        window_s: seconds over which the speed is taken.
+    """
+
+    def __init__(self, min_speed: int, window_s: float) -> None:
+        self._due_bytes = min_speed * window_s
+        self._window_s = window_s
+        self._since = time.monotonic()
+        self._bytes = 0
+
+    def count(self, size: int) -> None:
+        """Take note of `size` bytes.
+
+        Raises:
+            BodyError: the last window brought too few.
+        """
+        self._bytes += size
+        now = time.monotonic()
+        if now - self._since < self._window_s:
+            return
+        if self._bytes < self._due_bytes:
+            raise BodyError(
+                f"only {self._bytes:,} bytes came in {now - self._since:.0f} s",
+                hint="see http.min_speed",
+            )
+        self._since, self._bytes = now, 0
+
+
+class Pace:
+    """Holds all downloads together to a rate.
+
+    Args:
+        rate: bytes a second; 0 for none.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._free_at = 0.0
+
+    async def wait(self, size: int) -> None:
+        """Wait until `size` more bytes are within the rate."""
+        if not self._rate:
+            return
+        now = time.monotonic()
+        self._free_at = max(self._free_at, now) + size / self._rate
+        await asyncio.sleep(self._free_at - now)
+
+
+def translate(error: Exception, where: str) -> UpstreamError:
+    """Return a failure of the network's or of aiohttp's as one of ours."""
+    text = shown(str(error) or type(error).__name__, 200)
+    for kinds, message, hint, transient in _TRANSLATIONS:
+        if isinstance(error, kinds):
+            kind = BodyError if kinds is aiohttp.ClientPayloadError else UpstreamError
+            return kind(message.format(where=where, text=text), hint=hint, transient=transient)
+    return UpstreamError(f"the connection to {where} broke: {text}")
+
+
+_TRANSLATIONS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str, str, bool], ...] = (
+    (TimeoutError, "no byte came from {where} in time", "see http.read_timeout", True),
+    (
+        (aiohttp.ClientConnectorCertificateError, ssl.SSLError),
+        "the certificate of {where} is not trusted: {text}",
+        "set SSL_CERT_FILE to the CA bundle that vouches for it",
+        False,
+    ),
+    (aiohttp.ClientPayloadError, "the body is cut short", "", True),
+    (
+        aiohttp.ClientConnectorDNSError,
+        "cannot find the host of {where}",
+        "is the name right, and is there a network?",
+        True,
+    ),
+    (aiohttp.ClientConnectorError, "cannot connect: {text}", "is upstream.url right?", True),
+    (aiohttp.ClientResponseError, "not an HTTP answer: {text}", "", True),
+    ((aiohttp.InvalidURL, ValueError), "not a usable URL: {text}", "see upstream.url", False),
+)
+"""Kinds of error, the specific before the general: message, hint, and whether it may pass."""

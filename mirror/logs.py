@@ -1,0 +1,62 @@
+"""Structured logs on standard error: a console on a terminal, JSON lines otherwise.
+
+Events are named in the dotted past tense (`file.published`) with fixed keys. Text from upstream
+passes through an escape, so that nothing it sends can act on a terminal or forge a line.
+"""
+
+import logging
+import sys
+from typing import TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from mirror.config import LogConfig
+from mirror.core.text import shown
+
+_MAX_VALUE = 500
+
+
+def configure_logs(config: LogConfig, *, stream: TextIO | None = None) -> None:
+    """Set up logging for this process; the latest call holds."""
+    out = stream if stream is not None else sys.stderr
+    console = config.format == "console" or (config.format == "auto" and out.isatty())
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _escape_values,
+            _renderer(console=console, out=out),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[config.level.upper()]
+        ),
+        logger_factory=structlog.PrintLoggerFactory(out),
+        cache_logger_on_first_use=False,
+    )
+
+
+def get_logger() -> structlog.typing.FilteringBoundLogger:
+    """Return a logger; the poll's id and the file's name come from the context."""
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    return logger
+
+
+def _renderer(*, console: bool, out: TextIO) -> Processor:
+    if not console:
+        return structlog.processors.JSONRenderer()
+    # imported where it is used: it brings a traceback formatter along
+    from structlog.dev import ConsoleRenderer, plain_traceback  # noqa: PLC0415
+
+    return ConsoleRenderer(
+        colors=out.isatty(), exception_formatter=plain_traceback, pad_event_to=24
+    )
+
+
+def _escape_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {
+        key: shown(value, _MAX_VALUE) if isinstance(value, str) and key != "exception" else value
+        for key, value in event.items()
+    }
