@@ -1,0 +1,383 @@
+"""One day after the other from upstream to the destination: ask, take in, judge, publish or refuse.
+
+Each day fails for itself. Only a failing disk stops them all.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
+from datetime import date, datetime, timedelta
+from email.utils import format_datetime
+
+import structlog
+from msgspec import Struct
+from msgspec.structs import replace
+
+from mirror.core.intake import Intake
+from mirror.core.judge import Expectation, judge, keeps_predecessor
+from mirror.core.plan import final_at
+from mirror.core.retry import RetryPolicy, retry_delay
+from mirror.core.upstream import ETags, Trial, put_on_trial, stands
+from mirror.errors import UpstreamError, WrongKindError
+from mirror.events.findings import Inspector
+from mirror.logs import get_logger
+from mirror.model import (
+    Due,
+    Evidence,
+    Findings,
+    Flag,
+    Outcome,
+    OutcomeKind,
+    Reason,
+    Record,
+    ReplyMeta,
+    Verdict,
+    VerdictKind,
+)
+from mirror.ports import Ask, Destination, Observer, Reply, Source, Staged
+
+_FLAGS = {
+    VerdictKind.AHEAD: (Flag.AHEAD,),
+    VerdictKind.BEHIND: (Flag.BEHIND,),
+    VerdictKind.UNLISTED: (Flag.UNLISTED,),
+}
+
+
+class FetchPolicy(Struct, frozen=True):
+    """The settings that bear on fetching."""
+
+    concurrency: int
+    retry: RetryPolicy
+    max_file_size: int
+    final_after: timedelta
+    disagree_after: timedelta
+    findings: bool = True
+
+
+class _Try(Struct):
+    """How the asking for one day has gone so far."""
+
+    number: int = 0
+    conditional: bool = False
+    past_caches: bool = False
+    refused_sha256: str = ""
+    """Of the body that was refused last: the same once more settles the matter."""
+
+
+class _AskAgain(Struct, frozen=True):
+    """What came cannot be taken as it is; another try may mend it."""
+
+    problem: str
+    error: UpstreamError | None = None
+    at_once: bool = False
+
+
+class Fetcher:
+    """Fetches due days, several at a time.
+
+    Args:
+        source: where from.
+        destination: where to.
+        observer: told as it goes.
+        policy: the settings.
+        now: the clock, aware UTC.
+        rng: the jitter.
+        trials: refused bodies that may yet be taken; see `mirror.core.upstream`.
+        etags: what this upstream's ETags have proved to be.
+
+    Attributes:
+        trials, etags: as they are after the fetching.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        destination: Destination,
+        observer: Observer,
+        policy: FetchPolicy,
+        now: Callable[[], datetime],
+        rng: random.Random,
+        trials: Mapping[date, Trial],
+        etags: ETags,
+    ) -> None:
+        self._source = source
+        self._destination = destination
+        self._observer = observer
+        self._policy = policy
+        self._now = now
+        self._rng = rng
+        self._slots = asyncio.Semaphore(policy.concurrency)
+        self._log = get_logger()
+        self.trials = dict(trials)
+        self.etags = etags
+
+    async def fetch_all(self, due: Sequence[Due]) -> list[Outcome]:
+        """Fetch every due day and return how each ended.
+
+        Raises:
+            ExceptionGroup: of StorageErrors (the disk refused), or of bugs.
+        """
+        outcomes: list[Outcome] = []
+
+        async def fetch(one: Due) -> None:
+            outcome = await self._fetch(one)
+            outcomes.append(outcome)
+            self._observer.finished(outcome)
+
+        async with asyncio.TaskGroup() as group:
+            for one in due:
+                # a task for each free slot, not for each day: days that wait cost no memory
+                await self._slots.acquire()
+                group.create_task(fetch(one))
+        return outcomes
+
+    async def _fetch(self, due: Due) -> Outcome:
+        """Try until it is published, settled or hopeless. Holds a slot on entry, gives it back."""
+        structlog.contextvars.bind_contextvars(file=due.name)
+        state = _Try(conditional=due.conditional)
+        try:
+            while True:
+                state.number += 1
+                result = await self._try(due, state)
+                if isinstance(result, Outcome):
+                    return self._told(due, result)
+                delay = self._delay(state, result)
+                if delay is None:
+                    return self._told(due, self._failed(due, state, result.problem))
+                await self._wait(due, result.problem, delay)
+        finally:
+            self._slots.release()
+
+    async def _wait(self, due: Due, problem: str, delay_s: float) -> None:
+        if not delay_s:
+            return
+        self._observer.retrying(due, problem, delay_s)
+        self._log.info("file.retrying", problem=problem, delay_s=round(delay_s, 3))
+        # a day that waits blocks no other
+        self._slots.release()
+        try:
+            await asyncio.sleep(delay_s)
+        finally:
+            await self._slots.acquire()
+
+    def _delay(self, state: _Try, result: _AskAgain) -> float | None:
+        if result.at_once:
+            return 0
+        return retry_delay(
+            state.number, self._policy.retry, fraction=self._rng.random(), error=result.error
+        )
+
+    async def _try(self, due: Due, state: _Try) -> Outcome | _AskAgain:
+        held = due.held if state.conditional else None
+        ask = Ask(
+            if_none_match=held.etag if held else None,
+            if_modified_since=_http_date(held.last_modified) if held else None,
+            past_caches=state.past_caches,
+        )
+        try:
+            async with self._source.open(due.name, ask) as reply:
+                if reply.status == 304 and due.held is not None:
+                    return await self._unchanged(due, due.held, state)
+                if reply.status == 404:
+                    return self._absent(due, state)
+                return await self._take_in(due, state, reply)
+        except UpstreamError as error:
+            return _AskAgain(error.line(), error)
+        except WrongKindError as error:
+            return self._failed(due, state, error.line())
+
+    async def _take_in(self, due: Due, state: _Try, reply: Reply) -> Outcome | _AskAgain:
+        inspector = Inspector(due.date) if self._policy.findings else None
+        intake = Intake(reply.meta, max_bytes=self._policy.max_file_size, inspector=inspector)
+        async with self._destination.stage(due.name, intake.feed) as staged:
+            async with aclosing(reply.blocks()) as blocks:
+                async for block in blocks:
+                    await staged.write(block)
+                    self._observer.received(due, sum(map(len, block)))
+            evidence, findings = intake.finish()
+            verdict = self._judge(due, state, evidence, reply.meta)
+            if self._asks_again(state, evidence, verdict):
+                state.refused_sha256 = evidence.sha256
+                state.past_caches, state.conditional = True, False
+                return _AskAgain(verdict.reason)
+            if verdict.publish:
+                record = self._record(due, evidence, findings, reply.meta, verdict)
+                return await self._publish(due, state, staged, record, verdict)
+            return await self._refuse(due, state, staged, evidence, verdict)
+
+    def _judge(self, due: Due, state: _Try, evidence: Evidence, meta: ReplyMeta) -> Verdict:
+        """Judge a body, with what this upstream's ETags and the body's own past say for it."""
+        if "etag" in evidence.right and self.etags is ETags.UNKNOWN:
+            self.etags = ETags.DIGESTS
+        same_again = evidence.sha256 == state.refused_sha256
+        if evidence.wrong == ("etag",) and same_again and self.etags is ETags.UNKNOWN:
+            # Two bodies agree and no ETag was ever right: they are no digests here.
+            self.etags = ETags.OPAQUE
+        expectation = Expectation(
+            lines=due.expected,
+            is_open=self._now() < final_at(due.date, self._policy.final_after),
+            held=due.held,
+            etags_are_opaque=self.etags is ETags.OPAQUE,
+        )
+        verdict = judge(evidence, meta, expectation)
+        if verdict.contestable and not verdict.publish and self._stands(due, evidence):
+            return replace(verdict, publish=True, ask_again=False)
+        return verdict
+
+    def _stands(self, due: Due, evidence: Evidence) -> bool:
+        return stands(
+            self.trials.get(due.date),
+            evidence.sha256,
+            now=self._now(),
+            disagree_after=self._policy.disagree_after,
+        )
+
+    def _asks_again(self, state: _Try, evidence: Evidence, verdict: Verdict) -> bool:
+        tries_left = state.number <= self._policy.retry.retries
+        return verdict.ask_again and tries_left and evidence.sha256 != state.refused_sha256
+
+    def _record(
+        self,
+        due: Due,
+        evidence: Evidence,
+        findings: Findings | None,
+        meta: ReplyMeta,
+        verdict: Verdict,
+    ) -> Record:
+        now = self._now()
+        disputed = verdict.contestable and not verdict.ask_again
+        return Record(
+            date=due.date,
+            name=due.name,
+            size=evidence.size,
+            sha256=evidence.sha256,
+            lines=evidence.lines,
+            mtime_ns=0,
+            fetched_at=now,
+            checked_at=now,
+            index_count=due.expected,
+            etag=meta.etag,
+            last_modified=meta.last_modified,
+            generation=meta.generation,
+            flags=(Flag.DISPUTED,) if disputed else _FLAGS.get(verdict.kind, ()),
+            findings=findings,
+        )
+
+    async def _publish(
+        self, due: Due, state: _Try, staged: Staged, record: Record, verdict: Verdict
+    ) -> Outcome:
+        held = due.held
+        kind = OutcomeKind.PUBLISHED
+        if held is not None and held.sha256 == record.sha256 and due.reason is not Reason.DAMAGED:
+            await self._destination.note(replace(record, mtime_ns=held.mtime_ns))
+            kind = OutcomeKind.UNCHANGED
+        else:
+            was_final = held is not None and held.checked_at >= final_at(
+                due.date, self._policy.final_after
+            )
+            keep = (
+                held is not None
+                and due.reason is not Reason.DAMAGED
+                and keeps_predecessor(held, record.sha256, record.lines, was_final=was_final)
+            )
+            await self._destination.publish(
+                staged, record, predecessor=held if keep else None, is_final=was_final
+            )
+        self.trials.pop(due.date, None)
+        behind = Flag.BEHIND in record.flags
+        return Outcome(
+            date=due.date,
+            name=due.name,
+            kind=kind,
+            verdict=verdict.kind,
+            problem=verdict.reason if behind else "",
+            size=record.size,
+            attempts=state.number,
+            current=not behind,
+        )
+
+    async def _refuse(
+        self, due: Due, state: _Try, staged: Staged, evidence: Evidence, verdict: Verdict
+    ) -> Outcome:
+        if verdict.contestable:
+            self.trials[due.date] = put_on_trial(
+                self.trials.get(due.date),
+                sha256=evidence.sha256,
+                reason=verdict.reason,
+                now=self._now(),
+            )
+        held_sha256 = due.held.sha256 if due.held is not None else ""
+        if evidence.sha256 != held_sha256:
+            await self._destination.quarantine(
+                staged, due.date, evidence.sha256, f"{verdict.kind}: {verdict.reason}"
+            )
+        return Outcome(
+            date=due.date,
+            name=due.name,
+            kind=OutcomeKind.REFUSED,
+            verdict=verdict.kind,
+            problem=f"{verdict.kind}: {verdict.reason}",
+            attempts=state.number,
+            current=False,
+        )
+
+    async def _unchanged(self, due: Due, held: Record, state: _Try) -> Outcome | _AskAgain:
+        """Take a 304, unless the index says by now that the body we hold is not the one."""
+        if not _fits(held, due.expected):
+            state.past_caches, state.conditional = True, False
+            return _AskAgain("upstream says unchanged, its index says otherwise", at_once=True)
+        now = self._now()
+        final = final_at(due.date, self._policy.final_after)
+        # that an open day has not changed is nothing to remember
+        matters = now >= final and (held.checked_at < final or due.reason is Reason.RECHECK)
+        if matters or held.index_count != due.expected:
+            await self._destination.note(
+                replace(
+                    held,
+                    checked_at=now,
+                    index_count=due.expected,
+                    flags=() if held.lines == due.expected else held.flags,
+                )
+            )
+        return Outcome(
+            due.date, due.name, OutcomeKind.UNCHANGED, size=held.size, attempts=state.number
+        )
+
+    def _absent(self, due: Due, state: _Try) -> Outcome:
+        if due.reason is Reason.BY_NAME:
+            return Outcome(due.date, due.name, OutcomeKind.ABSENT, attempts=state.number)
+        return self._failed(due, state, "upstream lists it, but answers 404: no such file")
+
+    def _failed(self, due: Due, state: _Try, problem: str) -> Outcome:
+        return Outcome(
+            date=due.date,
+            name=due.name,
+            kind=OutcomeKind.FAILED,
+            problem=problem,
+            attempts=state.number,
+            current=False,
+        )
+
+    def _told(self, due: Due, outcome: Outcome) -> Outcome:
+        log = self._log.warning if outcome.problem else self._log.info
+        if outcome.kind in (OutcomeKind.ABSENT, OutcomeKind.UNCHANGED):
+            log = self._log.debug
+        extra = {"problem": outcome.problem} if outcome.problem else {}
+        log(f"file.{outcome.kind}", reason=due.reason.value, size=outcome.size, **extra)
+        return outcome
+
+
+def _fits(held: Record, expected: int | None) -> bool:
+    """Return whether a held body is what a listing's count asks for, as far as it was judged."""
+    if expected is None or held.lines == expected:
+        return True
+    if Flag.BEHIND in held.flags:
+        return False
+    known = held.index_count == expected
+    return known or (Flag.AHEAD in held.flags and held.lines > expected)
+
+
+def _http_date(when: datetime | None) -> str | None:
+    return format_datetime(when, usegmt=True) if when is not None else None

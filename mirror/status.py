@@ -1,0 +1,170 @@
+"""How the copy stands, from its books alone: no lock, no network, nothing written."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+
+from msgspec import Struct
+
+from mirror.core.plan import final_at
+from mirror.core.text import plural
+from mirror.core.upstream import Upstream, listed_counts, vanished
+from mirror.edges.books import Books, load_books, load_polls, load_upstream
+from mirror.edges.folder import DataDir, is_being_written
+from mirror.edges.quarantine import Quarantined, list_quarantined
+from mirror.events.findings import merge
+from mirror.model import Findings, Flag, IndexState, PollReport
+
+_HEALTHY = (IndexState.FRESH, IndexState.UNCHANGED)
+_TOLD_DAYS = 5
+
+
+class Status(Struct, frozen=True):
+    """How a mirror stands, for people and programs."""
+
+    sentence: str
+    """The whole in one sentence."""
+    data_dir: str
+    upstream_url: str
+    is_syncing: bool
+    """Whether a writer is at work right now."""
+    index_state: IndexState
+    index_state_since: datetime | None
+    index_changed_at: datetime | None
+    """Upstream's own date of its index, else when this body was first seen."""
+    held: int
+    events: int
+    archive_bytes: int
+    first_day: date | None
+    newest_day: date | None
+    newest_day_age_s: float | None
+    """Seconds since the end of the newest day."""
+    open_days: tuple[date, ...]
+    missing_days: tuple[date, ...]
+    """Listed by upstream and not held."""
+    vanished_days: tuple[date, ...]
+    """Held, and in no listing of upstream's any more."""
+    flagged: Mapping[str, int]
+    """Number of days by flag."""
+    quarantined: tuple[Quarantined, ...]
+    findings: Findings
+    """Sums over all held days."""
+    last_poll: PollReport | None
+    last_success_at: datetime | None
+    problems: tuple[str, ...]
+    """What to look at, one line each."""
+
+
+def read_status(
+    data: DataDir, name_template: str, *, final_after: timedelta, now: datetime
+) -> Status:
+    """Return how the mirror stands.
+
+    Raises:
+        StorageError, ConfigError: the books cannot be read.
+    """
+    books = load_books(data, name_template)
+    upstream = load_upstream(data, "")
+    polls = load_polls(data, 200)
+    records = books.records
+    newest = max(records, default=None)
+    listed = listed_counts(upstream, now=now)
+    missing = tuple(sorted(listed.keys() - records.keys()))
+    quarantined = tuple(list_quarantined(data))
+    last_poll = polls[-1] if polls else None
+    successes = [poll for poll in polls if poll.exit_code == 0]
+    return Status(
+        sentence=_sentence(upstream, missing, last_poll),
+        data_dir=str(data.root),
+        upstream_url=upstream.url,
+        is_syncing=is_being_written(data),
+        index_state=_state(upstream, last_poll),
+        index_state_since=upstream.state_since,
+        index_changed_at=_index_changed_at(upstream),
+        held=len(records),
+        events=sum(record.lines for record in records.values()),
+        archive_bytes=sum(record.size for record in records.values()),
+        first_day=min(records, default=None),
+        newest_day=newest,
+        newest_day_age_s=_age_s(newest, now),
+        open_days=tuple(day for day in sorted(records) if now < final_at(day, final_after)),
+        missing_days=missing,
+        vanished_days=tuple(sorted(vanished(upstream, now=now) & records.keys())),
+        flagged=_flagged(books),
+        quarantined=quarantined,
+        findings=merge(r.findings for r in records.values() if r.findings is not None),
+        last_poll=last_poll,
+        last_success_at=successes[-1].started_at if successes else None,
+        problems=tuple(_problems(books, missing, quarantined, last_poll)),
+    )
+
+
+def _sentence(upstream: Upstream, missing: tuple[date, ...], last: PollReport | None) -> str:
+    if last is None:
+        return "Never polled to the end yet."
+    when = f"{last.started_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    if last.index_state is IndexState.UNUSABLE:
+        return f"Upstream was unusable at the last poll, {when}; what is held is untouched."
+    if missing or last.exit_code:
+        return f"Incomplete as of {when}: see the problems below."
+    if upstream.state not in _HEALTHY:
+        return f"All that upstream lists is held as of {when}, but its index is {upstream.state}."
+    return f"In step with upstream as of {when}."
+
+
+def _state(upstream: Upstream, last: PollReport | None) -> IndexState:
+    if last is not None and last.index_state is IndexState.UNUSABLE:
+        return IndexState.UNUSABLE
+    return upstream.state
+
+
+def _index_changed_at(upstream: Upstream) -> datetime | None:
+    if upstream.index is None:
+        return None
+    return upstream.index.last_modified or upstream.index.first_seen_at
+
+
+def _age_s(newest: date | None, now: datetime) -> float | None:
+    return (now - final_at(newest, timedelta())).total_seconds() if newest else None
+
+
+def _flagged(books: Books) -> dict[str, int]:
+    counts = {
+        flag.value: sum(flag in record.flags for record in books.records.values()) for flag in Flag
+    }
+    return {flag: count for flag, count in counts.items() if count}
+
+
+def _problems(
+    books: Books,
+    missing: tuple[date, ...],
+    quarantined: tuple[Quarantined, ...],
+    last: PollReport | None,
+) -> list[str]:
+    problems = list(last.problems if last is not None else ())
+    if last is not None:
+        problems += last.warnings
+    if missing:
+        days = ", ".join(map(str, missing[-_TOLD_DAYS:]))
+        more = " among them" if len(missing) > _TOLD_DAYS else ""
+        problems.append(f"{plural(len(missing), 'listed day')} not held:{more} {days}")
+    if books.missing:
+        problems.append(
+            f"{plural(len(books.missing), 'file')} gone from archive/: "
+            "the next sync fetches them again"
+        )
+    if books.unproven:
+        problems.append(
+            f"{plural(len(books.unproven), 'file')} in archive/ without a record that fits: "
+            "the next sync proves or replaces them"
+        )
+    if quarantined:
+        problems.append(
+            f"{len(quarantined)} refused or rotten in quarantine, the last of "
+            f"{quarantined[-1].date}: {quarantined[-1].reason}"
+        )
+    if books.unreadable_lines:
+        problems.append(
+            f"{plural(books.unreadable_lines, 'line')} of manifest.jsonl cannot be read: "
+            "the next sync mends it"
+        )
+    return problems

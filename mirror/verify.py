@@ -1,0 +1,173 @@
+"""Our copy against the manifest: every published byte read again, several files at a time.
+
+Finds flipped bits, missing, extra and truncated files, and listings that do not say what is held.
+Reads only; takes no lock, so a sync may go on meanwhile.
+"""
+
+import hashlib
+import math
+import os
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+
+from msgspec import Struct
+
+from mirror.core.index import parse_index
+from mirror.core.listings import entries_of
+from mirror.core.sums import render_sums
+from mirror.core.text import shown
+from mirror.edges.books import Books, load_books
+from mirror.edges.disk import READ_BYTES, open_file, read_file
+from mirror.edges.folder import DataDir
+from mirror.errors import IndexUnusableError, MirrorError
+from mirror.model import Damage, DamageKind, Record
+
+
+class VerifyReport(Struct, frozen=True):
+    """What a verification found."""
+
+    checked: int
+    """Daily files read."""
+    checked_bytes: int
+    held: int
+    damage: tuple[Damage, ...]
+
+
+Progress = Callable[[int, int], None]
+"""Told, from any thread, of files and bytes read since the last call."""
+
+
+def verify(
+    data: DataDir,
+    name_template: str,
+    *,
+    share: float = 1.0,
+    rng: random.Random,
+    progress: Progress = lambda _files, _bytes: None,
+    today: date,
+) -> VerifyReport:
+    """Read the published files again and compare them with the manifest.
+
+    Args:
+        data: the data directory.
+        name_template: what a daily file is called.
+        share: the part of the files to read, 0 to 1, drawn at random; the rest is compared by
+            size and time only.
+        rng: draws the sample.
+        progress: told as it goes.
+        today: the current UTC date, for reading the local index.
+
+    Raises:
+        StorageError, ConfigError: the manifest or the directory cannot be read.
+    """
+    books = load_books(data, name_template)
+    records = sorted(books.records.values(), key=lambda record: record.date)
+    sample = rng.sample(records, math.ceil(len(records) * share)) if share < 1 else records
+    damage = list(_check_files(data, sample, progress))
+    damage += _check_names(books, name_template)
+    # A sync may have replaced files while they were read: look again before crying wolf.
+    suspects = {one.day for one in damage if one.day is not None}
+    if suspects:
+        damage = list(_second_look(data, name_template, books, suspects))
+    damage += (
+        Damage(shown(name), DamageKind.STRANGER, "is none of the archive's files")
+        for name in books.strangers
+    )
+    damage += _check_listings(data, books.records, name_template, today)
+    return VerifyReport(
+        checked=len(sample),
+        checked_bytes=sum(record.size for record in sample),
+        held=len(records),
+        damage=tuple(damage),
+    )
+
+
+def _check_files(data: DataDir, records: Iterable[Record], progress: Progress) -> Iterator[Damage]:
+    def check(record: Record) -> Damage | None:
+        return _check_file(data.archive / record.name, record, progress)
+
+    # hashing lets go of the interpreter: a thread for each processor keeps them all busy
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        yield from filter(None, pool.map(check, records))
+
+
+def _check_file(path: Path, record: Record, progress: Progress) -> Damage | None:
+    def damage(kind: DamageKind, detail: str) -> Damage:
+        return Damage(record.name, kind, detail, record.date)
+
+    digest, size = hashlib.sha256(), 0
+    buffer = bytearray(READ_BYTES)
+    try:
+        with open_file(path) as file:
+            while count := file.readinto(buffer):  # type: ignore[attr-defined]
+                digest.update(memoryview(buffer)[:count])
+                size += count
+                progress(0, count)
+    except FileNotFoundError:
+        return damage(DamageKind.MISSING, "the file is gone")
+    except MirrorError as error:
+        return damage(DamageKind.WRONG_KIND, error.line())
+    except OSError as error:
+        return damage(DamageKind.UNREADABLE, error.strerror or str(error))
+    progress(1, 0)
+    if size != record.size:
+        kind = DamageKind.TRUNCATED if size < record.size else DamageKind.OVERLONG
+        return damage(kind, f"has {size:,} bytes, recorded are {record.size:,}")
+    if digest.hexdigest() != record.sha256:
+        return damage(DamageKind.ALTERED, "has not its recorded SHA-256")
+    return None
+
+
+def _check_names(books: Books, name_template: str) -> Iterator[Damage]:
+    """Yield what directory and manifest alone tell."""
+    for day, record in books.missing.items():
+        yield Damage(record.name, DamageKind.MISSING, "the file is gone", day)
+    for day, kind in books.wrong_kind.items():
+        name = name_template.format(date=day)
+        yield Damage(name, DamageKind.WRONG_KIND, f"a {kind}, not a file", day)
+    for day, claims in books.unproven.items():
+        detail = "size or time differ from the record" if claims else "no record of it"
+        yield Damage(name_template.format(date=day), DamageKind.UNRECORDED, detail, day)
+
+
+def _second_look(
+    data: DataDir, name_template: str, before: Books, suspects: set[date]
+) -> Iterator[Damage]:
+    books = load_books(data, name_template)
+    for damage in _check_names(books, name_template):
+        claims = books.unproven.get(damage.day) if damage.day is not None else None
+        if not claims:
+            yield damage
+        elif found := _check_file(data.archive / claims[-1].name, claims[-1], _unheard):
+            yield found
+    for day in sorted(suspects & books.records.keys()):
+        record = books.records[day]
+        if found := _check_file(data.archive / record.name, record, _unheard):
+            yield found
+    # what was drawn up later is what the listings are compared with
+    before.records, before.strangers = books.records, books.strangers
+
+
+def _unheard(_files: int, _bytes: int) -> None:
+    """Progress of a second look is not told: its files were counted already."""
+
+
+def _check_listings(
+    data: DataDir, records: Mapping[date, Record], name_template: str, today: date
+) -> Iterator[Damage]:
+    if not records and not data.index.exists():
+        return
+    if read_file(data.sums) != render_sums(records.values()):
+        yield Damage(
+            data.sums.name, DamageKind.WRONG_LISTING, "does not say what the manifest says"
+        )
+    try:
+        parsed = parse_index(read_file(data.index) or b"", name_template=name_template, today=today)
+        good = parsed.entries == entries_of(records.values()) and not parsed.refused_lines
+    except IndexUnusableError:
+        good = not records
+    if not good:
+        yield Damage(data.index.name, DamageKind.WRONG_LISTING, "does not list just what is held")

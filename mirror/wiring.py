@@ -1,0 +1,187 @@
+"""Settings to working parts: the only place that names concrete classes together."""
+
+import random
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from msgspec import Struct
+
+from mirror.config import Config
+from mirror.core.plan import PlanPolicy
+from mirror.core.retry import RetryPolicy
+from mirror.core.upstream import Upstream
+from mirror.edges.books import load_upstream
+from mirror.edges.folder import DataDir, check_data_dir, default_data_dir
+from mirror.edges.history import Version
+from mirror.edges.source import HttpSource
+from mirror.edges.store import LocalStore, open_store
+from mirror.model import Damage, PollReport
+from mirror.poll import Poll, PollPolicy
+from mirror.polling.adopt import AdoptPolicy
+from mirror.polling.fetch import Fetcher, FetchPolicy
+from mirror.polling.publish import Publisher
+from mirror.polling.repair import repair, restore
+from mirror.polling.survey import SurveyPolicy
+from mirror.ports import Observer
+
+
+def utc_now() -> datetime:
+    """Return the current time; the clock that is passed in everywhere."""
+    return datetime.now(UTC)
+
+
+class PollRange(Struct, frozen=True):
+    """Which days a poll is about."""
+
+    since: date | None = None
+    until: date | None = None
+    recheck: int = 0
+
+
+def data_dir_of(config: Config, environ: Mapping[str, str]) -> DataDir:
+    """Return the data directory that the settings name.
+
+    Raises:
+        ConfigError: it cannot be one.
+    """
+    named = config.storage.data_dir
+    root = Path(named).expanduser() if named else default_data_dir(environ)
+    return check_data_dir(root.absolute())
+
+
+def poll_policy(config: Config, asked: PollRange) -> PollPolicy:
+    """Return the settings as each step of a poll wants them."""
+    retry = RetryPolicy(config.http.retries, config.http.backoff, config.http.max_backoff)
+    template = config.upstream.name_template
+    final_after = timedelta(seconds=config.schedule.final_after)
+    disagree_after = timedelta(seconds=config.upstream.disagree_after)
+    return PollPolicy(
+        survey=SurveyPolicy(
+            name_template=template,
+            retry=retry,
+            max_bytes=config.http.max_file_size,
+            stale_after=timedelta(seconds=config.schedule.stale_after),
+            disagree_after=disagree_after,
+        ),
+        adopt=AdoptPolicy(
+            name_template=template,
+            concurrency=config.http.concurrency,
+            max_file_size=config.http.max_file_size,
+            final_after=final_after,
+            findings=config.storage.findings,
+        ),
+        plan=PlanPolicy(
+            name_template=template,
+            final_after=final_after,
+            since=asked.since,
+            until=asked.until,
+            recheck=asked.recheck,
+        ),
+        fetch=FetchPolicy(
+            concurrency=config.http.concurrency,
+            retry=retry,
+            max_file_size=config.http.max_file_size,
+            final_after=final_after,
+            disagree_after=disagree_after,
+            findings=config.storage.findings,
+        ),
+        min_free=config.storage.min_free,
+    )
+
+
+class Mirror:
+    """A data directory held for writing and a session with upstream. Made by `open_mirror`."""
+
+    def __init__(
+        self,
+        config: Config,
+        store: LocalStore,
+        source: HttpSource,
+        *,
+        now: Callable[[], datetime],
+        rng: random.Random,
+    ) -> None:
+        self.config = config
+        self.store = store
+        self.source = source
+        self._now = now
+        self._rng = rng
+
+    async def poll(self, observer: Observer, asked: PollRange | None = None) -> PollReport:
+        """Make one pass; see `mirror.poll`."""
+        poll = Poll(
+            source=self.source,
+            store=self.store,
+            upstream=self._upstream(),
+            policy=poll_policy(self.config, asked or PollRange()),
+            observer=observer,
+            now=self._now,
+            rng=self._rng,
+        )
+        return await poll.run()
+
+    async def repair(self, damage: Sequence[Damage], observer: Observer) -> None:
+        """Put right what a verification found, as far as it can be; see `mirror.polling.repair`."""
+        upstream = self._upstream()
+        policy = poll_policy(self.config, PollRange()).fetch
+        fetcher = Fetcher(
+            source=self.source,
+            destination=self.store,
+            observer=observer,
+            policy=policy,
+            now=self._now,
+            rng=self._rng,
+            trials=upstream.trials,
+            etags=upstream.etags,
+        )
+        await repair(
+            damage,
+            store=self.store,
+            fetcher=fetcher,
+            publisher=self._publisher(upstream),
+            upstream=upstream,
+            policy=policy,
+            now=self._now,
+        )
+
+    async def restore(self, version: Version) -> None:
+        """Publish a predecessor again; see `mirror.polling.repair`."""
+        upstream = self._upstream()
+        await restore(
+            self.store,
+            version,
+            self.config.upstream.name_template.format(date=version.date),
+            index_count=upstream.accepted.get(version.date),
+            now=self._now,
+            final_after=timedelta(seconds=self.config.schedule.final_after),
+        )
+        await self._publisher(upstream).publish(upstream)
+
+    def _upstream(self) -> Upstream:
+        return load_upstream(self.store.data, self.config.upstream.url)
+
+    def _publisher(self, upstream: Upstream) -> Publisher:
+        template = self.config.upstream.name_template
+        return Publisher(self.store, upstream, name_template=template, now=self._now)
+
+
+@asynccontextmanager
+async def open_mirror(
+    config: Config,
+    data: DataDir,
+    *,
+    now: Callable[[], datetime] = utc_now,
+    rng: random.Random | None = None,
+) -> AsyncIterator[Mirror]:
+    """Hold a data directory for writing and open a session with upstream.
+
+    Raises:
+        ConfigError, LockedError, StorageError: the data directory cannot be held.
+    """
+    # each use of the same mirror must draw another jitter: seeded by the system
+    rng = rng if rng is not None else random.Random()  # noqa: S311
+    with open_store(data, config.upstream.name_template, now=now) as store:
+        async with HttpSource(config.upstream.url, config.http, now=now) as source:
+            yield Mirror(config, store, source, now=now, rng=rng)
