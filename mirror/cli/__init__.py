@@ -1,0 +1,5 @@
+"""The command line: `binder-mirror`."""
+
+from mirror.cli.app import main
+
+__all__ = ["main"]

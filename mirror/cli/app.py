@@ -1,0 +1,106 @@
+"""The command itself: finds the subcommand, and turns what happens into one line and a code."""
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn, cast
+
+import click
+
+from mirror import __version__
+from mirror.core.text import shown
+from mirror.errors import ExitCode, MirrorError
+
+_COMMANDS = {
+    "sync": "mirror.cli.sync",
+    "status": "mirror.cli.status",
+    "verify": "mirror.cli.verify",
+    "history": "mirror.cli.versions",
+    "restore": "mirror.cli.versions",
+    "prune": "mirror.cli.prune",
+    "demo": "mirror.cli.demo",
+    "config": "mirror.cli.config",
+}
+"""Where each command lives; imported when it is called, so that none pays for another."""
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(_COMMANDS[cmd_name])
+        return cast("click.Command", getattr(module, cmd_name))
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 complete, 1 a bug, 2 usage or configuration, 3 incomplete, 4 upstream "
+    "unusable, 5 local storage, 6 another writer, 130/143 interrupted.",
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    envvar="BINDER_MIRROR_CONFIG",
+    help="Settings, in TOML; see `binder-mirror config show`.",
+)
+@click.version_option(__version__, "-V", "--version", prog_name="binder-mirror")
+@click.pass_context
+def cli(ctx: click.Context, config_file: Path | None) -> None:
+    """Keep a verified, byte-faithful copy of the mybinder.org Events Archive."""
+    ctx.obj = config_file
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    sys.exit(run(sys.argv[1:], os.environ))
+
+
+def run(arguments: list[str], environ: Mapping[str, str]) -> int:
+    """Run one command and return its exit code; every error has become a line by then."""
+    try:
+        result = cli.main(arguments, prog_name="binder-mirror", standalone_mode=False)
+        sys.stdout.flush()
+    except MirrorError as error:
+        for line in error.line().splitlines():
+            _tell(line)
+        return int(error.exit_code)
+    except click.ClickException as error:
+        where = error.ctx if isinstance(error, click.UsageError) else None
+        hint = f" (see `{where.command_path} --help`)" if where is not None else ""
+        _tell(shown(error.format_message(), 500) + hint)
+        return int(ExitCode.USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        return int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # whoever read our output has had enough: nothing is wrong, and nothing more can be said
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitCode.COMPLETE)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a bug, told in one line
+        return _tell_bug(error, environ)
+    return int(result or 0)
+
+
+def _tell_bug(error: Exception, environ: Mapping[str, str]) -> int:
+    if environ.get("BINDER_MIRROR_LOG__LEVEL", "").lower() == "debug":
+        import traceback  # noqa: PLC0415 - for whoever asked for it
+
+        traceback.print_exception(error)
+    _tell(
+        f"this is a bug: {type(error).__name__}: {shown(str(error), 300)} "
+        "(please report it, with what BINDER_MIRROR_LOG__LEVEL=debug shows)"
+    )
+    return int(ExitCode.BUG)
+
+
+def _tell(line: str) -> None:
+    print(f"binder-mirror: {line}", file=sys.stderr)  # noqa: T201

@@ -1,0 +1,117 @@
+"""What the commands share: options, settings, running a coroutine until a signal, tables."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import date
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from mirror.config import Config, LogConfig, load_config
+from mirror.edges.folder import DataDir
+from mirror.errors import ExitCode
+from mirror.logs import configure_logs
+from mirror.wiring import data_dir_of
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+
+class DayType(click.ParamType[date]):
+    """A date on the command line."""
+
+    name = "date"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> date:
+        """Return the day that `value` names."""
+        if isinstance(value, date):
+            return value
+        try:
+            return date.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{str(value)!r} is no date like 2024-01-31", param, ctx)
+
+
+DAY = DayType()
+
+data_dir_option = click.option(
+    "--data-dir", metavar="DIR", help="The data directory (setting storage.data_dir)."
+)
+upstream_option = click.option(
+    "--upstream", metavar="URL", help="Base URL of the archive (setting upstream.url)."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+def load(
+    ctx: click.Context, *, data_dir: str | None = None, upstream: str | None = None
+) -> tuple[Config, DataDir]:
+    """Return settings and data directory, and set up the logs.
+
+    Raises:
+        ConfigError: something about them is wrong.
+    """
+    given = {"storage.data_dir": data_dir, "upstream.url": upstream}
+    flags = {name: value for name, value in given.items() if value is not None}
+    config = load_config(ctx.obj, os.environ, flags)
+    configure_logs(config.log)
+    return config, data_dir_of(config, os.environ)
+
+
+def quiet_logs(config: Config) -> None:
+    """Leave the terminal to the progress display: warnings and worse are still logged."""
+    if config.log.level in ("debug", "info"):
+        configure_logs(LogConfig(format=config.log.format, level="warning"))
+
+
+def is_interactive() -> bool:
+    """Return whether progress may be drawn: a terminal, and colours not refused."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and _has_motion(os.environ)
+
+
+def _has_motion(environ: Mapping[str, str]) -> bool:
+    return environ.get("TERM") not in (None, "", "dumb")
+
+
+def run_until_signal(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine; SIGINT and SIGTERM cancel it, and it may tidy up before the end.
+
+    Raises:
+        click.exceptions.Exit: it was interrupted; with the code for the signal.
+    """
+
+    async def guarded() -> T:
+        loop = asyncio.get_running_loop()
+        task = asyncio.ensure_future(work)
+        received: list[signal.Signals] = []
+
+        def stop(number: signal.Signals) -> None:
+            received.append(number)
+            task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop, number)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if not received:
+                raise
+            code = {
+                signal.SIGINT: ExitCode.INTERRUPTED,
+                signal.SIGTERM: ExitCode.TERMINATED,
+            }[received[0]]
+            click.echo("binder-mirror: interrupted; the next run goes on from here", err=True)
+            raise click.exceptions.Exit(int(code)) from None
+
+    return asyncio.run(guarded())
+
+
+def print_json(value: object) -> None:
+    """Print a value as one JSON object."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))

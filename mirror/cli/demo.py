@@ -1,0 +1,39 @@
+"""`binder-mirror demo`: the whole system on an archive of its own."""
+
+from pathlib import Path
+
+import click
+
+from mirror.cli.common import run_until_signal
+from mirror.config import LogConfig
+from mirror.logs import configure_logs
+
+
+@click.command()
+@click.option(
+    "--data-dir",
+    metavar="DIR",
+    default="demo-data",
+    show_default=True,
+    help="Where the demo's copy is kept; made anew each time.",
+)
+@click.option(
+    "--days",
+    type=click.IntRange(5, 1000),
+    default=60,
+    show_default=True,
+    help="Days of the archive at the beginning.",
+)
+def demo(data_dir: str, days: int) -> int:
+    """Show what the mirror is for, on an archive of its own; no network is used.
+
+    Serves a small archive on a loopback port, lets it live through a few days and incidents, and
+    mirrors it.
+    """
+    # brings an HTTP server along: imported by those who ask for it
+    from mirror.demo.tour import run_tour  # noqa: PLC0415
+
+    configure_logs(LogConfig(level="error"))
+    root = Path(data_dir).expanduser().absolute()
+    run_until_signal(run_tour(root, days=days, tell=click.echo))
+    return 0

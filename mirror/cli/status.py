@@ -1,0 +1,131 @@
+"""`binder-mirror status`: how the copy stands.
+
+Works beside a sync, and on a full or read-only disk.
+"""
+
+from datetime import datetime, timedelta
+
+import click
+
+from mirror.cli.common import data_dir_option, json_option, load, print_json
+from mirror.core.text import human_bytes, plural
+from mirror.edges.folder import require_mirror
+from mirror.model import PollReport
+from mirror.status import Status, read_status
+from mirror.wiring import utc_now
+
+
+@click.command()
+@data_dir_option
+@json_option
+@click.pass_context
+def status(ctx: click.Context, data_dir: str | None, *, as_json: bool) -> int:
+    """Tell how the copy stands, without asking upstream."""
+    config, data = load(ctx, data_dir=data_dir)
+    require_mirror(data)
+    found = read_status(
+        data,
+        config.upstream.name_template,
+        final_after=timedelta(seconds=config.schedule.final_after),
+        now=utc_now(),
+    )
+    if as_json:
+        print_json(found)
+    else:
+        click.echo(render_status(found, now=utc_now()))
+    return 0
+
+
+def render_status(found: Status, *, now: datetime) -> str:
+    """Return the status as a person reads it."""
+    rows = [
+        ("data", found.data_dir + (" (a sync is at work)" if found.is_syncing else "")),
+        ("upstream", found.upstream_url or "not asked yet"),
+        ("index", _index(found, now)),
+        ("held", _held(found)),
+        ("newest day", _newest(found)),
+        ("last poll", _poll(found.last_poll, now)),
+        ("last success", _ago(found.last_success_at, now)),
+    ]
+    rows += [
+        (label, ", ".join(map(str, days)))
+        for label, days in (("open", found.open_days), ("vanished", found.vanished_days))
+        if days
+    ]
+    if found.flagged:
+        flags = (f"{flag} {count:,}" for flag, count in found.flagged.items())
+        rows.append(("flagged", ", ".join(flags)))
+    rows += _findings(found)
+    width = max(len(label) for label, _ in rows)
+    lines = [found.sentence, *(f"  {label:<{width}}  {text}" for label, text in rows)]
+    lines += [f"  ! {problem}" for problem in found.problems]
+    return "\n".join(lines)
+
+
+def _index(found: Status, now: datetime) -> str:
+    text = str(found.index_state)
+    if found.index_changed_at is not None:
+        text += f", changed {_ago(found.index_changed_at, now)}"
+    if found.index_state_since is not None:
+        text += f"; in this state since {found.index_state_since:%Y-%m-%d %H:%M} UTC"
+    return text
+
+
+def _held(found: Status) -> str:
+    text = (
+        f"{plural(found.held, 'day')}, {plural(found.events, 'event')}, "
+        f"{human_bytes(found.archive_bytes)}"
+    )
+    if found.first_day is not None:
+        text += f", from {found.first_day} to {found.newest_day}"
+    return text
+
+
+def _newest(found: Status) -> str:
+    if found.newest_day is None or found.newest_day_age_s is None:
+        return "none"
+    age = found.newest_day_age_s
+    return f"{found.newest_day}" + (f", ended {_span(age)} ago" if age > 0 else ", still going on")
+
+
+def _poll(poll: PollReport | None, now: datetime) -> str:
+    if poll is None:
+        return "none"
+    words = {0: "complete", 3: "incomplete", 4: "upstream unusable"}
+    return f"{_ago(poll.started_at, now)}: {words.get(poll.exit_code, 'failed')}"
+
+
+def _findings(found: Status) -> list[tuple[str, str]]:
+    findings = found.findings
+    rows = [
+        (name, ", ".join(f"{value} {count:,}" for value, count in counts.items()))
+        for name, counts in (("versions", findings.versions), ("providers", findings.providers))
+        if counts
+    ]
+    odd = {
+        "lines that are no JSON object": findings.not_objects,
+        "unknown schema": findings.unknown_schema,
+        "unknown version": findings.unknown_version,
+        "unknown provider": findings.unknown_provider,
+        "out of order": findings.disordered,
+        "of another day": findings.other_day,
+        "with missing fields": findings.missing_fields,
+    }
+    if text := ", ".join(f"{label} {count:,}" for label, count in odd.items() if count):
+        rows.append(("oddities", text))
+    return rows
+
+
+def _ago(when: datetime | None, now: datetime) -> str:
+    if when is None:
+        return "never"
+    age = (now - when).total_seconds()
+    stamp = f"{when:%Y-%m-%d %H:%M} UTC"
+    return f"{stamp} ({_span(age)} ago)" if age >= 0 else f"{stamp} (in the future)"
+
+
+def _span(seconds: float) -> str:
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= size:
+            return plural(int(seconds // size), unit)
+    return plural(int(seconds), "second")

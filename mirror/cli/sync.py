@@ -1,0 +1,181 @@
+"""`binder-mirror sync`: one pass, its progress, and a closing summary."""
+
+import asyncio
+import random
+from contextlib import AbstractContextManager, nullcontext
+from datetime import date
+
+import click
+
+from mirror.cli.common import (
+    DAY,
+    data_dir_option,
+    is_interactive,
+    json_option,
+    load,
+    print_json,
+    quiet_logs,
+    run_until_signal,
+    upstream_option,
+)
+from mirror.config import Config
+from mirror.core.text import human_bytes, plural
+from mirror.edges.books import Books, load_books, load_upstream
+from mirror.edges.folder import DataDir
+from mirror.edges.source import HttpSource
+from mirror.errors import ExitCode
+from mirror.model import IndexState, PollReport
+from mirror.polling.preview import Preview, preview
+from mirror.polling.survey import Surveyor
+from mirror.ports import Observer, Silent
+from mirror.wiring import PollRange, open_mirror, poll_policy, utc_now
+
+_TOLD_DAYS = 40
+
+
+@click.command()
+@data_dir_option
+@upstream_option
+@click.option(
+    "--dry-run", is_flag=True, help="Show what would be asked for, and why; write nothing."
+)
+@click.option("--since", type=DAY, metavar="DATE", help="Only days from this one on.")
+@click.option("--until", type=DAY, metavar="DATE", help="Only days up to this one.")
+@click.option(
+    "--recheck",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Ask again about the N final days that were confirmed longest ago.",
+)
+@json_option
+@click.pass_context
+def sync(
+    ctx: click.Context,
+    data_dir: str | None,
+    upstream: str | None,
+    since: date | None,
+    until: date | None,
+    recheck: int,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Bring the copy in step with upstream, once.
+
+    Asks for the index; downloads, verifies and publishes the days that are new or changed; writes
+    the local index and SHA256SUMS. Can be killed at any moment and goes on from there.
+    """
+    if since is not None and until is not None and since > until:
+        raise click.UsageError(f"--since {since} is after --until {until}")
+    config, data = load(ctx, data_dir=data_dir, upstream=upstream)
+    asked = PollRange(since, until, recheck)
+    if dry_run:
+        found = run_until_signal(_preview(config, data, asked))
+        _print_preview(found, as_json=as_json)
+        return int(ExitCode.COMPLETE)
+    with _observer(config) as observer:
+        report = run_until_signal(_sync(config, data, asked, observer))
+    if as_json:
+        print_json(report)
+    else:
+        click.echo(summary(report))
+    return report.exit_code
+
+
+async def _sync(config: Config, data: DataDir, asked: PollRange, observer: Observer) -> PollReport:
+    async with open_mirror(config, data) as mirror:
+        return await mirror.poll(observer, asked)
+
+
+async def _preview(config: Config, data: DataDir, asked: PollRange) -> Preview:
+    policy = poll_policy(config, asked)
+    there = await asyncio.to_thread(data.archive.is_dir)
+    template = config.upstream.name_template
+    books = load_books(data, template) if there else Books()
+    async with HttpSource(config.upstream.url, config.http, now=utc_now) as source:
+        surveyor = Surveyor(source, policy.survey, now=utc_now, rng=random.Random())  # noqa: S311
+        known = load_upstream(data, config.upstream.url)
+        return await preview(surveyor, known, books, policy.plan, now=utc_now)
+
+
+def _observer(config: Config) -> AbstractContextManager[Observer]:
+    if not is_interactive():
+        return nullcontext(Silent())
+    # rich is worth its start-up time only where it is seen
+    from mirror.cli.progress import SyncProgress  # noqa: PLC0415
+
+    quiet_logs(config)
+    return SyncProgress()
+
+
+def summary(report: PollReport) -> str:
+    """Return what a poll came to, for one glance."""
+    lines = [_headline(report)]
+    done = ", ".join(f"{kind} {count:,}" for kind, count in report.outcomes.items())
+    lines.append(
+        f"  days asked for: {done or 'none'}; {plural(report.requests, 'request')}, "
+        f"{human_bytes(report.downloaded_bytes)} in {report.duration_s:.1f} s"
+    )
+    lines += [f"  warning: {text}" for text in report.warnings]
+    lines += [f"  problem: {text}" for text in report.problems]
+    return "\n".join(lines)
+
+
+def _headline(report: PollReport) -> str:
+    held = (
+        f"{plural(report.held, 'day')} held, {plural(report.events, 'event')}, "
+        f"{human_bytes(report.archive_bytes)}"
+    )
+    if report.exit_code == ExitCode.COMPLETE:
+        state = report.index_state
+        trouble = "" if state in (IndexState.FRESH, IndexState.UNCHANGED) else f" (index {state})"
+        return f"In step with upstream{trouble}: {held}"
+    if report.exit_code == ExitCode.UPSTREAM_UNUSABLE:
+        return f"Upstream unusable, nothing changed: {held}"
+    return f"Incomplete: {held}, {plural(report.listed, 'day')} listed"
+
+
+def _print_preview(found: Preview, *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "due": [
+                    {
+                        "date": due.date,
+                        "name": due.name,
+                        "reason": due.reason,
+                        "expected_lines": due.expected,
+                        "held_lines": due.held.lines if due.held else None,
+                        "estimated_bytes": due.estimated_bytes,
+                    }
+                    for due in found.plan.due
+                ],
+                "reasons": found.plan.reasons(),
+                "estimated_bytes": found.plan.estimated_bytes,
+                "listed": found.plan.listed,
+                "unproven_files": found.unproven,
+                "index_state": found.upstream.state,
+                "warnings": found.warnings,
+            }
+        )
+        return
+    plan = found.plan
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in plan.reasons().items())
+    click.echo(
+        f"Would ask for {len(plan.due):,} of {plural(plan.listed, 'listed day')}, about "
+        f"{human_bytes(plan.estimated_bytes)}: {reasons or 'nothing is due'}"
+    )
+    if found.unproven:
+        click.echo(f"  first {plural(found.unproven, 'file')} without a record would be proved")
+    for due in plan.due[:_TOLD_DAYS]:
+        held = f"{due.held.lines:,}" if due.held else "-"
+        expected = f"{due.expected:,}" if due.expected is not None else "?"
+        click.echo(
+            f"  {due.date}  {due.reason:<9} {held:>9} -> {expected:>9} lines  "
+            f"~{human_bytes(due.estimated_bytes)}"
+        )
+    if len(plan.due) > _TOLD_DAYS:
+        click.echo(f"  and {len(plan.due) - _TOLD_DAYS:,} more; --json lists them all")
+    for text in found.warnings:
+        click.echo(f"  warning: {text}")

@@ -1,0 +1,154 @@
+"""`binder-mirror verify`: reads the copy again, and with `--repair` puts right what is damaged."""
+
+import random
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import click
+
+from mirror.cli.common import (
+    data_dir_option,
+    is_interactive,
+    json_option,
+    load,
+    print_json,
+    run_until_signal,
+    upstream_option,
+)
+from mirror.config import Config
+from mirror.core.text import human_bytes, plural
+from mirror.edges.folder import DataDir, require_mirror
+from mirror.errors import ExitCode
+from mirror.ports import Silent
+from mirror.verify import Progress, VerifyReport
+from mirror.verify import verify as verify_copy
+from mirror.wiring import open_mirror, utc_now
+
+_PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?)%?")
+
+
+class _Share(click.ParamType[float]):
+    name = "percent"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        match = _PERCENT.fullmatch(str(value))
+        share = float(match[1]) / 100 if match else -1
+        if not 0 < share <= 1:
+            self.fail(f"{str(value)!r} is no part like 5%, above 0% and up to 100%", param, ctx)
+        return share
+
+
+@click.command()
+@data_dir_option
+@upstream_option
+@click.option(
+    "--sample",
+    type=_Share(),
+    default="100%",
+    metavar="PERCENT",
+    help="Read only this part of the files, drawn at random (all are compared by size and time).",
+)
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Fetch what is damaged again, or take it from history; rebuild wrong listings.",
+)
+@json_option
+@click.pass_context
+def verify(
+    ctx: click.Context,
+    data_dir: str | None,
+    upstream: str | None,
+    sample: float,
+    *,
+    repair: bool,
+    as_json: bool,
+) -> int:
+    """Read every published file again and compare it with the manifest.
+
+    Exits 3 where damage is found and, with --repair, where some is left.
+    """
+    config, data = load(ctx, data_dir=data_dir, upstream=upstream)
+    require_mirror(data)
+    report = _verify(config, data, sample)
+    before = len(report.damage)
+    if repair and report.damage:
+        if not as_json:
+            click.echo(_render(report))
+        run_until_signal(_repair(config, data, report))
+        report = _verify(config, data, sample=1.0)
+    if as_json:
+        print_json(report)
+    else:
+        click.echo(_render(report))
+        if repair and before and not report.damage:
+            click.echo(f"repaired: {plural(before, 'damage')}")
+    return int(ExitCode.INCOMPLETE if report.damage else ExitCode.COMPLETE)
+
+
+def _verify(config: Config, data: DataDir, sample: float) -> VerifyReport:
+    with _drawn() if is_interactive() else nullcontext(_silent) as progress:
+        return verify_copy(
+            data,
+            config.upstream.name_template,
+            share=sample,
+            rng=random.Random(),  # noqa: S311 - draws a sample, keeps no secret
+            progress=progress,
+            today=utc_now().date(),
+        )
+
+
+async def _repair(config: Config, data: DataDir, report: VerifyReport) -> None:
+    async with open_mirror(config, data) as mirror:
+        await mirror.repair(report.damage, Silent())
+
+
+def _silent(_files: int, _bytes: int) -> None:
+    """Draw nothing where nobody watches."""
+
+
+@contextmanager
+def _drawn() -> Iterator[Progress]:
+    # rich is worth its start-up time only where it is seen
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import (  # noqa: PLC0415
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.fields[files]} files read"),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeElapsedColumn(),
+    )
+    lock, files = threading.Lock(), 0
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None, files=0)
+
+        def advance(more_files: int, more_bytes: int) -> None:
+            nonlocal files
+            with lock:
+                files += more_files
+                progress.update(task, advance=more_bytes, files=f"{files:,}")
+
+        yield advance
+
+
+def _render(report: VerifyReport) -> str:
+    lines = [
+        f"{plural(report.checked, 'file')} of {report.held:,} read, "
+        f"{human_bytes(report.checked_bytes)}: "
+        + (f"{plural(len(report.damage), 'damage')} found" if report.damage else "all as recorded")
+    ]
+    lines += [f"  {one.kind:<14} {one.name}: {one.detail}" for one in report.damage]
+    if report.damage:
+        lines.append("  `binder-mirror verify --repair` puts right what can be put right")
+    return "\n".join(lines)

@@ -1,0 +1,160 @@
+"""The demo: a small archive lives through a few days and incidents, and the mirror follows it.
+
+Everything is real but the calendar: a real server on a loopback port, the real poll, a real disk.
+"""
+
+import random
+import shutil
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from mirror.config import Config, HttpConfig, StorageConfig, UpstreamConfig
+from mirror.core.text import human_bytes, plural
+from mirror.demo.archive import DemoArchive, day_name
+from mirror.demo.faults import Cut
+from mirror.demo.server import ArchiveServer
+from mirror.edges.folder import DataDir, check_data_dir
+from mirror.errors import ConfigError
+from mirror.model import PollReport
+from mirror.ports import Silent
+from mirror.verify import verify
+from mirror.wiring import Mirror, open_mirror
+
+_MARKER = ".binder-mirror-demo"
+_EVENTS_A_DAY = 3000
+_NOON = datetime(2026, 3, 5, 12, tzinfo=UTC)
+"""A day of the archive's version 6; the demo's clock begins here."""
+
+Tell = Callable[[str], object]
+
+
+class _Clock:
+    """The demo's calendar, set by hand."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+async def run_tour(root: Path, *, days: int, tell: Tell) -> None:
+    """Show the mirror at work, a line for each thing that happens.
+
+    Args:
+        root: where the copy is kept; made anew.
+        days: days of the archive at the beginning.
+        tell: prints a line.
+
+    Raises:
+        ConfigError: `root` holds something that is not an earlier demo.
+    """
+    data = _make_room(root)
+    started = time.monotonic()
+    clock = _Clock(_NOON)
+    archive = DemoArchive.with_days(
+        (_NOON - timedelta(days=days)).date(),
+        (_NOON - timedelta(days=1)).date(),
+        events_per_day=_EVENTS_A_DAY,
+    )
+    async with ArchiveServer(archive) as server:
+        config = Config(
+            upstream=UpstreamConfig(url=server.url),
+            storage=StorageConfig(data_dir=str(root)),
+            http=HttpConfig(backoff=0.05),
+        )
+        tell(f"An archive of {plural(days, 'day')} is served at {server.url}\n")
+        async with open_mirror(config, data, now=clock, rng=random.Random(0)) as mirror:
+            await _Tour(mirror, archive, server, clock, tell).run()
+    (root / _MARKER).touch()
+    report = verify(data, config.upstream.name_template, rng=random.Random(0), today=clock().date())
+    tell(
+        f"7. Verified: {plural(report.checked, 'file')} read again, "
+        f"{human_bytes(report.checked_bytes)}, {plural(len(report.damage), 'damage')}.\n"
+    )
+    _tell_the_end(root, data, time.monotonic() - started, tell)
+
+
+class _Tour:
+    """The scenes, in order."""
+
+    def __init__(
+        self,
+        mirror: Mirror,
+        archive: DemoArchive,
+        server: ArchiveServer,
+        clock: _Clock,
+        tell: Tell,
+    ) -> None:
+        self._mirror = mirror
+        self._archive = archive
+        self._server = server
+        self._clock = clock
+        self._tell = tell
+
+    async def run(self) -> None:
+        """Play all scenes."""
+        await self._scene("1. First sync", "")
+        await self._scene("2. A quiet poll", "")
+        self._clock.now += timedelta(hours=2)
+        self._archive.publish(self._clock.now)
+        await self._scene("3. A new day appears", "today's file, still growing")
+        self._clock.now += timedelta(hours=4)
+        self._archive.publish(self._clock.now)
+        await self._scene("4. It has grown", "rebuilt upstream, fetched again")
+        self._clock.now += timedelta(hours=2)
+        self._archive.publish(self._clock.now)
+        self._server.fail(day_name(self._clock.now.date()), Cut(at=0.6))
+        await self._scene(
+            "5. A body is cut short", "nothing of it was published; the next try was whole"
+        )
+        self._clock.now += timedelta(hours=20)
+        self._archive.index_shrunk = True
+        self._archive.publish(self._clock.now)
+        report = await self._scene("6. Upstream's index shrinks to one line", "nothing is lost")
+        for warning in report.warnings:
+            self._tell(f"   warning: {warning}")
+        listed = (self._mirror.store.data.index).read_bytes().count(b"\n")
+        self._tell(f"   our own index still lists {plural(listed, 'day')}\n")
+
+    async def _scene(self, title: str, remark: str) -> PollReport:
+        before = len(self._server.requests)
+        report = await self._mirror.poll(Silent())
+        requests = self._server.requests[before:]
+        fetched = sum(request.status == 200 for request in requests)
+        unchanged = sum(request.status == 304 for request in requests)
+        published = report.outcomes.get("published", 0)
+        self._tell(
+            f"{title}: {plural(len(requests), 'request')} ({fetched} with a body, {unchanged} "
+            f"answered 304), {published} published, {plural(report.held, 'day')} held, "
+            f"{report.duration_s:.2f} s" + (f" - {remark}" if remark else "")
+        )
+        return report
+
+
+def _make_room(root: Path) -> DataDir:
+    """Return the folder of the demo, empty; one that is not the demo's is left alone."""
+    data = check_data_dir(root)
+    if root.exists() and any(root.iterdir()):
+        if not (root / _MARKER).exists():
+            raise ConfigError(
+                f"{root} is not empty and not from an earlier demo",
+                hint="name another folder with --data-dir",
+            )
+        shutil.rmtree(root)
+    root.mkdir(parents=True, exist_ok=True)
+    (root / _MARKER).touch()
+    return data
+
+
+def _tell_the_end(root: Path, data: DataDir, seconds: float, tell: Tell) -> None:
+    tell(f"Done in {seconds:.1f} s. What is where:")
+    tell(f"  {data.archive}  the copy, as upstream serves it, with SHA256SUMS")
+    tell(f"  {data.manifest}  what is known of each day")
+    tell("Try next:")
+    tell(f"  binder-mirror status --data-dir {root}")
+    tell(f"  binder-mirror verify --data-dir {root}")
+    tell(f"  (cd {data.archive} && sha256sum --quiet -c SHA256SUMS && echo all good)")
+    tell("  binder-mirror sync --dry-run    # the real archive: what would be fetched")
