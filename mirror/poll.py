@@ -23,6 +23,7 @@ from mirror.core.plan import PlanPolicy, is_in_range, make_plan, plan_by_name
 from mirror.core.upstream import Upstream, days_to_ask, listed_counts
 from mirror.edges.books import append_poll
 from mirror.edges.disk import require_room
+from mirror.edges.inspections import Inspections
 from mirror.edges.store import LocalStore
 from mirror.errors import ExitCode, UpstreamError
 from mirror.logs import get_logger
@@ -43,6 +44,7 @@ class PollPolicy(Struct, frozen=True):
     plan: PlanPolicy
     fetch: FetchPolicy
     min_free: int
+    findings: bool = True
 
 
 class Poll:
@@ -176,17 +178,24 @@ class Poll:
         require_room(self._store.data.root, needed, self._policy.min_free if needed else 0)
 
     async def _fetch(self, plan: Plan) -> list[Outcome]:
-        fetcher = Fetcher(
-            source=self._source,
-            destination=self._store,
-            observer=self._observer,
-            policy=self._policy.fetch,
-            now=self._now,
-            rng=self._rng,
-            trials=self._upstream.trials,
-            etags=self._upstream.etags,
-        )
-        outcomes = await fetcher.fetch_all(plan.due)
+        async with Inspections(plan.estimated_bytes) as inspections:
+            fetcher = Fetcher(
+                source=self._source,
+                destination=self._store,
+                observer=self._observer,
+                policy=self._policy.fetch,
+                now=self._now,
+                rng=self._rng,
+                inspect=inspections.inspect if self._policy.findings else None,
+                trials=self._upstream.trials,
+                etags=self._upstream.etags,
+            )
+            outcomes = await fetcher.fetch_all(plan.due)
+        self._learn(plan, outcomes, fetcher)
+        return outcomes
+
+    def _learn(self, plan: Plan, outcomes: Sequence[Outcome], fetcher: Fetcher) -> None:
+        """Remember what the fetching told of upstream: days found by name, trials, its ETags."""
         asked_by_name = {due.date for due in plan.due if due.expected is None}
         found, absent = dict(self._upstream.found), dict(self._upstream.absent)
         for outcome in outcomes:
@@ -200,7 +209,6 @@ class Poll:
         self._upstream = replace(
             self._upstream, found=found, absent=absent, trials=trials, etags=fetcher.etags
         )
-        return outcomes
 
     def _listed(self) -> dict[date, int | None]:
         return listed_counts(self._upstream, now=self._now())

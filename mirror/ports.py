@@ -73,6 +73,11 @@ Transform = Callable[[bytes], Iterator[bytes]]
 class Staged(Protocol):
     """A body on its way in, invisible until it is published."""
 
+    @property
+    def path(self) -> Path:
+        """The unfinished file, to be read by those who wrote it."""
+        ...
+
     async def write(self, block: Sequence[bytes]) -> None:
         """Pass a block through the transform and keep what comes out."""
         ...

@@ -15,6 +15,7 @@ from mirror.core.upstream import Upstream
 from mirror.edges.books import load_upstream
 from mirror.edges.folder import DataDir, check_data_dir, default_data_dir
 from mirror.edges.history import Version
+from mirror.edges.inspections import Inspections
 from mirror.edges.source import HttpSource
 from mirror.edges.store import LocalStore, open_store
 from mirror.model import Damage, PollReport
@@ -85,9 +86,9 @@ def poll_policy(config: Config, asked: PollRange) -> PollPolicy:
             max_file_size=config.http.max_file_size,
             final_after=final_after,
             disagree_after=disagree_after,
-            findings=config.storage.findings,
         ),
         min_free=config.storage.min_free,
+        findings=config.storage.findings,
     )
 
 
@@ -126,25 +127,27 @@ class Mirror:
         """Put right what a verification found, as far as it can be; see `mirror.polling.repair`."""
         upstream = self._upstream()
         policy = poll_policy(self.config, PollRange()).fetch
-        fetcher = Fetcher(
-            source=self.source,
-            destination=self.store,
-            observer=observer,
-            policy=policy,
-            now=self._now,
-            rng=self._rng,
-            trials=upstream.trials,
-            etags=upstream.etags,
-        )
-        await repair(
-            damage,
-            store=self.store,
-            fetcher=fetcher,
-            publisher=self._publisher(upstream),
-            upstream=upstream,
-            policy=policy,
-            now=self._now,
-        )
+        async with Inspections(0) as inspections:
+            fetcher = Fetcher(
+                source=self.source,
+                destination=self.store,
+                observer=observer,
+                policy=policy,
+                now=self._now,
+                rng=self._rng,
+                inspect=inspections.inspect if self.config.storage.findings else None,
+                trials=upstream.trials,
+                etags=upstream.etags,
+            )
+            await repair(
+                damage,
+                store=self.store,
+                fetcher=fetcher,
+                publisher=self._publisher(upstream),
+                upstream=upstream,
+                policy=policy,
+                now=self._now,
+            )
 
     async def restore(self, version: Version) -> None:
         """Publish a predecessor again; see `mirror.polling.repair`."""

@@ -1,7 +1,7 @@
 """Takes in one body: wire bytes to published bytes, with the evidence for a judgement.
 
-Wire bytes are digested as the offered digests demand, decoded, and the decoded bytes scanned and
-inspected. Push only; runs on whatever thread feeds it.
+Wire bytes are digested as the offered digests demand, decoded, and the decoded bytes scanned. Push
+only; runs on whatever thread feeds it.
 """
 
 import hashlib
@@ -9,8 +9,7 @@ from collections.abc import Iterator
 
 from mirror.core.coding import make_decoder
 from mirror.core.scan import Scanner
-from mirror.events.findings import Inspector
-from mirror.model import Evidence, Findings, OfferedDigest, ReplyMeta
+from mirror.model import Evidence, OfferedDigest, ReplyMeta
 
 _IDENTITY = ("", "identity")
 
@@ -21,15 +20,11 @@ class Intake:
     Args:
         meta: the answer's headers; they say how the body is coded and what its digests should be.
         max_bytes: the cap for the decoded body.
-        inspector: counts the content findings; None to leave them out.
     """
 
-    def __init__(
-        self, meta: ReplyMeta, *, max_bytes: int, inspector: Inspector | None = None
-    ) -> None:
+    def __init__(self, meta: ReplyMeta, *, max_bytes: int) -> None:
         self._decoder = make_decoder(meta.encoding)
         self._offered = applicable_digests(meta)
-        self._inspector = inspector
         wanted = {digest.algorithm for digest in self._offered}
         plain = meta.encoding in _IDENTITY
         self._scanner = Scanner({"sha256"} | (wanted if plain else set()), max_bytes=max_bytes)
@@ -47,11 +42,9 @@ class Intake:
             digest.update(chunk)
         for piece in self._decoder.feed(chunk):
             self._scanner.feed(piece)
-            if self._inspector is not None:
-                self._inspector.feed(piece)
             yield piece
 
-    def finish(self) -> tuple[Evidence, Findings | None]:
+    def finish(self) -> Evidence:
         """Return what was seen, once the transfer is complete.
 
         Raises:
@@ -59,16 +52,16 @@ class Intake:
         """
         self._decoder.finish()
         scan = self._scanner.finish()
+        # over an encoded body, the digests to compare are those of the wire
         seen = scan.digests | {name: digest.hexdigest() for name, digest in self._wire.items()}
         return Evidence(
             size=scan.size,
-            # over an encoded body the wire's sha256 would hide the body's own
             sha256=scan.digests["sha256"],
             lines=scan.lines,
             ends_with_newline=scan.ends_with_newline,
             right=tuple(d.source for d in self._offered if seen[d.algorithm] == d.value),
             wrong=tuple(d.source for d in self._offered if seen[d.algorithm] != d.value),
-        ), self._inspector.finish() if self._inspector is not None else None
+        )
 
 
 def applicable_digests(meta: ReplyMeta) -> tuple[OfferedDigest, ...]:

@@ -5,10 +5,11 @@ Each day fails for itself. Only a failing disk stops them all.
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import date, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import structlog
 from msgspec import Struct
@@ -20,7 +21,6 @@ from mirror.core.plan import final_at
 from mirror.core.retry import RetryPolicy, retry_delay
 from mirror.core.upstream import ETags, Trial, put_on_trial, stands
 from mirror.errors import UpstreamError, WrongKindError
-from mirror.events.findings import Inspector
 from mirror.logs import get_logger
 from mirror.model import (
     Due,
@@ -52,7 +52,9 @@ class FetchPolicy(Struct, frozen=True):
     max_file_size: int
     final_after: timedelta
     disagree_after: timedelta
-    findings: bool = True
+
+
+Inspect = Callable[[Path, date], Awaitable[Findings]]
 
 
 class _Try(Struct):
@@ -83,6 +85,7 @@ class Fetcher:
         policy: the settings.
         now: the clock, aware UTC.
         rng: the jitter.
+        inspect: counts the content findings of a file; None to leave them out.
         trials: refused bodies that may yet be taken; see `mirror.core.upstream`.
         etags: what this upstream's ETags have proved to be.
 
@@ -99,6 +102,7 @@ class Fetcher:
         policy: FetchPolicy,
         now: Callable[[], datetime],
         rng: random.Random,
+        inspect: Inspect | None,
         trials: Mapping[date, Trial],
         etags: ETags,
     ) -> None:
@@ -108,6 +112,7 @@ class Fetcher:
         self._policy = policy
         self._now = now
         self._rng = rng
+        self._inspect = inspect
         self._slots = asyncio.Semaphore(policy.concurrency)
         self._log = get_logger()
         self.trials = dict(trials)
@@ -189,20 +194,20 @@ class Fetcher:
             return self._failed(due, state, error.line())
 
     async def _take_in(self, due: Due, state: _Try, reply: Reply) -> Outcome | _AskAgain:
-        inspector = Inspector(due.date) if self._policy.findings else None
-        intake = Intake(reply.meta, max_bytes=self._policy.max_file_size, inspector=inspector)
+        intake = Intake(reply.meta, max_bytes=self._policy.max_file_size)
         async with self._destination.stage(due.name, intake.feed) as staged:
             async with aclosing(reply.blocks()) as blocks:
                 async for block in blocks:
                     await staged.write(block)
                     self._observer.received(due, sum(map(len, block)))
-            evidence, findings = intake.finish()
+            evidence = intake.finish()
             verdict = self._judge(due, state, evidence, reply.meta)
             if self._asks_again(state, evidence, verdict):
                 state.refused_sha256 = evidence.sha256
                 state.past_caches, state.conditional = True, False
                 return _AskAgain(verdict.reason)
             if verdict.publish:
+                findings = await self._inspect(staged.path, due.date) if self._inspect else None
                 record = self._record(due, evidence, findings, reply.meta, verdict)
                 return await self._publish(due, state, staged, record, verdict)
             return await self._refuse(due, state, staged, evidence, verdict)

@@ -211,7 +211,7 @@ class Surveyor:
         async with aclosing(reply.blocks()) as blocks:
             async for block in blocks:
                 pieces += await asyncio.to_thread(_feed, intake, block)
-        evidence, _ = intake.finish()
+        evidence = intake.finish()
         # An ETag alone may be no digest; every line of a listing is checked anyway.
         if wrong := tuple(source for source in evidence.wrong if source != "etag"):
             raise UpstreamError(f"a listing's digest is not that of its {wrong[0]} header")
