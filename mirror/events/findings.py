@@ -101,10 +101,20 @@ class Inspector:
             self._skipping = False
             self._tally["not_objects"] += 1
             block = block.partition(b"\n")[2]
-        if not self._take_uniform(block):
-            for line in block.split(b"\n"):
-                if len(line) > MAX_LINE_BYTES or line.strip(b" \t\r"):
-                    self._take_line(line)
+        self._take_block(block)
+
+    def _take_block(self, block: bytes) -> None:
+        """Count a block of whole lines: at once where it is uniform, else half by half."""
+        if not block or self._take_uniform(block):
+            return
+        middle = block.find(b"\n", len(block) // 2) + 1
+        if middle in (0, len(block)):
+            middle = block.rfind(b"\n", 0, len(block) // 2) + 1
+        if middle:
+            self._take_block(block[:middle])
+            self._take_block(block[middle:])
+        elif len(line := block.removesuffix(b"\n")) > MAX_LINE_BYTES or line.strip(b" \t\r"):
+            self._take_line(line)
 
     def _take_uniform(self, block: bytes) -> bool:
         """Count a block in which each line is a whole event of one version; False for any other."""
