@@ -6,6 +6,7 @@ is wrong is told at once, each with its place. `config/mirror.toml` is `render(C
 
 import difflib
 import re
+import textwrap
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from mirror.errors import ConfigError
 
 ENV_PREFIX = "BINDER_MIRROR_"
 _MAX_CONFIG_BYTES = 1024 * 1024
+_FLAGS = {"storage.data_dir": "data-dir", "upstream.url": "upstream"}
 
 _DURATION = {"unit": "duration"}
 _SIZE = {"unit": "size"}
@@ -227,10 +229,10 @@ def render(config: Config) -> str:
         lines += [f"# {table.__doc__}", f"[{name}]"]
         for key, hint in get_type_hints(type(table), include_extras=True).items():
             meta = _meta(hint)
-            lines += [
-                f"# {meta.description}",
-                f"{key} = {_render_value(getattr(table, key), meta)}",
-            ]
+            lines += textwrap.wrap(
+                meta.description or "", 98, initial_indent="# ", subsequent_indent="# "
+            )
+            lines.append(f"{key} = {_render_value(getattr(table, key), meta)}")
         lines.append("")
     return "\n".join(lines)
 
@@ -265,7 +267,7 @@ def _read_environment(environ: Mapping[str, str]) -> Iterator[Setting]:
 def _read_flags(flags: Mapping[str, object]) -> Iterator[Setting]:
     for name, value in flags.items():
         table, _, key = name.partition(".")
-        yield Setting(table, key, value, "flag")
+        yield Setting(table, key, value, "--" + _FLAGS.get(name, name))
 
 
 def _line_of(text: str, table: str, key: str) -> int:

@@ -5,6 +5,7 @@ passes through an escape, so that nothing it sends can act on a terminal or forg
 """
 
 import logging
+import os
 import sys
 from typing import TextIO
 
@@ -50,8 +51,9 @@ def _renderer(*, console: bool, out: TextIO) -> Processor:
     # imported where it is used: it brings a traceback formatter along
     from structlog.dev import ConsoleRenderer, plain_traceback  # noqa: PLC0415
 
+    dumb = os.environ.get("NO_COLOR") or os.environ.get("TERM") in (None, "", "dumb")
     return ConsoleRenderer(
-        colors=out.isatty(), exception_formatter=plain_traceback, pad_event_to=24
+        colors=out.isatty() and not dumb, exception_formatter=plain_traceback, pad_event_to=24
     )
 
 

@@ -152,6 +152,8 @@ class Evidence(Struct, frozen=True):
     """Of the decoded bytes: those that are published."""
     lines: int
     ends_with_newline: bool
+    is_page: bool = False
+    """Whether it begins like a web page, with "<": a sign-in or error page."""
     right: tuple[str, ...] = ()
     """Headers whose digest is right."""
     wrong: tuple[str, ...] = ()

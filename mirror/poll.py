@@ -20,14 +20,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from mirror.core.plan import PlanPolicy, is_in_range, make_plan, plan_by_name
-from mirror.core.upstream import Upstream, days_to_ask, listed_counts
+from mirror.core.upstream import ETags, Upstream, days_to_ask, listed_counts
 from mirror.edges.books import append_poll
 from mirror.edges.disk import require_room
 from mirror.edges.inspections import Inspections
 from mirror.edges.store import LocalStore
 from mirror.errors import ExitCode, UpstreamError
 from mirror.logs import get_logger
-from mirror.model import IndexState, Outcome, OutcomeKind, Plan, PollReport
+from mirror.model import IndexState, Outcome, OutcomeKind, Plan, PollReport, Reason
 from mirror.polling.adopt import Adopter, AdoptPolicy
 from mirror.polling.fetch import Fetcher, FetchPolicy
 from mirror.polling.publish import Publisher
@@ -79,6 +79,7 @@ class Poll:
         self._now = now
         self._rng = rng
         self._log = get_logger()
+        self._in_the_way: tuple[str, ...] = ()
         template = policy.plan.name_template
         self._publisher = Publisher(store, upstream, name_template=template, now=now)
 
@@ -114,7 +115,9 @@ class Poll:
                 index_state=IndexState.UNUSABLE,
             )
         outcomes = await self._follow(survey)
-        problems = make_problems(self._upstream, outcomes, self._in_the_way())
+        in_the_way = self._store.books.wrong_kind
+        problems = make_problems(self._upstream, outcomes, in_the_way, self._policy.plan)
+        problems = (*self._in_the_way, *problems)
         warnings = make_warnings(self._upstream, self._store.records.values(), now=self._now())
         exit_code = ExitCode.INCOMPLETE if problems else ExitCode.COMPLETE
         return replace(
@@ -130,12 +133,13 @@ class Poll:
     async def _follow(self, survey: Survey) -> list[Outcome]:
         """Do all that follows from a survey."""
         self._upstream = survey.upstream
+        was_settled = self._store.books.settled
         await self._publisher.remember(
             survey.upstream, survey.index.body if survey.index is not None else None
         )
-        if not self._store.books.settled:
-            # files may be gone or altered since the listings were written: first of all, be true
-            await self._publisher.publish(self._upstream)
+        if not was_settled:
+            # files may be gone or altered since the index was written: first of all, be true
+            await self._publisher.publish_index(self._upstream)
         try:
             await self._adopt()
             plan = self._plan(survey)
@@ -143,18 +147,30 @@ class Poll:
             self._observer.planned(plan)
             self._log.info("poll.planned", due=len(plan.due), listed=plan.listed, **plan.reasons())
             outcomes = await self._fetch(plan)
-        except asyncio.CancelledError:
-            # interrupted: what has arrived counts, and the next run would do the same anyway
-            await asyncio.shield(self._publisher.publish(self._upstream))
-            raise
         except ExceptionGroup as group:
             # of one disk that refuses, the first word is enough
             raise group.exceptions[0] from group
-        await self._publisher.publish(self._upstream)
+        if self._is_anything_new():
+            self._in_the_way = await self._publisher.publish(self._upstream)
+        else:
+            await self._publisher.remember(self._upstream, None)
         return outcomes
 
+    def _is_anything_new(self) -> bool:
+        """Return whether the listings may have to change: what they are made of has, or they lack.
+
+        The books are settled only after the listings were written by them.
+        """
+        return not self._store.books.settled or not self._publisher.are_listings_there()
+
     async def _adopt(self) -> None:
-        adopter = Adopter(self._source, self._store, self._policy.adopt, now=self._now)
+        adopter = Adopter(
+            self._source,
+            self._store,
+            self._policy.adopt,
+            now=self._now,
+            etags_are_opaque=self._upstream.etags is ETags.OPAQUE,
+        )
         await adopter.adopt_all(self._listed())
 
     def _plan(self, survey: Survey) -> Plan:
@@ -190,7 +206,12 @@ class Poll:
                 trials=self._upstream.trials,
                 etags=self._upstream.etags,
             )
-            outcomes = await fetcher.fetch_all(plan.due)
+            try:
+                outcomes = await fetcher.fetch_all(plan.due)
+            except asyncio.CancelledError:
+                # interrupted: what has arrived counts, and the next run would do the same anyway
+                await asyncio.shield(self._publisher.publish(self._upstream))
+                raise
         self._learn(plan, outcomes, fetcher)
         return outcomes
 
@@ -209,14 +230,13 @@ class Poll:
         self._upstream = replace(
             self._upstream, found=found, absent=absent, trials=trials, etags=fetcher.etags
         )
+        by_name = {due.date for due in plan.due if due.reason is Reason.BY_NAME}
+        if any(one.kind is OutcomeKind.FAILED and one.date in by_name for one in outcomes):
+            # it may be there: it stays due, and so the search is not over
+            self._upstream = replace(self._upstream, searched_at=None)
 
     def _listed(self) -> dict[date, int | None]:
         return listed_counts(self._upstream, now=self._now())
-
-    def _in_the_way(self) -> dict[date, str]:
-        policy = self._policy.plan
-        wrong = self._store.books.wrong_kind
-        return {day: kind for day, kind in wrong.items() if is_in_range(day, policy)}
 
     def _report(
         self, outcomes: Sequence[Outcome], problems: tuple[str, ...], exit_code: ExitCode

@@ -5,7 +5,7 @@ Edges implement them structurally, without inheriting.
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -19,12 +19,17 @@ class Ask(Struct, frozen=True):
 
     if_none_match: str | None = None
     """An ETag as upstream sent it; a 304 is then an answer."""
-    if_modified_since: str | None = None
-    """An HTTP date, for an upstream without ETags."""
+    if_modified_since: datetime | None = None
+    """A Last-Modified as upstream sent it, for an upstream without ETags."""
     past_caches: bool = False
     """Ask caches on the way to fetch anew (`Cache-Control: no-cache`)."""
     head: bool = False
     """Ask for the headers alone."""
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether a 304 is an answer."""
+        return self.if_none_match is not None or self.if_modified_since is not None
 
 
 class Reply(Protocol):

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from msgspec import Struct
 
 from mirror.core.plan import final_at
-from mirror.core.text import plural
+from mirror.core.text import plural, shown
 from mirror.core.upstream import Upstream, listed_counts, vanished
 from mirror.edges.books import Books, load_books, load_polls, load_upstream
 from mirror.edges.folder import DataDir, is_being_written
@@ -74,7 +74,7 @@ def read_status(
     successes = [poll for poll in polls if poll.exit_code == 0]
     return Status(
         sentence=_sentence(upstream, missing, last_poll),
-        data_dir=str(data.root),
+        data_dir=shown(str(data.root), 4096),
         upstream_url=upstream.url,
         is_syncing=is_being_written(data),
         index_state=_state(upstream, last_poll),

@@ -8,6 +8,7 @@ import hashlib
 import math
 import os
 import random
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -20,10 +21,13 @@ from mirror.core.listings import entries_of
 from mirror.core.sums import render_sums
 from mirror.core.text import shown
 from mirror.edges.books import Books, load_books
-from mirror.edges.disk import READ_BYTES, open_file, read_file
-from mirror.edges.folder import DataDir
-from mirror.errors import IndexUnusableError, MirrorError
+from mirror.edges.disk import READ_BYTES, kind_of, open_file, read_file
+from mirror.edges.folder import DataDir, is_being_written
+from mirror.errors import IndexUnusableError, MirrorError, WrongKindError
 from mirror.model import Damage, DamageKind, Record
+
+_LISTING_LOOKS_S = (0, 0.2, 1)
+"""Pauses between looks at listings that seem wrong."""
 
 
 class VerifyReport(Struct, frozen=True):
@@ -76,7 +80,7 @@ def verify(
         Damage(shown(name), DamageKind.STRANGER, "is none of the archive's files")
         for name in books.strangers
     )
-    damage += _check_listings(data, books.records, name_template, today)
+    damage += _check_listings(data, books, name_template, today)
     return VerifyReport(
         checked=len(sample),
         checked_bytes=sum(record.size for record in sample),
@@ -138,17 +142,33 @@ def _second_look(
 ) -> Iterator[Damage]:
     books = load_books(data, name_template)
     for damage in _check_names(books, name_template):
-        claims = books.unproven.get(damage.day) if damage.day is not None else None
-        if not claims:
-            yield damage
-        elif found := _check_file(data.archive / claims[-1].name, claims[-1], _unheard):
-            yield found
+        claims = books.unproven.get(damage.day, ()) if damage.day is not None else ()
+        claim, wrong = _prove(data, claims)
+        if claim is not None:
+            books.records[claim.date] = claim
+        else:
+            yield wrong or damage
     for day in sorted(suspects & books.records.keys()):
         record = books.records[day]
         if found := _check_file(data.archive / record.name, record, _unheard):
             yield found
     # what was drawn up later is what the listings are compared with
-    before.records, before.strangers = books.records, books.strangers
+    before.records, before.unproven, before.missing = books.records, books.unproven, books.missing
+    before.strangers = books.strangers
+
+
+def _prove(data: DataDir, claims: tuple[Record, ...]) -> tuple[Record | None, Damage | None]:
+    """Return the claim that the file bears out, else what the latest claim says is wrong.
+
+    An interrupted poll leaves a claim for a body that never came.
+    """
+    problem: Damage | None = None
+    for claim in reversed(claims):
+        wrong = _check_file(data.archive / claim.name, claim, _unheard)
+        if wrong is None:
+            return claim, None
+        problem = problem or wrong
+    return None, problem
 
 
 def _unheard(_files: int, _bytes: int) -> None:
@@ -156,17 +176,45 @@ def _unheard(_files: int, _bytes: int) -> None:
 
 
 def _check_listings(
+    data: DataDir, books: Books, name_template: str, today: date
+) -> Iterable[Damage]:
+    """Return which listings do not say what is held, unless a sync is about to write them."""
+    damage: list[Damage] = []
+    for pause_s in _LISTING_LOOKS_S:
+        damage = list(_compare_listings(data, _on_record(books), name_template, today))
+        # Listings are written at the end of a poll; until then the journal is ahead of them.
+        if not damage or (data.journal.exists() and is_being_written(data)):
+            return ()
+        # A poll may have ended since the books were read.
+        time.sleep(pause_s)
+        books = load_books(data, name_template)
+    return damage
+
+
+def _on_record(books: Books) -> dict[date, Record]:
+    """Return what the manifest claims; a file that is damaged or gone is told of by itself."""
+    doubted = {day: claims[-1] for day, claims in books.unproven.items() if claims}
+    return doubted | books.missing | books.records
+
+
+def _compare_listings(
     data: DataDir, records: Mapping[date, Record], name_template: str, today: date
 ) -> Iterator[Damage]:
-    if not records and not data.index.exists():
+    if not records and kind_of(data.index) is None:
         return
-    if read_file(data.sums) != render_sums(records.values()):
-        yield Damage(
-            data.sums.name, DamageKind.WRONG_LISTING, "does not say what the manifest says"
-        )
+    try:
+        if read_file(data.sums) != render_sums(records.values()):
+            yield Damage(
+                data.sums.name, DamageKind.WRONG_LISTING, "does not say what the manifest says"
+            )
+    except WrongKindError as error:
+        yield Damage(data.sums.name, DamageKind.WRONG_KIND, error.line())
     try:
         parsed = parse_index(read_file(data.index) or b"", name_template=name_template, today=today)
         good = parsed.entries == entries_of(records.values()) and not parsed.refused_lines
+    except WrongKindError as error:
+        yield Damage(data.index.name, DamageKind.WRONG_KIND, error.line())
+        return
     except IndexUnusableError:
         good = not records
     if not good:

@@ -1,10 +1,9 @@
 """Settings to working parts: the only place that names concrete classes together."""
 
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 from msgspec import Struct
 
@@ -13,7 +12,7 @@ from mirror.core.plan import PlanPolicy
 from mirror.core.retry import RetryPolicy
 from mirror.core.upstream import Upstream
 from mirror.edges.books import load_upstream
-from mirror.edges.folder import DataDir, check_data_dir, default_data_dir
+from mirror.edges.folder import DataDir
 from mirror.edges.history import Version
 from mirror.edges.inspections import Inspections
 from mirror.edges.source import HttpSource
@@ -39,17 +38,6 @@ class PollRange(Struct, frozen=True):
     since: date | None = None
     until: date | None = None
     recheck: int = 0
-
-
-def data_dir_of(config: Config, environ: Mapping[str, str]) -> DataDir:
-    """Return the data directory that the settings name.
-
-    Raises:
-        ConfigError: it cannot be one.
-    """
-    named = config.storage.data_dir
-    root = Path(named).expanduser() if named else default_data_dir(environ)
-    return check_data_dir(root.absolute())
 
 
 def poll_policy(config: Config, asked: PollRange) -> PollPolicy:
@@ -185,6 +173,11 @@ async def open_mirror(
     """
     # each use of the same mirror must draw another jitter: seeded by the system
     rng = rng if rng is not None else random.Random()  # noqa: S311
-    with open_store(data, config.upstream.name_template, now=now) as store:
+    with open_store(
+        data,
+        config.upstream.name_template,
+        now=now,
+        history_versions=config.storage.history_versions,
+    ) as store:
         async with HttpSource(config.upstream.url, config.http, now=now) as source:
             yield Mirror(config, store, source, now=now, rng=rng)

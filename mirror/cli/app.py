@@ -1,7 +1,9 @@
 """The command itself: finds the subcommand, and turns what happens into one line and a code."""
 
 import importlib
+import io
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,32 +64,57 @@ def cli(ctx: click.Context, config_file: Path | None) -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit."""
+    _prepare_streams()
+    # as PID 1 of a container a process ignores SIGTERM unless it says otherwise
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(int(ExitCode.TERMINATED)))
     sys.exit(run(sys.argv[1:], os.environ))
 
 
 def run(arguments: list[str], environ: Mapping[str, str]) -> int:
     """Run one command and return its exit code; every error has become a line by then."""
     try:
-        result = cli.main(arguments, prog_name="binder-mirror", standalone_mode=False)
-        sys.stdout.flush()
-    except MirrorError as error:
-        for line in error.line().splitlines():
-            _tell(line)
-        return int(error.exit_code)
-    except click.ClickException as error:
-        where = error.ctx if isinstance(error, click.UsageError) else None
-        hint = f" (see `{where.command_path} --help`)" if where is not None else ""
-        _tell(shown(error.format_message(), 500) + hint)
-        return int(ExitCode.USAGE)
+        with cli.make_context("binder-mirror", list(arguments)) as context:
+            result = cli.invoke(context)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except (MirrorError, click.ClickException) as error:
+        return int(_tell_error(error))
     except (click.Abort, KeyboardInterrupt):
+        _tell("interrupted")
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
-        # whoever read our output has had enough: nothing is wrong, and nothing more can be said
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # whoever read our output has had enough: nothing is wrong
         return int(ExitCode.COMPLETE)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug, told in one line
         return _tell_bug(error, environ)
     return int(result or 0)
+
+
+def _prepare_streams() -> None:
+    """Make sure that output can be written at all, and that no character of it can be refused."""
+    # what whoever started us has closed: its descriptor must not become a file's
+    if sys.stdin is None:
+        os.open(os.devnull, os.O_RDONLY)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("r+", encoding="utf-8"))  # noqa: SIM115
+        elif name == "stdout" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _tell_error(error: MirrorError | click.ClickException) -> ExitCode:
+    if isinstance(error, MirrorError):
+        for line in error.line().splitlines():
+            _tell(line)
+        return error.exit_code
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+    else:
+        where = error.ctx if isinstance(error, click.UsageError) else None
+        hint = f" (see `{where.command_path} --help`)" if where is not None else ""
+        _tell(shown(error.format_message(), 500) + hint)
+    return ExitCode.USAGE
 
 
 def _tell_bug(error: Exception, environ: Mapping[str, str]) -> int:

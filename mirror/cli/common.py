@@ -5,17 +5,18 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping
-from datetime import date
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 import msgspec
 
 from mirror.config import Config, LogConfig, load_config
-from mirror.edges.folder import DataDir
+from mirror.edges.disk import storage_error
+from mirror.edges.folder import DataDir, check_data_dir, default_data_dir
 from mirror.errors import ExitCode
 from mirror.logs import configure_logs
-from mirror.wiring import data_dir_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -57,11 +58,28 @@ def load(
     Raises:
         ConfigError: something about them is wrong.
     """
+    config = load_settings(ctx, data_dir=data_dir, upstream=upstream)
+    configure_logs(config.log)
+    named = config.storage.data_dir
+    return config, check_data_dir(Path(named) if named else default_data_dir(os.environ))
+
+
+def load_settings(
+    ctx: click.Context, *, data_dir: str | None = None, upstream: str | None = None
+) -> Config:
+    """Return the settings that file, environment and options make together.
+
+    Raises:
+        ConfigError: something about them is wrong.
+    """
     given = {"storage.data_dir": data_dir, "upstream.url": upstream}
     flags = {name: value for name, value in given.items() if value is not None}
-    config = load_config(ctx.obj, os.environ, flags)
-    configure_logs(config.log)
-    return config, data_dir_of(config, os.environ)
+    return load_config(ctx.obj, os.environ, flags)
+
+
+def utc_now() -> datetime:
+    """Return the current time."""
+    return datetime.now(UTC)
 
 
 def quiet_logs(config: Config) -> None:
@@ -112,6 +130,21 @@ def run_until_signal(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(guarded())
 
 
+def say(text: str) -> None:
+    """Print to standard output; that nobody reads it any more is no failure.
+
+    Raises:
+        StorageError: what it is redirected to cannot be written.
+    """
+    try:
+        click.echo(text)
+    except OSError as error:
+        # what is still in the buffer must not be tried again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise storage_error(error, Path("standard output")) from error
+
+
 def print_json(value: object) -> None:
     """Print a value as one JSON object."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+    say(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

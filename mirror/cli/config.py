@@ -1,11 +1,9 @@
 """`binder-mirror config`: the settings in force, and whether they are right."""
 
-import os
-
 import click
 
-from mirror.config import Config, load_config, render
-from mirror.wiring import data_dir_of
+from mirror.cli.common import data_dir_option, load, load_settings, say
+from mirror.config import Config, render
 
 
 @click.group()
@@ -14,20 +12,21 @@ def config() -> None:
 
 
 @config.command()
+@data_dir_option
 @click.option("--defaults", is_flag=True, help="Show the defaults, whatever is set.")
 @click.pass_context
-def show(ctx: click.Context, *, defaults: bool) -> int:
+def show(ctx: click.Context, data_dir: str | None, *, defaults: bool) -> int:
     """Print the settings in force as a commented TOML file."""
-    settings = Config() if defaults else load_config(ctx.obj, os.environ, {})
-    click.echo(render(settings), nl=False)
+    settings = Config() if defaults else load_settings(ctx, data_dir=data_dir)
+    say(render(settings).removesuffix("\n"))
     return 0
 
 
 @config.command()
+@data_dir_option
 @click.pass_context
-def check(ctx: click.Context) -> int:
+def check(ctx: click.Context, data_dir: str | None) -> int:
     """Check the settings; tell all that is wrong with them at once."""
-    settings = load_config(ctx.obj, os.environ, {})
-    data = data_dir_of(settings, os.environ)
-    click.echo(f"The settings are right. Data directory: {data.root}")
+    _, data = load(ctx, data_dir=data_dir)
+    say(f"The settings are right. Data directory: {data.root}")
     return 0

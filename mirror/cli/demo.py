@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from mirror.cli.common import run_until_signal
+from mirror.cli.common import run_until_signal, say
 from mirror.config import LogConfig
+from mirror.edges.folder import check_data_dir
 from mirror.logs import configure_logs
 
 
@@ -34,6 +35,6 @@ def demo(data_dir: str, days: int) -> int:
     from mirror.demo.tour import run_tour  # noqa: PLC0415
 
     configure_logs(LogConfig(level="error"))
-    root = Path(data_dir).expanduser().absolute()
-    run_until_signal(run_tour(root, days=days, tell=click.echo))
+    root = check_data_dir(Path(data_dir)).root
+    run_until_signal(run_tour(root, days=days, tell=say))
     return 0

@@ -1,18 +1,18 @@
 """`binder-mirror prune`: the only command that deletes for good, and only what it is told to."""
 
-from datetime import datetime, timedelta
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 import click
 
-from mirror.cli.common import data_dir_option, load
+from mirror.cli.common import data_dir_option, load, say, utc_now
 from mirror.core.text import human_bytes, plural
 from mirror.core.units import parse_duration
 from mirror.edges import history, quarantine
 from mirror.edges.folder import require_mirror, writer_lock
 from mirror.edges.history import Version
 from mirror.edges.quarantine import Quarantined
-from mirror.wiring import utc_now
 
 
 class _Duration(click.ParamType[timedelta]):
@@ -64,15 +64,16 @@ def prune(
         raise click.UsageError("say what to delete: --history, --quarantine or both")
     _, data = load(ctx, data_dir=data_dir)
     require_mirror(data)
-    with writer_lock(data):
-        before = utc_now() - older_than
+    # a dry run writes nothing, so that it works on a read-only disk and beside a sync too
+    with nullcontext() if dry_run else writer_lock(data):
+        before = _ago(older_than)
         versions = _versions(history.list_versions(data), keep, before) if of_history else []
         bodies = _bodies(quarantine.list_quarantined(data), before) if of_quarantine else []
         if not dry_run:
             history.remove_versions(data, versions)
             quarantine.remove(data, bodies)
     size = sum(v.packed_size for v in versions) + sum(b.size for b in bodies)
-    click.echo(
+    say(
         f"{'Would delete' if dry_run else 'Deleted'} {plural(len(versions), 'predecessor')} and "
         f"{len(bodies):,} from quarantine, {human_bytes(size)}"
     )
@@ -86,6 +87,13 @@ def _versions(versions: list[Version], keep: int, before: datetime) -> list[Vers
         of_day = list(group)
         chosen += of_day[: len(of_day) - keep] if keep else of_day
     return [version for version in chosen if version.kept_at <= before]
+
+
+def _ago(span: timedelta) -> datetime:
+    try:
+        return utc_now() - span
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def _bodies(bodies: list[Quarantined], before: datetime) -> list[Quarantined]:

@@ -7,12 +7,11 @@ from datetime import datetime, timedelta
 
 import click
 
-from mirror.cli.common import data_dir_option, json_option, load, print_json
+from mirror.cli.common import data_dir_option, json_option, load, print_json, say, utc_now
 from mirror.core.text import human_bytes, plural
 from mirror.edges.folder import require_mirror
 from mirror.model import PollReport
 from mirror.status import Status, read_status
-from mirror.wiring import utc_now
 
 
 @click.command()
@@ -32,7 +31,7 @@ def status(ctx: click.Context, data_dir: str | None, *, as_json: bool) -> int:
     if as_json:
         print_json(found)
     else:
-        click.echo(render_status(found, now=utc_now()))
+        say(render_status(found, now=utc_now()))
     return 0
 
 

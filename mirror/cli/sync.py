@@ -16,6 +16,7 @@ from mirror.cli.common import (
     print_json,
     quiet_logs,
     run_until_signal,
+    say,
     upstream_option,
 )
 from mirror.config import Config
@@ -79,7 +80,7 @@ def sync(
     if as_json:
         print_json(report)
     else:
-        click.echo(summary(report))
+        say(summary(report))
     return report.exit_code
 
 
@@ -162,20 +163,20 @@ def _print_preview(found: Preview, *, as_json: bool) -> None:
         return
     plan = found.plan
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in plan.reasons().items())
-    click.echo(
+    say(
         f"Would ask for {len(plan.due):,} of {plural(plan.listed, 'listed day')}, about "
         f"{human_bytes(plan.estimated_bytes)}: {reasons or 'nothing is due'}"
     )
     if found.unproven:
-        click.echo(f"  first {plural(found.unproven, 'file')} without a record would be proved")
+        say(f"  first {plural(found.unproven, 'file')} without a record would be proved")
     for due in plan.due[:_TOLD_DAYS]:
         held = f"{due.held.lines:,}" if due.held else "-"
         expected = f"{due.expected:,}" if due.expected is not None else "?"
-        click.echo(
+        say(
             f"  {due.date}  {due.reason:<9} {held:>9} -> {expected:>9} lines  "
             f"~{human_bytes(due.estimated_bytes)}"
         )
     if len(plan.due) > _TOLD_DAYS:
-        click.echo(f"  and {len(plan.due) - _TOLD_DAYS:,} more; --json lists them all")
+        say(f"  and {len(plan.due) - _TOLD_DAYS:,} more; --json lists them all")
     for text in found.warnings:
-        click.echo(f"  warning: {text}")
+        say(f"  warning: {text}")

@@ -15,7 +15,9 @@ from mirror.cli.common import (
     load,
     print_json,
     run_until_signal,
+    say,
     upstream_option,
+    utc_now,
 )
 from mirror.config import Config
 from mirror.core.text import human_bytes, plural
@@ -24,7 +26,6 @@ from mirror.errors import ExitCode
 from mirror.ports import Silent
 from mirror.verify import Progress, VerifyReport
 from mirror.verify import verify as verify_copy
-from mirror.wiring import open_mirror, utc_now
 
 _PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?)%?")
 
@@ -78,15 +79,15 @@ def verify(
     before = len(report.damage)
     if repair and report.damage:
         if not as_json:
-            click.echo(_render(report))
+            say(_render(report))
         run_until_signal(_repair(config, data, report))
         report = _verify(config, data, sample=1.0)
     if as_json:
         print_json(report)
     else:
-        click.echo(_render(report))
+        say(_render(report))
         if repair and before and not report.damage:
-            click.echo(f"repaired: {plural(before, 'damage')}")
+            say(f"repaired: {before:,}")
     return int(ExitCode.INCOMPLETE if report.damage else ExitCode.COMPLETE)
 
 
@@ -103,6 +104,9 @@ def _verify(config: Config, data: DataDir, sample: float) -> VerifyReport:
 
 
 async def _repair(config: Config, data: DataDir, report: VerifyReport) -> None:
+    # brings the HTTP client along: imported by those who ask upstream
+    from mirror.wiring import open_mirror  # noqa: PLC0415
+
     async with open_mirror(config, data) as mirror:
         await mirror.repair(report.damage, Silent())
 
@@ -146,7 +150,7 @@ def _render(report: VerifyReport) -> str:
     lines = [
         f"{plural(report.checked, 'file')} of {report.held:,} read, "
         f"{human_bytes(report.checked_bytes)}: "
-        + (f"{plural(len(report.damage), 'damage')} found" if report.damage else "all as recorded")
+        + (f"{len(report.damage):,} damaged" if report.damage else "all as recorded")
     ]
     lines += [f"  {one.kind:<14} {one.name}: {one.detail}" for one in report.damage]
     if report.damage:

@@ -4,14 +4,21 @@ from datetime import date
 
 import click
 
-from mirror.cli.common import DAY, data_dir_option, json_option, load, print_json, run_until_signal
+from mirror.cli.common import (
+    DAY,
+    data_dir_option,
+    json_option,
+    load,
+    print_json,
+    run_until_signal,
+    say,
+)
 from mirror.core.text import human_bytes, plural
 from mirror.edges import history as kept
 from mirror.edges.books import load_books
 from mirror.edges.folder import require_mirror
 from mirror.edges.history import Version
 from mirror.errors import ConfigError
-from mirror.wiring import open_mirror
 
 
 @click.command()
@@ -32,13 +39,13 @@ def history(ctx: click.Context, day: date | None, data_dir: str | None, *, as_js
         print_json({"versions": versions})
         return 0
     if not versions:
-        click.echo(f"No predecessors are kept{f' of {day}' if day else ''}.")
+        say(f"No predecessors are kept{f' of {day}' if day else ''}.")
     for version in versions:
-        click.echo(_line(version))
+        say(_line(version))
     if day is not None:
         record = load_books(data, config.upstream.name_template).records.get(day)
         if record is not None:
-            click.echo(
+            say(
                 f"{day}  {record.sha256[:12]}  {record.lines:>9,} lines  "
                 f"{human_bytes(record.size):>8}  published now"
             )
@@ -75,11 +82,14 @@ def restore(ctx: click.Context, day: date, digest: str, data_dir: str | None) ->
             hint=f"`binder-mirror history {day}` lists them",
         )
 
+    # brings the HTTP client along, which `history` has no use for
+    from mirror.wiring import open_mirror  # noqa: PLC0415
+
     async def put_back() -> None:
         async with open_mirror(config, data) as mirror:
             await mirror.restore(found[0])
 
     run_until_signal(put_back())
     version = found[0]
-    click.echo(f"{day}: {version.sha256[:12]} is published again, {plural(version.lines, 'line')}")
+    say(f"{day}: {version.sha256[:12]} is published again, {plural(version.lines, 'line')}")
     return 0

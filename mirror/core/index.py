@@ -54,13 +54,13 @@ def parse_index(body: bytes, *, name_template: str, today: date) -> ParsedIndex:
     refused_lines = 0
     for number, line in _lines(body):
         try:
-            entry = _parse_line(line, name_template, today)
+            day, count = _parse_line(line, name_template, today)
         except _RefusedError as error:
             refused_lines += 1
             if len(refused) < KEPT_REFUSALS:
                 refused.append(Refusal(number, str(error), shown(line)))
         else:
-            counts.setdefault(entry.date, set()).add(entry.count)
+            counts.setdefault(day, set()).add(count)
     if not counts:
         raise IndexUnusableError(_why_unusable(body), transient=False)
     if _is_cut_short(body):
@@ -93,7 +93,7 @@ def _lines(body: bytes) -> Iterator[tuple[int, bytes]]:
             yield number, stripped
 
 
-def _parse_line(line: bytes, name_template: str, today: date) -> IndexEntry:
+def _parse_line(line: bytes, name_template: str, today: date) -> tuple[date, int]:
     try:
         fields = _decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -103,7 +103,7 @@ def _parse_line(line: bytes, name_template: str, today: date) -> IndexEntry:
     # A day has one name, the one made from its date: no path, scheme or escape passes.
     if fields.name != name:
         raise _RefusedError(f"the name is not {name}")
-    return IndexEntry(day, name, _parse_count(fields.count))
+    return day, _parse_count(fields.count)
 
 
 def _parse_date(text: str, today: date) -> date:

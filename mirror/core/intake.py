@@ -12,6 +12,7 @@ from mirror.core.scan import Scanner
 from mirror.model import Evidence, OfferedDigest, ReplyMeta
 
 _IDENTITY = ("", "identity")
+_BLANKS = b"\xef\xbb\xbf \t\r\n"
 
 
 class Intake:
@@ -24,6 +25,7 @@ class Intake:
 
     def __init__(self, meta: ReplyMeta, *, max_bytes: int) -> None:
         self._decoder = make_decoder(meta.encoding)
+        self._first = b""
         self._offered = applicable_digests(meta)
         wanted = {digest.algorithm for digest in self._offered}
         plain = meta.encoding in _IDENTITY
@@ -42,6 +44,7 @@ class Intake:
             digest.update(chunk)
         for piece in self._decoder.feed(chunk):
             self._scanner.feed(piece)
+            self._first = self._first or piece.lstrip(_BLANKS)[:1]
             yield piece
 
     def finish(self) -> Evidence:
@@ -59,6 +62,7 @@ class Intake:
             sha256=scan.digests["sha256"],
             lines=scan.lines,
             ends_with_newline=scan.ends_with_newline,
+            is_page=self._first == b"<",
             right=tuple(d.source for d in self._offered if seen[d.algorithm] == d.value),
             wrong=tuple(d.source for d in self._offered if seen[d.algorithm] != d.value),
         )

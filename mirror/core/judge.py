@@ -75,6 +75,14 @@ def is_older(meta: ReplyMeta, held: Record) -> bool:
 
 def _judge_count(evidence: Evidence, meta: ReplyMeta, expected: Expectation) -> Verdict:
     lines = expected.lines if expected.lines is not None else meta.events_count
+    if evidence.is_page and evidence.lines not in (lines, meta.events_count):
+        # content is not judged, but a page that no count vouches for is none of the archive's
+        return Verdict(
+            VerdictKind.MISMATCH,
+            publish=False,
+            reason="it is a web page, not JSON Lines (a sign-in or error page?)",
+            ask_again=True,
+        )
     if lines is None:
         return _judge_unlisted(evidence)
     has = f"it has {plural(evidence.lines, 'line')} where {lines:,} are listed"

@@ -5,7 +5,7 @@ never the whole truth: accepted is all that any index ever listed, and two state
 *stale* and *shrunk*, start a search for days through `index.html` and by name.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from itertools import islice
@@ -289,9 +289,3 @@ def put_on_trial(trial: Trial | None, *, sha256: str, reason: str, now: datetime
 def stands(trial: Trial | None, sha256: str, *, now: datetime, disagree_after: timedelta) -> bool:
     """Return whether a refused body has been served unchanged for long enough to be taken."""
     return trial is not None and trial.sha256 == sha256 and now - trial.since >= disagree_after
-
-
-def without(upstream: Upstream, days: Iterable[date]) -> Mapping[date, Trial]:
-    """Return the trials less those of `days`."""
-    done = frozenset(days)
-    return {day: trial for day, trial in upstream.trials.items() if day not in done}

@@ -3,8 +3,10 @@
 Everything is real but the calendar: a real server on a loopback port, the real poll, a real disk.
 """
 
+import os
 import random
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -72,9 +74,9 @@ async def run_tour(root: Path, *, days: int, tell: Tell) -> None:
     report = verify(data, config.upstream.name_template, rng=random.Random(0), today=clock().date())
     tell(
         f"7. Verified: {plural(report.checked, 'file')} read again, "
-        f"{human_bytes(report.checked_bytes)}, {plural(len(report.damage), 'damage')}.\n"
+        f"{human_bytes(report.checked_bytes)}, {len(report.damage) or 'none'} damaged\n"
     )
-    _tell_the_end(root, data, time.monotonic() - started, tell)
+    _tell_the_end(data, time.monotonic() - started, tell)
 
 
 class _Tour:
@@ -149,12 +151,21 @@ def _make_room(root: Path) -> DataDir:
     return data
 
 
-def _tell_the_end(root: Path, data: DataDir, seconds: float, tell: Tell) -> None:
+def _tell_the_end(data: DataDir, seconds: float, tell: Tell) -> None:
+    root, program = data.root, _program()
     tell(f"Done in {seconds:.1f} s. What is where:")
     tell(f"  {data.archive}  the copy, as upstream serves it, with SHA256SUMS")
     tell(f"  {data.manifest}  what is known of each day")
     tell("Try next:")
-    tell(f"  binder-mirror status --data-dir {root}")
-    tell(f"  binder-mirror verify --data-dir {root}")
+    tell(f"  {program} status --data-dir {root}")
+    tell(f"  {program} verify --data-dir {root}")
     tell(f"  (cd {data.archive} && sha256sum --quiet -c SHA256SUMS && echo all good)")
-    tell("  binder-mirror sync --dry-run    # the real archive: what would be fetched")
+    tell(f"  {program} sync --dry-run    # the real archive: what would be fetched")
+
+
+def _program() -> str:
+    """Return what to type to run us again: the name where it is found, else the path."""
+    if shutil.which("binder-mirror"):
+        return "binder-mirror"
+    program = Path(sys.argv[0])
+    return os.path.relpath(program) if program.name == "binder-mirror" else "python -m mirror"

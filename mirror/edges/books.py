@@ -24,6 +24,7 @@ from mirror.core.manifest import (
 )
 from mirror.core.upstream import VERSION, Upstream
 from mirror.edges.disk import (
+    append_line,
     kind_of_mode,
     read_file,
     storage_errors,
@@ -127,13 +128,8 @@ def append_journal(data: DataDir, event: Record | Removal) -> None:
 
     It need not be durable: a line that a power cut takes is won back from the file itself.
     """
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    with storage_errors(data.journal):
-        descriptor = os.open(data.journal, flags, 0o644)
-        try:
-            os.write(descriptor, render_journal_line(event))
-        finally:
-            os.close(descriptor)
+    # a newline first: a line that a power cut tore must not take this one with it
+    append_line(data.journal, b"\n" + render_journal_line(event))
 
 
 def save_manifest(data: DataDir, records: Mapping[date, Record]) -> None:
@@ -176,27 +172,24 @@ def save_upstream(data: DataDir, upstream: Upstream) -> None:
 
 def append_poll(data: DataDir, report: PollReport) -> None:
     """Add a poll to the bounded log of polls."""
-    line = msgspec.json.encode(report) + b"\n"
-    with storage_errors(data.polls):
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(data.polls, flags, 0o644)
-        try:
-            os.write(descriptor, line)
-            size = os.fstat(descriptor).st_size
-        finally:
-            os.close(descriptor)
+    size = append_line(data.polls, b"\n" + msgspec.json.encode(report) + b"\n")
     if size > _POLLS_SLACK_BYTES:
-        lines = (read_file(data.polls) or b"").splitlines(keepends=True)
+        lines = _lines(data.polls)
         if len(lines) > KEPT_POLLS:
-            write_durably(data.polls, b"".join(lines[-KEPT_POLLS:]), staging=data.staging)
+            kept = b"".join(line + b"\n" for line in lines[-KEPT_POLLS:])
+            write_durably(data.polls, kept, staging=data.staging)
 
 
 def load_polls(data: DataDir, count: int) -> list[PollReport]:
     """Return the last `count` polls, latest last; torn lines are passed over."""
     reports: list[PollReport] = []
-    for line in (read_file(data.polls) or b"").splitlines()[-count:]:
+    for line in _lines(data.polls)[-count:]:
         try:
             reports.append(_poll_decoder.decode(line))
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
     return reports
+
+
+def _lines(path: Path) -> list[bytes]:
+    return list(filter(None, (read_file(path) or b"").split(b"\n")))

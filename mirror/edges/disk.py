@@ -6,10 +6,11 @@ file whose fsync failed is discarded, never flushed again (https://wiki.postgres
 
 import errno
 import gzip
+import hashlib
 import os
 import secrets
-import shutil
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,6 +28,7 @@ _HINTS = {
     errno.EACCES: "give the user that runs binder-mirror the right to write there",
     errno.EPERM: "give the user that runs binder-mirror the right to write there",
     errno.EIO: "the disk fails: see dmesg",
+    errno.EXDEV: "archive/, history/, quarantine/ and staging/ must be on one file system",
     errno.EMFILE: "raise the limit of open files (ulimit -n), or lower http.concurrency",
     errno.ENFILE: "raise the limit of open files (ulimit -n), or lower http.concurrency",
 }
@@ -55,6 +57,34 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+class SharedSync:
+    """Flushes a directory for several threads at a time.
+
+    A flush covers every name that was put there before it began; so those who wait for one that is
+    under way share the next, instead of asking the disk once each.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._counting = threading.Lock()
+        self._flushing = threading.Lock()
+        self._wanted = 0
+        self._done = 0
+
+    def __call__(self) -> None:
+        """Return once the names put into the directory before the call are durable."""
+        with self._counting:
+            self._wanted += 1
+            mine = self._wanted
+        with self._flushing:
+            if self._done >= mine:
+                return
+            with self._counting:
+                covered = self._wanted
+            sync_folder(self._folder)
+            self._done = covered
 
 
 def kind_of(path: Path) -> str | None:
@@ -119,23 +149,66 @@ def write_durably(path: Path, content: bytes, *, staging: Path) -> None:
         sync_folder(path.parent)
 
 
-def compress_durably(source: Path, target: Path, *, staging: Path) -> None:
-    """Write a gzip of the file `source` to `target`, whole or not at all; `source` stays."""
+def compress_durably(source: Path, target: Path, *, sha256: str, staging: Path) -> bool:
+    """Write a gzip of the file `source` to `target`, whole or not at all; `source` stays.
+
+    Returns:
+        Whether it was written: not where the file has another digest than `sha256`.
+
+    Raises:
+        StorageError: the disk refused.
+    """
     unfinished = staging / f"{target.name}.{secrets.token_hex(4)}"
+    digest = hashlib.sha256()
     with storage_errors(target):
         try:
             with open_file(source) as plain, unfinished.open("xb") as file:
                 # mtime=0: the same body gives the same file
                 with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
-                    shutil.copyfileobj(plain, packed, READ_BYTES)
+                    while chunk := plain.read(READ_BYTES):
+                        digest.update(chunk)
+                        packed.write(chunk)
                 file.flush()
                 os.fsync(file.fileno())
+            if digest.hexdigest() != sha256:
+                unfinished.unlink()
+                return False
             unfinished.replace(target)
         except BaseException:
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
             raise
         sync_folder(target.parent)
+    return True
+
+
+def append_line(path: Path, line: bytes, *, durably: bool = False) -> int:
+    """Add a line to a file in one write, whole or not at all; return the file's size.
+
+    Args:
+        path: the file; made where there is none.
+        line: the line, its newline included.
+        durably: whether to flush it too.
+
+    Raises:
+        StorageError: the disk refused.
+        WrongKindError: something other than a file stands there.
+    """
+    require_file_or_nothing(path)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    with storage_errors(path):
+        descriptor = os.open(path, flags, 0o644)
+        try:
+            size = os.fstat(descriptor).st_size
+            if (written := os.write(descriptor, line)) < len(line):
+                # the last room of a full disk took a part of it
+                os.ftruncate(descriptor, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if durably:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    return size + written
 
 
 def open_file(path: Path) -> BinaryIO:
@@ -148,7 +221,8 @@ def open_file(path: Path) -> BinaryIO:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        if error.errno == errno.ELOOP:
+        # a symlink; a socket, or a FIFO's like
+        if error.errno in (errno.ELOOP, errno.ENXIO):
             require_file_or_nothing(path)
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

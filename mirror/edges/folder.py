@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mirror.core.text import shown
-from mirror.edges.disk import kind_of, storage_error
+from mirror.edges.disk import kind_of, require_file_or_nothing, storage_error
 from mirror.errors import ConfigError, LockedError
 
 _LOCK_TRIES = 10
@@ -41,29 +41,67 @@ class DataDir:
 
 
 def default_data_dir(environ: Mapping[str, str]) -> Path:
-    """Return where the copy is kept when nothing says otherwise."""
+    """Return where the copy is kept when nothing says otherwise.
+
+    Raises:
+        ConfigError: there is no such place.
+    """
     if state := environ.get("STATE_DIRECTORY"):
         # systemd separates several by colons; the first is ours
         return Path(state.split(":")[0])
-    home = environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return Path(home) / "binder-mirror"
+    if data := environ.get("XDG_DATA_HOME"):
+        return Path(data) / "binder-mirror"
+    home = _home()
+    if home is None:
+        raise ConfigError(
+            "there is no home directory to keep the mirror in",
+            hint="name a data directory with --data-dir or storage.data_dir",
+        )
+    return home / ".local" / "share" / "binder-mirror"
+
+
+def _home() -> Path | None:
+    try:
+        return Path.home()
+    except RuntimeError:
+        # no HOME, and a user that the system does not know, as in a container
+        return None
 
 
 def check_data_dir(root: Path) -> DataDir:
     """Return the data directory, if it may be one.
 
+    Args:
+        root: its path; `~` stands for a home directory, and what is relative is taken from here.
+
     Raises:
         ConfigError: it is `/`, the home directory, or no directory.
+        StorageError: it cannot be looked at.
     """
-    resolved = root.resolve()
     name = shown(str(root), 300)
-    if resolved == Path(resolved.anchor) or resolved == Path.home().resolve():
+    try:
+        resolved = root.expanduser().absolute().resolve()
+        is_something_else = resolved.exists() and not resolved.is_dir()
+    except PermissionError as error:
+        raise storage_error(error, root) from error
+    except (OSError, RuntimeError, ValueError) as error:
+        # a name too long, a circle of symlinks, no such user, a NUL, a current directory gone
+        problem = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise ConfigError(
+            f"{name} cannot be the data directory: {shown(problem)}",
+            hint="name another with --data-dir",
+        ) from error
+    home = _home()
+    if resolved == Path(resolved.anchor) or (home is not None and resolved == home.resolve()):
         raise ConfigError(
             f"{name} cannot be the data directory: it is a root or home directory",
             hint="name a directory of the mirror's own, as with --data-dir",
         )
-    if resolved.exists() and not resolved.is_dir():
-        raise ConfigError(f"{name} cannot be the data directory: it is not a directory")
+    if is_something_else:
+        raise ConfigError(
+            f"{name} cannot be the data directory: it is not a directory",
+            hint="name a directory with --data-dir",
+        )
     return DataDir(resolved)
 
 
@@ -94,8 +132,11 @@ def make_folders(data: DataDir) -> None:
     for folder in (data.root, *data.folders):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-        except FileExistsError as error:
-            raise ConfigError(f"{shown(str(folder), 300)} is not a directory") from error
+        except (FileExistsError, NotADirectoryError) as error:
+            raise ConfigError(
+                f"{shown(str(folder), 300)} cannot be made: there is something else in its place",
+                hint="move that away, or name another data directory with --data-dir",
+            ) from error
         except OSError as error:
             raise storage_error(error, folder) from error
         if folder != data.root and kind_of(folder) != "directory":
@@ -112,7 +153,9 @@ def writer_lock(data: DataDir) -> Iterator[None]:
     Raises:
         LockedError: another process holds it.
         StorageError: the lock file cannot be made.
+        WrongKindError: something other than a file stands in its place.
     """
+    require_file_or_nothing(data.lock)
     try:
         descriptor = os.open(
             data.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644
@@ -138,7 +181,9 @@ def writer_lock(data: DataDir) -> Iterator[None]:
 def is_being_written(data: DataDir) -> bool:
     """Return whether a writer holds the lock; works on a read-only file system too."""
     try:
-        descriptor = os.open(data.lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        # not waiting for a FIFO
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(data.lock, flags)
     except OSError:
         return False
     try:

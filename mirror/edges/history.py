@@ -6,7 +6,6 @@ line is taken for one of a final day, which is never pruned by itself.
 
 import gzip
 import hashlib
-import os
 import re
 import zlib
 from collections.abc import Iterator
@@ -16,7 +15,14 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from mirror.edges.disk import READ_BYTES, compress_durably, open_file, read_file, storage_errors
+from mirror.edges.disk import (
+    READ_BYTES,
+    append_line,
+    compress_durably,
+    open_file,
+    read_file,
+    storage_errors,
+)
 from mirror.edges.folder import DataDir
 from mirror.errors import StorageError
 from mirror.model import Record
@@ -51,16 +57,35 @@ def path_of(data: DataDir, day: date, sha256: str) -> Path:
 
 
 def keep(
-    data: DataDir, published: Path, record: Record, *, kept_at: datetime, is_final: bool
-) -> None:
+    data: DataDir,
+    published: Path,
+    record: Record,
+    *,
+    kept_at: datetime,
+    is_final: bool,
+    versions: int = 0,
+) -> bool:
     """Copy the published body into history, durably, before it is replaced.
+
+    Args:
+        data: the data directory.
+        published: the body's file.
+        record: what is known of it.
+        kept_at: the time.
+        is_final: whether it is the body of a final day; such a one is kept until `prune`.
+        versions: how many bodies of a day that was open are kept; 0 for all.
+
+    Returns:
+        Whether it was kept: a file that has not its recorded digest any more is none of history's.
 
     Raises:
         StorageError: the disk refused; nothing may be replaced then.
     """
     target = path_of(data, record.date, record.sha256)
-    if not target.exists():
-        compress_durably(published, target, staging=data.staging)
+    if not target.exists() and not compress_durably(
+        published, target, sha256=record.sha256, staging=data.staging
+    ):
+        return False
     version = Version(
         date=record.date,
         sha256=record.sha256,
@@ -71,11 +96,12 @@ def keep(
         fetched_at=record.fetched_at,
         last_modified=record.last_modified,
     )
-    log = data.history / "log.jsonl"
-    with storage_errors(log), log.open("ab") as file:
-        file.write(msgspec.json.encode(version) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    line = b"\n" + msgspec.json.encode(version) + b"\n"
+    append_line(data.history / "log.jsonl", line, durably=True)
+    if versions:
+        passing = [one for one in list_versions(data, record.date) if not one.was_final]
+        remove_versions(data, passing[:-versions])
+    return True
 
 
 def list_versions(data: DataDir, day: date | None = None) -> list[Version]:

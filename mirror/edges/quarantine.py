@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from mirror.edges.disk import read_file, storage_errors
+from mirror.edges.disk import read_file, storage_errors, write_durably
 from mirror.edges.folder import DataDir
 
 KEPT_BODIES = 50
@@ -35,9 +35,11 @@ def put(data: DataDir, body: Path, why: Quarantined) -> Path:
         StorageError: the disk refused.
     """
     target = data.quarantine / why.file
+    # the reason first: a body without one would be counted by nobody
+    reason = data.quarantine / f"{why.file}.reason.json"
+    write_durably(reason, msgspec.json.encode(why) + b"\n", staging=data.staging)
     with storage_errors(target):
         body.replace(target)
-        (data.quarantine / f"{why.file}.reason.json").write_bytes(msgspec.json.encode(why) + b"\n")
     _bound(data, keep=why.file)
     return target
 

@@ -5,11 +5,15 @@ Every error of aiohttp's becomes an UpstreamError, while streaming too.
 """
 
 import asyncio
+import errno
+import os
 import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from email.utils import format_datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import urljoin
@@ -21,8 +25,9 @@ from mirror import __version__
 from mirror.config import HttpConfig, origin_of
 from mirror.core.retry import is_transient_status
 from mirror.core.text import shown
+from mirror.edges.disk import storage_error
 from mirror.edges.headers import parse_meta, parse_retry_after
-from mirror.errors import BodyError, UpstreamError
+from mirror.errors import BodyError, MirrorError, UpstreamError
 from mirror.model import ReplyMeta, Traffic
 from mirror.ports import Ask, Reply
 
@@ -97,13 +102,13 @@ class HttpSource:
         origin = origin_of(self._base)
         for _ in range(_MAX_REDIRECTS + 1):
             response = await self._send(url, ask)
-            if response.status in _ANSWERS:
+            if response.status in _ANSWERS and (response.status != 304 or ask.is_conditional):
                 return response
             response.close()
             if response.status not in _REDIRECTS:
                 raise self._refusal(response)
-            url = urljoin(url, response.headers.get("Location", ""))
-            if origin_of(url) != origin:
+            url, new_origin = _redirected(url, response.headers.get("Location", ""))
+            if new_origin != origin:
                 raise UpstreamError(
                     f"upstream moved to {shown(url)}",
                     hint="if that is right, set upstream.url",
@@ -119,7 +124,7 @@ class HttpSource:
         if ask.if_none_match is not None:
             headers["If-None-Match"] = ask.if_none_match
         elif ask.if_modified_since is not None:
-            headers["If-Modified-Since"] = ask.if_modified_since
+            headers["If-Modified-Since"] = format_datetime(ask.if_modified_since, usegmt=True)
         if ask.past_caches:
             headers["Cache-Control"] = "no-cache"
         self.traffic.requests += 1
@@ -143,6 +148,15 @@ class HttpSource:
             retry_after_s=parse_retry_after(response.headers.get("Retry-After"), self._now()),
             status=status,
         )
+
+
+def _redirected(url: str, location: str) -> tuple[str, tuple[str, str, int] | None]:
+    """Return where a redirect leads, and its origin; None for one that is no URL at all."""
+    try:
+        url = urljoin(url, location)
+        return url, origin_of(url)
+    except ValueError:
+        return location, None
 
 
 class HttpReply:
@@ -231,14 +245,22 @@ class Pace:
         await asyncio.sleep(self._free_at - now)
 
 
-def translate(error: Exception, where: str) -> UpstreamError:
+def translate(error: Exception, where: str) -> MirrorError:
     """Return a failure of the network's or of aiohttp's as one of ours."""
-    text = shown(str(error) or type(error).__name__, 200)
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return storage_error(error, Path("a connection"))
+    text = shown(_reason(error) or type(error).__name__, 200)
     for kinds, message, hint, transient in _TRANSLATIONS:
         if isinstance(error, kinds):
             kind = BodyError if kinds is aiohttp.ClientPayloadError else UpstreamError
             return kind(message.format(where=where, text=text), hint=hint, transient=transient)
     return UpstreamError(f"the connection to {where} broke: {text}")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError) and error.errno and error.errno > 0:
+        return f"{error.host}:{error.port}: {os.strerror(error.errno)}"
+    return str(error)
 
 
 _TRANSLATIONS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str, str, bool], ...] = (
@@ -256,7 +278,7 @@ _TRANSLATIONS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str, s
         "is the name right, and is there a network?",
         True,
     ),
-    (aiohttp.ClientConnectorError, "cannot connect: {text}", "is upstream.url right?", True),
+    (aiohttp.ClientConnectorError, "cannot connect to {text}", "is upstream.url right?", True),
     (aiohttp.ClientResponseError, "not an HTTP answer: {text}", "", True),
     ((aiohttp.InvalidURL, ValueError), "not a usable URL: {text}", "see upstream.url", False),
 )

@@ -9,11 +9,11 @@ import hashlib
 import io
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import aiofiles.threadpool
 from msgspec.structs import replace
@@ -23,15 +23,17 @@ from mirror.core.text import shown
 from mirror.edges import history, quarantine
 from mirror.edges.books import Books, append_journal, load_books, save_manifest
 from mirror.edges.disk import (
+    SharedSync,
+    append_line,
     kind_of,
     read_file,
     require_file_or_nothing,
     storage_error,
     storage_errors,
-    sync_folder,
     write_durably,
 )
 from mirror.edges.folder import DataDir, make_folders, writer_lock
+from mirror.errors import WrongKindError
 from mirror.model import Record
 from mirror.ports import Staged, Transform
 
@@ -58,7 +60,16 @@ class _Through(io.FileIO):
                     view = view[self.write(view) :]
 
 
-async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+def _discard(path: Path, file: _Through) -> None:
+    """Take an unfinished body away; one that is published is closed, and has left its place."""
+    if not file.closed:
+        with suppress(OSError):
+            file.close()
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+async def _to_its_end(work: Awaitable[T]) -> T:
     """Await work on a thread, to its end even when cancelled.
 
     A thread cannot be called back, and closing the file under it would let its next write reach
@@ -71,6 +82,9 @@ async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
         while not task.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.wait({task})
+        # that it failed is of no interest any more, and nothing to be logged at exit
+        if not task.cancelled():
+            task.exception()
         raise
 
 
@@ -98,10 +112,19 @@ class LocalStore:
         books: what is held; kept in step by every method.
     """
 
-    def __init__(self, data: DataDir, books: Books, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        data: DataDir,
+        books: Books,
+        *,
+        now: Callable[[], datetime],
+        history_versions: int = 0,
+    ) -> None:
         self.data = data
         self.books = books
         self._now = now
+        self._history_versions = history_versions
+        self._sync_archive = SharedSync(data.archive)
 
     @property
     def records(self) -> Mapping[date, Record]:
@@ -116,16 +139,14 @@ class LocalStore:
     async def stage(self, name: str, through: Transform) -> AsyncIterator[Staged]:
         """Begin a body; see `mirror.ports.Destination.stage`."""
         path = self.data.staging / f"{name}.{secrets.token_hex(4)}"
-        with storage_errors(path):
-            file = await asyncio.to_thread(_Through, path, through)
+        opening = asyncio.ensure_future(asyncio.to_thread(_Through, path, through))
         try:
+            with storage_errors(path):
+                file = await _to_its_end(opening)
             yield StagedFile(path, file)
         finally:
-            # both at once, and not off the loop: a cancelled task must leave nothing behind
-            with suppress(OSError):
-                file.close()
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
+            if not opening.cancelled() and opening.exception() is None:
+                _discard(path, opening.result())
 
     async def publish(
         self, staged: Staged, record: Record, *, predecessor: Record | None, is_final: bool
@@ -168,12 +189,28 @@ class LocalStore:
         self._quarantine(target, day, sha256, reason)
         self.books.unproven.pop(day, None)
 
-    def save_listings(self, listings: Mapping[Path, bytes]) -> None:
-        """Write the files that are made from the records, in order, where they differ."""
+    def save_listings(self, listings: Mapping[Path, bytes]) -> tuple[str, ...]:
+        """Write the files that are made from the records, in order, where they differ.
+
+        Returns:
+            A line for each at whose path something other than a file stands; it costs that one.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        in_the_way: list[str] = []
         for path, content in listings.items():
-            require_file_or_nothing(path)
-            if read_file(path) != content:
-                write_durably(path, content, staging=self.data.staging)
+            try:
+                if read_file(path) != content:
+                    write_durably(path, content, staging=self.data.staging)
+            except WrongKindError as error:
+                in_the_way.append(error.line())
+        return tuple(in_the_way)
+
+    def unsettle(self) -> None:
+        """Mark that the listings may have to change, for a poll after a kill to see too."""
+        append_line(self.data.journal, b"\n")
+        self.books.settled = False
 
     def save_books(self) -> None:
         """Write the manifest where it does not yet say it all."""
@@ -194,15 +231,23 @@ class LocalStore:
                 os.utime(descriptor, ns=(when, when))
             os.fsync(descriptor)
             record = replace(record, mtime_ns=os.fstat(descriptor).st_mtime_ns)
-            if predecessor is not None:
-                history.keep(self.data, target, predecessor, kept_at=self._now(), is_final=is_final)
-            if record.date in self.books.unproven:
+            rotten = predecessor is not None and not history.keep(
+                self.data,
+                target,
+                predecessor,
+                kept_at=self._now(),
+                is_final=is_final,
+                versions=self._history_versions,
+            )
+            if rotten or record.date in self.books.unproven:
                 self._set_aside(target, record.date)
             # The record goes first: a kill between the two leaves a claim that the file's size and
             # time refute, never a file that nobody knows.
+            _differ_in_time(target, record)
             append_journal(self.data, record)
             staged.path.replace(target)
-            sync_folder(self.data.archive)
+            staged.file.close()
+            self._sync_archive()
         return record
 
     def _set_aside(self, target: Path, day: date) -> None:
@@ -238,7 +283,11 @@ class LocalStore:
 
 @contextmanager
 def open_store(
-    data: DataDir, name_template: str, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    data: DataDir,
+    name_template: str,
+    *,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    history_versions: int = 0,
 ) -> Iterator[LocalStore]:
     """Hold a data directory for writing: made, locked, swept of unfinished bodies, books loaded.
 
@@ -250,7 +299,16 @@ def open_store(
     make_folders(data)
     with writer_lock(data):
         _sweep(data.staging)
-        yield LocalStore(data, load_books(data, name_template), now=now)
+        books = load_books(data, name_template)
+        yield LocalStore(data, books, now=now, history_versions=history_versions)
+
+
+def _differ_in_time(target: Path, record: Record) -> None:
+    """Make sure that the claim for a new body is not taken for one of the file still there."""
+    with suppress(FileNotFoundError):
+        stats = target.lstat()
+        if (stats.st_size, stats.st_mtime_ns) == (record.size, record.mtime_ns):
+            os.utime(target, ns=(stats.st_atime_ns, stats.st_mtime_ns + 1))
 
 
 def _sweep(staging: Path) -> None:

@@ -1,7 +1,8 @@
 """Files that are in `archive/` without a record that fits: proved by upstream, not fetched again.
 
 They come from other tools, from a lost manifest, or from a copy that did not keep times. A file is
-never taken by its count alone.
+never taken by its count alone; one that our own SHA256SUMS vouches for is held whatever upstream
+has by now, so that upstream's loss is not ours.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from mirror.core.scan import Scanner
 from mirror.core.sums import parse_sums
 from mirror.edges.disk import READ_BYTES, open_file, read_file, storage_errors
 from mirror.edges.store import LocalStore
-from mirror.errors import MirrorError, StorageError, UpstreamError
+from mirror.errors import MirrorError, StorageError, UpstreamError, WrongKindError
 from mirror.events.findings import Inspector
 from mirror.logs import get_logger
 from mirror.model import Evidence, Findings, Flag, Record, ReplyMeta, VerdictKind
@@ -49,6 +50,14 @@ class _File(Struct, frozen=True):
     findings: Findings | None
 
 
+class _Word(Struct, frozen=True):
+    """What upstream says of a file's bytes: that they are its own, that they are not, or nothing"""
+
+    meta: ReplyMeta = ReplyMeta()
+    is_same: bool = False
+    is_other: bool = False
+
+
 class Adopter:
     """Proves files that are already there and takes them on record.
 
@@ -57,6 +66,7 @@ class Adopter:
         store: the data directory.
         policy: the settings.
         now: the clock, aware UTC.
+        etags_are_opaque: whether this upstream's ETags have proved to be no digests.
     """
 
     def __init__(
@@ -66,11 +76,13 @@ class Adopter:
         policy: AdoptPolicy,
         *,
         now: Callable[[], datetime],
+        etags_are_opaque: bool = False,
     ) -> None:
         self._source = source
         self._store = store
         self._policy = policy
         self._now = now
+        self._etags_are_opaque = etags_are_opaque
         self._log = get_logger()
 
     async def adopt_all(self, listed: Mapping[date, int | None]) -> int:
@@ -87,7 +99,7 @@ class Adopter:
         unproven = dict(self._store.books.unproven)
         if not unproven:
             return 0
-        sums = parse_sums(read_file(self._store.data.sums) or b"")
+        sums = parse_sums(_read_sums(self._store.data.sums))
         slots = asyncio.Semaphore(self._policy.concurrency)
         adopted = 0
 
@@ -122,32 +134,38 @@ class Adopter:
         for claim in reversed(claims):
             if claim.sha256 == file.sha256:
                 return replace(claim, mtime_ns=file.mtime_ns)
-        meta = await self._ask_upstream(file)
-        if meta is not None:
-            return self._judged(file, meta, expected)
-        counted = expected is not None and file.lines == expected
-        if counted and sums.get(file.name) == file.sha256:
-            return self._record(file, ReplyMeta(), expected)
-        return None
+        word = await self._ask_upstream(file)
+        record = self._judged(file, word.meta, expected) if word.is_same else None
+        if record is None and sums.get(file.name) == file.sha256:
+            # Published by us once, and so verified. Where its count or upstream's word is against
+            # it the day is due, and what replaces it finds a predecessor to keep.
+            agreed = file.lines == expected and not word.is_other
+            return self._record(file, ReplyMeta(), expected if agreed else None)
+        return record
 
-    async def _ask_upstream(self, file: _File) -> ReplyMeta | None:
-        """Return upstream's headers if they prove that the file has upstream's bytes."""
+    async def _ask_upstream(self, file: _File) -> _Word:
+        """Return what upstream says of the file's bytes."""
         try:
             ask = Ask(if_none_match=f'"{file.md5}"', head=True)
             async with self._source.open(file.name, ask) as reply:
                 meta = reply.meta
                 if reply.status == 304:
-                    return replace(meta, etag=meta.etag or f'"{file.md5}"')
+                    return _Word(replace(meta, etag=meta.etag or f'"{file.md5}"'), is_same=True)
                 if reply.status == 404:
-                    return None
+                    return _Word()
         except UpstreamError as error:
             self._log.info("file.not_proved", file=file.name, problem=error.line())
-            return None
-        own = {"md5": file.md5, "sha256": file.sha256}
+            return _Word()
         # digests of an encoded or stored representation are over other bytes than the file's
-        plain = meta.encoding in ("", "identity") and meta.stored_encoding == "identity"
-        right = [digest.value == own[digest.algorithm] for digest in meta.digests]
-        return meta if plain and right and all(right) else None
+        if meta.encoding not in ("", "identity") or meta.stored_encoding != "identity":
+            return _Word()
+        own = {"md5": file.md5, "sha256": file.sha256}
+        right = [
+            digest.value == own[digest.algorithm]
+            for digest in meta.digests
+            if not (self._etags_are_opaque and digest.source == "etag")
+        ]
+        return _Word(meta, is_same=bool(right) and all(right), is_other=not all(right))
 
     def _judged(self, file: _File, meta: ReplyMeta, expected: int | None) -> Record | None:
         evidence = Evidence(
@@ -188,6 +206,13 @@ class Adopter:
 
     def _name(self, day: date) -> str:
         return self._policy.name_template.format(date=day)
+
+
+def _read_sums(path: Path) -> bytes:
+    try:
+        return read_file(path) or b""
+    except WrongKindError:
+        return b""
 
 
 def _read(path: Path, day: date, policy: AdoptPolicy) -> _File:

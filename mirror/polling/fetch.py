@@ -8,7 +8,6 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import date, datetime, timedelta
-from email.utils import format_datetime
 from pathlib import Path
 
 import structlog
@@ -37,6 +36,9 @@ from mirror.model import (
 )
 from mirror.ports import Ask, Destination, Observer, Reply, Source, Staged
 
+_ABSENT = (403, 410)
+"""Statuses that mean absence too, of a day that no listing has: a store that may not be listed
+answers 403 for what it has not."""
 _FLAGS = {
     VerdictKind.AHEAD: (Flag.AHEAD,),
     VerdictKind.BEHIND: (Flag.BEHIND,),
@@ -178,7 +180,7 @@ class Fetcher:
         held = due.held if state.conditional else None
         ask = Ask(
             if_none_match=held.etag if held else None,
-            if_modified_since=_http_date(held.last_modified) if held else None,
+            if_modified_since=held.last_modified if held else None,
             past_caches=state.past_caches,
         )
         try:
@@ -189,6 +191,8 @@ class Fetcher:
                     return self._absent(due, state)
                 return await self._take_in(due, state, reply)
         except UpstreamError as error:
+            if due.reason is Reason.BY_NAME and error.status in _ABSENT:
+                return self._absent(due, state)
             return _AskAgain(error.line(), error)
         except WrongKindError as error:
             return self._failed(due, state, error.line())
@@ -382,7 +386,3 @@ def _fits(held: Record, expected: int | None) -> bool:
         return False
     known = held.index_count == expected
     return known or (Flag.AHEAD in held.flags and held.lines > expected)
-
-
-def _http_date(when: datetime | None) -> str | None:
-    return format_datetime(when, usegmt=True) if when is not None else None

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 
 from mirror.core.index import parse_index
 from mirror.core.listings import entries_of, local_index, render_page
 from mirror.core.sums import render_sums
 from mirror.core.upstream import Upstream
 from mirror.edges.books import save_upstream
-from mirror.edges.disk import read_file, write_durably
+from mirror.edges.disk import kind_of, read_file, write_durably
 from mirror.edges.store import LocalStore
 from mirror.errors import IndexUnusableError
 from mirror.model import ParsedIndex
@@ -39,22 +40,38 @@ class Publisher:
         self._name_template = name_template
         self._now = now
 
-    async def publish(self, upstream: Upstream) -> None:
+    async def publish(self, upstream: Upstream) -> tuple[str, ...]:
         """Write SHA256SUMS, then page and index, then the books: each where it differs.
 
         Args:
             upstream: what is known of upstream by now.
 
+        Returns:
+            A line for each listing at whose path something other than a file stands.
+
         Raises:
             StorageError: the disk refused.
-            WrongKindError: something other than a file stands in the way.
+            WrongKindError: something other than a file stands where one of the books belongs.
         """
-        await asyncio.to_thread(self._publish, upstream)
+        return await asyncio.to_thread(self._publish, upstream)
+
+    def are_listings_there(self) -> bool:
+        """Return whether there is a file at the path of each listing."""
+        data = self._store.data
+        return all(kind_of(path) == "file" for path in (data.sums, data.page, data.index))
+
+    async def publish_index(self, upstream: Upstream) -> None:
+        """Write page and index alone, where files are gone or not yet proved.
+
+        SHA256SUMS and the books stay: they are what such files are proved by.
+        """
+        await asyncio.to_thread(lambda: self._store.save_listings(self._index_and_page(upstream)))
 
     async def remember(self, upstream: Upstream, index_body: bytes | None) -> None:
         """Keep what upstream said, and its index where it is a new one."""
         data = self._store.data
         if index_body is not None:
+            self._store.unsettle()
             await asyncio.to_thread(
                 write_durably, data.upstream_index, index_body, staging=data.staging
             )
@@ -67,18 +84,20 @@ class Publisher:
         body = read_file(self._store.data.upstream_index)
         return body if body is not None and digest_of(body) == upstream.index.sha256 else None
 
-    def _publish(self, upstream: Upstream) -> None:
-        data, records = self._store.data, self._store.records
-        body = self.index_body(upstream)
-        self._store.save_listings(
-            {
-                data.sums: render_sums(records.values()),
-                data.page: render_page(entries_of(records.values())),
-                data.index: local_index(records, self._parsed(upstream, body), body),
-            }
-        )
+    def _publish(self, upstream: Upstream) -> tuple[str, ...]:
+        sums = {self._store.data.sums: render_sums(self._store.records.values())}
+        in_the_way = self._store.save_listings(sums | self._index_and_page(upstream))
         self._store.save_books()
         self._save(upstream)
+        return in_the_way
+
+    def _index_and_page(self, upstream: Upstream) -> dict[Path, bytes]:
+        data, records = self._store.data, self._store.records
+        body = self.index_body(upstream)
+        return {
+            data.page: render_page(entries_of(records.values())),
+            data.index: local_index(records, self._parsed(upstream, body), body),
+        }
 
     def _parsed(self, upstream: Upstream, body: bytes | None) -> ParsedIndex | None:
         """Return the index accepted last, if every line of it was accepted."""

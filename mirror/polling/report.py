@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime
 
+from mirror.core.plan import PlanPolicy, is_in_range
 from mirror.core.text import plural
 from mirror.core.upstream import Upstream, vanished
 from mirror.model import Flag, IndexState, Outcome, OutcomeKind, Record
@@ -13,7 +14,10 @@ _TOLD_DAYS = 3
 
 
 def make_problems(
-    upstream: Upstream, outcomes: Sequence[Outcome], in_the_way: Mapping[date, str]
+    upstream: Upstream,
+    outcomes: Sequence[Outcome],
+    in_the_way: Mapping[date, str],
+    policy: PlanPolicy,
 ) -> tuple[str, ...]:
     """Return a line for all that keeps the copy from being complete, bounded.
 
@@ -21,14 +25,20 @@ def make_problems(
         upstream: what is known of upstream.
         outcomes: how the due days ended.
         in_the_way: days at whose path something other than a file stands, and what.
+        policy: the range asked for: only its days are judged.
     """
     told = {outcome.date for outcome in outcomes if not outcome.current}
     problems = [
         *_refusals(upstream),
         *(
+            f"{day}: the index lists it with different counts; what was accepted before stays"
+            for day in upstream.conflicts
+            if is_in_range(day, policy)
+        ),
+        *(
             f"{day}: a {kind} stands where its file belongs (move it away; it is not followed)"
             for day, kind in sorted(in_the_way.items())
-            if day not in told
+            if day not in told and is_in_range(day, policy)
         ),
         *(
             f"{outcome.date}: {outcome.problem}"
@@ -82,5 +92,3 @@ def _refusals(upstream: Upstream) -> Iterator[str]:
         yield f"index line {refusal.line} refused: {refusal.reason}: {refusal.text}"
     if (more := upstream.refused_lines - len(upstream.refused)) > 0:
         yield f"{plural(more, 'more index line')} refused"
-    for day in upstream.conflicts:
-        yield f"{day}: the index lists it with different counts; what was accepted before stays"

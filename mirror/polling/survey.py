@@ -6,6 +6,7 @@ import random
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,6 +16,7 @@ from mirror.core.intake import Intake
 from mirror.core.listing import parse_listing
 from mirror.core.retry import RetryPolicy, retry_delay
 from mirror.core.upstream import (
+    ETags,
     IndexFacts,
     Trial,
     Upstream,
@@ -30,6 +32,8 @@ from mirror.errors import IndexUnusableError, UpstreamError
 from mirror.logs import get_logger
 from mirror.model import Evidence, ParsedIndex, ReplyMeta
 from mirror.ports import Ask, Reply, Source
+
+T = TypeVar("T")
 
 INDEX = "index.jsonl"
 PAGE = "index.html"
@@ -114,12 +118,17 @@ class Surveyor:
 
     async def _read_index(self, upstream: Upstream, *, has_body: bool) -> Survey:
         facts = upstream.index if has_body else None
-        ask = Ask(if_none_match=facts.etag if facts else None)
+        ask = Ask(
+            if_none_match=facts.etag if facts else None,
+            if_modified_since=facts.last_modified if facts else None,
+        )
         body = await self._retrying(lambda: self._ask_for_index(ask))
-        if body is not None and is_older_index(upstream.index, body.meta):
+        if isinstance(body, _Body) and (
+            is_older_index(upstream.index, body.meta) or _is_doubtful(body, upstream)
+        ):
             body = await self._retrying(lambda: self._ask_for_index(Ask(past_caches=True)))
-        if body is None:
-            return Survey(self._unchanged(upstream))
+        if not isinstance(body, _Body):
+            return Survey(self._unchanged(_redated(upstream, body)))
         if is_older_index(upstream.index, body.meta):
             trial = self._trial_of_older(upstream, body)
             if trial is not None:
@@ -149,7 +158,8 @@ class Surveyor:
         facts = IndexFacts(
             sha256=body.evidence.sha256,
             first_seen_at=before.first_seen_at if before is not None and same else now,
-            etag=body.meta.etag,
+            # a body that its ETag still contradicts is asked for in full the next time
+            etag=body.meta.etag if not _is_doubtful(body, upstream) else None,
             last_modified=body.meta.last_modified,
             generation=body.meta.generation,
             whole=not parsed.refused_lines and not parsed.conflicts,
@@ -158,6 +168,8 @@ class Surveyor:
             self._log.warning(
                 "index.line_refused", line=refusal.line, reason=refusal.reason, text=refusal.text
             )
+        if "etag" in body.evidence.right and upstream.etags is ETags.UNKNOWN:
+            upstream = replace(upstream, etags=ETags.DIGESTS)
         accepted = accept_index(
             upstream, parsed, facts, now=now, stale_after=self._policy.stale_after
         )
@@ -182,11 +194,11 @@ class Surveyor:
         upstream = replace(upstream, searched_at=self._now())
         return replace(survey, upstream=upstream, warnings=warnings, searched=True)
 
-    async def _ask_for_index(self, ask: Ask) -> _Body | None:
-        """Return the index body, or None for a 304."""
+    async def _ask_for_index(self, ask: Ask) -> _Body | ReplyMeta:
+        """Return the index body, or the headers of a 304."""
         async with self._source.open(INDEX, ask) as reply:
             if reply.status == 304:
-                return None
+                return reply.meta
             if reply.status == 404:
                 raise IndexUnusableError(
                     "upstream has no index.jsonl (404)",
@@ -194,7 +206,7 @@ class Surveyor:
                     transient=False,
                 )
             body = await self._take_in(reply)
-        # a sign-in page or a cut body is asked for again before it counts as what upstream has
+        # a cut body is asked for again before it counts as what upstream has
         parse_index(
             body.content, name_template=self._policy.name_template, today=self._now().date()
         )
@@ -212,12 +224,12 @@ class Surveyor:
             async for block in blocks:
                 pieces += await asyncio.to_thread(_feed, intake, block)
         evidence = intake.finish()
-        # An ETag alone may be no digest; every line of a listing is checked anyway.
+        # An ETag alone may be no digest: see `_is_doubtful`.
         if wrong := tuple(source for source in evidence.wrong if source != "etag"):
             raise UpstreamError(f"a listing's digest is not that of its {wrong[0]} header")
         return _Body(b"".join(pieces), evidence, reply.meta)
 
-    async def _retrying(self, ask: Callable[[], Awaitable[_Body | None]]) -> _Body | None:
+    async def _retrying(self, ask: Callable[[], Awaitable[T]]) -> T:
         attempt = 0
         while True:
             attempt += 1
@@ -231,6 +243,18 @@ class Surveyor:
                     raise
                 self._log.info("index.retrying", problem=error.line(), delay_s=round(delay, 3))
                 await asyncio.sleep(delay)
+
+
+def _is_doubtful(body: _Body, upstream: Upstream) -> bool:
+    """Return whether only its ETag speaks against a body, where ETags may be digests."""
+    return "etag" in body.evidence.wrong and upstream.etags is not ETags.OPAQUE
+
+
+def _redated(upstream: Upstream, meta: ReplyMeta) -> Upstream:
+    """Return upstream with its index as old as a 304 says: it may be written anew as it was."""
+    if upstream.index is None or meta.last_modified is None or is_older_index(upstream.index, meta):
+        return upstream
+    return replace(upstream, index=replace(upstream.index, last_modified=meta.last_modified))
 
 
 def _feed(intake: Intake, block: list[bytes]) -> list[bytes]:
