@@ -1,0 +1,164 @@
+"""What the tests share: an archive behind a real socket, its mirror, and a clock set by hand."""
+
+import os
+import random
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from mirror.config import Config, HttpConfig, StorageConfig, UpstreamConfig
+from mirror.core.upstream import Upstream
+from mirror.demo.archive import DemoArchive, day_name
+from mirror.demo.server import ArchiveServer
+from mirror.demo.wire import RequestRecord
+from mirror.edges.books import load_books, load_upstream
+from mirror.edges.folder import DataDir
+from mirror.edges.history import Version, list_versions
+from mirror.edges.quarantine import Quarantined, list_quarantined
+from mirror.model import PollReport, Record
+from mirror.ports import Observer, Silent
+from mirror.status import Status, read_status
+from mirror.verify import verify
+from mirror.wiring import PollRange, open_mirror
+
+NOON = datetime(2024, 5, 15, 12, tzinfo=UTC)
+"""Where the clock of most tests begins."""
+
+
+class Clock:
+    """The time, set by hand."""
+
+    def __init__(self, now: datetime = NOON) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **by: float) -> datetime:
+        """Let time pass, as `timedelta` counts it."""
+        self.now += timedelta(**by)
+        return self.now
+
+
+class World:
+    """An upstream that lives, a server that may misbehave, and a mirror of it."""
+
+    def __init__(
+        self, archive: DemoArchive, server: ArchiveServer, clock: Clock, root: Path
+    ) -> None:
+        self.archive = archive
+        self.server = server
+        self.clock = clock
+        self.data = DataDir(root)
+        self.config = Config(
+            upstream=UpstreamConfig(url=server.url),
+            storage=StorageConfig(data_dir=str(root), min_free=0),
+            http=HttpConfig(backoff=0.01, retries=2, read_timeout=2),
+        )
+
+    def configure(self, table: str, **values: object) -> None:
+        """Change settings of one table."""
+        changed = msgspec.structs.replace(getattr(self.config, table), **values)
+        self.config = msgspec.structs.replace(self.config, **{table: changed})
+
+    async def sync(
+        self, asked: PollRange | None = None, observer: Observer | None = None
+    ) -> PollReport:
+        """Make one pass, as `binder-mirror sync` does."""
+        rng = random.Random(0)
+        async with open_mirror(self.config, self.data, now=self.clock, rng=rng) as mirror:
+            return await mirror.poll(observer or Silent(), asked)
+
+    def names_asked(self, status: int | None = None) -> list[str]:
+        """Return the names asked of the server since the last `forget`, in order."""
+        return [
+            request.name
+            for request in self.server.requests
+            if status is None or request.status == status
+        ]
+
+    def forget(self) -> None:
+        """Begin a new list of requests."""
+        self.server.requests.clear()
+
+    def asked_for(self, day: date) -> list[RequestRecord]:
+        """Return the requests for a day's file since the last `forget`, in order."""
+        return [request for request in self.server.requests if request.name == day_name(day)]
+
+    def day(self, back: int) -> date:
+        """Return the day that lies `back` days behind the clock's."""
+        return self.clock().date() - timedelta(days=back)
+
+    def body(self, day: date) -> bytes | None:
+        """Return what is published of a day, if anything."""
+        path = self.data.archive / day_name(day)
+        return path.read_bytes() if path.exists() else None
+
+    def records(self) -> dict[date, Record]:
+        """Return what is on record as held."""
+        return load_books(self.data, self.config.upstream.name_template).records
+
+    def upstream(self) -> Upstream:
+        """Return what is kept of upstream."""
+        return load_upstream(self.data, "")
+
+    def status(self) -> Status:
+        """Return what `binder-mirror status` knows."""
+        template = self.config.upstream.name_template
+        final_after = timedelta(seconds=self.config.schedule.final_after)
+        return read_status(self.data, template, final_after=final_after, now=self.clock())
+
+    def quarantined(self, day: date) -> list[Quarantined]:
+        """Return the bodies of a day that were refused."""
+        return [one for one in list_quarantined(self.data) if one.date == day]
+
+    def predecessors(self, day: date) -> list[Version]:
+        """Return what is in history of a day."""
+        return list_versions(self.data, day)
+
+    def published(self) -> dict[str, bytes]:
+        """Return every published file."""
+        return {path.name: path.read_bytes() for path in self.data.archive.iterdir()}
+
+    def assert_sound(self) -> None:
+        """Nothing is torn or left over, and the listings say just what is held."""
+        template = self.config.upstream.name_template
+        report = verify(self.data, template, rng=random.Random(0), today=self.clock().date())
+        assert report.damage == ()
+        assert list(self.data.staging.iterdir()) == []
+
+    def assert_identical(self) -> None:
+        """Every daily file upstream has is held byte for byte, and the index with them."""
+        for stored_name, stored in self.archive.objects.items():
+            if stored_name.startswith("events-") or stored_name == "index.jsonl":
+                assert (self.data.archive / stored_name).read_bytes() == stored.body, stored_name
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def world(tmp_path: Path, clock: Clock) -> AsyncIterator[World]:
+    """Ten final days and their mirror-to-be."""
+    archive = DemoArchive.with_days(
+        (NOON - timedelta(days=10)).date(),
+        (NOON - timedelta(days=1)).date(),
+        events_per_day=60,
+        now=NOON - timedelta(hours=1),
+    )
+    async with ArchiveServer(archive) as server:
+        yield World(archive, server, clock, tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real indexes and launches, where there is one."""
+    folder = os.environ.get("MIRROR_REAL_DATA")
+    if not folder:
+        pytest.skip("MIRROR_REAL_DATA is not set")
+    return Path(folder)

@@ -1,0 +1,310 @@
+"""Each command by its outside: exit code, standard output, standard error."""
+
+import json
+from datetime import date, timedelta
+
+import pytest
+
+from mirror.demo.faults import SignIn, Status
+from mirror.demo.server import ArchiveServer
+from tests.command import Shell
+
+COMMANDS = ("sync", "status", "verify", "history", "restore", "prune", "config", "demo")
+
+
+async def replaced(shell: Shell) -> date:
+    """Sync, let upstream replace a final day, sync again; return the day."""
+    await shell.synced()
+    day = shell.days[2]
+    at = shell.archive["index.jsonl"].last_modified + timedelta(minutes=30)
+    shell.archive.put_day(day, 55, at)
+    shell.archive.write_index(at)
+    await shell.synced()
+    return day
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS), ("config", "check")])
+async def test_help_goes_to_standard_output(shell: Shell, command: tuple[str, ...]) -> None:
+    done = await shell.run(*command, "--help")
+
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("Usage: binder-mirror")
+
+
+@pytest.mark.parametrize("command", [(), ("config",)])
+async def test_a_group_without_a_command_shows_its_help_on_standard_error(
+    shell: Shell, command: tuple[str, ...]
+) -> None:
+    done = await shell.run(*command)
+
+    assert (done.code, done.out) == (2, "")
+    assert "\nCommands:\n" in done.err
+
+
+async def test_a_sync_says_in_one_glance_what_it_came_to(shell: Shell) -> None:
+    done = await shell.run("sync")
+
+    assert done.code == 0
+    assert done.out.startswith("In step with upstream: 6 days held, ")
+    assert "published 6; 7 requests" in done.out
+    assert done.said == []
+    shell.assert_complete()
+
+
+async def test_each_day_and_each_poll_is_a_line_of_json_in_the_log(shell: Shell) -> None:
+    done = await shell.run("sync")
+
+    published = [event for event in done.logs if event["event"] == "file.published"]
+    assert {event["file"] for event in published} == {f"events-{day}.jsonl" for day in shell.days}
+    assert done.logs[-1]["event"] == "poll.finished"
+    assert len({event["poll"] for event in done.logs}) == 1
+    assert all(event["level"] and event["timestamp"] for event in done.logs)
+
+
+@pytest.mark.parametrize("command", ["sync", "status", "verify", "history"])
+async def test_json_is_one_object_on_standard_output(shell: Shell, command: str) -> None:
+    await replaced(shell)
+
+    done = await shell.run(command, "--json")
+
+    assert done.code == 0
+    assert done.json
+    assert done.said == []
+
+
+async def test_json_of_a_dry_run_lists_every_day_with_its_reason(shell: Shell) -> None:
+    done = await shell.run("sync", "--dry-run", "--json")
+
+    assert done.code == 0
+    assert [(one["date"], one["reason"]) for one in done.json["due"]] == [
+        (str(day), "new") for day in reversed(shell.days)
+    ]
+    assert done.json["reasons"] == {"new": 6}
+
+
+async def test_a_dry_run_writes_nothing_not_even_the_directory(shell: Shell) -> None:
+    done = await shell.run("sync", "--dry-run")
+
+    assert done.code == 0
+    assert done.out.startswith("Would ask for 6 of 6 listed days")
+    assert not shell.data.root.exists()
+
+
+async def test_a_dry_run_on_a_copy_changes_no_file_of_it(shell: Shell) -> None:
+    await shell.synced()
+    before = {path: path.stat().st_mtime_ns for path in shell.data.root.rglob("*")}
+
+    done = await shell.run("sync", "--dry-run")
+
+    assert done.code == 0
+    assert "nothing is due" in done.out
+    assert {path: path.stat().st_mtime_ns for path in shell.data.root.rglob("*")} == before
+
+
+async def test_a_day_that_fails_costs_that_day_and_exit_3(shell: Shell) -> None:
+    bad = shell.days[3]
+    shell.server.fail(f"events-{bad}.jsonl", Status(500), times=None)
+
+    done = await shell.run("sync")
+
+    assert done.code == 3
+    assert done.out.startswith("Incomplete: 5 days held")
+    assert f"problem: {bad}: " in done.out
+    shell.server.calm()
+    await shell.synced()
+    shell.assert_complete()
+
+
+async def test_an_unusable_upstream_is_exit_4_and_changes_nothing(shell: Shell) -> None:
+    await shell.synced()
+    published = {path: path.read_bytes() for path in shell.data.archive.iterdir()}
+    shell.server.fail("index.jsonl", SignIn(), times=None)
+
+    done = await shell.run("sync", "--json")
+
+    assert done.code == done.json["exit_code"] == 4
+    assert {path: path.read_bytes() for path in shell.data.archive.iterdir()} == published
+
+
+async def test_an_upstream_that_is_not_there_is_told_as_such(shell: Shell) -> None:
+    done = await shell.run("sync", "--upstream", "http://127.0.0.1:1/")
+
+    assert done.code == 4
+    assert "cannot connect to 127.0.0.1:1: Connection refused (is upstream.url right?)" in done.out
+
+
+async def test_a_dry_run_without_an_index_is_one_line_and_exit_4(shell: Shell) -> None:
+    done = await shell.run("sync", "--dry-run", "--upstream", "http://127.0.0.1:1/")
+
+    assert "cannot connect" in done.refused(4)
+
+
+async def test_a_range_judges_only_its_days(shell: Shell) -> None:
+    first, last = shell.days[1], shell.days[2]
+    shell.server.fail(f"events-{shell.days[4]}.jsonl", Status(500), times=None)
+
+    done = await shell.run("sync", "--since", str(first), "--until", str(last))
+
+    assert done.code == 0
+    assert sorted(path.name for path in shell.data.archive.glob("events-*")) == [
+        f"events-{first}.jsonl",
+        f"events-{last}.jsonl",
+    ]
+
+
+async def test_final_days_are_asked_about_again_where_that_is_wanted(shell: Shell) -> None:
+    await shell.synced()
+    shell.asked()
+
+    done = await shell.run("sync", "--recheck", "2")
+
+    assert done.code == 0
+    assert len(shell.asked()) == 3
+
+
+async def test_status_says_first_how_it_stands(shell: Shell) -> None:
+    await shell.synced()
+
+    done = await shell.run("status")
+
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("In step with upstream as of ")
+    assert str(shell.data.root) in done.out
+    assert shell.server.url in done.out
+
+
+async def test_history_lists_predecessors_and_restore_puts_one_back_for_good(shell: Shell) -> None:
+    old = shell.body(shell.days[2])
+    day = await replaced(shell)
+
+    listed = await shell.run("history", str(day), "--json")
+    digest = listed.json["versions"][0]["sha256"]
+    done = await shell.run("restore", str(day), digest[:12])
+
+    assert done.code == 0
+    lines = len(old.splitlines())
+    assert done.out == f"{day}: {digest[:12]} is published again, {lines} lines\n"
+    assert shell.path(day).read_bytes() == old
+    shell.asked()
+    await shell.synced()
+    assert shell.asked() == ["index.jsonl"]
+    assert shell.path(day).read_bytes() == old
+    assert (await shell.run("verify")).code == 0
+
+
+async def test_a_digest_that_no_predecessor_has_is_refused(shell: Shell) -> None:
+    day = await replaced(shell)
+
+    done = await shell.run("restore", str(day), "0000")
+
+    assert "no predecessor" in done.refused(2)
+
+
+async def test_prune_deletes_what_it_is_told_to_and_nothing_else(shell: Shell) -> None:
+    await replaced(shell)
+    published = {path: path.read_bytes() for path in shell.data.archive.iterdir()}
+
+    tried = await shell.run("prune", "--history", "--dry-run")
+    young = await shell.run("prune", "--history", "--older-than", "9999999d")
+    kept = await shell.run("prune", "--history", "--keep", "1")
+    assert len(list(shell.data.history.glob("*.gz"))) == 1
+    done = await shell.run("prune", "--history")
+
+    assert tried.out.startswith("Would delete 1 predecessor ")
+    assert young.out.startswith("Deleted 0 predecessors ")
+    assert kept.out.startswith("Deleted 0 predecessors ")
+    assert done.out.startswith("Deleted 1 predecessor ")
+    assert list(shell.data.history.glob("*.gz")) == []
+    assert {path: path.read_bytes() for path in shell.data.archive.iterdir()} == published
+
+
+async def test_prune_asks_what_to_delete(shell: Shell) -> None:
+    await shell.synced()
+
+    assert "--history, --quarantine or both" in (await shell.run("prune")).refused(2)
+
+
+async def test_refused_bodies_can_be_pruned(shell: Shell) -> None:
+    day = shell.days[0]
+    shell.archive.claims[day] = 1
+    shell.archive.write_index(shell.archive["index.jsonl"].last_modified)
+    shell.archive.objects[f"events-{day}.jsonl"].meta.pop("events-count")  # type: ignore[attr-defined]
+    assert (await shell.run("sync")).code == 3
+    assert len(list(shell.data.quarantine.iterdir())) == 2
+
+    done = await shell.run("prune", "--quarantine")
+
+    assert done.code == 0
+    assert list(shell.data.quarantine.iterdir()) == []
+
+
+async def test_the_data_directory_can_be_named_after_the_command(shell: Shell) -> None:
+    del shell.environ["BINDER_MIRROR_STORAGE__DATA_DIR"]
+    elsewhere = shell.data.root.with_name("else where ☃")
+
+    synced = await shell.run("sync", "--data-dir", elsewhere)
+    status = await shell.run("status", "--json", "--data-dir", elsewhere)
+    checked = await shell.run("config", "check", "--data-dir", elsewhere)
+
+    assert synced.code == 0
+    assert status.json["data_dir"] == str(elsewhere)
+    assert str(elsewhere) in checked.out
+    assert not shell.data.root.exists()
+
+
+async def test_what_config_show_prints_is_a_file_of_settings(shell: Shell) -> None:
+    shell.set(http__concurrency="3", storage__min_free="5MiB")
+    shown = await shell.run("config", "show")
+    file = shell.data.root.with_name("mirror.toml")
+    file.write_text(shown.out)
+    shell.environ = {k: v for k, v in shell.environ.items() if not k.startswith("BINDER_MIRROR_")}
+
+    again = await shell.run("--config", file, "config", "show")
+    checked = await shell.run("--config", file, "config", "check")
+
+    assert again.out == shown.out
+    assert "concurrency = 3\n" in shown.out
+    assert checked.out == f"The settings are right. Data directory: {shell.data.root}\n"
+
+
+async def test_the_demo_shows_its_scenes_without_a_network(shell: Shell) -> None:
+    shell.cwd = shell.data.root.parent
+
+    done = await shell.run("demo", "--days", "5")
+    again = await shell.run("demo", "--days", "5")
+
+    assert (done.code, done.err) == (0, "")
+    assert [line[:2] for line in done.out.splitlines() if line[1:2] == "."] == [
+        f"{number}." for number in range(1, 8)
+    ]
+    assert again.code == 0
+    assert shell.server.requests == []
+    assert (await shell.run("verify", "--data-dir", "demo-data")).code == 0
+
+
+async def test_the_demo_leaves_a_folder_alone_that_is_not_its_own(shell: Shell) -> None:
+    await shell.synced()
+
+    done = await shell.run("demo", "--data-dir", shell.data.root)
+
+    assert "not from an earlier demo" in done.refused(2)
+    shell.assert_complete()
+
+
+async def test_the_log_on_a_small_level_is_silent(shell: Shell) -> None:
+    shell.set(log__level="error")
+
+    done = await shell.run("sync", "--json")
+
+    assert done.err == ""
+    assert json.loads(done.out)["exit_code"] == 0
+
+
+async def test_another_upstream_is_another_story(shell: Shell) -> None:
+    await shell.synced()
+    async with ArchiveServer(shell.archive) as other:
+        done = await shell.run("sync", "--upstream", other.url)
+
+        assert done.code == 0
+        assert other.requests[0].headers.get("if-none-match") is None
+    assert len(shell.days) == 6
