@@ -24,6 +24,8 @@ class PlanPolicy(Struct, frozen=True):
     until: date | None = None
     recheck: int = 0
     """Final days to ask again about, those least recently confirmed first."""
+    max_file_bytes: int = 256 * 1024**2
+    """`http.max_file_size`: whatever count an index claims, no body is larger."""
 
 
 def final_at(day: date, final_after: timedelta) -> datetime:
@@ -62,7 +64,9 @@ def make_plan(
                     name=policy.name_template.format(date=day),
                     reason=reason,
                     expected=listed[day],
-                    estimated_bytes=_estimate(listed[day], held, bytes_per_line),
+                    estimated_bytes=min(
+                        _estimate(listed[day], held, bytes_per_line), policy.max_file_bytes
+                    ),
                     held=held,
                     conditional=held is not None
                     and (held.etag is not None or held.last_modified is not None),

@@ -153,16 +153,13 @@ class LocalStore:
     ) -> Record:
         """Make a body durable and visible; see `mirror.ports.Destination.publish`."""
         body = cast("StagedFile", staged)
-        published = await _to_its_end(
+        return await _to_its_end(
             asyncio.to_thread(self._publish, body, record, predecessor, is_final)
         )
-        self._take_up(published)
-        return published
 
     async def note(self, record: Record) -> None:
         """Journal a new record of a body that stays; see `mirror.ports.Destination.note`."""
-        await asyncio.to_thread(append_journal, self.data, record)
-        self._take_up(record)
+        await _to_its_end(asyncio.to_thread(self._note, record))
 
     async def quarantine(self, staged: Staged, day: date, sha256: str, reason: str) -> Path:
         """Keep a refused body aside; see `mirror.ports.Destination.quarantine`."""
@@ -246,9 +243,15 @@ class LocalStore:
             _differ_in_time(target, record)
             append_journal(self.data, record)
             staged.path.replace(target)
+            # on this thread: whoever awaits it may be cancelled, and the body is there all the same
+            self._take_up(record)
             staged.file.close()
             self._sync_archive()
         return record
+
+    def _note(self, record: Record) -> None:
+        append_journal(self.data, record)
+        self._take_up(record)
 
     def _set_aside(self, target: Path, day: date) -> None:
         """Keep a file that nobody could prove, or that is rotten, before it is replaced."""

@@ -51,7 +51,7 @@ class _File(Struct, frozen=True):
 
 
 class _Word(Struct, frozen=True):
-    """What upstream says of a file's bytes: that they are its own, that they are not, or nothing"""
+    """What upstream says of a file's bytes: its own, others, or nothing."""
 
     meta: ReplyMeta = ReplyMeta()
     is_same: bool = False

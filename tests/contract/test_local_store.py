@@ -1,5 +1,6 @@
 """What the local disk adds to the contract: journal before rename, and claims a file can refute."""
 
+import asyncio
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -102,6 +103,19 @@ async def test_a_rotten_predecessor_goes_to_quarantine_and_never_to_history(
     assert look.predecessors() == {}
     assert [body for body, _ in look.refused()] == [rotten]
     assert look.published()[name_of(DAY)] == NEW
+
+
+async def test_what_a_cancelled_task_published_is_on_the_books(look: LocalLook) -> None:
+    with open_store(look.data, TEMPLATE) as store:
+        for n in range(20):
+            day = DAY + timedelta(days=n)
+            task = asyncio.create_task(put(store, NEW, day))
+            while name_of(day) not in look.published():
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait({task})
+
+            assert day in store.records
 
 
 async def test_one_directory_has_one_writer(look: LocalLook) -> None:

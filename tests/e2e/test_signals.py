@@ -15,7 +15,7 @@ SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 
 async def counted(folder: Path, pattern: str, count: int) -> None:
     """Wait until a folder has so many files."""
-    while _count(folder, pattern) < count:  # noqa: ASYNC110 - another process makes them
+    while _count(folder, pattern) < count:
         await asyncio.sleep(0.01)
 
 

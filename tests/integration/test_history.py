@@ -1,4 +1,4 @@
-"""Upstream's loss is never ours: what goes to history when a body is replaced, and what does not."""
+"""Upstream's loss is never ours: what goes to history when a body is replaced."""
 
 import hashlib
 from datetime import timedelta

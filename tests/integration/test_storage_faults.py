@@ -274,10 +274,6 @@ def put_symlink(path: Path) -> None:
     path.symlink_to(victim)
 
 
-def put_dangling(path: Path) -> None:
-    path.symlink_to("/no/such/place")
-
-
 def put_socket(path: Path) -> None:
     here = Path.cwd()
     os.chdir(path.parent)  # a socket's path is short
@@ -291,7 +287,7 @@ def put_socket(path: Path) -> None:
 KINDS: dict[str, Callable[[Path], object]] = {
     "directory": put_directory,
     "symlink": put_symlink,
-    "dangling symlink": put_dangling,
+    "dangling symlink": lambda path: path.symlink_to("/no/such/place"),
     "FIFO": os.mkfifo,
     "socket": put_socket,
 }

@@ -242,6 +242,14 @@ def test_what_is_held_tells_how_long_a_line_is():
     assert made.estimated_bytes == 1000
 
 
+def test_an_absurd_count_asks_for_no_more_room_than_a_body_may_take():
+    listed = {DAY: 10**9, WEEK[4]: 10}
+    assert [due.estimated_bytes for due in plan(listed).due] == [3200, 256 * 1024**2]
+    made = plan(listed, max_file_bytes=10_000)
+    assert [due.estimated_bytes for due in made.due] == [3200, 10_000]
+    assert made.estimated_bytes == 13_200
+
+
 def test_without_a_count_a_day_is_as_long_as_what_is_held_of_it():
     held = record(DAY, 10, size=1234)
     assert plan({DAY: None}, held, now=BEFORE).estimated_bytes == 1234
