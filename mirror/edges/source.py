@@ -32,7 +32,7 @@ from mirror.model import ReplyMeta, Traffic
 from mirror.ports import Ask, Reply
 
 HOME_PAGE = "https://pypi.org/project/binder-mirror/"
-BLOCK_BYTES = 256 * 1024
+BLOCK_BYTES = 512 * 1024
 """Least that is handed on at a time: handing over to a thread costs as much as copying this."""
 _MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -178,7 +178,8 @@ class HttpReply:
         gathered = 0
         speed = SpeedCheck(self._config.min_speed, 2 * self._config.read_timeout)
         try:
-            async for chunk in self._response.content.iter_any():
+            # not iter_any, which copies what it joins
+            async for chunk, _ in self._response.content.iter_chunks():
                 block.append(chunk)
                 gathered += len(chunk)
                 speed.count(len(chunk))
