@@ -335,7 +335,7 @@ def _check_url(url: str) -> None:
 def _check_template(template: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9_.-]*\{date\}[A-Za-z0-9_.-]*", template):
         raise ValueError("must hold {date} once, and else only letters, digits, '.', '_', '-'")
-    if template.startswith((".", "-")) or template in ("index.jsonl", "{date}"):
+    if template.startswith((".", "-")) or template == "{date}":
         raise ValueError("must be a plain file name that begins with a letter or digit")
 
 

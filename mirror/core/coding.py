@@ -100,19 +100,17 @@ class _Members:
         self._damage = damage
         self._make_member = make_member
         self._member = make_member()
-        self._fed = False
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         while chunk:
             if self._member.eof:
                 self._member = self._make_member()
-            self._fed = True
             yield from self._decompress(chunk)
             chunk = self._member.unused_data
 
     def finish(self) -> None:
-        # an empty body is no gzip or zstd at all
-        if not self._fed or not self._member.eof:
+        # so is an empty one: it is no gzip or zstd at all
+        if not self._member.eof:
             raise BodyError(f"the {self._coding} body is cut short")
 
     def _decompress(self, chunk: bytes) -> Iterator[bytes]:

@@ -112,20 +112,13 @@ def accept_index(
         refused_lines=parsed.refused_lines,
         index_trial=None,
     )
-    newest_before = max(upstream.accepted, default=None)
-    return _settle(upstream, after, newest_before, now=now, stale_after=stale_after)
+    return _settle(upstream, after, now=now, stale_after=stale_after)
 
 
 def accept_unchanged(upstream: Upstream, *, now: datetime, stale_after: timedelta) -> Upstream:
     """Return what is known after upstream said that its index is the one we have."""
-    newest = max(upstream.accepted, default=None)
-    return _settle(
-        upstream,
-        replace(upstream, index_trial=None),
-        newest,
-        now=now,
-        stale_after=stale_after,
-    )
+    after = replace(upstream, index_trial=None)
+    return _settle(upstream, after, now=now, stale_after=stale_after)
 
 
 def accept_listing(
@@ -154,12 +147,7 @@ def accept_listing(
 
 
 def _settle(
-    before: Upstream,
-    after: Upstream,
-    newest_before: date | None,
-    *,
-    now: datetime,
-    stale_after: timedelta,
+    before: Upstream, after: Upstream, *, now: datetime, stale_after: timedelta
 ) -> Upstream:
     """Put the state, its beginning and the floor of the search right."""
     stale = is_stale(after, now=now, stale_after=stale_after)
@@ -169,10 +157,9 @@ def _settle(
     if not (stale or shrunk or first_and_tiny):
         after = replace(after, floor=None, searched_at=None, absent={})
     elif not _in_trouble(before):
-        floor = newest_before
-        if stale and not shrunk and not first_and_tiny:
-            floor = max(after.accepted)
-        after = replace(after, floor=floor, searched_at=None)
+        # one that stands still is whole as far as it goes; else its newest days tell nothing
+        known = after if stale and not shrunk and not first_and_tiny else before
+        after = replace(after, floor=max(known.accepted, default=None))
     since = before.state_since if _same_health(before.state, state) else now
     return replace(after, state=state, state_since=since or now)
 

@@ -228,7 +228,7 @@ def _bounded(counter: Counter[str]) -> Counter[str]:
     ranked = sorted(counter.items(), key=lambda item: (item[0] == OTHERS, -item[1], item[0]))
     bounded = Counter(dict(ranked[:MAX_KEYS]))
     if rest := sum(count for _, count in ranked[MAX_KEYS:]):
-        bounded[OTHERS] += rest
+        bounded[OTHERS] = rest
     return bounded
 
 

@@ -220,9 +220,16 @@ def test_a_bad_value_is_refused_wherever_it_stands(name, text):
 
 
 RIGHT = {
-    "server.listen": ["", "0.0.0.0:80", "[::1]:8080", "localhost:0", "mirror.example:65535"],
+    "server.listen": [
+        "",
+        "0.0.0.0:80",
+        "[::1]:8080",
+        "[FE80::a]:1",
+        "localhost:0",
+        "mirror.example:65535",
+    ],
     "upstream.url": ["http://localhost:8000", "https://host/a/b/", "http://[::1]:80/"],
-    "upstream.name_template": ["{date}.jsonl", "launches_{date}", "events-{date}.jsonl.x"],
+    "upstream.name_template": ["{date}.jsonl", "Launches_{date}_Z9", "events-{date}.jsonl.x"],
     "schedule.cron": ["", "5 */2 * * *", "0 6 * * mon-fri"],
     "schedule.interval": [1, 86400.5],
     "http.concurrency": [1, 64],
@@ -266,6 +273,37 @@ def test_a_key_outside_any_table_is_told_with_its_line(write):
     assert problems_of(path)[0].startswith(f"{path}:2: interval is no table of settings; there")
     path = write("http = 5\n")
     assert problems_of(path) == [f"{path}:1: http is a table of settings, not a value"]
+
+
+def test_a_stray_key_does_not_hide_what_follows(write):
+    path = write("zzz = 5\n[http]\nretries = -1\n")
+    first, second = problems_of(path)
+    assert first.startswith(f"{path}:1: zzz is no table of settings; ")
+    assert second == f"{path}:3: http.retries is wrong: Expected `int` >= 0"
+
+
+MESSAGES = {
+    "upstream.name_template": {
+        "{date}{date}": "must hold {date} once, and else only letters, digits, '.', '_', '-'",
+        ".{date}": "must be a plain file name that begins with a letter or digit",
+    },
+    "server.listen": {"nowhere": 'must be "HOST:PORT" or ""'},
+    "schedule.cron": {"now": "is no crontab line: Wrong number of fields; got 1, expected 5"},
+    "dataset.enabled": {"maybe": "is wrong: Expected `bool`, got `str`"},
+    "upstream.url": {"x": 'must be a base URL like "https://host/path/", not "x"'},
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_a_bad_value_is_told_with_what_is_right(name):
+    variable = f"BINDER_MIRROR_{name.upper().replace('.', '__')}"
+    for text, message in MESSAGES[name].items():
+        assert problems_of(environ={variable: text}) == [f"{variable}: {name} {message}"]
+
+
+def test_a_variable_of_three_parts_is_no_setting():
+    (problem,) = problems_of(environ={"BINDER_MIRROR_HTTP__RETRIES__X": "1"})
+    assert "http.retries__x is no setting" in problem
 
 
 def test_a_value_is_shown_harmless():

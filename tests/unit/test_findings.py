@@ -143,12 +143,18 @@ LINES = {
     "garbage": (b"\x1b[2J\xff\n", NO_EVENT),
     "half an event": (event()[:50], NO_EVENT),
     "two events on a line": (event()[:-1] + event(), NO_EVENT),
+    "two events on a line and one on two": (
+        event()[:-1] + event().replace(b", ", b",\n", 1),
+        Findings(not_objects=2),
+    ),
     "two events and a blank on a line": (event()[:-1] + b" " + event(), NO_EVENT),
     "an event on two lines": (event().replace(b", ", b",\n", 1), Findings(not_objects=2)),
     "100,000 brackets": (b'{"provider":' + b"[" * 100_000, NO_EVENT),
     "a number out of range": (event().replace(b": 5", b": 1e999"), NO_EVENT),
     "a number of 5,000 digits": (event().replace(b": 5", b": " + b"5" * 5000), NO_EVENT),
     "half a surrogate pair": (event().replace(b"user/", rb"\ud800"), NO_EVENT),
+    "other white space": (b"\x0b\n", NO_EVENT),
+    "a letter": (b"X\n", NO_EVENT),
     "a byte order mark": (b"\xef\xbb\xbf" + event(), NO_EVENT),
 }
 
@@ -163,11 +169,43 @@ def test_a_line_is_counted_for_what_it_is(line, expected, kind):
 
 
 @pytest.mark.parametrize("line", [line for line, _ in LINES.values()], ids=LINES)
-def test_after_an_event_of_its_version_a_line_is_no_other(line):
+def test_beside_events_of_its_version_a_line_is_no_other(line):
     assert find(event(), line) == find(event() + line, kind=LineByLine)
     assert find(event(), line[:-1] + b"\n" + event()) == (
         find(event() + line[:-1] + b"\n" + event(), kind=LineByLine)
     )
+
+
+@pytest.mark.parametrize("kind", [Inspector, LineByLine])
+@pytest.mark.parametrize(("line", "expected"), LINES.values(), ids=LINES)
+def test_three_lines_count_three_times(line, expected, kind):
+    line = line.removesuffix(b"\n") + b"\n"
+    assert find(line * 3, kind=kind) == merge([expected] * 3)
+
+
+class Watched(Inspector):
+    """Tells how many blocks did not go the fast way."""
+
+    refused = 0
+
+    def _take_uniform(self, block: bytes) -> bool:
+        taken = super()._take_uniform(block)
+        self.refused += not taken
+        return taken
+
+
+@pytest.mark.parametrize("one", ["2018-12-01", "2019-08-01", "2020-08-01", "2021-07-02"])
+def test_once_the_version_is_known_a_clean_day_goes_the_fast_way(one):
+    lines = [
+        line for line in make_day(day(one), 3000).splitlines(keepends=True) if b"python" not in line
+    ]
+    inspector = Watched(day(one))
+    inspector.feed(lines[0])
+    assert inspector.refused <= 1
+    inspector.feed(b"".join(lines[1:]))
+    inspector.feed(lines[-1][:-1])
+    inspector.finish()
+    assert inspector.refused <= 1
 
 
 def test_the_empty_body_has_no_findings():
@@ -285,6 +323,11 @@ def test_a_line_over_a_megabyte_is_no_event_however_it_comes(over, make, size):
     assert find(*chunks).versions["5"] == 2 + sum(expected.versions.values())
 
 
+def test_each_line_that_is_too_long_is_counted():
+    long = b"x" * (MAX_LINE_BYTES + 9) + b"\n"
+    assert find(*(long[:-5], long[-5:]) * 3, event()) == findings(not_objects=3)
+
+
 def test_an_endless_line_is_not_kept_in_memory():
     inspector = Inspector(DAY)
     for _ in range(40):
@@ -314,8 +357,9 @@ def test_a_value_is_counted_under_a_short_and_harmless_key(kind):
 
 
 def test_a_huge_value_of_another_type_has_a_short_key_too():
-    found = find(event(origin=["é" * 1000] * 50))
-    assert [len(key) for key in found.origins] == [MAX_KEY_LENGTH]
+    for start in ("", "x"):
+        found = find(event(origin=[start + "é" * 1000] * 50))
+        assert [len(key) for key in found.origins] == [MAX_KEY_LENGTH]
 
 
 def test_values_are_told_in_order():
@@ -344,6 +388,8 @@ def test_the_sum_of_many_days_is_bounded_as_a_day_is_the_frequent_values_first()
     assert len(total.origins) == MAX_KEYS + 1
     assert set(total.origins) == {OTHERS, *(f"{number:03}" for number in range(69, 101))}
     assert sum(total.origins.values()) == 5050 + 100
+    equal = merge([Findings(origins={f"{n:03}": 5}) for n in range(99, -1, -1)]).origins
+    assert set(equal) == {OTHERS, *(f"{n:03}" for n in range(MAX_KEYS))}
     at_the_bound = merge([Findings(origins={f"{n}": 1 for n in range(MAX_KEYS)})])
     assert OTHERS not in at_the_bound.origins
 

@@ -71,6 +71,7 @@ def test_the_page_lists_newest_first_under_the_archives_own_headings():
         "</td><td>7</td></tr>\n" in page
     )
     assert page.count("<tr>") == 3
+    assert page.count("</tr>\n<tr>") == 1
 
 
 def test_a_name_cannot_break_out_of_the_page():

@@ -38,6 +38,12 @@ def test_the_search_begins_after_the_newest_day_accepted_before_the_trouble():
     assert days_to_ask(stale, now=NOW) == (D6, D5, D4)
 
 
+def test_of_an_index_both_shrunk_and_stale_the_days_known_before_are_the_floor():
+    old = facts_of("x", modified=NOW - 2 * STALE_AFTER)
+    assert accept(KNOWN, {D5: 5}, facts=old).floor == D3
+    assert accept(accept(EMPTY, {D1: 1, D2: 2}), {D5: 5}, facts=old).floor == D2
+
+
 def test_a_new_index_that_is_stale_already_is_no_floor_below_itself():
     old = facts_of("x", modified=NOW - 2 * STALE_AFTER)
     assert accept(EMPTY, THREE, facts=old).floor == D3
@@ -82,6 +88,16 @@ def test_a_first_index_of_one_day_at_most_is_searched_through_from_the_beginning
     assert search_due(first, NOW)
     assert first.floor is None
     assert days_to_ask(first, now=NOW)[:2] == ((D6, D4) if counts else (D6, D5))
+
+
+def test_a_first_index_of_one_day_is_searched_for_every_six_hours_and_no_oftener():
+    first = replace(accept(EMPTY, {D5: 5}), searched_at=NOW, absent={D6: NOW})
+    later = unchanged(first, NOW + HOUR)
+    assert (later.searched_at, later.absent) == (NOW, {D6: NOW})
+    assert not search_due(later, NOW + HOUR)
+    assert search_due(later, NOW + 6 * HOUR)
+    stale = unchanged(accept(EMPTY, {D5: 5}), NOW + 2 * STALE_AFTER)
+    assert (stale.state, stale.floor) == (IndexState.STALE, None)
 
 
 def test_a_kill_before_that_search_does_not_lose_it():
