@@ -19,7 +19,7 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from mirror.core.plan import PlanPolicy, is_in_range, make_plan, plan_by_name
+from mirror.core.plan import PlanPolicy, is_in_range, make_plan
 from mirror.core.upstream import ETags, Upstream, days_to_ask, listed_counts
 from mirror.edges.books import append_poll
 from mirror.edges.disk import require_room
@@ -175,18 +175,10 @@ class Poll:
 
     def _plan(self, survey: Survey) -> Plan:
         """Return what is due, the asking by name included where it is time for it."""
-        policy, now = self._policy.plan, self._now()
-        in_the_way = self._store.books.wrong_kind
-        listed = {day: count for day, count in self._listed().items() if day not in in_the_way}
-        plan = make_plan(listed, self._store.records, policy, now=now)
-        if not survey.searched:
-            return plan
-        days = [
-            day
-            for day in days_to_ask(self._upstream, now=now)
-            if is_in_range(day, policy) and day not in self._store.records
-        ]
-        return replace(plan, due=(*plan.due, *plan_by_name(days, policy.name_template)))
+        books, now = self._store.books, self._now()
+        policy = replace(self._policy.plan, passed_over=frozenset(books.wrong_kind))
+        by_name = days_to_ask(self._upstream, now=now) if survey.searched else ()
+        return make_plan(self._listed(), books.records, policy, now=now, by_name=by_name)
 
     def _check_room(self, plan: Plan) -> None:
         """Refuse to begin what cannot be finished; a day that is asked about may be unchanged."""

@@ -67,6 +67,7 @@ def poll_policy(config: Config, asked: PollRange) -> PollPolicy:
             since=asked.since,
             until=asked.until,
             recheck=asked.recheck,
+            max_file_bytes=config.http.max_file_size,
         ),
         fetch=FetchPolicy(
             concurrency=config.http.concurrency,

@@ -5,6 +5,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import date
 
 import click
 
@@ -21,6 +22,7 @@ from mirror.cli.common import (
 )
 from mirror.config import Config
 from mirror.core.text import human_bytes, plural
+from mirror.edges.books import load_books
 from mirror.edges.folder import DataDir, require_mirror
 from mirror.errors import ExitCode
 from mirror.ports import Silent
@@ -77,17 +79,23 @@ def verify(
     require_mirror(data)
     report = _verify(config, data, sample)
     before = len(report.damage)
+    lost: list[date] = []
     if repair and report.damage:
         if not as_json:
             say(_render(report))
         run_until_signal(_repair(config, data, report))
+        damaged = {one.day for one in report.damage if one.day is not None}
         report = _verify(config, data, sample=1.0)
+        held = load_books(data, config.upstream.name_template).records
+        lost = sorted(damaged - held.keys())
     if as_json:
         print_json(report)
     else:
         say(_render(report))
         if repair and before and not report.damage:
-            say(f"repaired: {before:,}")
+            say(f"repaired: {before - len(lost):,}")
+        for day in lost:
+            say(f"no longer held: {day} (upstream has it no more, and history has not its digest)")
     return int(ExitCode.INCOMPLETE if report.damage else ExitCode.COMPLETE)
 
 

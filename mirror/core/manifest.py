@@ -1,8 +1,8 @@
 """The manifest and its journal: bytes to records and back. Pure.
 
 JSON Lines: a header that names the format and its version, then a record a held day, ascending. The
-journal has the same lines in the order of events, a `Removal` among them. Where both speak of a day
-there are candidates, and the published file itself tells which one is true.
+journal has the same lines in the order of events. Where both speak of a day there are candidates,
+and the published file itself tells which one is true.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,22 +24,11 @@ class _Header(Struct, frozen=True):
     version: int
 
 
-class Removal(Struct, frozen=True, tag="removed", tag_field="event"):
-    """A day that is no longer held."""
-
-    date: date
-
-
-class _Entry(Struct, frozen=True, tag="held", tag_field="event"):
-    record: Record
-
-
 Candidates = Mapping[date, tuple[Record, ...]]
 """What is claimed of each day, oldest claim first."""
 
 _header_decoder = msgspec.json.Decoder(_Header)
 _record_decoder = msgspec.json.Decoder(Record)
-_journal_decoder = msgspec.json.Decoder(_Entry | Removal)
 _encoder = msgspec.json.Encoder()
 
 
@@ -49,9 +38,9 @@ def render_manifest(records: Iterable[Record]) -> bytes:
     return _encoder.encode_lines([_Header(FORMAT, VERSION), *rows])
 
 
-def render_journal_line(event: Record | Removal) -> bytes:
-    """Return the journal's line for a day published or removed."""
-    return _encoder.encode(_Entry(event) if isinstance(event, Record) else event) + b"\n"
+def render_journal_line(record: Record) -> bytes:
+    """Return the journal's line for a day published."""
+    return _encoder.encode(record) + b"\n"
 
 
 def parse_manifest(body: bytes) -> tuple[dict[date, Record], int]:
@@ -100,14 +89,10 @@ def replay_journal(records: Mapping[date, Record], journal: bytes) -> Candidates
     candidates = {day: (record,) for day, record in records.items()}
     for line in filter(None, journal.split(b"\n")):
         try:
-            event = _journal_decoder.decode(line)
+            record = _record_decoder.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
-        if isinstance(event, Removal):
-            candidates.pop(event.date, None)
-        else:
-            day = event.record.date
-            candidates[day] = (*candidates.get(day, ()), event.record)
+        candidates[record.date] = (*candidates.get(record.date, ()), record)
     return candidates
 
 

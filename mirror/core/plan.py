@@ -24,6 +24,8 @@ class PlanPolicy(Struct, frozen=True):
     until: date | None = None
     recheck: int = 0
     """Final days to ask again about, those least recently confirmed first."""
+    passed_over: frozenset[date] = frozenset()
+    """Days at whose path something else stands: not asked for, since they could not be kept."""
     max_file_bytes: int = 256 * 1024**2
     """`http.max_file_size`: whatever count an index claims, no body is larger."""
 
@@ -39,21 +41,23 @@ def make_plan(
     policy: PlanPolicy,
     *,
     now: datetime,
+    by_name: Collection[date] = (),
 ) -> Plan:
-    """Return the days to ask upstream for, newest first.
+    """Return the days to ask upstream for, newest first; those asked for by name come last.
 
     Args:
         listed: the days that upstream has, with the count that its listings promise.
         records: the days that are held.
         policy: settings and the range asked for.
         now: the current time, aware UTC.
+        by_name: days that no listing has, and that are to be looked for.
     """
     days = [day for day in sorted(listed, reverse=True) if is_in_range(day, policy)]
     rechecked = _to_recheck(days, records, policy, now)
     bytes_per_line = _bytes_per_line(records)
 
     def dues() -> Iterator[Due]:
-        for day in days:
+        for day in (day for day in days if day not in policy.passed_over):
             held = records.get(day)
             reason = _reason(day, held, listed[day], policy, now)
             if reason is None and day in rechecked:
@@ -72,16 +76,17 @@ def make_plan(
                     and (held.etag is not None or held.last_modified is not None),
                 )
 
-    due = tuple(dues())
+    due = (*dues(), *_plan_by_name(by_name, records, policy))
     return Plan(due, listed=len(days), estimated_bytes=sum(one.estimated_bytes for one in due))
 
 
-def plan_by_name(days: Collection[date], name_template: str) -> tuple[Due, ...]:
-    """Return the asking for days that no listing has."""
-    return tuple(
-        Due(day, name_template.format(date=day), Reason.BY_NAME, None, UNKNOWN_FILE_BYTES)
-        for day in days
-    )
+def _plan_by_name(
+    days: Collection[date], records: Mapping[date, Record], policy: PlanPolicy
+) -> Iterator[Due]:
+    for day in days:
+        if is_in_range(day, policy) and day not in records and day not in policy.passed_over:
+            # most of them are not there: no room is set aside for them
+            yield Due(day, policy.name_template.format(date=day), Reason.BY_NAME, None, 0)
 
 
 def is_in_range(day: date, policy: PlanPolicy) -> bool:

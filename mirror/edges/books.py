@@ -15,7 +15,6 @@ from msgspec import Struct, field
 
 from mirror.core.manifest import (
     Candidates,
-    Removal,
     choose,
     parse_manifest,
     render_journal_line,
@@ -123,13 +122,13 @@ def day_of(name: str, pattern: re.Pattern[str]) -> date | None:
         return None
 
 
-def append_journal(data: DataDir, event: Record | Removal) -> None:
+def append_journal(data: DataDir, record: Record) -> None:
     """Add a line to the journal, in one write.
 
     It need not be durable: a line that a power cut takes is won back from the file itself.
     """
     # a newline first: a line that a power cut tore must not take this one with it
-    append_line(data.journal, b"\n" + render_journal_line(event))
+    append_line(data.journal, b"\n" + render_journal_line(record))
 
 
 def save_manifest(data: DataDir, records: Mapping[date, Record]) -> None:

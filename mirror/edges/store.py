@@ -18,7 +18,6 @@ from typing import TypeVar, cast
 import aiofiles.threadpool
 from msgspec.structs import replace
 
-from mirror.core.manifest import Removal
 from mirror.core.text import shown
 from mirror.edges import history, quarantine
 from mirror.edges.books import Books, append_journal, load_books, save_manifest
@@ -169,10 +168,10 @@ class LocalStore:
     def doubt(self, day: date) -> None:
         """Take a day off the books whose file is rotten or gone; what is there stays for now.
 
-        When the day is published again, the rotten file goes to quarantine.
+        When the day is published again, the rotten file goes to quarantine. On disk nothing changes
+        until the manifest is written: a repair that is killed begins anew with all it knew.
         """
         record = self.books.records.pop(day, None) or self.books.missing.pop(day, None)
-        append_journal(self.data, Removal(day))
         self.books.unproven[day] = (record,) if record is not None else ()
         self.books.settled = False
 

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from mirror.core.plan import PlanPolicy, make_plan
-from mirror.core.upstream import Upstream, listed_counts
+from mirror.core.upstream import Upstream, days_to_ask, listed_counts
 from mirror.edges.books import Books
 from mirror.model import Plan
 from mirror.polling.survey import Surveyor
@@ -36,5 +37,11 @@ async def preview(
         UpstreamError: there is no index to plan from.
     """
     survey = await surveyor.survey(upstream, has_body=True)
-    plan = make_plan(listed_counts(survey.upstream, now=now()), books.records, policy, now=now())
+    plan = make_plan(
+        listed_counts(survey.upstream, now=now()),
+        books.records,
+        replace(policy, passed_over=frozenset(books.wrong_kind)),
+        now=now(),
+        by_name=days_to_ask(survey.upstream, now=now()) if survey.searched else (),
+    )
     return Preview(plan, len(books.unproven), survey.upstream, survey.warnings)

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirror.core.manifest import (
-    Removal,
     choose,
     parse_manifest,
     render_journal_line,
@@ -144,13 +143,6 @@ def test_the_journal_adds_claims_to_those_of_the_manifest_oldest_first():
     }
 
 
-def test_a_removal_ends_all_claims_before_it_and_none_after():
-    journal = b"".join(
-        map(render_journal_line, [Removal(FIRST.date), Removal(SECOND.date), SECOND])
-    )
-    assert replay_journal({FIRST.date: FIRST}, journal) == {SECOND.date: (SECOND,)}
-
-
 @pytest.mark.parametrize("end", range(1, len(render_journal_line(THIRD)) - 1, 7))
 def test_a_journal_torn_anywhere_in_its_last_line_keeps_the_others(end):
     journal = render_journal_line(SECOND) + render_journal_line(THIRD)[:end]
@@ -159,8 +151,6 @@ def test_a_journal_torn_anywhere_in_its_last_line_keeps_the_others(end):
 
 @pytest.mark.parametrize("line", UNREADABLE.values(), ids=UNREADABLE)
 def test_a_journal_line_that_cannot_be_read_keeps_those_around_it(line):
-    if b"removed" in line:
-        line = b'{"event":"moved","date":"2021-08-03"}\n'
     journal = render_journal_line(FIRST) + line + b"\n" + render_journal_line(THIRD)
     assert replay_journal({}, journal) == {FIRST.date: (FIRST,), THIRD.date: (THIRD,)}
 

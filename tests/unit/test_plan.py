@@ -14,7 +14,6 @@ from mirror.core.plan import (
     final_at,
     is_in_range,
     make_plan,
-    plan_by_name,
 )
 from mirror.model import Due, Flag, Plan, Reason, Record
 from tests.unit.making import TEMPLATE, at, day, days, record
@@ -256,11 +255,33 @@ def test_without_a_count_a_day_is_as_long_as_what_is_held_of_it():
 
 
 def test_days_asked_for_by_name_promise_nothing():
-    assert plan_by_name([DAY, WEEK[0]], "launches-{date}") == (
-        Due(DAY, "launches-2021-08-03", Reason.BY_NAME, None, UNKNOWN_FILE_BYTES),
-        Due(WEEK[0], "launches-2021-08-01", Reason.BY_NAME, None, UNKNOWN_FILE_BYTES),
+    policy = PlanPolicy(name_template="launches-{date}", final_after=EIGHT_HOURS)
+    made = make_plan({}, {}, policy, now=LATER, by_name=[DAY, WEEK[0]])
+    assert made.due == (
+        Due(DAY, "launches-2021-08-03", Reason.BY_NAME, None, 0),
+        Due(WEEK[0], "launches-2021-08-01", Reason.BY_NAME, None, 0),
     )
-    assert plan_by_name([], TEMPLATE) == ()
+    assert (made.listed, made.estimated_bytes) == (0, 0)
+
+
+def test_a_day_is_not_asked_for_by_name_when_held_out_of_range_or_blocked():
+    policy = PlanPolicy(
+        name_template=TEMPLATE,
+        final_after=EIGHT_HOURS,
+        since=WEEK[1],
+        passed_over=frozenset({WEEK[2]}),
+    )
+    held = {WEEK[3]: record(WEEK[3], 1)}
+    made = make_plan({}, held, policy, now=LATER, by_name=[WEEK[4], WEEK[3], WEEK[2], WEEK[0]])
+    assert [due.date for due in made.due] == [WEEK[4]]
+
+
+def test_a_day_at_whose_path_something_else_stands_is_listed_but_not_due():
+    policy = PlanPolicy(
+        name_template=TEMPLATE, final_after=EIGHT_HOURS, passed_over=frozenset({DAY})
+    )
+    made = make_plan({DAY: 3}, {}, policy, now=LATER)
+    assert (made.due, made.listed) == ((), 1)
 
 
 COUNTS = st.integers(0, 3)
