@@ -64,7 +64,7 @@ real: $(STAMP) ## the real index, snapshot after snapshot, bodies of real size (
 
 mutation: $(STAMP) ## mutation-test the decisions of the pure core
 	$(BIN)/python -m pip install --quiet --editable ".[mutation]"
-	$(BIN)/mutmut run
+	$(BIN)/mutmut run && $(BIN)/mutmut results
 
 bench: $(STAMP) ## time the sync beside rclone, aria2, wget2 and curl (wants nginx and these)
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"

@@ -1,11 +1,13 @@
 """The main job on the real material: the real index, 76 snapshots of it, polled one by one."""
 
 import asyncio
+import contextlib
 import json
 import os
 import random
 import subprocess
 import sys
+import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -134,24 +136,35 @@ async def _run_sync(url: str, data: Path) -> dict[str, float]:
 
 def _run_process(url: str, data: Path) -> dict[str, float]:
     command = [sys.executable, "-m", "mirror", "sync", "--upstream", url]
+    peak_kb = 0
     with subprocess.Popen(
         [*command, "--data-dir", str(data), "--json"],
         stdout=subprocess.PIPE,
         env={**os.environ, "BINDER_MIRROR_LOG__LEVEL": "warning"},
     ) as process:
+        # not ru_maxrss, which begins with the size of the process that forked it: ours
+        while process.poll() is None:
+            peak_kb = max(peak_kb, _high_water_kb(process.pid))
+            time.sleep(0.01)
         assert process.stdout is not None
         output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
     report = json.loads(output)
-    assert status == 0, report["problems"]
+    assert process.returncode == 0, report["problems"]
     return {
         "requests": report["requests"],
         "bytes": report["downloaded_bytes"],
         "published": report["outcomes"].get("published", 0),
         "seconds": report["duration_s"],
-        "peak_mb": usage.ru_maxrss / 1024,
+        "peak_mb": peak_kb / 1024,
     }
+
+
+def _high_water_kb(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1])
+    return 0
 
 
 def _print_figures(figures: list[dict[str, float]], quiet: dict[str, float]) -> None:
