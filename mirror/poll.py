@@ -80,6 +80,7 @@ class Poll:
         self._rng = rng
         self._log = get_logger()
         self._in_the_way: tuple[str, ...] = ()
+        self._adopted = 0
         template = policy.plan.name_template
         self._publisher = Publisher(store, upstream, name_template=template, now=now)
 
@@ -171,7 +172,7 @@ class Poll:
             now=self._now,
             etags_are_opaque=self._upstream.etags is ETags.OPAQUE,
         )
-        await adopter.adopt_all(self._listed())
+        self._adopted = await adopter.adopt_all(self._listed())
 
     def _plan(self, survey: Survey) -> Plan:
         """Return what is due, the asking by name included where it is time for it."""
@@ -241,7 +242,7 @@ class Poll:
             held=len(records),
             events=sum(record.lines for record in records),
             archive_bytes=sum(record.size for record in records),
-            outcomes=count_outcomes(outcomes),
+            outcomes=count_outcomes(outcomes, adopted=self._adopted),
             problems=problems,
         )
 

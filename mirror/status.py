@@ -1,5 +1,6 @@
 """How the copy stands, from its books alone: no lock, no network, nothing written."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 
@@ -75,7 +76,7 @@ def read_status(
     return Status(
         sentence=_sentence(upstream, missing, last_poll),
         data_dir=shown(str(data.root), 4096),
-        upstream_url=upstream.url,
+        upstream_url=masked(upstream.url),
         is_syncing=is_being_written(data),
         index_state=_state(upstream, last_poll),
         index_state_since=upstream.state_since,
@@ -96,6 +97,11 @@ def read_status(
         last_success_at=successes[-1].started_at if successes else None,
         problems=tuple(_problems(books, missing, quarantined, last_poll)),
     )
+
+
+def masked(url: str) -> str:
+    """Return a URL with any user and password in it hidden."""
+    return re.sub(r"//[^/@]*@", "//***@", url)
 
 
 def _sentence(upstream: Upstream, missing: tuple[date, ...], last: PollReport | None) -> str:

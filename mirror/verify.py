@@ -70,6 +70,9 @@ def verify(
     books = load_books(data, name_template)
     records = sorted(books.records.values(), key=lambda record: record.date)
     sample = rng.sample(records, math.ceil(len(records) * share)) if share < 1 else records
+    # files that have lost their recorded time, as in a backup: read in any case, by their records
+    claimed = [claims[-1] for claims in books.unproven.values() if claims]
+    held = len(records) + len(claimed) + len(books.missing)
     damage = list(_check_files(data, sample, progress))
     damage += _check_names(books, name_template)
     # A sync may have replaced files while they were read: look again before crying wolf.
@@ -82,9 +85,9 @@ def verify(
     )
     damage += _check_listings(data, books, name_template, today)
     return VerifyReport(
-        checked=len(sample),
-        checked_bytes=sum(record.size for record in sample),
-        held=len(records),
+        checked=len(sample) + len(claimed),
+        checked_bytes=sum(record.size for record in (*sample, *claimed)),
+        held=held,
         damage=tuple(damage),
     )
 

@@ -80,7 +80,7 @@ def sync(
     if as_json:
         print_json(report)
     else:
-        say(summary(report))
+        say(summary(report, ranged=since is not None or until is not None))
     return report.exit_code
 
 
@@ -110,9 +110,16 @@ def _observer(config: Config) -> AbstractContextManager[Observer]:
     return SyncProgress()
 
 
-def summary(report: PollReport) -> str:
-    """Return what a poll came to, for one glance."""
+def summary(report: PollReport, *, ranged: bool = False) -> str:
+    """Return what a poll came to, for one glance.
+
+    Args:
+        report: the poll.
+        ranged: whether it was about a range of days only.
+    """
     lines = [_headline(report)]
+    if ranged:
+        lines.append(f"  only the days asked for were judged: {report.listed:,} of those listed")
     done = ", ".join(f"{kind} {count:,}" for kind, count in report.outcomes.items())
     lines.append(
         f"  days asked for: {done or 'none'}; {plural(report.requests, 'request')}, "

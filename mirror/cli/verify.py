@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from datetime import date
 
 import click
+from msgspec.structs import replace
 
 from mirror.cli.common import (
     data_dir_option,
@@ -20,16 +21,20 @@ from mirror.cli.common import (
     upstream_option,
     utc_now,
 )
-from mirror.config import Config
+from mirror.config import Config, UpstreamConfig
 from mirror.core.text import human_bytes, plural
-from mirror.edges.books import load_books
+from mirror.edges.books import load_books, load_upstream
 from mirror.edges.folder import DataDir, require_mirror
 from mirror.errors import ExitCode
+from mirror.model import DamageKind
 from mirror.ports import Silent
 from mirror.verify import Progress, VerifyReport
 from mirror.verify import verify as verify_copy
 
 _PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?)%?")
+
+
+_BY_HAND = (DamageKind.WRONG_KIND, DamageKind.STRANGER)
 
 
 class _Share(click.ParamType[float]):
@@ -83,11 +88,11 @@ def verify(
     if repair and report.damage:
         if not as_json:
             say(_render(report))
-        run_until_signal(_repair(config, data, report))
+        run_until_signal(_repair(_with_known_upstream(config, data), data, report))
         damaged = {one.day for one in report.damage if one.day is not None}
         report = _verify(config, data, sample=1.0)
         held = load_books(data, config.upstream.name_template).records
-        lost = sorted(damaged - held.keys())
+        lost = sorted(damaged - held.keys() - {one.day for one in report.damage})
     if as_json:
         print_json(report)
     else:
@@ -95,7 +100,7 @@ def verify(
         if repair and before and not report.damage:
             say(f"repaired: {before - len(lost):,}")
         for day in lost:
-            say(f"no longer held: {day} (upstream has it no more, and history has not its digest)")
+            say(f"no longer held: {day} (neither upstream nor history gave it; a sync asks again)")
     return int(ExitCode.INCOMPLETE if report.damage else ExitCode.COMPLETE)
 
 
@@ -109,6 +114,14 @@ def _verify(config: Config, data: DataDir, sample: float) -> VerifyReport:
             progress=progress,
             today=utc_now().date(),
         )
+
+
+def _with_known_upstream(config: Config, data: DataDir) -> Config:
+    """Return the settings with the upstream that the copy was made from, where none is named."""
+    known = load_upstream(data, "").url
+    if not known or config.upstream.url != UpstreamConfig().url:
+        return config
+    return replace(config, upstream=replace(config.upstream, url=known))
 
 
 async def _repair(config: Config, data: DataDir, report: VerifyReport) -> None:
@@ -161,6 +174,8 @@ def _render(report: VerifyReport) -> str:
         + (f"{len(report.damage):,} damaged" if report.damage else "all as recorded")
     ]
     lines += [f"  {one.kind:<14} {one.name}: {one.detail}" for one in report.damage]
-    if report.damage:
+    if any(one.kind not in _BY_HAND for one in report.damage):
         lines.append("  `binder-mirror verify --repair` puts right what can be put right")
+    if any(one.kind in _BY_HAND for one in report.damage):
+        lines.append("  what is none of ours is not touched: move it away by hand")
     return "\n".join(lines)

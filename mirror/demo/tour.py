@@ -17,6 +17,7 @@ from mirror.core.text import human_bytes, plural
 from mirror.demo.archive import DemoArchive, day_name
 from mirror.demo.faults import Cut
 from mirror.demo.server import ArchiveServer
+from mirror.edges.disk import storage_errors
 from mirror.edges.folder import DataDir, check_data_dir
 from mirror.errors import ConfigError
 from mirror.model import PollReport
@@ -139,6 +140,12 @@ class _Tour:
 def _make_room(root: Path) -> DataDir:
     """Return the folder of the demo, empty; one that is not the demo's is left alone."""
     data = check_data_dir(root)
+    with storage_errors(root):
+        _empty(root)
+    return data
+
+
+def _empty(root: Path) -> None:
     if root.exists() and any(root.iterdir()):
         if not (root / _MARKER).exists():
             raise ConfigError(
@@ -148,7 +155,6 @@ def _make_room(root: Path) -> DataDir:
         shutil.rmtree(root)
     root.mkdir(parents=True, exist_ok=True)
     (root / _MARKER).touch()
-    return data
 
 
 def _tell_the_end(data: DataDir, seconds: float, tell: Tell) -> None:

@@ -178,12 +178,12 @@ class LocalStore:
     def retire(self, name: str, day: date, reason: str) -> None:
         """Take a rotten file away into quarantine. The listings must not name it any more."""
         target = self.path_of(name)
-        if kind_of(target) != "file":
-            return
-        with storage_errors(target), target.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        self._quarantine(target, day, sha256, reason)
+        if kind_of(target) == "file":
+            with storage_errors(target), target.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            self._quarantine(target, day, sha256, reason)
         self.books.unproven.pop(day, None)
+        self.books.settled = False
 
     def save_listings(self, listings: Mapping[Path, bytes]) -> tuple[str, ...]:
         """Write the files that are made from the records, in order, where they differ.
@@ -209,10 +209,14 @@ class LocalStore:
         self.books.settled = False
 
     def save_books(self) -> None:
-        """Write the manifest where it does not yet say it all."""
+        """Write the manifest where it does not yet say it all.
+
+        What is on record of a file that could be neither proved nor replaced yet is kept.
+        """
         books = self.books
         if not books.settled or not self.data.manifest.exists():
-            save_manifest(self.data, books.records)
+            claims = {day: claims[-1] for day, claims in books.unproven.items() if claims}
+            save_manifest(self.data, claims | books.records)
             books.settled = True
 
     def _publish(

@@ -5,8 +5,11 @@ leaves the listings, and only then does its rotten file go to quarantine.
 """
 
 import asyncio
+import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
+from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -14,6 +17,7 @@ from mirror.core.plan import final_at
 from mirror.core.scan import Scan, Scanner
 from mirror.core.upstream import Upstream, listed_counts
 from mirror.edges import history
+from mirror.edges.disk import READ_BYTES, open_file, storage_errors
 from mirror.edges.history import Version
 from mirror.edges.store import LocalStore
 from mirror.errors import StorageError
@@ -41,6 +45,7 @@ async def repair(
     Raises:
         StorageError: the disk refused.
     """
+    await _settle_claims(store)
     names = {one.day: one.name for one in damage if one.day is not None and _is_fetched(one)}
     claims = _claims(store, names)
     listed = listed_counts(upstream, now=now())
@@ -62,6 +67,26 @@ async def repair(
     await publisher.publish(upstream)
     for day in names.keys() - store.records.keys():
         await asyncio.to_thread(store.retire, names[day], day, "it was published, and is rotten")
+    await publisher.publish(upstream)
+
+
+async def _settle_claims(store: LocalStore) -> None:
+    """Take files on record again that have but lost their recorded time."""
+    for claims in list(store.books.unproven.values()):
+        for claim in reversed(claims):
+            path = store.path_of(claim.name)
+            sha256, mtime_ns = await asyncio.to_thread(_digest, path)
+            if sha256 == claim.sha256:
+                await store.note(replace(claim, mtime_ns=mtime_ns))
+                break
+
+
+def _digest(path: Path) -> tuple[str, int]:
+    digest = hashlib.sha256()
+    with storage_errors(path), open_file(path) as file:
+        while chunk := file.read(READ_BYTES):
+            digest.update(chunk)
+        return digest.hexdigest(), os.fstat(file.fileno()).st_mtime_ns
 
 
 def _is_fetched(damage: Damage) -> bool:

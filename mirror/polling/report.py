@@ -58,9 +58,9 @@ def make_warnings(
     return tuple(_warnings(upstream, records, now))
 
 
-def count_outcomes(outcomes: Sequence[Outcome]) -> dict[str, int]:
-    """Return the number of days by how they ended."""
-    counts = {kind.value: 0 for kind in OutcomeKind}
+def count_outcomes(outcomes: Sequence[Outcome], *, adopted: int = 0) -> dict[str, int]:
+    """Return the number of days by how they ended, those adopted without a fetch among them."""
+    counts = {kind.value: 0 for kind in OutcomeKind} | {OutcomeKind.ADOPTED.value: adopted}
     for outcome in outcomes:
         counts[outcome.kind] += 1
     return {kind: count for kind, count in counts.items() if count}

@@ -206,3 +206,45 @@ async def test_much_damage_at_once_is_all_repaired(shell: Shell) -> None:
     assert len(found.json["damage"]) >= 7
     assert (done.code, done.json["damage"]) == (0, [])
     shell.assert_complete()
+
+
+async def test_a_copy_without_its_times_is_verified_by_content_and_keeps_its_records(
+    shell: Shell,
+) -> None:
+    """As a backup restored without times is: every file is there, none has its recorded time."""
+    await shell.synced()
+    for path in shell.data.archive.glob("events-*"):
+        os.utime(path)
+    held = len(shell.days)
+    assert f"{held} files of {held} read" in (await shell.run("verify")).out
+
+    shell.path(shell.days[2]).unlink()
+    await shell.server.close()
+    done = await shell.run("verify", "--repair")
+
+    assert f"no longer held: {shell.days[2]}" in done.out
+    assert shell.data.index.read_bytes().count(b"\n") == held - 1
+    assert shell.data.sums.read_bytes().count(b"\n") == held - 1
+    assert shell.data.manifest.read_bytes().count(b"\n") == held  # with its header
+
+
+async def test_a_repair_asks_the_upstream_that_the_copy_was_made_from(shell: Shell) -> None:
+    await shell.synced()
+    flip(shell.path(shell.days[2]))
+    del shell.environ["BINDER_MIRROR_UPSTREAM__URL"]
+
+    done = await shell.run("verify", "--repair")
+
+    assert done.code == 0, done
+    shell.assert_complete()
+
+
+async def test_what_cannot_be_repaired_is_told_with_what_to_do(shell: Shell) -> None:
+    await shell.synced()
+    make_fifo(shell.path(shell.days[2]))
+    done = await shell.run("verify", "--repair")
+    assert done.code == 3
+    after = done.out.rpartition("files of")[2]
+    assert "move it away" in after
+    assert "verify --repair` puts right" not in after
+    assert "no longer held" not in after
