@@ -12,6 +12,7 @@ from typing import NoReturn, cast
 import click
 
 from mirror import __version__
+from mirror.cli.lean import lean_imports
 from mirror.core.text import shown
 from mirror.errors import ExitCode, MirrorError
 
@@ -37,7 +38,8 @@ class _Commands(click.Group):
         del ctx
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(_COMMANDS[cmd_name])
+        with lean_imports():
+            module = importlib.import_module(_COMMANDS[cmd_name])
         return cast("click.Command", getattr(module, cmd_name))
 
 

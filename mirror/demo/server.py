@@ -7,6 +7,7 @@ go over the wire that of `wire`, and which answer is honest that of `replies`.
 
 import asyncio
 import random
+import ssl
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ class ArchiveServer:
         port: int = 0,
         style: ReplyStyle | None = None,
         delay: float = 0.0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.archive = archive
         self.style = style or ReplyStyle()
@@ -66,6 +68,7 @@ class ArchiveServer:
         self._changed = asyncio.Event()
         self._host = host
         self._port = port
+        self._tls = tls
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._connection_count = 0
@@ -76,10 +79,12 @@ class ArchiveServer:
     def url(self) -> str:
         """The base URL, with a slash at its end."""
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}/"
+        return f"{'http' if self._tls is None else 'https'}://{host}:{self._port}/"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, self._host, self._port)
+        self._server = await asyncio.start_server(
+            self._accept, self._host, self._port, ssl=self._tls
+        )
         self._port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -165,8 +170,9 @@ class ArchiveServer:
         self, connection: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """Answer the requests of one connection until it ends."""
-        # With no high-water mark a drained byte is one that the kernel has taken.
-        writer.transport.set_write_buffer_limits(high=0)
+        if self._tls is None:  # asyncio's TLS (3.11) never resumes at a mark of zero
+            # With no high-water mark a drained byte is one that the kernel has taken.
+            writer.transport.set_write_buffer_limits(high=0)
         try:
             with suppress(OSError):  # a client that leaves is its own problem
                 while request := await read_request(reader):
