@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from mirror.config import Config, LogConfig, load_config
+from mirror.config import Config, LogConfig
 from mirror.edges.disk import storage_error
 from mirror.edges.folder import DataDir, check_data_dir, default_data_dir
 from mirror.errors import ExitCode
 from mirror.logs import configure_logs
+from mirror.settings import load_config
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")

@@ -3,7 +3,8 @@
 import click
 
 from mirror.cli.common import data_dir_option, load, load_settings, say
-from mirror.config import Config, render
+from mirror.config import Config
+from mirror.settings import render
 
 
 @click.group()

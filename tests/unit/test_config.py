@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from mirror.config import Config, load_config, origin_of, render
+from mirror.config import Config, origin_of
 from mirror.errors import ConfigError, ExitCode
+from mirror.settings import load_config, render
 
 
 @pytest.fixture
