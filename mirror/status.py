@@ -9,9 +9,10 @@ from msgspec import Struct
 from mirror.core.plan import final_at
 from mirror.core.text import plural, shown
 from mirror.core.upstream import Upstream, listed_counts, vanished
-from mirror.edges.books import Books, load_books, load_polls, load_upstream
+from mirror.edges.books import Books
 from mirror.edges.folder import DataDir, is_being_written
-from mirror.edges.quarantine import Quarantined, list_quarantined
+from mirror.edges.quarantine import Quarantined
+from mirror.edges.view import View, load_view
 from mirror.events.findings import merge
 from mirror.model import Findings, Flag, IndexState, PollReport
 
@@ -63,14 +64,17 @@ def read_status(
     Raises:
         StorageError, ConfigError: the books cannot be read.
     """
-    books = load_books(data, name_template)
-    upstream = load_upstream(data, "")
-    polls = load_polls(data, 200)
+    view = load_view(data, name_template)
+    return make_status(view, data, final_after=final_after, now=now)
+
+
+def make_status(view: View, data: DataDir, *, final_after: timedelta, now: datetime) -> Status:
+    """Return how the mirror stands by a view of it."""
+    books, upstream, polls, quarantined = view.books, view.upstream, view.polls, view.quarantined
     records = books.records
     newest = max(records, default=None)
     listed = listed_counts(upstream, now=now)
     missing = tuple(sorted(listed.keys() - records.keys()))
-    quarantined = tuple(list_quarantined(data))
     last_poll = polls[-1] if polls else None
     successes = [poll for poll in polls if poll.exit_code == 0]
     return Status(

@@ -60,8 +60,26 @@ class Books(Struct):
     """Whether the manifest says it all, without journal or correction."""
 
 
+class Claims(Struct, frozen=True):
+    """What manifest and journal say, before it is compared with the directory."""
+
+    candidates: Candidates
+    unreadable_lines: int
+    has_journal: bool
+
+
 def load_books(data: DataDir, name_template: str) -> Books:
     """Return what manifest, journal and directory say together.
+
+    Raises:
+        StorageError: they cannot be read.
+        ConfigError: they were written by a later version of this software.
+    """
+    return compare_books(load_claims(data), data.archive, name_template)
+
+
+def load_claims(data: DataDir) -> Claims:
+    """Return what manifest and journal say.
 
     Raises:
         StorageError: they cannot be read.
@@ -70,9 +88,18 @@ def load_books(data: DataDir, name_template: str) -> Books:
     # The journal first: a writer that finishes meanwhile moves its lines into the manifest.
     journal = read_file(data.journal) or b""
     known, unreadable = parse_manifest(read_file(data.manifest) or b"")
-    candidates = replay_journal(known, journal)
-    books = Books(unreadable_lines=unreadable, settled=not journal and not unreadable)
-    _compare(books, candidates, data.archive, name_template)
+    return Claims(replay_journal(known, journal), unreadable, bool(journal))
+
+
+def compare_books(claims: Claims, archive: Path, name_template: str) -> Books:
+    """Return what the claims come to, seen against the directory.
+
+    Raises:
+        StorageError: the directory cannot be read.
+    """
+    settled = not claims.has_journal and not claims.unreadable_lines
+    books = Books(unreadable_lines=claims.unreadable_lines, settled=settled)
+    _compare(books, claims.candidates, archive, name_template)
     return books
 
 
