@@ -36,6 +36,14 @@ from mirror.polling.survey import Survey, Surveyor, SurveyPolicy
 from mirror.ports import Observer, Source
 
 
+class PollRange(Struct, frozen=True):
+    """Which days a poll is about."""
+
+    since: date | None = None
+    until: date | None = None
+    recheck: int = 0
+
+
 class PollPolicy(Struct, frozen=True):
     """All settings that bear on a poll, one part for each step."""
 

@@ -162,3 +162,35 @@ class Silent:
 
     def reported(self, report: PollReport) -> None:
         """Do nothing."""
+
+
+class Observers:
+    """Several observers as one."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = observers
+
+    def planned(self, plan: Plan) -> None:
+        """Tell each."""
+        for observer in self._observers:
+            observer.planned(plan)
+
+    def received(self, due: Due, size: int) -> None:
+        """Tell each."""
+        for observer in self._observers:
+            observer.received(due, size)
+
+    def retrying(self, due: Due, problem: str, delay_s: float) -> None:
+        """Tell each."""
+        for observer in self._observers:
+            observer.retrying(due, problem, delay_s)
+
+    def finished(self, outcome: Outcome) -> None:
+        """Tell each."""
+        for observer in self._observers:
+            observer.finished(outcome)
+
+    def reported(self, report: PollReport) -> None:
+        """Tell each."""
+        for observer in self._observers:
+            observer.reported(report)

@@ -18,13 +18,14 @@ import msgspec
 from msgspec import Meta, Struct
 
 from mirror.config import Config
+from mirror.core.cron import crontab_fields
 from mirror.core.text import shown
 from mirror.core.units import format_duration, format_size, parse_duration, parse_size
 from mirror.errors import ConfigError
 
 ENV_PREFIX = "BINDER_MIRROR_"
 _MAX_CONFIG_BYTES = 1024 * 1024
-_FLAGS = {"storage.data_dir": "data-dir", "upstream.url": "upstream"}
+_FLAGS = {"storage.data_dir": "data-dir", "upstream.url": "upstream", "server.listen": "listen"}
 
 
 class Setting(Struct, frozen=True):
@@ -198,7 +199,7 @@ def _check_cron(cron: str) -> None:
     from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415
 
     try:
-        CronTrigger.from_crontab(cron)
+        CronTrigger(**crontab_fields(cron))
     except ValueError as error:
         raise ValueError(f"is no crontab line: {shown(str(error))}") from None
 

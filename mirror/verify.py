@@ -9,7 +9,7 @@ import math
 import os
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
@@ -43,13 +43,25 @@ class VerifyReport(Struct, frozen=True):
 Progress = Callable[[int, int], None]
 """Told, from any thread, of files and bytes read since the last call."""
 
+Choose = Callable[[Sequence[Record]], Sequence[Record]]
+"""Which of the held days, ascending, are to be read."""
+
+
+def everything(records: Sequence[Record]) -> Sequence[Record]:
+    """Choose all of them."""
+    return records
+
+
+def sample(share: float, rng: random.Random) -> Choose:
+    """Choose a part, 0 to 1, drawn at random."""
+    return lambda records: rng.sample(records, math.ceil(len(records) * share))
+
 
 def verify(
     data: DataDir,
     name_template: str,
     *,
-    share: float = 1.0,
-    rng: random.Random,
+    choose: Choose = everything,
     progress: Progress = lambda _files, _bytes: None,
     today: date,
 ) -> VerifyReport:
@@ -58,9 +70,7 @@ def verify(
     Args:
         data: the data directory.
         name_template: what a daily file is called.
-        share: the part of the files to read, 0 to 1, drawn at random; the rest is compared by
-            size and time only.
-        rng: draws the sample.
+        choose: which files to read; the rest is compared by size and time only.
         progress: told as it goes.
         today: the current UTC date, for reading the local index.
 
@@ -69,11 +79,11 @@ def verify(
     """
     books = load_books(data, name_template)
     records = sorted(books.records.values(), key=lambda record: record.date)
-    sample = rng.sample(records, math.ceil(len(records) * share)) if share < 1 else records
+    chosen = choose(records)
     # files that have lost their recorded time, as in a backup: read in any case, by their records
     claimed = [claims[-1] for claims in books.unproven.values() if claims]
     held = len(records) + len(claimed) + len(books.missing)
-    damage = list(_check_files(data, sample, progress))
+    damage = list(_check_files(data, chosen, progress))
     damage += _check_names(books, name_template)
     # A sync may have replaced files while they were read: look again before crying wolf.
     suspects = {one.day for one in damage if one.day is not None}
@@ -85,8 +95,8 @@ def verify(
     )
     damage += _check_listings(data, books, name_template, today)
     return VerifyReport(
-        checked=len(sample) + len(claimed),
-        checked_bytes=sum(record.size for record in (*sample, *claimed)),
+        checked=len(chosen) + len(claimed),
+        checked_bytes=sum(record.size for record in (*chosen, *claimed)),
         held=held,
         damage=tuple(damage),
     )

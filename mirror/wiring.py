@@ -1,11 +1,10 @@
 """Settings to working parts: the only place that names concrete classes together."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from datetime import UTC, date, datetime, timedelta
-
-from msgspec import Struct
+from contextlib import ExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 from mirror.config import Config
 from mirror.core.plan import PlanPolicy
@@ -17,8 +16,8 @@ from mirror.edges.history import Version
 from mirror.edges.inspections import Inspections
 from mirror.edges.source import HttpSource
 from mirror.edges.store import LocalStore, open_store
-from mirror.model import Damage, PollReport
-from mirror.poll import Poll, PollPolicy
+from mirror.model import Damage, PollReport, Traffic
+from mirror.poll import Poll, PollPolicy, PollRange
 from mirror.polling.adopt import AdoptPolicy
 from mirror.polling.fetch import Fetcher, FetchPolicy
 from mirror.polling.publish import Publisher
@@ -30,14 +29,6 @@ from mirror.ports import Observer
 def utc_now() -> datetime:
     """Return the current time; the clock that is passed in everywhere."""
     return datetime.now(UTC)
-
-
-class PollRange(Struct, frozen=True):
-    """Which days a poll is about."""
-
-    since: date | None = None
-    until: date | None = None
-    recheck: int = 0
 
 
 def poll_policy(config: Config, asked: PollRange) -> PollPolicy:
@@ -98,6 +89,11 @@ class Mirror:
         self.source = source
         self._now = now
         self._rng = rng
+
+    @property
+    def traffic(self) -> Traffic:
+        """What was asked of upstream so far."""
+        return self.source.traffic
 
     async def poll(self, observer: Observer, asked: PollRange | None = None) -> PollReport:
         """Make one pass; see `mirror.poll`."""
@@ -174,11 +170,14 @@ async def open_mirror(
     """
     # each use of the same mirror must draw another jitter: seeded by the system
     rng = rng if rng is not None else random.Random()  # noqa: S311
-    with open_store(
+    opening = open_store(
         data,
         config.upstream.name_template,
         now=now,
         history_versions=config.storage.history_versions,
-    ) as store:
+    )
+    with ExitStack() as stack:
+        # looks at every file there is: off the loop, on which a daemon serves
+        store = await asyncio.to_thread(stack.enter_context, opening)
         async with HttpSource(config.upstream.url, config.http, now=now) as source:
             yield Mirror(config, store, source, now=now, rng=rng)

@@ -18,6 +18,9 @@ from mirror.errors import ExitCode, MirrorError
 
 _COMMANDS = {
     "sync": "mirror.cli.sync",
+    "run": "mirror.cli.run",
+    "serve": "mirror.cli.run",
+    "health": "mirror.cli.run",
     "status": "mirror.cli.status",
     "verify": "mirror.cli.verify",
     "history": "mirror.cli.versions",

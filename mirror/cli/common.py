@@ -52,28 +52,36 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 def load(
-    ctx: click.Context, *, data_dir: str | None = None, upstream: str | None = None
+    ctx: click.Context,
+    *,
+    data_dir: str | None = None,
+    upstream: str | None = None,
+    listen: str | None = None,
 ) -> tuple[Config, DataDir]:
     """Return settings and data directory, and set up the logs.
 
     Raises:
         ConfigError: something about them is wrong.
     """
-    config = load_settings(ctx, data_dir=data_dir, upstream=upstream)
+    config = load_settings(ctx, data_dir=data_dir, upstream=upstream, listen=listen)
     configure_logs(config.log)
     named = config.storage.data_dir
     return config, check_data_dir(Path(named) if named else default_data_dir(os.environ))
 
 
 def load_settings(
-    ctx: click.Context, *, data_dir: str | None = None, upstream: str | None = None
+    ctx: click.Context,
+    *,
+    data_dir: str | None = None,
+    upstream: str | None = None,
+    listen: str | None = None,
 ) -> Config:
     """Return the settings that file, environment and options make together.
 
     Raises:
         ConfigError: something about them is wrong.
     """
-    given = {"storage.data_dir": data_dir, "upstream.url": upstream}
+    given = {"storage.data_dir": data_dir, "upstream.url": upstream, "server.listen": listen}
     flags = {name: value for name, value in given.items() if value is not None}
     return load_config(ctx.obj, os.environ, flags)
 

@@ -26,10 +26,11 @@ from mirror.edges.folder import DataDir
 from mirror.edges.source import HttpSource
 from mirror.errors import ExitCode
 from mirror.model import IndexState, PollReport
+from mirror.poll import PollRange
 from mirror.polling.preview import Preview, preview
 from mirror.polling.survey import Surveyor
 from mirror.ports import Observer, Silent
-from mirror.wiring import PollRange, open_mirror, poll_policy, utc_now
+from mirror.wiring import open_mirror, poll_policy, utc_now
 
 _TOLD_DAYS = 40
 

@@ -28,7 +28,7 @@ from mirror.edges.folder import DataDir, require_mirror
 from mirror.errors import ExitCode
 from mirror.model import DamageKind
 from mirror.ports import Silent
-from mirror.verify import Progress, VerifyReport
+from mirror.verify import Progress, VerifyReport, everything, sample
 from mirror.verify import verify as verify_copy
 
 _PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?)%?")
@@ -55,6 +55,7 @@ class _Share(click.ParamType[float]):
 @upstream_option
 @click.option(
     "--sample",
+    "share",
     type=_Share(),
     default="100%",
     metavar="PERCENT",
@@ -71,7 +72,7 @@ def verify(
     ctx: click.Context,
     data_dir: str | None,
     upstream: str | None,
-    sample: float,
+    share: float,
     *,
     repair: bool,
     as_json: bool,
@@ -82,7 +83,7 @@ def verify(
     """
     config, data = load(ctx, data_dir=data_dir, upstream=upstream)
     require_mirror(data)
-    report = _verify(config, data, sample)
+    report = _verify(config, data, share)
     before = len(report.damage)
     lost: list[date] = []
     if repair and report.damage:
@@ -90,7 +91,7 @@ def verify(
             say(_render(report))
         run_until_signal(_repair(_with_known_upstream(config, data), data, report))
         damaged = {one.day for one in report.damage if one.day is not None}
-        report = _verify(config, data, sample=1.0)
+        report = _verify(config, data)
         held = load_books(data, config.upstream.name_template).records
         lost = sorted(damaged - held.keys() - {one.day for one in report.damage})
     if as_json:
@@ -104,13 +105,13 @@ def verify(
     return int(ExitCode.INCOMPLETE if report.damage else ExitCode.COMPLETE)
 
 
-def _verify(config: Config, data: DataDir, sample: float) -> VerifyReport:
+def _verify(config: Config, data: DataDir, share: float = 1.0) -> VerifyReport:
     with _drawn() if is_interactive() else nullcontext(_silent) as progress:
         return verify_copy(
             data,
             config.upstream.name_template,
-            share=sample,
-            rng=random.Random(),  # noqa: S311 - draws a sample, keeps no secret
+            # the draw keeps no secret
+            choose=sample(share, random.Random()) if share < 1 else everything,  # noqa: S311
             progress=progress,
             today=utc_now().date(),
         )

@@ -4,7 +4,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from mirror.core.text import shown
@@ -30,6 +30,8 @@ class DataDir:
         self.upstream_index = root / "upstream-index.jsonl"
         self.polls = root / "polls.jsonl"
         self.lock = root / "lock"
+        self.daemon_lock = root / "daemon.lock"
+        self.encoded = root / "encoded"
         self.index = self.archive / "index.jsonl"
         self.page = self.archive / "index.html"
         self.sums = self.archive / "SHA256SUMS"
@@ -146,8 +148,7 @@ def make_folders(data: DataDir) -> None:
             )
 
 
-@contextmanager
-def writer_lock(data: DataDir) -> Iterator[None]:
+def writer_lock(data: DataDir) -> AbstractContextManager[None]:
     """Hold the data directory as its one writer.
 
     Raises:
@@ -155,19 +156,29 @@ def writer_lock(data: DataDir) -> Iterator[None]:
         StorageError: the lock file cannot be made.
         WrongKindError: something other than a file stands in its place.
     """
-    require_file_or_nothing(data.lock)
+    return _locked(data.lock, f"{shown(str(data.root), 300)} is being written by another")
+
+
+def daemon_lock(data: DataDir) -> AbstractContextManager[None]:
+    """Hold the data directory as its one daemon, which writes from time to time.
+
+    Raises:
+        LockedError, StorageError, WrongKindError: as for `writer_lock`.
+    """
+    return _locked(data.daemon_lock, f"{shown(str(data.root), 300)} is kept by another")
+
+
+@contextmanager
+def _locked(path: Path, problem: str) -> Iterator[None]:
+    require_file_or_nothing(path)
     try:
-        descriptor = os.open(
-            data.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644
-        )
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     except OSError as error:
-        raise storage_error(error, data.lock) from error
+        raise storage_error(error, path) from error
     try:
         if not _take(descriptor):
             raise LockedError(
-                f"{shown(str(data.root), 300)} is being written by another binder-mirror"
-                f"{_holder(descriptor)}",
-                hint="wait for it, or stop it",
+                f"{problem} binder-mirror{_holder(descriptor)}", hint="wait for it, or stop it"
             )
         # who holds it is a help for a person; a full disk must not stop us here
         with suppress(OSError):

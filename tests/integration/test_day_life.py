@@ -5,7 +5,7 @@ from datetime import timedelta
 from mirror.demo.archive import day_name
 from mirror.demo.launches import make_day
 from mirror.model import Flag, IndexState
-from mirror.wiring import PollRange
+from mirror.poll import PollRange
 from tests.conftest import World
 
 

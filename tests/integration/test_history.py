@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from mirror.demo.launches import make_day
 from mirror.edges.history import read_version
-from mirror.wiring import PollRange
+from mirror.poll import PollRange
 from tests.conftest import World
 
 

@@ -8,7 +8,7 @@ import pytest
 from mirror.demo import faults
 from mirror.demo.archive import day_name
 from mirror.model import IndexState
-from mirror.wiring import PollRange
+from mirror.poll import PollRange
 from tests.conftest import World
 from tests.integration.answers import HTML, Header, Raw
 

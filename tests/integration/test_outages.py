@@ -16,7 +16,7 @@ from mirror.demo.archive import DemoArchive, day_name
 from mirror.demo.launches import make_day
 from mirror.demo.server import ArchiveServer
 from mirror.model import Flag, IndexState, PollReport, Record
-from mirror.wiring import PollRange
+from mirror.poll import PollRange
 from tests.conftest import World
 
 POLL_EVERY_H = 8

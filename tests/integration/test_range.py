@@ -5,7 +5,7 @@ import pytest
 from mirror.demo import faults
 from mirror.demo.archive import day_name
 from mirror.demo.launches import make_day
-from mirror.wiring import PollRange
+from mirror.poll import PollRange
 from tests.conftest import World
 
 

@@ -8,7 +8,7 @@ from mirror.demo import faults
 from mirror.demo.archive import day_name
 from mirror.demo.launches import make_day
 from mirror.model import IndexState
-from mirror.wiring import PollRange
+from mirror.poll import PollRange
 from tests.conftest import World
 
 PAST_CACHES = "no-cache"

@@ -1,0 +1,70 @@
+"""The parts of a daemon put together; what writes is handed in."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from mirror.config import Config
+from mirror.daemon.jobs import Jobs, OpenWriter
+from mirror.daemon.notify import Notifier
+from mirror.daemon.schedule import Schedule, longest_interval
+from mirror.daemon.service import Service
+from mirror.daemon.work import Work
+from mirror.edges.folder import DataDir
+from mirror.edges.live import LiveProgress
+from mirror.edges.metrics import Metrics
+from mirror.edges.view import Viewer
+from mirror.web.site import Site
+
+
+def make_service(
+    config: Config,
+    data: DataDir,
+    *,
+    load: Callable[[], Config],
+    open_writer: OpenWriter | None,
+    environ: Mapping[str, str],
+    announce: Callable[[str], None],
+    now: Callable[[], datetime],
+) -> Service:
+    """Return what runs until a signal.
+
+    Args:
+        config: the settings.
+        data: the data directory.
+        load: reads the settings again.
+        open_writer: holds the data directory for writing; None where only the web side runs.
+        environ: the process's environment, where a service manager leaves word.
+        announce: told the address that is served.
+        now: the clock, aware UTC.
+    """
+    viewer = Viewer(data, config.upstream.name_template)
+    metrics, live = Metrics(), LiveProgress()
+    site = Site(
+        config=config,
+        data=data,
+        viewer=viewer,
+        metrics=metrics,
+        live=live,
+        interval=longest_interval(config.schedule, now=now()),
+        now=now,
+    )
+    work = None
+    if open_writer is not None:
+        jobs = Jobs(
+            config,
+            data,
+            open_writer=open_writer,
+            viewer=viewer,
+            metrics=metrics,
+            live=live,
+            now=now,
+        )
+        work = Work(Schedule(config.schedule), jobs, live)
+    return Service(
+        config,
+        load=load,
+        site=site,
+        notifier=Notifier(environ),
+        work=work,
+        announce=announce,
+    )

@@ -1,0 +1,184 @@
+"""The process that stays: begins, serves, beats, reloads, drains.
+
+Signals: SIGTERM and SIGINT drain and end with 0; SIGHUP reads the settings again. The watchdog is
+fed while the event loop turns *and* the work gets on, so that a hung loop and a stuck job both end.
+"""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+
+from mirror.config import Config
+from mirror.daemon.notify import Notifier
+from mirror.daemon.schedule import longest_interval
+from mirror.daemon.work import Work
+from mirror.errors import ConfigError, MirrorError
+from mirror.logs import configure_logs, get_logger
+from mirror.web.server import WebServer
+from mirror.web.site import Site
+
+_BEAT_S = 1.0
+_DRAIN_S = 6
+"""For the work to come to a point from which the next run goes on; then the web side has 3 s."""
+
+
+class Service:
+    """Runs until a signal.
+
+    Args:
+        config: the settings.
+        load: reads the settings again.
+        site: what is served.
+        notifier: the service manager.
+        work: polls and the like; None where only the web side runs.
+        announce: told the address once it is served; for a person at a terminal.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        load: Callable[[], Config],
+        site: Site,
+        notifier: Notifier,
+        work: Work | None,
+        announce: Callable[[str], None],
+    ) -> None:
+        self._config = config
+        self._load = load
+        self._site = site
+        self._notifier = notifier
+        self._work = work
+        self._announce = announce
+        self._server: WebServer | None = None
+        self._stop = asyncio.Event()
+        self._log = get_logger()
+
+    async def run(self) -> bool:
+        """Serve and work until SIGTERM or SIGINT.
+
+        Returns:
+            Whether all came to its end in time.
+
+        Raises:
+            ConfigError: the address cannot be had.
+            BaseException: the work itself died, of a bug.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end, number.name)
+        reloads: set[asyncio.Task[None]] = set()
+
+        def reload() -> None:
+            task = loop.create_task(self._reload())
+            reloads.add(task)
+            task.add_done_callback(reloads.discard)
+
+        loop.add_signal_handler(signal.SIGHUP, reload)
+        async with AsyncExitStack() as stack:
+            self._server = await _listen(self._site, self._config.server.listen)
+            stack.push_async_callback(self._close_server)
+            worker = await self._begin(stack)
+            self._notifier.ready()
+            self._log.info("daemon.ready", url=self._server.url if self._server else None)
+            beat = loop.create_task(self._beat())
+            stack.push_async_callback(_cancelled, beat)
+            stopping = loop.create_task(self._stop.wait())
+            stack.push_async_callback(_cancelled, stopping)
+            await asyncio.wait({worker, stopping, beat}, return_when=asyncio.FIRST_COMPLETED)
+            self._notifier.stopping()
+            for task in (worker, beat):
+                if task.done():
+                    task.result()
+            in_time = await _drain(worker)
+        self._log.info("daemon.stopped", in_time=in_time)
+        return in_time
+
+    async def _begin(self, stack: AsyncExitStack) -> "asyncio.Task[None]":
+        if self._server is not None:
+            self._announce(self._server.url)
+        loop = asyncio.get_running_loop()
+        if self._work is None:
+            return loop.create_task(_forever())
+        await stack.enter_async_context(self._work)
+        return loop.create_task(self._work.run())
+
+    def _end(self, name: str) -> None:
+        self._log.info("daemon.stopping", signal=name)
+        self._stop.set()
+
+    async def _beat(self) -> None:
+        """Tell that we live, and what we do, as long as both are so."""
+        period = _BEAT_S
+        if self._notifier.watchdog_s is not None:
+            period = min(period, self._notifier.watchdog_s / 4)
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(period)
+            self._site.metrics.loop_lagged(time.monotonic() - before - period)
+            if self._work is None or self._work.is_getting_on():
+                self._notifier.alive()
+            if self._work is not None:
+                self._notifier.status(self._work.describe())
+                self._work.mind_the_clock()
+
+    async def _reload(self) -> None:
+        """Read the settings again; where they are bad, the old ones stay."""
+        self._notifier.reloading()
+        try:
+            await self._apply(await asyncio.to_thread(self._load))
+        except MirrorError as error:
+            self._log.error(
+                "settings.refused", problem=error.line(), hint="the settings from before hold"
+            )
+        else:
+            self._log.info("settings.reloaded")
+        finally:
+            self._notifier.ready()
+
+    async def _apply(self, config: Config) -> None:
+        if config.storage.data_dir != self._config.storage.data_dir:
+            raise ConfigError("storage.data_dir has changed", hint="restart for that")
+        if config.server.listen != self._config.server.listen:
+            # the new address first: where it cannot be had, nothing has changed
+            server = await _listen(self._site, config.server.listen)
+            await self._close_server()
+            self._server = server
+        configure_logs(config.log)
+        self._site.config = config
+        if self._work is not None and config != self._config:
+            self._work.apply(config)
+        self._site.interval = longest_interval(config.schedule, now=datetime.now(UTC))
+        self._config = config
+
+    async def _close_server(self) -> None:
+        if self._server is not None:
+            await self._server.close()
+            self._server = None
+
+
+async def _listen(site: Site, listen: str) -> WebServer | None:
+    if not listen:
+        return None
+    server = WebServer(site, listen)
+    await server.open()
+    return server
+
+
+async def _drain(worker: "asyncio.Task[None]") -> bool:
+    """End the work; what has arrived counts, the rest is for the next run."""
+    worker.cancel()
+    done, _ = await asyncio.wait({worker}, timeout=_DRAIN_S)
+    return bool(done)
+
+
+async def _cancelled(task: "asyncio.Task[object]") -> None:
+    task.cancel()
+    await asyncio.wait({task})
+
+
+async def _forever() -> None:
+    await asyncio.Event().wait()

@@ -1,0 +1,101 @@
+"""The one task that does what is due, and whether it gets on."""
+
+import asyncio
+import time
+from datetime import UTC
+from types import TracebackType
+from typing import Self
+
+from mirror.config import Config
+from mirror.core.text import human_bytes, plural
+from mirror.daemon.jobs import Jobs
+from mirror.daemon.schedule import JobKind, Schedule
+from mirror.edges.live import LiveProgress
+from mirror.errors import ExitCode
+from mirror.logs import get_logger
+
+_TRY_AGAIN_S = 60
+"""After another writer was in the way."""
+_PATIENCE_S = 300
+"""How long a job may show no progress beside the waits that the settings allow."""
+
+
+class Work:
+    """Takes what is due, one job at a time; owns the schedule: use with `async with`.
+
+    Args:
+        schedule: says what is due.
+        jobs: does it.
+        live: how a poll stands.
+    """
+
+    def __init__(self, schedule: Schedule, jobs: Jobs, live: LiveProgress) -> None:
+        self._schedule = schedule
+        self._jobs = jobs
+        self._live = live
+        self._pulse: object = None
+        self._got_on_at = time.monotonic()
+
+    async def __aenter__(self) -> Self:
+        await self._schedule.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._schedule.__aexit__(kind, error, trace)
+
+    async def run(self) -> None:
+        """Do what is due, for ever; a poll first of all."""
+        self._schedule.signal(JobKind.POLL)
+        loop = asyncio.get_running_loop()
+        while True:
+            kind = await self._schedule.next()
+            if not await self._jobs.run(kind):
+                loop.call_later(_TRY_AGAIN_S, self._schedule.signal, kind)
+
+    def apply(self, config: Config) -> None:
+        """Take new settings; a job that runs ends by the old ones."""
+        self._jobs.config = config
+        self._schedule.apply(config.schedule)
+
+    def mind_the_clock(self) -> None:
+        """See whether the wall clock was set; to be called at each beat."""
+        if jump_s := self._schedule.mind_the_clock():
+            get_logger().warning("clock.jumped", seconds=round(jump_s))
+
+    def is_getting_on(self) -> bool:
+        """Return whether the running job moves, or the timer does where none runs."""
+        now = time.monotonic()
+        pulse = self._jobs.pulse()
+        if pulse != self._pulse:
+            self._pulse, self._got_on_at = pulse, now
+        http = self._jobs.config.http
+        if self._jobs.running is None:
+            return not self._schedule.is_overdue(_PATIENCE_S)
+        allowed = http.connect_timeout + 2 * http.read_timeout + http.max_backoff + _PATIENCE_S
+        return now - self._got_on_at < allowed
+
+    def describe(self) -> str:
+        """Return in a line what is being done, or how the last poll ended and when the next is."""
+        progress = self._live.progress
+        if progress is not None:
+            return (
+                f"Polling: {progress.days_done:,} of {plural(progress.days_due, 'day')}, "
+                f"{human_bytes(progress.bytes_received)}"
+            )
+        if self._jobs.running is not None:
+            return f"At work: {self._jobs.running}"
+        last, at = self._jobs.last_poll, self._schedule.next_poll_at()
+        following = f"; next poll {at.astimezone(UTC):%H:%M} UTC" if at is not None else ""
+        if last is None:
+            return f"No poll has ended yet{following}"
+        outcome = {
+            ExitCode.COMPLETE: "In step with upstream",
+            ExitCode.UPSTREAM_UNUSABLE: "Upstream unusable",
+        }.get(ExitCode(last.exit_code), "Incomplete")
+        days = plural(last.held, "day")
+        return f"{outcome}, {days} held, as of {last.started_at:%H:%M} UTC{following}"

@@ -1,0 +1,128 @@
+"""How the running poll stands, for whoever looks: the status page, systemd, the watchdog.
+
+An observer of polls that only remembers. What it keeps is bounded, whatever upstream does.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import date
+
+from msgspec import Struct
+
+from mirror.model import Due, Outcome, OutcomeKind, Plan, PollReport
+
+
+class Progress(Struct, frozen=True):
+    """A running poll at one moment."""
+
+    days_due: int
+    days_done: int
+    days_failed: int
+    bytes_expected: int
+    """An estimate: indexes tell lines, not bytes."""
+    bytes_received: int
+    seconds: float
+    """Since the plan was made."""
+    active: tuple[date, ...]
+    """Days on their way, newest first; at most `MAX_TOLD`."""
+    retrying: dict[str, str]
+    """What the days that failed are waiting out, by date; at most `MAX_TOLD`."""
+
+
+MAX_TOLD = 64
+
+
+class LiveProgress:
+    """Remembers how the running poll stands.
+
+    Attributes:
+        moved_at: when anything last moved, on the monotonic clock; what a watchdog looks at.
+    """
+
+    def __init__(self) -> None:
+        self.moved_at = time.monotonic()
+        self._listeners: list[Callable[[], None]] = []
+        self._plan: Plan | None = None
+        self._started = 0.0
+        self._done = 0
+        self._failed = 0
+        self._received = 0
+        self._active: dict[date, None] = {}
+        self._retrying: dict[date, str] = {}
+
+    @property
+    def progress(self) -> Progress | None:
+        """The running poll; None where there is none or it is still asking for the index."""
+        if self._plan is None:
+            return None
+        return Progress(
+            days_due=len(self._plan.due),
+            days_done=self._done,
+            days_failed=self._failed,
+            bytes_expected=self._plan.estimated_bytes,
+            bytes_received=self._received,
+            seconds=round(time.monotonic() - self._started, 1),
+            active=tuple(sorted(self._active, reverse=True)[:MAX_TOLD]),
+            retrying={
+                str(day): problem for day, problem in list(self._retrying.items())[:MAX_TOLD]
+            },
+        )
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` at every move from now on; it must return at once.
+
+        Returns:
+            A function that ends this.
+        """
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def move(self) -> None:
+        """Something has moved."""
+        self.moved_at = time.monotonic()
+        for listener in tuple(self._listeners):
+            listener()
+
+    def planned(self, plan: Plan) -> None:
+        """A poll knows what it will ask for."""
+        self._forget()
+        self._plan = plan
+        self._started = time.monotonic()
+        self.move()
+
+    def received(self, due: Due, size: int) -> None:
+        """More bytes of a day came."""
+        self._received += size
+        self._active[due.date] = None
+        self._retrying.pop(due.date, None)
+        self.move()
+
+    def retrying(self, due: Due, problem: str, delay_s: float) -> None:
+        """A try failed."""
+        self._active.pop(due.date, None)
+        self._retrying[due.date] = f"{problem}; again in {delay_s:.0f} s"
+        self.move()
+
+    def finished(self, outcome: Outcome) -> None:
+        """A due day ended."""
+        self._active.pop(outcome.date, None)
+        self._retrying.pop(outcome.date, None)
+        self._done += 1
+        self._failed += outcome.kind in (OutcomeKind.FAILED, OutcomeKind.REFUSED)
+        self.move()
+
+    def reported(self, report: PollReport) -> None:
+        """The poll is over."""
+        del report
+        self.stop()
+
+    def stop(self) -> None:
+        """Forget the poll, however it ended."""
+        self._forget()
+        self.move()
+
+    def _forget(self) -> None:
+        self._plan = None
+        self._done = self._failed = self._received = 0
+        self._active.clear()
+        self._retrying.clear()

@@ -1,0 +1,55 @@
+"""The listening socket and what lives on it."""
+
+import socket
+
+from aiohttp import web
+
+from mirror.errors import ConfigError
+from mirror.web.app import make_app
+from mirror.web.site import Site
+
+_DRAIN_S = 3
+"""How long answers that are under way may go on when the server closes."""
+
+
+class WebServer:
+    """Serves a site; owner of its socket.
+
+    Args:
+        site: what is served.
+        listen: "HOST:PORT"; port 0 takes a free one.
+    """
+
+    def __init__(self, site: Site, listen: str) -> None:
+        self._listen = listen
+        self._runner = web.AppRunner(
+            make_app(site), access_log=None, handle_signals=False, shutdown_timeout=_DRAIN_S
+        )
+
+    @property
+    def url(self) -> str:
+        """The address that was taken."""
+        host, port, *_ = self._runner.addresses[0]
+        return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+    async def open(self) -> None:
+        """Listen.
+
+        Raises:
+            ConfigError: the address cannot be had.
+        """
+        await self._runner.setup()
+        host, _, port = self._listen.rpartition(":")
+        try:
+            site = web.TCPSite(self._runner, host.strip("[]"), int(port))
+            await site.start()
+        except (OSError, OverflowError, socket.gaierror) as error:
+            await self._runner.cleanup()
+            raise ConfigError(
+                f"cannot listen on {self._listen}: {getattr(error, 'strerror', None) or error}",
+                hint="set server.listen to an address of this machine and a free port",
+            ) from error
+
+    async def close(self) -> None:
+        """Stop listening, give answers under way their time, and drop every connection."""
+        await self._runner.cleanup()

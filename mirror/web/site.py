@@ -1,0 +1,31 @@
+"""What the pages are made from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from aiohttp import web
+
+from mirror.config import Config
+from mirror.edges.folder import DataDir
+from mirror.edges.live import LiveProgress
+from mirror.edges.metrics import Metrics
+from mirror.edges.view import Viewer
+
+
+@dataclass(slots=True)
+class Site:
+    """What the pages are made from; the daemon puts new settings in as they come."""
+
+    config: Config
+    data: DataDir
+    viewer: Viewer
+    metrics: Metrics
+    live: LiveProgress
+    """How the running poll stands; never moves where the web side runs alone."""
+    interval: timedelta
+    """Longest time between two polls, for readiness."""
+    now: Callable[[], datetime]
+
+
+SITE = web.AppKey("site", Site)
