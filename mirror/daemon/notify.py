@@ -55,7 +55,7 @@ class Notifier:
             return
         # a service manager that cannot be reached is no reason to fail
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-            channel.setblocking(False)
+            channel.settimeout(0)
             channel.sendto(message.encode(), self._address)
 
 

@@ -135,7 +135,7 @@ class Service:
                 "settings.refused", problem=error.line(), hint="the settings from before hold"
             )
         else:
-            self._log.info("settings.reloaded")
+            self._log.info("settings.reloaded", url=self._server.url if self._server else None)
         finally:
             self._notifier.ready()
 

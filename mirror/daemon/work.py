@@ -16,8 +16,6 @@ from mirror.logs import get_logger
 
 _TRY_AGAIN_S = 60
 """After another writer was in the way."""
-_PATIENCE_S = 300
-"""How long a job may show no progress beside the waits that the settings allow."""
 
 
 class Work:
@@ -27,12 +25,21 @@ class Work:
         schedule: says what is due.
         jobs: does it.
         live: how a poll stands.
+        patience_s: how long a job may show no progress, beside the waits that the settings allow.
     """
 
-    def __init__(self, schedule: Schedule, jobs: Jobs, live: LiveProgress) -> None:
+    def __init__(
+        self,
+        schedule: Schedule,
+        jobs: Jobs,
+        live: LiveProgress,
+        *,
+        patience_s: float = 300,
+    ) -> None:
         self._schedule = schedule
         self._jobs = jobs
         self._live = live
+        self._patience_s = patience_s
         self._pulse: object = None
         self._got_on_at = time.monotonic()
 
@@ -75,8 +82,8 @@ class Work:
             self._pulse, self._got_on_at = pulse, now
         http = self._jobs.config.http
         if self._jobs.running is None:
-            return not self._schedule.is_overdue(_PATIENCE_S)
-        allowed = http.connect_timeout + 2 * http.read_timeout + http.max_backoff + _PATIENCE_S
+            return not self._schedule.is_overdue(self._patience_s)
+        allowed = http.connect_timeout + 2 * http.read_timeout + http.max_backoff + self._patience_s
         return now - self._got_on_at < allowed
 
     def describe(self) -> str:

@@ -1,5 +1,6 @@
 """The listening socket and what lives on it."""
 
+import os
 import socket
 
 from aiohttp import web
@@ -46,10 +47,17 @@ class WebServer:
         except (OSError, OverflowError, socket.gaierror) as error:
             await self._runner.cleanup()
             raise ConfigError(
-                f"cannot listen on {self._listen}: {getattr(error, 'strerror', None) or error}",
+                f"cannot listen on {self._listen}: {_problem(error)}",
                 hint="set server.listen to an address of this machine and a free port",
             ) from error
 
     async def close(self) -> None:
         """Stop listening, give answers under way their time, and drop every connection."""
         await self._runner.cleanup()
+
+
+def _problem(error: OSError | OverflowError) -> str:
+    # asyncio puts words of its own before the system's; a name that is not known has no errno
+    if isinstance(error, OSError) and error.errno and error.errno > 0:
+        return os.strerror(error.errno)
+    return str(getattr(error, "strerror", None) or error)

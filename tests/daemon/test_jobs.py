@@ -1,0 +1,207 @@
+"""Each job for itself, on a real data directory and an upstream behind a real socket."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+from structlog.testing import capture_logs
+
+from mirror.config import Config
+from mirror.daemon.jobs import Jobs, OpenWriter, Writer
+from mirror.daemon.schedule import JobKind, Schedule
+from mirror.daemon.work import Work
+from mirror.edges.live import LiveProgress
+from mirror.edges.metrics import Metrics
+from mirror.edges.view import Viewer
+from mirror.settings import load_config
+from mirror.wiring import open_mirror
+from tests.command import Shell, long_final_days, open_shell
+from tests.conftest import Clock
+
+HOUR = 3600
+
+
+@pytest.fixture
+async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
+    async with open_shell(tmp_path / "data", long_final_days(24)) as shell:
+        yield shell
+
+
+def make_jobs(
+    shell: Shell, *, clock: Clock | None = None, open_writer: OpenWriter | None = None
+) -> Jobs:
+    config = load_config(None, shell.environ, {})
+    return Jobs(
+        config,
+        shell.data,
+        open_writer=open_writer or (lambda current: open_mirror(current, shell.data)),
+        viewer=Viewer(shell.data, config.upstream.name_template),
+        metrics=Metrics(),
+        live=LiveProgress(),
+        now=clock or (lambda: datetime.now(UTC)),
+    )
+
+
+async def test_a_poll_leaves_its_report(shell: Shell) -> None:
+    jobs = make_jobs(shell)
+
+    assert await jobs.run(JobKind.POLL)
+
+    assert jobs.last_poll is not None
+    assert (jobs.last_poll.exit_code, jobs.last_poll.held) == (0, 24)
+    shell.assert_complete()
+
+
+async def test_a_bug_is_logged_and_ends_nothing(shell: Shell) -> None:
+    @asynccontextmanager
+    async def broken(_config: Config) -> AsyncIterator[Writer]:
+        raise RuntimeError("unheard of")
+        yield
+
+    jobs = make_jobs(shell, open_writer=broken)
+
+    with capture_logs() as logs:
+        assert await jobs.run(JobKind.POLL)
+
+    (crash,) = (event for event in logs if event["event"] == "job.crashed")
+    assert crash["log_level"] == "error"
+    assert jobs.running is None
+
+
+async def test_rechecks_go_through_the_archive_in_the_time_set(shell: Shell) -> None:
+    shell.set(schedule__recheck=str(8 * HOUR))
+    jobs = make_jobs(shell)
+    await jobs.run(JobKind.POLL)
+    asked = []
+    for _ in range(8):
+        shell.asked()
+        await jobs.run(JobKind.RECHECK)
+        days = [name for name in shell.asked() if name.startswith("events-")]
+        assert len(days) == 3
+        asked += days
+
+    assert sorted(asked) == sorted(path.name for path in map(shell.path, shell.days))
+
+
+async def test_a_body_that_upstream_changed_in_silence_is_found_by_a_recheck(
+    shell: Shell,
+) -> None:
+    shell.set(schedule__recheck=str(HOUR))
+    jobs = make_jobs(shell)
+    await jobs.run(JobKind.POLL)
+    day = shell.days[3]
+    name = f"events-{day}.jsonl"
+    lines = shell.body(day).splitlines(keepends=True)
+    shell.archive.put_day(day, b"".join((lines[1], lines[0], *lines[2:])), datetime.now(UTC))
+    assert shell.archive[name].body != shell.path(day).read_bytes()
+    await jobs.run(JobKind.POLL)
+    assert shell.archive[name].body != shell.path(day).read_bytes()
+
+    await jobs.run(JobKind.RECHECK)
+
+    assert shell.archive[name].body == shell.path(day).read_bytes()
+
+
+async def test_slices_verify_the_whole_copy_in_the_time_set(shell: Shell) -> None:
+    shell.set(schedule__verify=str(6 * HOUR))
+    clock = Clock(datetime.now(UTC))
+    jobs = make_jobs(shell, clock=clock)
+    await jobs.run(JobKind.POLL)
+    read = []
+    with capture_logs() as logs:
+        for _ in range(6):
+            await jobs.run(JobKind.VERIFY)
+            clock.advance(hours=1)
+    read = [event["files"] for event in logs if event["event"] == "verify.finished"]
+
+    assert len(read) == 6
+    assert sum(read) == 24
+    assert max(read) <= 5
+
+
+async def test_slices_that_were_slept_through_are_made_up_for(shell: Shell) -> None:
+    shell.set(schedule__verify=str(6 * HOUR))
+    clock = Clock(datetime.now(UTC))
+    jobs = make_jobs(shell, clock=clock)
+    await jobs.run(JobKind.POLL)
+    with capture_logs() as logs:
+        await jobs.run(JobKind.VERIFY)
+        clock.advance(days=100)
+        await jobs.run(JobKind.VERIFY)
+    read = [event["files"] for event in logs if event["event"] == "verify.finished"]
+
+    assert read[1] == 24
+
+
+async def test_a_flipped_bit_is_found_and_put_right(shell: Shell) -> None:
+    shell.set(schedule__verify=str(HOUR))
+    jobs = make_jobs(shell)
+    await jobs.run(JobKind.POLL)
+    path = shell.path(shell.days[5])
+    stats = path.stat()
+    body = bytearray(path.read_bytes())
+    body[100] ^= 1
+    path.write_bytes(body)
+    times = (stats.st_atime_ns, stats.st_mtime_ns)
+    os.utime(path, ns=times)
+
+    with capture_logs() as logs:
+        await jobs.run(JobKind.VERIFY)
+
+    (damaged,) = (event for event in logs if event["event"] == "verify.damaged")
+    assert (damaged["file"], damaged["kind"]) == (path.name, "altered")
+    shell.assert_complete()
+
+
+async def test_what_only_a_hand_can_mend_is_told_and_left(shell: Shell) -> None:
+    jobs = make_jobs(shell)
+    await jobs.run(JobKind.POLL)
+    (shell.data.archive / "notes.txt").write_text("mine")
+    shell.asked()
+
+    with capture_logs() as logs:
+        await jobs.run(JobKind.VERIFY)
+
+    assert [event["kind"] for event in logs if event["event"] == "verify.damaged"] == ["stranger"]
+    assert shell.asked() == []
+    assert (shell.data.archive / "notes.txt").read_text() == "mine"
+
+
+async def test_work_that_does_not_move_is_noticed(shell: Shell) -> None:
+    entered = asyncio.Event()
+
+    @asynccontextmanager
+    async def stuck(_config: Config) -> AsyncIterator[Writer]:
+        entered.set()
+        await asyncio.Event().wait()
+        yield
+
+    shell.set(http__read_timeout="0.001", http__connect_timeout="0.001", http__max_backoff="0")
+    jobs = make_jobs(shell, open_writer=stuck)
+    schedule = Schedule(jobs.config.schedule)
+    async with Work(schedule, jobs, LiveProgress(), patience_s=0.2) as work:
+        task = asyncio.create_task(work.run())
+        await entered.wait()
+        assert work.is_getting_on()
+        await asyncio.sleep(0.4)
+        assert not work.is_getting_on()
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def test_new_settings_hold_from_the_next_job_on(shell: Shell) -> None:
+    jobs = make_jobs(shell)
+    schedule = replace(jobs.config.schedule, recheck=24 * HOUR)
+    jobs.config = replace(jobs.config, schedule=schedule)
+    await jobs.run(JobKind.POLL)
+    shell.asked()
+
+    await jobs.run(JobKind.RECHECK)
+
+    assert sum(name.startswith("events-") for name in shell.asked()) == 1
+    assert timedelta(seconds=jobs.config.schedule.recheck) == timedelta(days=1)
