@@ -2,6 +2,9 @@
 
 No behaviour beyond what a field's meaning implies. Times are aware UTC, sizes are bytes, counts are
 lines; digests are lower-case hex.
+
+`gc=False` marks those that come by the thousand: none of them can be part of a cycle, and going
+through them for garbage would hold up a daemon for tens of milliseconds.
 """
 
 from collections.abc import Mapping
@@ -11,7 +14,7 @@ from enum import StrEnum
 from msgspec import Struct, field
 
 
-class IndexEntry(Struct, frozen=True):
+class IndexEntry(Struct, frozen=True, gc=False):
     """One day as upstream's index lists it."""
 
     date: date
@@ -70,7 +73,7 @@ class Flag(StrEnum):
     """Put back from history by hand."""
 
 
-class Findings(Struct, frozen=True, omit_defaults=True):
+class Findings(Struct, frozen=True, gc=False, omit_defaults=True):
     """What a day's body contains. Reported, never judged: a faithful mirror keeps it all.
 
     The mappings are bounded in number and length of keys; what is over is counted under "…".
@@ -93,7 +96,7 @@ class Findings(Struct, frozen=True, omit_defaults=True):
     """Events of a known version that lack one of its fields, or have it as another type."""
 
 
-class Record(Struct, frozen=True, omit_defaults=True):
+class Record(Struct, frozen=True, gc=False, omit_defaults=True):
     """One held day: what is published, and how we know."""
 
     date: date
@@ -115,7 +118,7 @@ class Record(Struct, frozen=True, omit_defaults=True):
     findings: Findings | None = None
 
 
-class ReplyMeta(Struct, frozen=True):
+class ReplyMeta(Struct, frozen=True, gc=False):
     """The headers of one answer that matter to us."""
 
     etag: str | None = None
@@ -133,7 +136,7 @@ class ReplyMeta(Struct, frozen=True):
     digests: tuple["OfferedDigest", ...] = ()
 
 
-class OfferedDigest(Struct, frozen=True):
+class OfferedDigest(Struct, frozen=True, gc=False):
     """A digest that upstream offers for the bytes on the wire."""
 
     source: str
@@ -143,7 +146,7 @@ class OfferedDigest(Struct, frozen=True):
     value: str
 
 
-class Evidence(Struct, frozen=True):
+class Evidence(Struct, frozen=True, gc=False):
     """What was seen of one complete body."""
 
     size: int
@@ -172,7 +175,7 @@ class VerdictKind(StrEnum):
     UNLISTED = "unlisted"
 
 
-class Verdict(Struct, frozen=True):
+class Verdict(Struct, frozen=True, gc=False):
     """The judgement on one body."""
 
     kind: VerdictKind
@@ -198,7 +201,7 @@ class Reason(StrEnum):
     BY_NAME = "by-name"
 
 
-class Due(Struct, frozen=True):
+class Due(Struct, frozen=True, gc=False):
     """One day to ask upstream for."""
 
     date: date
@@ -242,7 +245,7 @@ class OutcomeKind(StrEnum):
     FAILED = "failed"
 
 
-class Outcome(Struct, frozen=True, omit_defaults=True):
+class Outcome(Struct, frozen=True, gc=False, omit_defaults=True):
     """How one due day ended, and what it cost."""
 
     date: date

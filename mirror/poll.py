@@ -151,7 +151,8 @@ class Poll:
             await self._publisher.publish_index(self._upstream)
         try:
             await self._adopt()
-            plan = self._plan(survey)
+            # off the loop, on which a daemon serves: it goes through all days
+            plan = await asyncio.to_thread(self._plan, survey)
             self._check_room(plan)
             self._observer.planned(plan)
             self._log.info("poll.planned", due=len(plan.due), listed=plan.listed, **plan.reasons())

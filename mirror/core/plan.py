@@ -4,7 +4,7 @@ Pure, so a dry run is free.
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from msgspec import Struct
 
@@ -13,6 +13,7 @@ from mirror.model import Due, Flag, Plan, Reason, Record
 BYTES_PER_LINE = 320
 """What an event takes in a recent file; used until our own files tell better."""
 UNKNOWN_FILE_BYTES = 2_000_000
+_DAY = timedelta(days=1)
 
 
 class PlanPolicy(Struct, frozen=True):
@@ -32,7 +33,7 @@ class PlanPolicy(Struct, frozen=True):
 
 def final_at(day: date, final_after: timedelta) -> datetime:
     """Return when a day's file stops growing."""
-    return datetime.combine(day, time(), UTC) + timedelta(days=1) + final_after
+    return datetime(day.year, day.month, day.day, tzinfo=UTC) + (_DAY + final_after)
 
 
 def make_plan(
@@ -116,6 +117,8 @@ def _to_recheck(
     days: Collection[date], records: Mapping[date, Record], policy: PlanPolicy, now: datetime
 ) -> frozenset[date]:
     """Return the final held days whose confirmation is the oldest, at most `policy.recheck`."""
+    if not policy.recheck:
+        return frozenset()
     final = [
         records[day]
         for day in days

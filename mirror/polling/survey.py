@@ -75,6 +75,10 @@ class _Body(Struct, frozen=True):
     meta: ReplyMeta
 
 
+class _IndexBody(_Body, frozen=True):
+    parsed: ParsedIndex
+
+
 class Surveyor:
     """Reads upstream's listings.
 
@@ -123,11 +127,11 @@ class Surveyor:
             if_modified_since=facts.last_modified if facts else None,
         )
         body = await self._retrying(lambda: self._ask_for_index(ask))
-        if isinstance(body, _Body) and (
+        if isinstance(body, _IndexBody) and (
             is_older_index(upstream.index, body.meta) or _is_doubtful(body, upstream)
         ):
             body = await self._retrying(lambda: self._ask_for_index(Ask(past_caches=True)))
-        if not isinstance(body, _Body):
+        if not isinstance(body, _IndexBody):
             return Survey(self._unchanged(_redated(upstream, body)))
         if is_older_index(upstream.index, body.meta):
             trial = self._trial_of_older(upstream, body)
@@ -149,11 +153,8 @@ class Surveyor:
     def _unchanged(self, upstream: Upstream) -> Upstream:
         return accept_unchanged(upstream, now=self._now(), stale_after=self._policy.stale_after)
 
-    def _accept(self, upstream: Upstream, body: _Body) -> Survey:
-        now = self._now()
-        template = self._policy.name_template
-        parsed = parse_index(body.content, name_template=template, today=now.date())
-        before = upstream.index
+    def _accept(self, upstream: Upstream, body: _IndexBody) -> Survey:
+        now, parsed, before = self._now(), body.parsed, upstream.index
         same = before is not None and before.sha256 == body.evidence.sha256
         facts = IndexFacts(
             sha256=body.evidence.sha256,
@@ -185,8 +186,11 @@ class Surveyor:
             warnings = (*warnings, f"index.html could not be read as a second listing: {error}")
         else:
             today = self._now().date()
+            template = self._policy.name_template
             listing = (
-                parse_listing(body.content, name_template=self._policy.name_template, today=today)
+                await asyncio.to_thread(
+                    parse_listing, body.content, name_template=template, today=today
+                )
                 if body is not None
                 else None
             )
@@ -194,7 +198,7 @@ class Surveyor:
         upstream = replace(upstream, searched_at=self._now())
         return replace(survey, upstream=upstream, warnings=warnings, searched=True)
 
-    async def _ask_for_index(self, ask: Ask) -> _Body | ReplyMeta:
+    async def _ask_for_index(self, ask: Ask) -> _IndexBody | ReplyMeta:
         """Return the index body, or the headers of a 304."""
         async with self._source.open(INDEX, ask) as reply:
             if reply.status == 304:
@@ -206,11 +210,15 @@ class Surveyor:
                     transient=False,
                 )
             body = await self._take_in(reply)
-        # a cut body is asked for again before it counts as what upstream has
-        parse_index(
-            body.content, name_template=self._policy.name_template, today=self._now().date()
+        # here, for a cut body is asked for again before it counts as what upstream has; off the
+        # loop, on which a daemon serves
+        parsed = await asyncio.to_thread(
+            parse_index,
+            body.content,
+            name_template=self._policy.name_template,
+            today=self._now().date(),
         )
-        return body
+        return _IndexBody(body.content, body.evidence, body.meta, parsed)
 
     async def _read(self, name: str, ask: Ask) -> _Body | None:
         """Return a body, or None where there is none."""
