@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all lint format types layers check wheel lock kill mutation real bench clean
+.PHONY: help env demo test test-all lint format types layers check wheel lock kill mutation real soak bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ lock: $(STAMP) ## make requirements.lock anew: newest versions, with hashes
 
 kill: $(STAMP) ## the long suite of kills: SIGKILL at 50 moments of a sync
 	$(BIN)/python -m pytest -m slow tests/e2e/test_kill.py
+
+soak: $(STAMP) ## 500 polls against an upstream that fails in every way
+	$(BIN)/python -m pytest -m slow -s tests/soak
 
 real: $(STAMP) ## the real index, snapshot after snapshot, bodies of real size (wants MIRROR_REAL_DATA)
 	$(BIN)/python -m pytest -m slow -s tests/real

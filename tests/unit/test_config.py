@@ -289,7 +289,7 @@ MESSAGES = {
         ".{date}": "must be a plain file name that begins with a letter or digit",
     },
     "server.listen": {"nowhere": 'must be "HOST:PORT" or ""'},
-    "schedule.cron": {"now": "is no crontab line: Wrong number of fields; got 1, expected 5"},
+    "schedule.cron": {"now": "is no crontab line: has 1 fields, not 5"},
     "dataset.enabled": {"maybe": "is wrong: Expected `bool`, got `str`"},
     "upstream.url": {"x": 'must be a base URL like "https://host/path/", not "x"'},
 }

@@ -1,0 +1,70 @@
+"""A daemon's jobs in a process of its own: a job for each line of input, an answer to each.
+
+The answer is a line of JSON: the exit code of the poll, what the process has in memory and open.
+At the end of the input comes the text of the metrics.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mirror.daemon.jobs import Jobs
+from mirror.daemon.schedule import JobKind
+from mirror.edges.folder import DataDir
+from mirror.edges.live import LiveProgress
+from mirror.edges.metrics import Metrics
+from mirror.edges.view import Viewer
+from mirror.logs import configure_logs
+from mirror.settings import load_config
+from mirror.wiring import open_mirror
+
+
+async def main() -> None:
+    config = load_config(None, os.environ, {})
+    configure_logs(config.log)
+    data = DataDir(Path(config.storage.data_dir))
+    viewer, metrics = Viewer(data, config.upstream.name_template), Metrics()
+    jobs = Jobs(
+        config,
+        data,
+        open_writer=lambda current: open_mirror(current, data),
+        viewer=viewer,
+        metrics=metrics,
+        live=LiveProgress(),
+        now=lambda: datetime.now(UTC),
+    )
+    while line := (await asyncio.to_thread(sys.stdin.readline)).strip():
+        jobs.last_poll = None
+        await jobs.run(JobKind(line))
+        report = jobs.last_poll
+        answer = {
+            "exit_code": report.exit_code if report is not None else None,
+            "problems": report.problems if report is not None else (),
+            "rss_bytes": _rss_bytes(),
+            "descriptors": _descriptors(),
+        }
+        print(json.dumps(answer), flush=True)
+    body, _ = metrics.render(await viewer.view(), data, accept="", now=datetime.now(UTC))
+    print(body.decode(), flush=True)
+
+
+def _rss_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _descriptors() -> int:
+    """Count what is open, but for the folder that tells it."""
+    names = 0
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            names += not os.readlink(f"/proc/self/fd/{name}").startswith("/proc/")
+    return names
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
