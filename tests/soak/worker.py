@@ -59,11 +59,11 @@ def _rss_bytes() -> int:
 
 def _descriptors() -> int:
     """Count what is open, but for the folder that tells it."""
-    names = 0
-    for name in os.listdir("/proc/self/fd"):
+    count = 0
+    for link in Path("/proc/self/fd").iterdir():
         with suppress(OSError):
-            names += not os.readlink(f"/proc/self/fd/{name}").startswith("/proc/")
-    return names
+            count += not str(link.readlink()).startswith("/proc/")
+    return count
 
 
 if __name__ == "__main__":
