@@ -16,7 +16,7 @@ _LOCK_PAUSE_S = 0.02
 
 
 class DataDir:
-    """The paths of a data directory; knows names only and touches no disk."""
+    """The paths of a data directory."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -35,6 +35,14 @@ class DataDir:
         self.index = self.archive / "index.jsonl"
         self.page = self.archive / "index.html"
         self.sums = self.archive / "SHA256SUMS"
+
+    def free_bytes(self) -> int:
+        """Return the room that is left for us; 0 where that cannot be told."""
+        try:
+            stats = os.statvfs(self.root)
+        except OSError:
+            return 0
+        return stats.f_bavail * stats.f_frsize
 
     @property
     def folders(self) -> tuple[Path, ...]:

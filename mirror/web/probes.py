@@ -1,5 +1,8 @@
 """What machines ask: alive, ready, metrics."""
 
+import asyncio
+from datetime import timedelta
+
 from aiohttp import web
 
 from mirror.core.readiness import judge_readiness
@@ -30,7 +33,13 @@ async def _readyz(request: web.Request) -> web.Response:
 async def _metrics(request: web.Request) -> web.Response:
     site = request.app[SITE]
     view = await site.viewer.view()
-    body, content_type = site.metrics.render(
-        view, site.data, accept=request.headers.get("Accept", ""), now=site.now()
+    # goes through all days: off the loop
+    body, content_type = await asyncio.to_thread(
+        site.metrics.render,
+        view,
+        site.data,
+        final_after=timedelta(seconds=site.config.schedule.final_after),
+        accept=request.headers.get("Accept", ""),
+        now=site.now(),
     )
     return web.Response(body=body, headers={"Content-Type": content_type, **_NOT_KEPT})

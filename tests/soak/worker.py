@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mirror.daemon.jobs import Jobs
@@ -48,7 +48,9 @@ async def main() -> None:
             "descriptors": _descriptors(),
         }
         print(json.dumps(answer), flush=True)
-    body, _ = metrics.render(await viewer.view(), data, accept="", now=datetime.now(UTC))
+    view, now = await viewer.view(), datetime.now(UTC)
+    final_after = timedelta(seconds=config.schedule.final_after)
+    body, _ = metrics.render(view, data, final_after=final_after, accept="", now=now)
     print(body.decode(), flush=True)
 
 
