@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from mirror.logs import get_logger
+from mirror.web.archive import add_archive
 from mirror.web.probes import add_probes
 from mirror.web.site import SITE, Site
 
@@ -30,10 +31,12 @@ def make_app(site: Site) -> web.Application:
     app[SITE] = site
     app.on_response_prepare.append(_sign)
     add_probes(app)
+    add_archive(app)
     return app
 
 
-async def _sign(_request: web.Request, response: web.StreamResponse) -> None:
+async def _sign(request: web.Request, response: web.StreamResponse) -> None:
+    request.app[SITE].metrics.served(response.status)
     response.headers.update(_EVERYWHERE)
     response.headers.popall("Server", None)
 
@@ -50,6 +53,8 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except web.HTTPException as error:
         return web.Response(status=error.status, text=f"{error.status}: {error.reason}\n")
+    except ConnectionError:
+        raise  # a client that leaves is its own business
     except Exception:  # noqa: BLE001 - the last line of defence: a bug, told in the log
         get_logger().exception("request.failed", path=request.raw_path)
         return web.Response(status=500, text="500: a bug, see the log\n")
