@@ -21,6 +21,8 @@ _MAX_VALUE = 500
 def configure_logs(config: LogConfig, *, stream: TextIO | None = None) -> None:
     """Set up logging for this process; the latest call holds."""
     out = stream if stream is not None else sys.stderr
+    # of libraries only what is wrong: our own events tell what happens
+    logging.basicConfig(handlers=[_Bridge()], level=logging.WARNING, force=True)
     console = config.format == "console" or (config.format == "auto" and out.isatty())
     structlog.configure(
         processors=[
@@ -37,6 +39,23 @@ def configure_logs(config: LogConfig, *, stream: TextIO | None = None) -> None:
         logger_factory=structlog.PrintLoggerFactory(out),
         cache_logger_on_first_use=False,
     )
+
+
+class _Bridge(logging.Handler):
+    """Passes what libraries log on as one event each; no traceback of theirs reaches a terminal."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass one on."""
+        error = record.exc_info[1] if record.exc_info else None
+        problem = f"{type(error).__name__}: {error}" if error is not None else None
+        fields = {"problem": problem} if problem is not None else {}
+        # what a client sends malformed is its own business
+        level = logging.DEBUG if type(error).__name__ in _CLIENTS_FAULTS else record.levelno
+        logger = structlog.get_logger()
+        logger.log(level, "library.said", library=record.name, text=record.getMessage(), **fields)
+
+
+_CLIENTS_FAULTS = ("BadHttpMessage", "BadStatusLine", "BadHttpMethod", "LineTooLong")
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:

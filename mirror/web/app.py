@@ -8,6 +8,7 @@ from mirror.logs import get_logger
 from mirror.web.archive import add_archive
 from mirror.web.probes import add_probes
 from mirror.web.site import SITE, Site
+from mirror.web.status import add_status
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -31,6 +32,7 @@ def make_app(site: Site) -> web.Application:
     app[SITE] = site
     app.on_response_prepare.append(_sign)
     add_probes(app)
+    add_status(app)
     add_archive(app)
     return app
 
