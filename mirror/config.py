@@ -148,10 +148,6 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
             "(0: no limit)."
         ),
     ] = 1024
-    encoded_size: Annotated[
-        int,
-        _size("Room for bodies kept compressed for clients that accept it (0: none are made)."),
-    ] = 1024**3
 
 
 class DatasetConfig(Struct, frozen=True, kw_only=True):

@@ -31,7 +31,6 @@ class DataDir:
         self.polls = root / "polls.jsonl"
         self.lock = root / "lock"
         self.daemon_lock = root / "daemon.lock"
-        self.encoded = root / "encoded"
         self.index = self.archive / "index.jsonl"
         self.page = self.archive / "index.html"
         self.sums = self.archive / "SHA256SUMS"

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from mirror.logs import get_logger
 from mirror.web.archive import add_archive
+from mirror.web.guard import Guard
 from mirror.web.probes import add_probes
 from mirror.web.site import SITE, Site
 from mirror.web.status import add_status
@@ -26,9 +27,9 @@ _PREFLIGHT = {
 }
 
 
-def make_app(site: Site) -> web.Application:
+def make_app(site: Site, guard: Guard) -> web.Application:
     """Return the web side of a mirror."""
-    app = web.Application(middlewares=[_answer])
+    app = web.Application(middlewares=[guard.admit, _answer])
     app[SITE] = site
     app.on_response_prepare.append(_sign)
     add_probes(app)

@@ -19,6 +19,7 @@ from aiohttp.helpers import ETag
 from aiohttp.typedefs import LooseHeaders
 from msgspec import Struct
 
+from mirror.config import ServerConfig
 from mirror.core.manifest import choose
 from mirror.core.plan import final_at
 from mirror.edges.disk import open_file
@@ -189,6 +190,11 @@ def _span(request: web.Request, size: int) -> tuple[int, int] | None:
     return start, size if stop is None else min(stop, size)
 
 
+def _patience_s(size: int, config: ServerConfig) -> float | None:
+    """Return how long a client may take to fetch so many bytes; None for ever."""
+    return config.idle_timeout + size / config.min_speed if config.min_speed else None
+
+
 async def _send(
     request: web.Request,
     file: IO[bytes],
@@ -206,6 +212,13 @@ async def _send(
     await response.prepare(request)
     if request.method != "HEAD" and stop > start and request.transport is not None:
         loop = asyncio.get_running_loop()
-        await loop.sendfile(request.transport, file, start, stop - start)
+        server = request.app[SITE].config.server
+        try:
+            async with asyncio.timeout(_patience_s(stop - start, server)):
+                await loop.sendfile(request.transport, file, start, stop - start)
+        except (TimeoutError, ConnectionError):
+            # too slow, or gone: what was promised cannot be kept, so the connection goes too
+            request.transport.abort()
+            return response
     await response.write_eof()
     return response

@@ -1,5 +1,6 @@
 """The listening socket and what lives on it."""
 
+import asyncio
 import os
 import socket
 
@@ -7,8 +8,11 @@ from aiohttp import web
 
 from mirror.errors import ConfigError
 from mirror.web.app import make_app
+from mirror.web.guard import Guard
 from mirror.web.site import Site
 
+_LINGER_S = 2
+"""For the rest of a request's body that nobody reads."""
 _DRAIN_S = 3
 """How long answers that are under way may go on when the server closes."""
 
@@ -23,8 +27,14 @@ class WebServer:
 
     def __init__(self, site: Site, listen: str) -> None:
         self._listen = listen
+        self._guard = Guard()
+        self._watching: asyncio.Task[None] | None = None
         self._runner = web.AppRunner(
-            make_app(site), access_log=None, handle_signals=False, shutdown_timeout=_DRAIN_S
+            make_app(site, self._guard),
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=_DRAIN_S,
+            lingering_time=_LINGER_S,
         )
 
     @property
@@ -50,9 +60,15 @@ class WebServer:
                 f"cannot listen on {self._listen}: {_problem(error)}",
                 hint="set server.listen to an address of this machine and a free port",
             ) from error
+        if self._runner.server is not None:
+            watch = self._guard.watch(self._runner.server, self._runner.app)
+            self._watching = asyncio.get_running_loop().create_task(watch)
 
     async def close(self) -> None:
         """Stop listening, give answers under way their time, and drop every connection."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait({self._watching})
         await self._runner.cleanup()
 
 

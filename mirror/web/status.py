@@ -96,6 +96,7 @@ def render_status(status: Status, view: View, progress: Progress | None, *, now:
 <meta name="color-scheme" content="light dark">
 <meta http-equiv="refresh" content="60">
 <title>Binder events archive: status</title>
+<link rel="icon" href="data:,">
 <link rel="stylesheet" href="{_STYLE_PATH}">
 </head>
 <body>

@@ -1,0 +1,99 @@
+"""Clients that are silent, slow or too many do no harm."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.command import Shell, long_final_days, open_shell
+from tests.daemon.running import running
+
+
+@pytest.fixture
+async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
+    async with open_shell(tmp_path / "data", long_final_days(2, events_per_day=40_000)) as shell:
+        shell.set(server__listen="127.0.0.1:0", schedule__interval="1h")
+        await shell.synced()
+        yield shell
+
+
+async def connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, port = url.removeprefix("http://").removesuffix("/").split(":")
+    return await asyncio.open_connection(host, int(port), limit=1024)
+
+
+async def gone(reader: asyncio.StreamReader) -> bool:
+    """Wait for the other side to close; bytes before that are read and dropped."""
+    try:
+        while await asyncio.wait_for(reader.read(65536), 15):
+            pass
+    except ConnectionError:
+        pass
+    return True
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: x\r\nX-Half:"])
+async def test_a_connection_that_never_finishes_a_request_is_closed(
+    shell: Shell, said: bytes
+) -> None:
+    shell.set(server__idle_timeout="0.5s")
+    async with running(shell, "serve") as daemon:
+        reader, writer = await connect(await daemon.url())
+        writer.write(said)
+
+        assert await gone(reader)
+        writer.close()
+        assert (await daemon.get("healthz")).status == 200
+
+
+async def test_a_client_that_hardly_reads_is_dropped(shell: Shell) -> None:
+    shell.set(server__idle_timeout="0.5s", server__min_speed="1GiB")
+    async with running(shell, "serve") as daemon:
+        reader, writer = await connect(await daemon.url())
+        writer.write(f"GET /events-{shell.days[0]}.jsonl HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await asyncio.sleep(2)
+        received = 0
+        try:
+            while chunk := await asyncio.wait_for(reader.read(2**20), 15):
+                received += len(chunk)
+        except ConnectionError:
+            pass
+        writer.close()
+
+        assert received < len(shell.body(shell.days[0]))
+        assert (await daemon.get("healthz")).status == 200
+        assert (await daemon.end())[0] == 0
+
+
+async def test_beyond_the_limit_the_longest_silent_make_room(shell: Shell) -> None:
+    shell.set(server__max_connections="5")
+    async with running(shell, "serve") as daemon:
+        url = await daemon.url()
+        clients = [await connect(url) for _ in range(12)]
+        await daemon.logged("connections.closed")
+
+        assert (await daemon.get("healthz")).status == 200
+        for _, writer in clients:
+            writer.close()
+
+
+async def test_slow_readers_hold_up_nobody(shell: Shell) -> None:
+    shell.set(schedule__interval="1s", schedule__jitter="0")
+    async with running(shell) as daemon:
+        url = await daemon.url()
+        clients = [await connect(url) for _ in range(100)]
+        for _, writer in clients:
+            path = f"/events-{shell.days[0]}.jsonl"
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        heads = await asyncio.gather(*(reader.readline() for reader, _ in clients))
+        after = len(daemon.logs)
+        await daemon.logged("poll.finished", after=after, exit_code=0)
+
+        assert set(heads) == {b"HTTP/1.1 200 OK\r\n"}
+        assert (await daemon.get("status")).status == 200
+        code, took = await daemon.end()
+        assert code == 0
+        assert took < 10
+        for _, writer in clients:
+            writer.close()
