@@ -1,0 +1,55 @@
+"""A mirror of six final days, served on a free port."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from mirror.demo.server import ArchiveServer
+from mirror.edges.live import LiveProgress
+from mirror.edges.metrics import Metrics
+from mirror.edges.view import Viewer
+from mirror.settings import load_config
+from mirror.web.server import WebServer
+from mirror.web.site import Site
+from tests.command import Shell, open_shell
+
+
+@pytest.fixture
+async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
+    async with open_shell(tmp_path / "data") as shell:
+        await shell.synced()
+        yield shell
+
+
+@pytest.fixture
+async def url(shell: Shell) -> AsyncIterator[str]:
+    config = load_config(None, shell.environ, {})
+    site = Site(
+        config=config,
+        data=shell.data,
+        viewer=Viewer(shell.data, config.upstream.name_template),
+        metrics=Metrics(),
+        live=LiveProgress(),
+        interval=timedelta(minutes=30),
+        now=lambda: datetime.now(UTC),
+    )
+    server = WebServer(site, "127.0.0.1:0")
+    await server.open()
+    yield server.url
+    await server.close()
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(auto_decompress=False) as session:
+        yield session
+
+
+@pytest.fixture
+async def server_elsewhere(shell: Shell) -> AsyncIterator[ArchiveServer]:
+    """A server of another origin, for pages that read from ours."""
+    async with ArchiveServer(shell.archive) as server:
+        yield server

@@ -1,0 +1,88 @@
+"""Programs that read the archive today run unchanged against a mirror."""
+
+import asyncio
+import json
+import shutil
+import sys
+
+import pytest
+from playwright.async_api import async_playwright
+
+from mirror.demo.server import ArchiveServer
+from tests.command import Shell
+
+CHROMIUM = shutil.which("chromium")
+DASK = """
+import json, sys
+import dask
+import dask.bag
+dask.config.set(scheduler="synchronous")
+entries = dask.bag.read_text(sys.argv[1] + "index.jsonl").map(json.loads)
+urls = [sys.argv[1] + entry["name"] for entry in entries.compute()]
+counts = entries.map(lambda entry: int(entry["count"]))
+print(dask.bag.read_text(urls).count().compute(), counts.sum().compute())
+"""
+
+
+async def test_dask_reads_index_and_days(shell: Shell, url: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", DASK, url, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
+
+    lines = sum(shell.body(day).count(b"\n") for day in shell.days)
+    assert out.split() == [b"%d" % lines] * 2
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+async def test_a_page_of_another_origin_may_read_it(
+    shell: Shell, url: str, server_elsewhere: ArchiveServer
+) -> None:
+    script = """async (url) => {
+        const answer = await fetch(url, {headers: {"X-Asks-First": "1"}});
+        return [answer.status, answer.headers.get("x-goog-meta-events-count"),
+                (await answer.text()).length];
+    }"""
+    day = shell.days[0]
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = await browser.new_page()
+        await page.goto(server_elsewhere.url)
+        found = await page.evaluate(script, f"{url}events-{day}.jsonl")
+        await browser.close()
+
+    body = shell.body(day)
+    assert found == [200, str(body.count(b"\n")), len(body.decode())]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_the_status_page_shows_without_a_complaint(url: str, scheme: str) -> None:
+    complaints: list[str] = []
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        phone = {"width": 390, "height": 844}
+        page = await browser.new_page(
+            color_scheme="dark" if scheme == "dark" else "light",
+            viewport={"width": phone["width"], "height": phone["height"]},
+        )
+        page.on("console", lambda message: complaints.append(message.text))
+        await page.goto(f"{url}status")
+        squares = await page.locator("svg[role=img] rect").count()
+        fits = await page.evaluate(
+            "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        )
+        paper = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+        headings = await page.get_by_role("heading").all_inner_texts()
+        await browser.close()
+
+    assert complaints == []
+    assert squares == 6
+    assert fits
+    assert paper == ("rgb(21, 24, 27)" if scheme == "dark" else "rgb(255, 255, 255)")
+    assert {"Binder events archive", "How it stands", "Days", "Last polls"} <= set(headings)
+
+
+def test_the_index_has_no_blank_line(shell: Shell) -> None:
+    for line in shell.data.index.read_text().splitlines():
+        assert json.loads(line)["name"].startswith("events-")
