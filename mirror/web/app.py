@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from mirror.errors import MirrorError
 from mirror.logs import get_logger
 from mirror.web.archive import add_archive
 from mirror.web.guard import Guard
@@ -56,6 +57,10 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except web.HTTPException as error:
         return web.Response(status=error.status, text=f"{error.status}: {error.reason}\n")
+    except MirrorError as error:
+        # the books cannot be read: the disk's trouble, and what is wrong with it is in the log
+        get_logger().error("request.refused", path=request.path, problem=error.line())
+        return web.Response(status=503, text="503: the copy cannot be read just now\n")
     except ConnectionError:
         raise  # a client that leaves is its own business
     except Exception:  # noqa: BLE001 - the last line of defence: a bug, told in the log

@@ -251,3 +251,16 @@ async def test_a_malformed_request_is_refused(shell: Shell, url: str) -> None:
     await writer.wait_closed()
 
     assert answer.startswith(b"HTTP/1.0 400") or b" 400 " in answer.split(b"\r\n")[0]
+
+
+async def test_books_that_cannot_be_read_are_no_bug(
+    shell: Shell, url: str, http: aiohttp.ClientSession
+) -> None:
+    shell.data.manifest.unlink()
+    shell.data.manifest.mkdir()
+    for path in ("status", "readyz", "metrics", f"events-{shell.days[0]}.jsonl"):
+        async with http.get(url + path) as answer:
+            assert answer.status == 503
+            assert str(shell.data.root) not in await answer.text()
+    async with http.get(f"{url}healthz") as answer:
+        assert answer.status == 200
