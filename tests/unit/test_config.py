@@ -364,6 +364,13 @@ def test_every_key_is_written_with_its_meaning_and_unit():
     assert "enabled = false" in lines
 
 
+def test_the_file_that_shows_all_settings_is_what_is_rendered():
+    shown = (Path(__file__).parents[2] / "config" / "mirror.toml").read_text()
+    head, _, rest = shown.partition("\n\n")
+    assert all(line.startswith("# ") for line in head.splitlines())
+    assert rest == render(Config())
+
+
 ORIGINS = {
     "https://host/a/": ("https", "host", 443),
     "http://HOST": ("http", "host", 80),
