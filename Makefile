@@ -54,7 +54,7 @@ wheel: $(STAMP) ## build wheel and source archive into dist/
 
 lock: $(STAMP) ## make requirements.lock anew: newest versions, with hashes
 	$(BIN)/python -m pip install --quiet pip-tools
-	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate --strip-extras --extra dev --output-file requirements.lock pyproject.toml
+	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate --strip-extras --extra data --extra dev --output-file requirements.lock pyproject.toml
 
 kill: $(STAMP) ## the long suite of kills: SIGKILL at 50 moments of a sync
 	$(BIN)/python -m pytest -m slow tests/e2e/test_kill.py
