@@ -1,0 +1,1 @@
+"""What the copy is good for: read, reported, as Parquet, with SQL."""
