@@ -56,7 +56,7 @@ def load_config(
         *_read_flags(flags),
     ]
     tables: dict[str, dict[str, object]] = {}
-    problems: list[str] = []
+    problems = list(_misspelt(environ))
     for setting in given:
         try:
             value = _convert(setting)
@@ -110,6 +110,19 @@ def _read_environment(environ: Mapping[str, str]) -> Iterator[Setting]:
         table, separator, key = name.removeprefix(ENV_PREFIX).partition("__")
         if name.startswith(ENV_PREFIX) and separator:
             yield Setting(table.lower(), key.lower(), value, name)
+
+
+def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield a line for each variable that sets nothing for want of an underscore.
+
+    Others with our prefix are left alone: Kubernetes makes some for a service of our name.
+    """
+    for table, kind in get_type_hints(Config).items():
+        for key in kind.__struct_fields__:
+            name = f"{ENV_PREFIX}{table}_{key}".upper()
+            if name in environ:
+                meant = f"{ENV_PREFIX}{table}__{key}".upper()
+                yield f'{name}: is no setting; did you mean "{meant}"?'
 
 
 def _read_flags(flags: Mapping[str, object]) -> Iterator[Setting]:

@@ -131,6 +131,16 @@ def test_variables_of_others_are_left_alone():
     assert load_config(None, others, {}) == Config()
 
 
+def test_a_setting_written_with_one_underscore_too_few_is_told():
+    with pytest.raises(ConfigError) as caught:
+        from_environment(HTTP_MAX_FILE_SIZE="20MiB")
+
+    assert str(caught.value) == (
+        'BINDER_MIRROR_HTTP_MAX_FILE_SIZE: is no setting; did you mean '
+        '"BINDER_MIRROR_HTTP__MAX_FILE_SIZE"?'
+    )
+
+
 NO_DURATION = 'must be a duration like "30s", "5m", "2h", "14d" or a number of seconds'
 
 
