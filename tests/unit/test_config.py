@@ -136,7 +136,7 @@ def test_a_setting_written_with_one_underscore_too_few_is_told():
         from_environment(HTTP_MAX_FILE_SIZE="20MiB")
 
     assert str(caught.value) == (
-        'BINDER_MIRROR_HTTP_MAX_FILE_SIZE: is no setting; did you mean '
+        "BINDER_MIRROR_HTTP_MAX_FILE_SIZE: is no setting; did you mean "
         '"BINDER_MIRROR_HTTP__MAX_FILE_SIZE"?'
     )
 
