@@ -138,7 +138,9 @@ def test_a_web_page_is_known_by_its_first_character(body, is_page, encoding):
 
 
 @pytest.mark.parametrize(
-    ("body", "encoding"), [(b"x" * 101, ""), (gzip.compress(b"x" * 101), "gzip")]
+    ("body", "encoding"),
+    [(b"x" * 101, ""), (gzip.compress(b"x" * 101), "gzip")],
+    ids=["plain", "gzip"],
 )
 def test_the_cap_is_on_the_decoded_body(body, encoding):
     with pytest.raises(BodyError, match=r"^the body is larger than 100 B$"):
