@@ -1,8 +1,9 @@
 """How the copy stands, from its books alone: no lock, no network, nothing written."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from itertools import takewhile
 
 from msgspec import Struct
 
@@ -12,12 +13,14 @@ from mirror.core.upstream import Upstream, listed_counts, vanished
 from mirror.edges.books import Books
 from mirror.edges.folder import DataDir, is_being_written
 from mirror.edges.quarantine import Quarantined
-from mirror.edges.view import View, load_view
+from mirror.edges.view import LOADED_POLLS, View, load_view
 from mirror.events.findings import merge
 from mirror.model import Findings, Flag, IndexState, PollReport
 
 _HEALTHY = (IndexState.FRESH, IndexState.UNCHANGED)
 _TOLD_DAYS = 5
+_TOLD_LENGTH = 400
+_CREDENTIALS = re.compile(r"(//|%2f%2f)(?:(?!/|%2f|\s).)*(?:@|%40)", re.IGNORECASE)
 
 
 class Status(Struct, frozen=True):
@@ -78,7 +81,7 @@ def make_status(view: View, data: DataDir, *, final_after: timedelta, now: datet
     last_poll = polls[-1] if polls else None
     successes = [poll for poll in polls if poll.exit_code == 0]
     return Status(
-        sentence=_sentence(upstream, missing, last_poll),
+        sentence=_sentence(upstream, missing, polls),
         data_dir=shown(str(data.root), 4096),
         upstream_url=masked(upstream.url),
         is_syncing=is_being_written(data),
@@ -104,21 +107,54 @@ def make_status(view: View, data: DataDir, *, final_after: timedelta, now: datet
 
 
 def masked(url: str) -> str:
-    """Return a URL with any user and password in it hidden."""
-    return re.sub(r"//[^/@]*@", "//***@", url)
+    """Return a URL, or any text with URLs in it, with users and passwords hidden.
+
+    In the path of a Git launch the repository's URL is percent-encoded.
+    """
+    return _CREDENTIALS.sub(r"\1***@", url)
 
 
-def _sentence(upstream: Upstream, missing: tuple[date, ...], last: PollReport | None) -> str:
-    if last is None:
+def told(text: str) -> str:
+    """Return a line that may have come from upstream as it is shown: printable, masked, bounded."""
+    return shown(masked(text), _TOLD_LENGTH)
+
+
+def _sentence(upstream: Upstream, missing: tuple[date, ...], polls: Sequence[PollReport]) -> str:
+    if not polls:
         return "Never polled to the end yet."
-    when = f"{last.started_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    last, when = polls[-1], _since(polls)
     if last.index_state is IndexState.UNUSABLE:
-        return f"Upstream was unusable at the last poll, {when}; what is held is untouched."
+        return f"Upstream is unusable {when}; what is held is untouched."
     if missing or last.exit_code:
-        return f"Incomplete as of {when}: see the problems below."
+        return f"Incomplete {when}: see the problems below."
     if upstream.state not in _HEALTHY:
-        return f"All that upstream lists is held as of {when}, but its index is {upstream.state}."
-    return f"In step with upstream as of {when}."
+        return f"All that upstream lists is held {when}, but its index is {upstream.state}."
+    return f"In step with upstream {when}."
+
+
+def _since(polls: Sequence[PollReport]) -> str:
+    """Return since when polls have ended as the last one did, and when that was."""
+    first = _first_alike(polls)
+    asked = f"as of {_minute(polls[-1].started_at)}"
+    if first is polls[-1]:
+        return asked
+    # of what was before the polls at hand nothing is known
+    word = "since before" if first is polls[0] and len(polls) >= LOADED_POLLS else "since"
+    return f"{word} {_minute(first.started_at)}, {asked}"
+
+
+def _first_alike(polls: Sequence[PollReport]) -> PollReport:
+    alike = takewhile(lambda poll: _end(poll) == _end(polls[-1]), reversed(polls))
+    return list(alike)[-1]
+
+
+def _end(poll: PollReport) -> tuple[bool, IndexState]:
+    state = IndexState.FRESH if poll.index_state in _HEALTHY else poll.index_state
+    return poll.exit_code == 0, state
+
+
+def _minute(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _state(upstream: Upstream, last: PollReport | None) -> IndexState:

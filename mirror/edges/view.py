@@ -23,7 +23,8 @@ from mirror.edges.folder import DataDir
 from mirror.edges.quarantine import Quarantined, list_quarantined
 from mirror.model import PollReport, Record
 
-_POLLS = 200
+LOADED_POLLS = 200
+"""The last polls that a view has."""
 _FRESH_S = 1.0
 """A view younger than this is not looked at again."""
 _LOAD_SHARE = 20
@@ -56,7 +57,7 @@ def load_view(data: DataDir, name_template: str) -> View:
         books=compare_books(claims, data.archive, name_template),
         claims={records[-1].name: records for records in claims.candidates.values()},
         upstream=load_upstream(data, ""),
-        polls=tuple(load_polls(data, _POLLS)),
+        polls=tuple(load_polls(data, LOADED_POLLS)),
         quarantined=tuple(list_quarantined(data)),
     )
 
