@@ -7,6 +7,7 @@ entries and findings can all be summed without this module knowing any of them.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -32,6 +33,7 @@ def week_of(day: date) -> date:
     return day - timedelta(days=day.weekday())
 
 
+@lru_cache(maxsize=8192)
 def month_of(day: date) -> date:
     """Return the first of a day's month."""
     return day.replace(day=1)
@@ -93,6 +95,9 @@ def fold_names(
 
 
 def fill_periods(first: date, last: date, period: Period) -> tuple[date, ...]:
-    """Return the first day of every period from that of `first` to that of `last`."""
-    days = (first + timedelta(days=number) for number in range((last - first).days + 1))
-    return tuple(dict.fromkeys(map(period, days)))
+    """Return the first day of every period from that of `first` to that of `last`.
+
+    A period is a week at least: no shorter one is looked for.
+    """
+    days = (first + timedelta(days=number) for number in range(0, (last - first).days, 7))
+    return tuple(dict.fromkeys(map(period, (*days, last))))

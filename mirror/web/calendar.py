@@ -1,85 +1,209 @@
-"""The calendar of days as SVG: a row of weeks for each year. Pure."""
+"""The calendar of days: a small SVG for each year, and all of it again as tables. Pure.
 
-from collections.abc import Mapping
+A day costs about seven bytes: a square is a line of no length with square ends, and the squares of
+a month that look alike are one path. One unit is one day's place, weeks go across.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
-from html import escape
+from enum import StrEnum
+from itertools import groupby
 
 from msgspec import Struct
 
-_CELL = 12
-_ROW = 7 * _CELL + 18
-_LEFT = 40
+from mirror.core.text import plural
+
 _LEVELS = 5
+_WEEKS = 54
+"""Columns of a year: as many as the longest can touch."""
 
 
-class Day(Struct, frozen=True):
-    """One square."""
+class DayKind(StrEnum):
+    """What a day of the calendar is; the words are those of the legend."""
 
-    kind: str
-    """"held", "open", "vanished", "quarantined", "missing" or "gap"."""
-    events: int = 0
-
-
-def render_calendar(days: Mapping[date, Day]) -> str:
-    """Return the calendar, the latest year first.
-
-    Colour alone tells nothing: what is not simply held has another shape, and each day a title.
-    """
-    if not days:
-        return "<p>No day is held yet.</p>"
-    bounds = _bounds([day.events for day in days.values() if day.kind in ("held", "open")])
-    years = sorted({day.year for day in days}, reverse=True)
-    height = len(years) * _ROW
-    rows = "".join(
-        _year(year, number * _ROW, {d: day for d, day in days.items() if d.year == year}, bounds)
-        for number, year in enumerate(years)
-    )
-    first, last = min(days), max(days)
-    return (
-        f'<svg viewBox="0 0 {_LEFT + 54 * _CELL} {height}" role="img" '
-        f'aria-label="Calendar of days from {first} to {last}">{rows}</svg>'
-    )
+    HELD = "held"
+    OPEN = "still open"
+    VANISHED = "vanished upstream"
+    QUARANTINED = "in quarantine"
+    MISSING = "missing"
+    GAP = "no file"
 
 
-def fill_gaps(days: Mapping[date, Day]) -> dict[date, Day]:
+class Day(Struct, frozen=True, gc=False):
+    """One place in the calendar."""
+
+    kind: DayKind
+    events: int | None = None
+    """Events of the held body; None where none is held."""
+
+
+Days = Mapping[date, Day]
+
+_SHAPES = {
+    DayKind.OPEN: ("o", "M{x} {y}m-.5-.5h1v1h-1z"),
+    DayKind.VANISHED: ("v", "M{x} {y}h0"),
+    DayKind.QUARANTINED: ("q", "M{x} {y}m0-.5l.5.5-.5.5-.5-.5z"),
+    DayKind.MISSING: ("m", "M{x} {y}m-.3-.3l.6.6m-.6 0l.6-.6"),
+    DayKind.GAP: ("g", "M{x} {y}h0"),
+}
+"""What is drawn, over the square of a held day where there is one: colour alone tells nothing."""
+
+
+def fill_gaps(days: Days) -> dict[date, Day]:
     """Return the days with those between the first and the last that nobody has."""
     if not days:
         return {}
     first, last = min(days), max(days)
     every = (first + timedelta(days=number) for number in range((last - first).days + 1))
-    return {day: days.get(day, Day("gap")) for day in every}
+    return {day: days.get(day) or Day(DayKind.GAP) for day in every}
 
 
-def _bounds(counts: list[int]) -> list[int]:
-    """Return the upper bounds of all levels but the last: as many days in each."""
+def level_bounds(counts: Iterable[int]) -> tuple[int, ...]:
+    """Return the upper bounds of all levels but the last: about as many days in each, rounded."""
     ordered = sorted(counts)
     if not ordered:
-        return []
-    return [ordered[len(ordered) * level // _LEVELS] for level in range(1, _LEVELS)]
+        return ()
+    return tuple(_rounded(ordered[len(ordered) * part // _LEVELS]) for part in range(1, _LEVELS))
 
 
-def _year(year: int, top: int, days: Mapping[date, Day], bounds: list[int]) -> str:
-    start = date(year, 1, 1)
-    offset = start.weekday()
-    squares = []
-    for day, what in days.items():
-        week, weekday = divmod((day - start).days + offset, 7)
-        x, y = _LEFT + week * _CELL, top + weekday * _CELL
-        squares.append(_square(x, y, day, what, bounds))
-    label = f'<text x="0" y="{top + 4 * _CELL}">{year}</text>'
-    return label + "".join(squares)
+def render_calendar(days: Days) -> str:
+    """Return a figure for each year, the latest first, and the legend.
+
+    Args:
+        days: every day from the first to the last (`fill_gaps`).
+    """
+    if not days:
+        return "<p>No day is held yet.</p>"
+    bounds = level_bounds(day.events for day in days.values() if day.events is not None)
+    years = "".join(_year(year, some, bounds) for year, some in reversed(_by_year(days)))
+    return f'<div class="years">{years}</div>{_legend(days, bounds)}'
 
 
-def _square(x: int, y: int, day: date, what: Day, bounds: list[int]) -> str:
-    if what.kind in ("held", "open"):
-        name = f"l{sum(what.events > bound for bound in bounds)}"
-        title = f"{day} {what.events:,}"
-    else:
-        name, title = what.kind[0], f"{day} {what.kind}"
-    if what.kind == "open":
-        name, title = f"{name} o", f"{title} open"
-    size = _CELL - 2 if what.kind in ("held", "open") else _CELL - 6
-    return (
-        f'<rect x="{x}" y="{y}" width="{size}" height="{size}" class="{name}">'
-        f"<title>{escape(title)}</title></rect>"
+def render_tables(days: Days) -> str:
+    """Return a table for each year, the latest first: days down, months across."""
+    return "".join(_table(year, some) for year, some in reversed(_by_year(days)))
+
+
+def _rounded(count: int) -> int:
+    """Return a count with two digits that count: a bound that can be read."""
+    return round(count, 2 - len(str(count)))
+
+
+def _by_year(days: Days) -> list[tuple[int, dict[date, Day]]]:
+    return [
+        (year, dict(some)) for year, some in groupby(sorted(days.items()), lambda one: one[0].year)
+    ]
+
+
+def _year(year: int, days: Days, bounds: Sequence[int]) -> str:
+    months = "".join(
+        _month(dict(some), bounds) for _, some in groupby(days.items(), lambda one: one[0].month)
     )
+    told = _told(days)
+    return (
+        f"<figure><figcaption><b>{year}</b> {told}</figcaption>"
+        f'<svg class="days" viewBox="-.6 -1.9 {_WEEKS} 8.6" role="img" data-year="{year}" '
+        f'aria-label="{year}: {told}">{_initials(year)}{months}</svg></figure>'
+    )
+
+
+def _told(days: Days) -> str:
+    held = [day.events for day in days.values() if day.events is not None]
+    told = f"{plural(sum(held), 'event')}, {plural(len(held), 'day')}"
+    counts = _count_kinds(days)
+    rest = "".join(f", {count} {kind}" for kind, count in counts.items() if kind != DayKind.HELD)
+    return told + rest
+
+
+def _count_kinds(days: Days) -> dict[DayKind, int]:
+    kinds = [day.kind for day in days.values()]
+    return {kind: count for kind in DayKind if (count := kinds.count(kind))}
+
+
+def _initials(year: int) -> str:
+    places = (_place(date(year, month, 1))[0] for month in range(1, 13))
+    letters = "".join(
+        f'<text x="{x}" y="-1">{letter}</text>'
+        for x, letter in zip(places, "JFMAMJJASOND", strict=True)
+    )
+    return f"<g>{letters}</g>"
+
+
+def _place(day: date) -> tuple[int, int]:
+    """Return a day's week in its year and day in its week."""
+    start = day.replace(month=1, day=1)
+    return divmod((day - start).days + start.weekday(), 7)
+
+
+def _month(days: Days, bounds: Sequence[int]) -> str:
+    paths: dict[str, list[str]] = {}
+    for day, what in days.items():
+        x, y = _place(day)
+        if what.events is not None:
+            level = sum(what.events >= bound for bound in bounds)
+            paths.setdefault(f"l{level}", []).append(f"M{x} {y}h0")
+        if shape := _SHAPES.get(what.kind):
+            paths.setdefault(shape[0], []).append(shape[1].format(x=x, y=y))
+    first = next(iter(days))
+    drawn = "".join(
+        f'<path class="{name}" d="{"".join(parts)}"/>' for name, parts in sorted(paths.items())
+    )
+    return f"<g><title>{first:%B %Y}: {_told(days)}</title>{drawn}</g>"
+
+
+def _legend(days: Days, bounds: Sequence[int]) -> str:
+    items = []
+    if bounds:
+        names = [f"under {bounds[0]:,}", *(f"{bound:,}" for bound in bounds)]
+        swatches = "".join(
+            f"<li>{_swatch(f'l{level}', 'M0 0h0')}{name}</li>" for level, name in enumerate(names)
+        )
+        items.append(f'<ul class="legend" aria-label="Events a day, from">{swatches}</ul>')
+    marks = "".join(
+        f"<li>{_mark(kind)}{kind}</li>" for kind in _count_kinds(days) if kind != DayKind.HELD
+    )
+    if marks:
+        items.append(f'<ul class="legend" aria-label="Marks">{marks}</ul>')
+    return "".join(items)
+
+
+def _mark(kind: DayKind) -> str:
+    name, shape = _SHAPES[kind]
+    path = f'<path class="{name}" d="{shape.format(x=0, y=0)}"/>'
+    under = '<path class="l2" d="M0 0h0"/>' if kind in (DayKind.OPEN, DayKind.VANISHED) else ""
+    return _swatch_of(under + path)
+
+
+def _swatch(name: str, shape: str) -> str:
+    return _swatch_of(f'<path class="{name}" d="{shape}"/>')
+
+
+def _swatch_of(paths: str) -> str:
+    return f'<svg class="days" viewBox="-.6 -.6 1.2 1.2" aria-hidden="true">{paths}</svg>'
+
+
+def _table(year: int, days: Days) -> str:
+    months = sorted({day.month for day in days})
+    heads = "".join(f'<th scope="col">{date(year, month, 1):%b}' for month in months)
+    rows = "".join(
+        f'<tr><th scope="row">{number}'
+        + "".join(f"<td>{_cell(year, month, number, days)}" for month in months)
+        for number in range(1, 32)
+    )
+    return (
+        f'<div class="wide" tabindex="0" role="region" aria-label="Days of {year}">'
+        f'<table class="numbers" data-year="{year}"><caption>{year}: events a day</caption>'
+        f'<thead><tr><th scope="col">Day{heads}<tbody>{rows}</table></div>'
+    )
+
+
+def _cell(year: int, month: int, number: int, days: Days) -> str:
+    try:
+        day = days.get(date(year, month, number))
+    except ValueError:
+        return ""
+    if day is None:
+        return ""
+    if day.events is None:
+        return str(day.kind)
+    return f"{day.events:,}" + ("" if day.kind is DayKind.HELD else f" {day.kind}")

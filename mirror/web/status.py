@@ -1,223 +1,150 @@
-"""The status page: how the copy stands, for people at `/status`, for programs at `/status.json`."""
+"""How the copy stands, served: for people at `/status`, for programs at `/status.json`."""
 
 import asyncio
-from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
-from html import escape
+import hashlib
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from importlib import resources
 
 import msgspec
 from aiohttp import web
 
-from mirror.core.text import human_bytes, plural
-from mirror.edges.live import Progress
+from mirror.core.advice import advise
+from mirror.core.readiness import judge_readiness
+from mirror.edges.folder import is_being_written
 from mirror.edges.view import View
-from mirror.errors import ExitCode
-from mirror.model import IndexState, PollReport
 from mirror.status import Status, make_status
-from mirror.web.calendar import Day, fill_gaps, render_calendar
+from mirror.web.page import Assets, Page, render_page
+from mirror.web.progress import render_progress
 from mirror.web.site import SITE, Site
+from mirror.web.stream import add_stream
 
-_TOLD_POLLS = 20
-_TOLD_PROBLEMS = 50
-_POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'"
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_STYLE_PATH = "/static/status.css"
-_STYLE = resources.files("mirror.web").joinpath("static/status.css").read_bytes()
-_ENDED = {
-    ExitCode.COMPLETE: "complete",
-    ExitCode.INCOMPLETE: "incomplete",
-    ExitCode.UPSTREAM_UNUSABLE: "upstream unusable",
-}
+_ON_THREAD_BYTES = 4096
+"""Answers of more than this are compressed off the loop."""
+_STATIC = {"status.css": "text/css; charset=utf-8", "status.js": "text/javascript; charset=utf-8"}
+
+
+class Pages:
+    """Keeps the page of a site, and makes it anew when the view or the minute is another.
+
+    Args:
+        site: what is served.
+        assets: where the page's own files are.
+    """
+
+    def __init__(self, site: Site, assets: Assets) -> None:
+        self._site = site
+        self._assets = assets
+        self._lock = asyncio.Lock()
+        self._made_of: tuple[View, datetime] | None = None
+        self._page = Page(b"", b"", "")
+
+    async def page(self) -> Page:
+        """Return the page of now, but for the running poll.
+
+        Raises:
+            StorageError, ConfigError: the books cannot be read.
+        """
+        async with self._lock:
+            view = await self._site.viewer.view()
+            minute = self._site.now().replace(second=0, microsecond=0)
+            if self._made_of is None or self._made_of[0] is not view or self._made_of[1] != minute:
+                # goes through all days: off the loop
+                self._page = await asyncio.to_thread(self._make, view)
+                self._made_of = view, minute
+            return self._page
+
+    async def running(self) -> str:
+        """Return how the running poll stands, as a piece of the page."""
+        is_writing = await asyncio.to_thread(is_being_written, self._site.data)
+        return render_progress(self._site.live.progress, is_writing=is_writing)
+
+    def _make(self, view: View) -> Page:
+        site, now = self._site, self._site.now()
+        status = _status(site, view, now)
+        return render_page(status, view, self._assets, interval=site.interval, now=now)
+
+
+PAGES = web.AppKey("pages", Pages)
 
 
 def add_status(app: web.Application) -> None:
-    """Add `/status`, `/status.json` and their style."""
+    """Add `/status`, `/status/events`, `/status.json` and the page's own files."""
+    folder = resources.files("mirror.web").joinpath("static")
+    assets = {}
+    for name, content_type in _STATIC.items():
+        body = folder.joinpath(name).read_bytes()
+        app.router.add_get(f"/static/{name}", _file(body, content_type))
+        # another version's file is another address: it may be kept for long
+        assets[name] = f"/static/{name}?{hashlib.sha256(body).hexdigest()[:12]}"
+    app[PAGES] = Pages(app[SITE], Assets(assets["status.css"], assets["status.js"]))
     app.router.add_get("/status", _page)
     app.router.add_get("/status.json", _json)
-    app.router.add_get(_STYLE_PATH, _style)
+    add_stream(app, app[PAGES], app[SITE].live)
 
 
-async def _style(_request: web.Request) -> web.Response:
-    headers = {"Content-Type": "text/css; charset=utf-8", "Cache-Control": "public, max-age=3600"}
-    return web.Response(body=_STYLE, headers=headers)
+def _file(body: bytes, content_type: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+    headers = {"Content-Type": content_type, "Cache-Control": "public, max-age=3600"}
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(body=body, headers=headers)
+
+    return answer
+
+
+async def _page(request: web.Request) -> web.Response:
+    pages = request.app[PAGES]
+    page, running = await pages.page(), (await pages.running()).encode()
+    mark = hashlib.sha256(running).hexdigest()[:8]
+    headers = {
+        "Content-Type": "text/html; charset=utf-8",
+        "Content-Security-Policy": POLICY,
+        "Cache-Control": "no-cache",
+        "ETag": f'W/"{page.version}-{mark}"',
+        "Referrer-Policy": "no-referrer",
+        "Vary": "Accept-Encoding",
+    }
+    known = request.if_none_match or ()
+    if any(f'W/"{tag.value}"' == headers["ETag"] for tag in known):
+        del headers["Content-Type"]
+        return web.Response(status=304, headers=headers)
+    body = page.before + running + page.after
+    response = web.Response(body=body, headers=headers, zlib_executor_size=_ON_THREAD_BYTES)
+    if _takes_gzip(request):
+        response.enable_compression(web.ContentCoding.gzip)
+    return response
+
+
+def _takes_gzip(request: web.Request) -> bool:
+    asked = request.headers.get("Accept-Encoding", "").lower().replace(" ", "").split(",")
+    return any(one == "gzip" or (one[:7] == "gzip;q=" and one[7:].strip("0.")) for one in asked)
 
 
 async def _json(request: web.Request) -> web.Response:
     site = request.app[SITE]
-    status, _ = await _status(site)
-    facts = msgspec.to_builtins(status)
-    # where it lies on this machine is nobody else's business
-    del facts["data_dir"]
-    facts["progress"] = msgspec.to_builtins(site.live.progress)
+    view = await site.viewer.view()
+    body = await asyncio.to_thread(_render_json, site, view)
     headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
-    return web.Response(body=msgspec.json.encode(facts), headers=headers)
-
-
-async def _page(request: web.Request) -> web.Response:
-    site = request.app[SITE]
-    status, view = await _status(site)
-    # goes through all days: off the loop
-    body = await asyncio.to_thread(render_status, status, view, site.live.progress, now=site.now())
-    headers = {
-        "Content-Type": "text/html; charset=utf-8",
-        "Content-Security-Policy": _POLICY,
-        "Cache-Control": "no-store",
-        "Referrer-Policy": "no-referrer",
-    }
     return web.Response(body=body, headers=headers)
 
 
-async def _status(site: Site) -> tuple[Status, View]:
-    view = await site.viewer.view()
+def _render_json(site: Site, view: View) -> bytes:
+    now = site.now()
+    status = _status(site, view, now)
+    facts = msgspec.to_builtins(status)
+    # where it lies on this machine is nobody else's business
+    del facts["data_dir"]
+    facts["advice"] = [advise(problem) for problem in status.problems]
+    readiness = judge_readiness(view.polls, interval=site.interval, now=now)
+    facts["is_ready"] = readiness.is_ready
+    facts["progress"] = msgspec.to_builtins(site.live.progress)
+    return msgspec.json.encode(facts)
+
+
+def _status(site: Site, view: View, now: datetime) -> Status:
     final_after = timedelta(seconds=site.config.schedule.final_after)
-    status = await asyncio.to_thread(
-        make_status, view, site.data, final_after=final_after, now=site.now()
-    )
-    return status, view
-
-
-def render_status(status: Status, view: View, progress: Progress | None, *, now: datetime) -> bytes:
-    """Return the page; every word of upstream's is escaped."""
-    sections = (
-        _running(status, progress),
-        _problems(status.problems),
-        _facts(status),
-        f"<section><h2>Days</h2>{_calendar(status, view)}{_legend()}</section>",
-        _polls(view.polls),
-    )
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="refresh" content="60">
-<title>Binder events archive: status</title>
-<link rel="icon" href="data:,">
-<link rel="stylesheet" href="{_STYLE_PATH}">
-</head>
-<body>
-<main>
-<h1>Binder events archive</h1>
-<p class="banner {_health(status)}" role="status">{escape(status.sentence)}</p>
-{"".join(sections)}
-<p class="foot">As of {_moment(now)}. <a href="/">The archive</a>, <a href="/status.json">this page
-for programs</a>, <a href="/metrics">metrics</a>.</p>
-</main>
-</body>
-</html>
-""".encode()
-
-
-def _health(status: Status) -> str:
-    last = status.last_poll
-    if last is None or last.exit_code != ExitCode.COMPLETE or status.missing_days:
-        return "failing"
-    calm = status.index_state in (IndexState.FRESH, IndexState.UNCHANGED)
-    return "good" if calm and not status.quarantined else "attention"
-
-
-def _running(status: Status, progress: Progress | None) -> str:
-    if progress is not None:
-        share = f'<progress max="{max(1, progress.days_due)}" value="{progress.days_done}">'
-        return (
-            f"<section><h2>A poll is running</h2><p>{share}</progress> {progress.days_done:,} of "
-            f"{plural(progress.days_due, 'day')}, {human_bytes(progress.bytes_received)}</p>"
-            "</section>"
-        )
-    if status.is_syncing:
-        return "<section><h2>A sync is running</h2></section>"
-    return ""
-
-
-def _problems(problems: tuple[str, ...]) -> str:
-    if not problems:
-        return ""
-    told = "".join(f"<li>{escape(text)}</li>" for text in problems[:_TOLD_PROBLEMS])
-    more = len(problems) - _TOLD_PROBLEMS
-    rest = f"<li>and {more:,} more</li>" if more > 0 else ""
-    return f"<section><h2>To look at</h2><ul>{told}{rest}</ul></section>"
-
-
-def _facts(status: Status) -> str:
-    rows = (
-        ("Upstream", status.upstream_url or "unknown"),
-        ("Index", str(status.index_state)),
-        ("Index changed", _moment(status.index_changed_at)),
-        ("Last complete poll", _moment(status.last_success_at)),
-        ("Held", f"{plural(status.held, 'day')}, {plural(status.events, 'event')}"),
-        ("Size", human_bytes(status.archive_bytes)),
-        ("Days", f"{status.first_day or '-'} to {status.newest_day or '-'}"),
-        ("Open", _some(status.open_days)),
-        ("Missing", _some(status.missing_days)),
-        ("Vanished upstream", _some(status.vanished_days)),
-        ("In quarantine", f"{len(status.quarantined):,}"),
-    )
-    cells = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in rows)
-    return f"<section><h2>How it stands</h2><dl>{cells}</dl></section>"
-
-
-def _some(days: Iterable[date]) -> str:
-    ordered = sorted(days)
-    if not ordered:
-        return "none"
-    latest = ", ".join(map(str, ordered[-3:]))
-    return latest if len(ordered) <= 3 else f"{len(ordered):,}, the latest {latest}"
-
-
-def _calendar(status: Status, view: View) -> str:
-    opened, gone = set(status.open_days), set(status.vanished_days)
-    days = {}
-    for day, record in view.books.records.items():
-        kind = "open" if day in opened else "vanished" if day in gone else "held"
-        days[day] = Day(kind, record.lines)
-    for day in status.missing_days:
-        days[day] = Day("missing")
-    for one in status.quarantined:
-        if one.date not in days or days[one.date].kind == "missing":
-            days[one.date] = Day("quarantined")
-    calendar = render_calendar(fill_gaps(days))
-    return f'<div class="wide" tabindex="0" role="group" aria-label="Calendar">{calendar}</div>'
-
-
-def _legend() -> str:
-    squares = "".join(
-        '<svg viewBox="0 0 10 10" aria-hidden="true">'
-        f'<rect width="10" height="10" class="l{level}"></rect></svg>'
-        for level in range(5)
-    )
-    return (
-        f'<p class="legend">few {squares} many events; outlined: open. Small squares: missing '
-        "(red), in quarantine (violet), vanished upstream (grey), no file anywhere (hollow).</p>"
-    )
-
-
-def _polls(polls: tuple[PollReport, ...]) -> str:
-    if not polls:
-        return ""
-    rows = "".join(
-        f"<tr><td>{_moment(poll.started_at)}</td><td>{_ended(poll)}</td>"
-        f"<td>{escape(str(poll.index_state))}</td><td>{poll.requests:,}</td>"
-        f"<td>{human_bytes(poll.downloaded_bytes)}</td><td>{poll.duration_s:.1f} s</td></tr>"
-        for poll in reversed(polls[-_TOLD_POLLS:])
-    )
-    heads = "".join(
-        f'<th scope="col">{head}</th>'
-        for head in ("Begun", "Ended", "Index", "Requests", "Received", "Took")
-    )
-    return (
-        '<section><h2>Last polls</h2><div class="wide" tabindex="0" role="group" '
-        f'aria-label="Last polls"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody>'
-        "</table></div></section>"
-    )
-
-
-def _ended(poll: PollReport) -> str:
-    return _ENDED.get(ExitCode(poll.exit_code), "failed")
-
-
-def _moment(at: datetime | None) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if at is not None else "never"
+    return make_status(view, site.data, final_after=final_after, now=now)

@@ -215,33 +215,6 @@ async def test_the_metrics_tell_how_the_copy_stands(
     assert samples["binder_mirror_disk_free_bytes",] > 0
 
 
-async def test_the_status_page_says_how_it_stands(
-    shell: Shell, url: str, http: aiohttp.ClientSession
-) -> None:
-    async with http.get(f"{url}status") as answer:
-        page = await answer.text()
-        policy = answer.headers["Content-Security-Policy"]
-    assert "In step with upstream as of " in page
-    assert 'class="banner good"' in page
-    for day in shell.days:
-        assert f"<title>{day} " in page
-    assert "<script" not in page
-    assert "style=" not in page
-    assert policy.startswith("default-src 'none'; style-src 'self'")
-    async with http.get(f"{url}static/status.css") as style:
-        assert style.status == 200
-
-
-async def test_the_status_for_programs_keeps_where_it_lies_to_itself(
-    shell: Shell, url: str, http: aiohttp.ClientSession
-) -> None:
-    async with http.get(f"{url}status.json") as answer:
-        facts = await answer.json()
-        text = await answer.text()
-    assert (facts["held"], facts["missing_days"], facts["progress"]) == (6, [], None)
-    assert str(shell.data.root) not in text
-
-
 async def test_a_malformed_request_is_refused(shell: Shell, url: str) -> None:
     host, port = url.removeprefix("http://").removesuffix("/").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))

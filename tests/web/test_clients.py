@@ -55,34 +55,6 @@ async def test_a_page_of_another_origin_may_read_it(
     assert found == [200, str(body.count(b"\n")), len(body.decode())]
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_the_status_page_shows_without_a_complaint(url: str, scheme: str) -> None:
-    complaints: list[str] = []
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        phone = {"width": 390, "height": 844}
-        page = await browser.new_page(
-            color_scheme="dark" if scheme == "dark" else "light",
-            viewport={"width": phone["width"], "height": phone["height"]},
-        )
-        page.on("console", lambda message: complaints.append(message.text))
-        await page.goto(f"{url}status")
-        squares = await page.locator("svg[role=img] rect").count()
-        fits = await page.evaluate(
-            "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
-        )
-        paper = await page.evaluate("getComputedStyle(document.body).backgroundColor")
-        headings = await page.get_by_role("heading").all_inner_texts()
-        await browser.close()
-
-    assert complaints == []
-    assert squares == 6
-    assert fits
-    assert paper == ("rgb(21, 24, 27)" if scheme == "dark" else "rgb(255, 255, 255)")
-    assert {"Binder events archive", "How it stands", "Days", "Last polls"} <= set(headings)
-
-
 def test_the_index_has_no_blank_line(shell: Shell) -> None:
     for line in shell.data.index.read_text().splitlines():
         assert json.loads(line)["name"].startswith("events-")

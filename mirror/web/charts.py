@@ -1,0 +1,206 @@
+"""Charts as SVG: steps over time, one for each period, alone or stacked to shares. Pure.
+
+A step costs about five bytes. Coordinates are the data's own: a period is one unit wide, and a
+transformation brings all of them to the frame at once. Text stays outside of it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from html import escape
+from itertools import pairwise
+
+from msgspec import Struct
+
+_MARGIN_LEFT = 44
+_MARGIN_TOP = 8
+_MARGIN_BOTTOM = 20
+_WHOLE = 1000
+"""What the shares of a period come to: a tenth of a percent is one."""
+_LETTER = 6.6
+"""Width of a letter in a band, in pixels, and how high a band must be to hold one."""
+_LINE = 15
+BANDS = 8
+"""Colours that can be told apart on a page."""
+
+
+class Frame(Struct, frozen=True):
+    """Where a chart is drawn."""
+
+    width: int
+    height: int
+    name: str
+    """What the chart shows, in words: its title."""
+    told: str
+    """What is to be seen in it: its description."""
+
+    @property
+    def plot(self) -> tuple[int, int]:
+        """Width and height of the inside."""
+        return self.width - _MARGIN_LEFT, self.height - _MARGIN_TOP - _MARGIN_BOTTOM
+
+
+def render_trend(periods: Sequence[date], values: Sequence[int], frame: Frame) -> str:
+    """Return a number over time.
+
+    Args:
+        periods: first days, ascending, without a hole.
+        values: one for each.
+        frame: where it is drawn.
+    """
+    step, top = nice_scale(max(values))
+    marks = [(mark, short_number(mark)) for mark in range(0, top + 1, step)]
+    area = _placed(f'<path class="s0" d="{_steps(values)}"/>', len(periods), top, frame)
+    return _svg(frame, _grid(marks, top, frame) + area + _years(periods, frame), "chart trend")
+
+
+def render_shares(periods: Sequence[date], bands: Mapping[str, Sequence[int]], frame: Frame) -> str:
+    """Return shares over time, one band on the other, each with its name where there is room.
+
+    Args:
+        periods: first days, ascending, without a hole.
+        bands: at most `BANDS` names, the lowest band first, each with a share in thousandths for
+            each period.
+        frame: where it is drawn.
+    """
+    levels = list(_stack(bands.values(), len(periods)))
+    # painted from the back: each band reaches down to zero, and the next one covers the rest
+    areas = "".join(
+        f'<path class="s{number}" d="{_steps(levels[number + 1])}"/>'
+        for number in reversed(range(len(bands)))
+    )
+    names = "".join(
+        _name_in_band(name, levels[number], levels[number + 1], frame)
+        for number, name in enumerate(bands)
+    )
+    marks = [(mark, f"{mark // 10} %") for mark in range(0, _WHOLE + 1, _WHOLE // 4)]
+    inside = _grid(marks, _WHOLE, frame) + _placed(areas, len(periods), _WHOLE, frame)
+    return _svg(frame, inside + names + _years(periods, frame))
+
+
+def render_spark(values: Sequence[int], band: int) -> str:
+    """Return a number over time at the size of a word, in the colour of a band."""
+    top = max(1, *values)
+    return (
+        f'<svg class="spark" viewBox="0 0 {len(values)} {top}" preserveAspectRatio="none" '
+        f'aria-hidden="true"><path class="s{band}" transform="matrix(1 0 0-1 0 {top})" '
+        f'd="{_steps(values)}"/></svg>'
+    )
+
+
+def render_swatch(band: int) -> str:
+    """Return the colour of a band."""
+    return (
+        f'<svg class="swatch" viewBox="0 0 1 1" aria-hidden="true"><path class="s{band}" '
+        'd="M0 0h1v1H0z"/></svg>'
+    )
+
+
+def shares(counts: Mapping[str, int], names: Sequence[str]) -> list[int]:
+    """Return each name's share in thousandths; they come to exactly 1,000, or to 0 of nothing."""
+    total = sum(counts.get(name, 0) for name in names)
+    if not total:
+        return [0] * len(names)
+    ends, reached = [0], 0
+    for name in names:
+        reached += counts.get(name, 0)
+        ends.append(round(reached * _WHOLE / total))
+    return [end - start for start, end in pairwise(ends)]
+
+
+def nice_scale(highest: int) -> tuple[int, int]:
+    """Return a step of 1, 2 or 5 times a power of ten, and the mark that nothing is above."""
+    step = 1
+    while step * 4 < highest:
+        leading = int(str(step)[0])
+        step = step * 5 // 2 if leading == 2 else step * 2
+    return step, step * max(1, -(-highest // step))
+
+
+def short_number(number: int) -> str:
+    """Return a number of an axis: 0, 500, 20k, 1.5M."""
+    for unit, size in (("M", 10**6), ("k", 10**3)):
+        if number >= size:
+            return f"{number / size:g}{unit}"
+    return str(number)
+
+
+def _stack(bands: Iterable[Sequence[int]], periods: int) -> Iterator[Sequence[int]]:
+    """Return the height below each band, and that of them all."""
+    level: Sequence[int] = [0] * periods
+    yield level
+    for band in bands:
+        level = [below + one for below, one in zip(level, band, strict=True)]
+        yield level
+
+
+def _steps(values: Sequence[int]) -> str:
+    parts, before = ["M0 0"], 0
+    for value in values:
+        if value != before:
+            parts.append(f"v{value - before}")
+        parts.append("h1")
+        before = value
+    return "".join(parts) + "V0z"
+
+
+def _placed(areas: str, periods: int, top: int, frame: Frame) -> str:
+    width, height = frame.plot
+    x, y = round(width / periods, 4), round(height / top, 7)
+    matrix = f"matrix({x} 0 0 {-y:.7f} {_MARGIN_LEFT} {_MARGIN_TOP + height})"
+    return f'<g transform="{matrix}">{areas}</g>'
+
+
+def _svg(frame: Frame, inside: str, kind: str = "chart") -> str:
+    return (
+        f'<svg class="{kind}" viewBox="0 0 {frame.width} {frame.height}" role="img">'
+        f"<title>{escape(frame.name)}</title><desc>{escape(frame.told)}</desc>{inside}</svg>"
+    )
+
+
+def _grid(marks: Sequence[tuple[int, str]], top: int, frame: Frame) -> str:
+    _, height = frame.plot
+    drawn = []
+    for mark, label in marks:
+        y = round(_MARGIN_TOP + height * (1 - mark / top), 1)
+        drawn.append(
+            f'<path class="grid" d="M{_MARGIN_LEFT} {y:g}H{frame.width}"/>'
+            f'<text class="y" x="{_MARGIN_LEFT - 6}" y="{y + 4:g}">{label}</text>'
+        )
+    return "".join(drawn)
+
+
+def _years(periods: Sequence[date], frame: Frame) -> str:
+    """Return a mark where each year begins, and its name below the middle of it."""
+    width, height = frame.plot
+    bottom = _MARGIN_TOP + height
+    scale = width / len(periods)
+    every = 1 if width > 60 * len({day.year for day in periods}) else 2
+    drawn = []
+    for year in sorted({day.year for day in periods}):
+        places = [number for number, day in enumerate(periods) if day.year == year]
+        start = _MARGIN_LEFT + places[0] * scale
+        middle = start + len(places) * scale / 2
+        drawn.append(f'<path class="tick" d="M{start:.1f} {bottom}v5"/>')
+        if len(places) * scale >= 16 * every and not (periods[-1].year - year) % every:
+            drawn.append(f'<text class="x" x="{middle:.0f}" y="{bottom + 15}">{year}</text>')
+    return "".join(drawn)
+
+
+def _name_in_band(name: str, below: Sequence[int], above: Sequence[int], frame: Frame) -> str:
+    """Return a band's name at the place where it is widest; nothing where it is too narrow."""
+    width, height = frame.plot
+    scale = width / len(below)
+    reach = int(len(name) * _LETTER / scale / 2) + 1
+    best, at = 0.0, (0.0, 0.0)
+    for middle in range(reach, len(below) - reach):
+        floor = max(below[middle - reach : middle + reach + 1])
+        ceiling = min(above[middle - reach : middle + reach + 1])
+        # of places as good as each other the one nearest to the middle
+        room = ceiling - floor - abs(middle - len(below) / 2) / len(below)
+        if room > best:
+            best, at = room, (middle + 0.5, (ceiling + floor) / 2)
+    if best * height / _WHOLE < _LINE:
+        return ""
+    x = _MARGIN_LEFT + at[0] * scale
+    y = _MARGIN_TOP + height * (1 - at[1] / _WHOLE) + 4
+    return f'<text class="in" x="{x:.0f}" y="{y:.0f}">{escape(name)}</text>'

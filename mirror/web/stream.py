@@ -1,0 +1,181 @@
+"""Live events of the status page (server-sent events, WHATWG HTML 9.2): bounded in every way.
+
+Two kinds: `progress`, the piece of the page about the running poll, and `page`, the version of the
+page. There is no queue: a message tells how things stand when it is made, and is made only when the
+one before has left; so what a slow reader costs does not grow.
+"""
+
+import asyncio
+import socket
+import time
+from contextlib import suppress
+from typing import Protocol
+
+from aiohttp import web
+from msgspec import Struct
+
+from mirror.edges.live import LiveProgress
+from mirror.errors import MirrorError
+from mirror.web.page import Page
+
+_PAUSE_S = 0.5
+"""Between two messages, however fast things move."""
+_LOOK_S = 2.0
+"""How often we look, for a sync beside us tells nobody."""
+_PAGE_EVERY_S = 5.0
+"""How often the page may be made anew while a poll runs."""
+_SEND_BUFFER_BYTES = 32 * 1024
+_HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",
+}
+_BEGIN = b"retry: 5000\n\n"
+_KEEP_ALIVE = b": still here\n\n"
+
+
+class Limits(Struct, frozen=True):
+    """What listeners may cost."""
+
+    listeners: int = 32
+    patience_s: float = 10
+    """How long a message may take to leave."""
+    longest_s: float = 900
+    """A stream ends after this; the browser comes again by itself."""
+    keep_alive_s: float = 15
+    """A comment at least so often: proxies close what is silent."""
+
+
+class Teller(Protocol):
+    """Who knows the page (`mirror.web.status.Pages`)."""
+
+    async def page(self) -> Page:
+        """Return the page of now, but for the running poll."""
+        ...
+
+    async def running(self) -> str:
+        """Return how the running poll stands, as a piece of the page."""
+        ...
+
+
+class Streams:
+    """The listeners of one application.
+
+    Args:
+        teller: who knows the page.
+        live: tells when the running poll has moved.
+        limits: what they may cost.
+    """
+
+    def __init__(self, teller: Teller, live: LiveProgress, limits: Limits) -> None:
+        self._teller = teller
+        self._live = live
+        self._limits = limits
+        self._is_closing = False
+        self._wakers: set[asyncio.Event] = set()
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Tell a listener how things go, until it leaves, is too slow, or the server closes."""
+        if self._is_closing or len(self._wakers) >= self._limits.listeners:
+            headers = {"Retry-After": "60"}
+            return web.Response(status=503, headers=headers, text="503: too many listeners\n")
+        response = web.StreamResponse(headers=_HEADERS)
+        wake = asyncio.Event()
+        self._wakers.add(wake)
+        unsubscribe = self._live.subscribe(wake.set)
+        try:
+            await response.prepare(request)
+            if request.method != "HEAD":
+                await self._tell(request, response, wake)
+            await response.write_eof()
+        except ConnectionError:
+            pass  # it has left
+        except TimeoutError:
+            # what has been promised cannot be kept
+            if request.transport is not None:
+                request.transport.abort()
+        finally:
+            unsubscribe()
+            self._wakers.discard(wake)
+        return response
+
+    async def close(self, _app: web.Application) -> None:
+        """End every stream."""
+        self._is_closing = True
+        for wake in self._wakers:
+            wake.set()
+
+    async def _tell(
+        self, request: web.Request, response: web.StreamResponse, wake: asyncio.Event
+    ) -> None:
+        _bound_buffers(request.transport)
+        letters = _Letters(self._teller, self._limits.keep_alive_s)
+        ends_at = time.monotonic() + self._limits.longest_s
+        message = _BEGIN
+        # a listener that has left has no transport; nobody else says so before the next message
+        while not self._is_closing and request.transport and time.monotonic() < ends_at:
+            wake.clear()
+            with suppress(MirrorError):  # the books cannot be read: the page itself says so
+                message += await letters.write()
+            if message:
+                async with asyncio.timeout(self._limits.patience_s):
+                    await response.write(message)
+                    await request.writer.drain()
+            message = b""
+            await asyncio.sleep(_PAUSE_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    await wake.wait()
+
+
+class _Letters:
+    """Writes to one listener, who is told nothing twice."""
+
+    def __init__(self, teller: Teller, keep_alive_s: float) -> None:
+        self._teller = teller
+        self._keep_alive_s = keep_alive_s
+        self._running: str | None = None
+        self._version = ""
+        self._page_at = self._sent_at = -_PAGE_EVERY_S
+
+    async def write(self) -> bytes:
+        """Return what is new; a comment after a long silence; else nothing."""
+        now = time.monotonic()
+        message = ""
+        running = await self._teller.running()
+        if running != self._running:
+            message += _event("progress", running)
+            self._running = running
+        if not running or now - self._page_at >= _PAGE_EVERY_S:
+            version = (await self._teller.page()).version
+            if version != self._version:
+                message += _event("page", version)
+            self._version, self._page_at = version, now
+        if message or now - self._sent_at >= self._keep_alive_s:
+            self._sent_at = now
+            return message.encode() or _KEEP_ALIVE
+        return b""
+
+
+def add_stream(
+    app: web.Application, teller: Teller, live: LiveProgress, limits: Limits | None = None
+) -> None:
+    """Add `/status/events`."""
+    streams = Streams(teller, live, limits or Limits())
+    app.router.add_get("/status/events", streams.answer)
+    app.on_shutdown.append(streams.close)
+
+
+def _event(name: str, data: str) -> str:
+    lines = "".join(f"data: {line}\n" for line in data.split("\n"))
+    return f"event: {name}\n{lines}\n"
+
+
+def _bound_buffers(transport: asyncio.Transport | None) -> None:
+    """Make a reader that takes nothing show soon: little room in the kernel, none of ours."""
+    if transport is None:
+        return
+    transport.set_write_buffer_limits(high=0)
+    connection = transport.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)

@@ -1,0 +1,189 @@
+"""The charts of the status page and their tables: events over time, and who and what they were of.
+
+Pure. Months and weeks are summed by `mirror.core.series`, drawn by `mirror.web.charts`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from html import escape
+
+from msgspec import Struct
+
+from mirror.core.series import (
+    Total,
+    fill_periods,
+    fold_names,
+    month_of,
+    rank_names,
+    sum_counts,
+    sum_names,
+    week_of,
+)
+from mirror.model import Record
+from mirror.status import told
+from mirror.web.charts import (
+    BANDS,
+    Frame,
+    render_shares,
+    render_spark,
+    render_swatch,
+    render_trend,
+    shares,
+)
+from mirror.web.markup import with_times
+
+_OTHERS = "…"
+"""What findings count under when there are too many names (`mirror.events.findings.OTHERS`)."""
+_ORIGIN_SAID_FROM = date(2019, 6, 12)
+_ORIGIN_BEFORE = "mybinder.org"
+"""Events of before are of this host, and do not say so (UPSTREAM's launch versions)."""
+
+Months = Mapping[date, Mapping[str, int]]
+
+
+class _Course(Struct, frozen=True):
+    """Shares over time."""
+
+    periods: Sequence[date]
+    bands: Mapping[str, Sequence[int]]
+    """By label, the lowest band first: a share in thousandths for each period."""
+    whole: Sequence[int]
+    """Each band's share in all events."""
+
+
+def render_trends(records: Sequence[Record]) -> str:
+    """Return the sections with charts; nothing where no day is held."""
+    if not records:
+        return ""
+    parts = (
+        _share("Providers", "Provider", sum_names(_providers(records), month_of)),
+        _share("Origins", "Host", sum_names(_origins(records), month_of)),
+        _share("Versions", "Version", sum_names(_versions(records), month_of), "v"),
+    )
+    if not any(parts):
+        return _events(records)
+    return (
+        f'{_events(records)}<section aria-labelledby="shares"><h2 id="shares">Shares by month</h2>'
+        f'<div class="shares">{"".join(parts)}</div></section>'
+    )
+
+
+def _events(records: Sequence[Record]) -> str:
+    counts = [(record.date, record.lines) for record in records]
+    weeks = sum_counts(counts, week_of)
+    periods = fill_periods(min(weeks), max(weeks), week_of)
+    means = [round(weeks[week].mean) if week in weeks else 0 for week in periods]
+    peak, most = max(counts, key=lambda one: one[1]), max(means)
+    told = (
+        f"Weekly means from {periods[0]} to {periods[-1]}, at most {most:,} events a day in the "
+        f"week of {periods[means.index(most)]}. The fullest day is {peak[0]} with {peak[1]:,}."
+    )
+    chart = render_trend(periods, means, Frame(840, 240, "Events a day, mean of each week", told))
+    return (
+        '<section aria-labelledby="events"><h2 id="events">Events a day</h2>'
+        f"<figure>{chart}<figcaption>{with_times(told)}</figcaption></figure>"
+        '<details id="months"><summary>Events by month as a table</summary>'
+        f"{_months(sum_counts(counts, month_of))}</details></section>"
+    )
+
+
+def _months(months: dict[date, Total]) -> str:
+    rows = "".join(
+        f'<tr><th scope="row">{month:%Y-%m}<td>{total.days}<td>{total.count:,}<td>{total.mean:,.0f}'
+        for month, total in reversed(list(months.items()))
+    )
+    return _table("Events by month", ("Month", "Days held", "Events", "A day"), rows)
+
+
+def _table(caption: str, heads: Sequence[str], rows: str) -> str:
+    columns = "".join(f'<th scope="col">{escape(head)}' for head in heads)
+    return (
+        f'<div class="wide" tabindex="0" role="region" aria-label="{caption}">'
+        f'<table class="numbers"><caption class="unseen">{caption}</caption>'
+        f"<thead><tr>{columns}<tbody>{rows}</table></div>"
+    )
+
+
+def _versions(records: Sequence[Record]) -> Iterator[tuple[date, Mapping[str, int]]]:
+    return ((one.date, one.findings.versions) for one in records if one.findings is not None)
+
+
+def _providers(records: Sequence[Record]) -> Iterator[tuple[date, Mapping[str, int]]]:
+    return ((one.date, one.findings.providers) for one in records if one.findings is not None)
+
+
+def _origins(records: Sequence[Record]) -> Iterator[tuple[date, Mapping[str, int]]]:
+    for one in records:
+        if one.findings is None:
+            continue
+        origins = one.findings.origins
+        silent = one.lines - sum(origins.values())
+        if one.date <= _ORIGIN_SAID_FROM and silent > 0:
+            origins = {**origins, _ORIGIN_BEFORE: origins.get(_ORIGIN_BEFORE, 0) + silent}
+        yield one.date, origins
+
+
+def _share(title: str, what: str, months: Months, prefix: str = "") -> str:
+    """Return a chart of shares, its legend and its table; nothing where nothing was found."""
+    course = _make_course(months, prefix)
+    if not course.bands:
+        return ""
+    since = f"{course.periods[0]:%Y-%m}"
+    frame = Frame(330, 190, f"{title} by month", f"Shares of events since {since}, stacked.")
+    return (
+        f"<article><h3>{title}</h3>"
+        f"<figure>{render_shares(course.periods, course.bands, frame)}</figure>"
+        f"{_legend(title, what, course)}"
+        f'<details id="{what.lower()}s"><summary>{title} as a table</summary>'
+        f"{_numbers(title, course)}</details>"
+        "</article>"
+    )
+
+
+def _make_course(months: Months, prefix: str) -> _Course:
+    names = _choose(months, by_name=bool(prefix))
+    if not names:
+        return _Course((), {}, ())
+    folded = fold_names(months, names, _OTHERS)
+    periods = fill_periods(min(folded), max(folded), month_of)
+    rows = [shares(folded.get(month, {}), names) for month in periods]
+    labels = ["others" if name == _OTHERS else told(f"{prefix}{name}") for name in names]
+    totals = {name: sum(named.get(name, 0) for named in folded.values()) for name in names}
+    bands = dict(zip(labels, zip(*rows, strict=True), strict=True))
+    return _Course(periods, bands, shares(totals, names))
+
+
+def _choose(months: Months, *, by_name: bool) -> tuple[str, ...]:
+    """Return the names that get a band, the lowest first: the greatest, and the rest as one."""
+    ranked = [name for name in rank_names(months) if name != _OTHERS]
+    is_folded = len(ranked) > BANDS or any(_OTHERS in named for named in months.values())
+    kept = ranked[: BANDS - 1] if is_folded else ranked
+    ordered = sorted(kept, key=lambda name: (len(name), name)) if by_name else kept
+    return (*ordered, _OTHERS) if is_folded else tuple(ordered)
+
+
+def _legend(title: str, what: str, course: _Course) -> str:
+    rows = "".join(
+        f'<tr><th scope="row">{render_swatch(number)}{escape(name)}'
+        f"<td>{_percent(course.whole[number])}<td>{_percent(values[-1])}"
+        f"<td>{render_spark(values, number)}"
+        for number, (name, values) in enumerate(course.bands.items())
+    )
+    heads = "".join(f'<th scope="col">{head}' for head in (what, "All", "Latest", "Course"))
+    return (
+        f'<table class="key"><caption class="unseen">{title}: shares of events</caption>'
+        f"<thead><tr>{heads}<tbody>{rows}</table>"
+    )
+
+
+def _numbers(title: str, course: _Course) -> str:
+    columns = list(zip(*course.bands.values(), strict=True))
+    rows = "".join(
+        f'<tr><th scope="row">{month:%Y-%m}' + "".join(f"<td>{one / 10:g}" for one in column)
+        for month, column in reversed(list(zip(course.periods, columns, strict=True)))
+    )
+    return _table(f"{title}: percent of events by month", ("Month", *course.bands), rows)
+
+
+def _percent(thousandths: int) -> str:
+    return f"{thousandths / 10:.1f} %"

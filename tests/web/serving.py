@@ -1,0 +1,36 @@
+"""A data directory served by the web side alone, at a clock of the test's choice."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+
+from mirror.config import Config
+from mirror.edges.folder import DataDir
+from mirror.edges.live import LiveProgress
+from mirror.edges.metrics import Metrics
+from mirror.edges.view import Viewer
+from mirror.web.server import WebServer
+from mirror.web.site import Site
+
+
+@asynccontextmanager
+async def serving(
+    data: DataDir, *, now: datetime, live: LiveProgress | None = None
+) -> AsyncIterator[str]:
+    """Serve it on a free port; gives the base URL."""
+    config = Config()
+    site = Site(
+        config=config,
+        data=data,
+        viewer=Viewer(data, config.upstream.name_template),
+        metrics=Metrics(),
+        live=live or LiveProgress(),
+        interval=timedelta(minutes=30),
+        now=lambda: now,
+    )
+    server = WebServer(site, "127.0.0.1:0")
+    await server.open()
+    try:
+        yield server.url
+    finally:
+        await server.close()

@@ -1,0 +1,140 @@
+"""The calendar: each day in its place, told apart by shape, and again in the tables."""
+
+import re
+from datetime import date, timedelta
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mirror.web.calendar import (
+    Day,
+    DayKind,
+    fill_gaps,
+    level_bounds,
+    render_calendar,
+    render_tables,
+)
+from tests.web.copies import seasonal_counts
+
+NEW_YEAR = date(2024, 1, 1)
+MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+
+
+def held(*counts: int, first: date = NEW_YEAR) -> dict[date, Day]:
+    return {
+        first + timedelta(days=number): Day(DayKind.HELD, count)
+        for number, count in enumerate(counts)
+    }
+
+
+def drawn(calendar: str) -> dict[int, dict[str, set[tuple[int, int]]]]:
+    """Return the places (week, weekday) drawn, by year and class."""
+    found: dict[int, dict[str, set[tuple[int, int]]]] = {}
+    for svg in re.findall(r'<svg class="days"[^>]*data-year.*?</svg>', calendar):
+        tree = ET.fromstring(svg)
+        year = found.setdefault(int(tree.attrib["data-year"]), {})
+        for path in tree.iter("path"):
+            for x, y in re.findall(r"M(\d+) (\d+)", path.attrib["d"]):
+                year.setdefault(path.attrib["class"], set()).add((int(x), int(y)))
+    return found
+
+
+def cells(tables: str) -> dict[date, str]:
+    """Return what the tables say of each day."""
+    found = {}
+    for year, table in re.findall(r'<table[^>]*data-year="(\d+)">(.*?)</table>', tables):
+        head, _, body = table.partition("<tbody>")
+        months = re.findall(r'<th scope="col">(\w{3})\b', head)[1:]
+        for number, row in re.findall(r'<tr><th scope="row">(\d+)((?:<td>[^<]*)*)', body):
+            for month, text in zip(months, row.split("<td>")[1:], strict=True):
+                if text:
+                    found[date(int(year), MONTHS.index(month) + 1, int(number))] = text
+    return found
+
+
+def test_weeks_go_across_and_mondays_are_on_top() -> None:
+    year = drawn(render_calendar(held(*[5] * 9)))[2024]
+    assert set.union(*year.values()) == {(0, n) for n in range(7)} | {(1, 0), (1, 1)}
+
+
+@pytest.mark.parametrize(
+    ("day", "place"),
+    [("2022-01-01", (0, 5)), ("2022-12-31", (52, 5)), ("2018-11-03", (43, 5))],
+)
+def test_a_day_has_its_place(day, place) -> None:
+    one = date.fromisoformat(day)
+    assert drawn(render_calendar({one: Day(DayKind.GAP)})) == {one.year: {"g": {place}}}
+
+
+def test_every_kind_has_a_shape_of_its_own_and_is_named() -> None:
+    days = {
+        NEW_YEAR: Day(DayKind.HELD, 1),
+        NEW_YEAR + timedelta(1): Day(DayKind.OPEN, 1),
+        NEW_YEAR + timedelta(2): Day(DayKind.VANISHED, 1),
+        NEW_YEAR + timedelta(3): Day(DayKind.QUARANTINED, 1),
+        NEW_YEAR + timedelta(4): Day(DayKind.MISSING),
+        NEW_YEAR + timedelta(5): Day(DayKind.GAP),
+    }
+    calendar = render_calendar(days)
+    marks = drawn(calendar)[2024]
+    squares = set.union(*(places for name, places in marks.items() if name[0] == "l"))
+    assert squares == {(0, 0), (0, 1), (0, 2), (0, 3)}
+    assert [marks[name] for name in "ovqmg"] == [{(0, n)} for n in range(1, 6)]
+    for kind in list(DayKind)[1:]:
+        assert f"</svg>{kind}</li>" in calendar
+    shapes = [
+        re.sub(r"M\d+ \d+", "", d) for d in re.findall(r'class="[oqm]" d="([^"]*)"', calendar)
+    ]
+    assert len(set(shapes)) == 3
+
+
+def test_levels_rise_with_the_count() -> None:
+    year = drawn(render_calendar(held(*range(100, 800, 10))))[2024]
+    levels = {place: name for name, places in year.items() for place in places}
+    told = [levels[place] for place in sorted(levels)]
+    assert told == sorted(told)
+    assert set(told) == {"l0", "l1", "l2", "l3", "l4"}
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=50))
+def test_bounds_are_ascending_and_can_be_read(counts) -> None:
+    bounds = level_bounds(counts)
+    assert len(bounds) == 4
+    assert list(bounds) == sorted(bounds)
+    assert all(len(str(bound).rstrip("0")) <= 2 for bound in bounds)
+
+
+def test_the_tables_say_it_all() -> None:
+    counts = seasonal_counts(800, date(2024, 3, 1))
+    days = {day: Day(DayKind.HELD, count) for day, count in counts.items()}
+    days[date(2024, 3, 1)] = Day(DayKind.OPEN, 1234)
+    days[date(2024, 2, 28)] = Day(DayKind.MISSING)
+    days = fill_gaps(days)
+
+    told = cells(render_tables(days))
+    assert told.keys() == days.keys()
+    assert told[date(2024, 3, 1)] == "1,234 still open"
+    assert told[date(2024, 2, 28)] == "missing"
+    assert told[date(2022, 10, 25)] == "no file"
+    for day, count in counts.items():
+        if days[day].kind is DayKind.HELD:
+            assert told[day] == f"{count:,}"
+
+
+def test_gaps_are_filled_between_and_nowhere_else() -> None:
+    days = held(1) | held(3, first=NEW_YEAR + timedelta(3))
+    filled = fill_gaps(days)
+    assert [day.kind for day in filled.values()] == [
+        DayKind.HELD,
+        DayKind.GAP,
+        DayKind.GAP,
+        DayKind.HELD,
+    ]
+    assert fill_gaps({}) == {}
+
+
+def test_nothing_held_is_said_in_words() -> None:
+    assert "No day is held yet" in render_calendar({})
+    assert render_tables({}) == ""
