@@ -126,7 +126,7 @@ def _sentence(upstream: Upstream, missing: tuple[date, ...], polls: Sequence[Pol
     if last.index_state is IndexState.UNUSABLE:
         return f"Upstream is unusable {when}; what is held is untouched."
     if missing or last.exit_code:
-        return f"Incomplete {when}: see the problems below."
+        return f"Incomplete {when}: {_lacks(missing, last)}."
     if upstream.state not in _HEALTHY:
         return f"All that upstream lists is held {when}, but its index is {upstream.state}."
     return f"In step with upstream {when}."
@@ -144,13 +144,23 @@ def _since(polls: Sequence[PollReport]) -> str:
 
 
 def _first_alike(polls: Sequence[PollReport]) -> PollReport:
-    alike = takewhile(lambda poll: _end(poll) == _end(polls[-1]), reversed(polls))
+    alike = takewhile(lambda poll: _is_alike(poll, polls[-1]), reversed(polls))
     return list(alike)[-1]
 
 
-def _end(poll: PollReport) -> tuple[bool, IndexState]:
-    state = IndexState.FRESH if poll.index_state in _HEALTHY else poll.index_state
-    return poll.exit_code == 0, state
+def _is_alike(poll: PollReport, last: PollReport) -> bool:
+    """Return whether a poll has ended as the last one did; any that failed is as incomplete."""
+    if last.exit_code and last.index_state is not IndexState.UNUSABLE:
+        return poll.exit_code != 0
+    healthy = poll.index_state in _HEALTHY and last.index_state in _HEALTHY
+    same_state = healthy or poll.index_state is last.index_state
+    return same_state and (poll.exit_code == 0) == (last.exit_code == 0)
+
+
+def _lacks(missing: tuple[date, ...], last: PollReport) -> str:
+    days = f"{plural(len(missing), 'listed day')} not held"
+    problems = f"{plural(len(last.problems), 'problem')} at the last poll"
+    return ", ".join([days] * bool(missing) + [problems] * bool(last.problems))
 
 
 def _minute(at: datetime) -> str:

@@ -12,6 +12,7 @@ _STANDS = (
 )
 _ADVICE = (
     ("stands where its file belongs", "Move it away; the next poll fetches the day."),
+    ("in quarantine", "Read its reason in quarantine/; `binder-mirror prune` deletes what is old."),
     ("index line", _TELL),
     ("different counts", _TELL),
     ("has shrunk", _TELL),
@@ -22,7 +23,6 @@ _ADVICE = (
     (": mismatch:", _STANDS),
     (": behind:", _STANDS),
     (": rolled-back:", _STANDS),
-    ("in quarantine", "Read its reason in quarantine/; `binder-mirror prune` deletes what is old."),
     ("index or ETag contradict", "Nothing to do: upstream has served these bytes for hours."),
     ("max_file_size", "If the file is as it should be, raise http.max_file_size and reload."),
     ("cannot be read: the next sync", "Nothing to do; if it comes back, look at the disk."),

@@ -51,3 +51,8 @@ def test_a_disputed_day_needs_nothing() -> None:
 def test_anything_else_has_advice_too() -> None:
     assert advise("2024-01-01: the moon is in the way") == FALLBACK
     assert "the next poll asks again" in FALLBACK
+
+
+def test_what_is_in_quarantine_can_be_looked_at() -> None:
+    told = "1 refused or rotten in quarantine, the last of 2024-01-01: mismatch: it has 2 lines"
+    assert "quarantine/" in advise(told)

@@ -111,6 +111,7 @@ async def test_a_change_shows(shell: Shell, url: str, http: aiohttp.ClientSessio
         ([(90,), (60,), (30,)], "In step with upstream since 2026-03-06 14:00 UTC, as of "),
         ([(60, "a: failed"), (30,)], "In step with upstream as of 2026-03-06 15:00 UTC."),
         ([(90,), (60, "a: failed"), (30, "b: x")], "Incomplete since 2026-03-06 14:30 UTC, as of "),
+        ([(90,), (60, "a: x"), (30, "b: x")], "15:00 UTC: 1 problem at the last poll."),
     ],
 )
 async def test_the_sentence_says_since_when(copy, http, polls, sentence) -> None:
