@@ -14,18 +14,14 @@ from typing import Any, Literal
 import msgspec
 
 from mirror.core.text import shown
+from mirror.events.lines import MAX_LINE_BYTES, BlockCutter, halve, holds_one_object_a_line
 from mirror.events.schema import FIELD_TYPES, FIELDS, LAUNCH_SCHEMA, PROVIDERS, STATUSES
 from mirror.model import Findings
 
 MAX_KEYS = 32
 """Distinct values of a field counted by name; the strings are upstream's, so they are bounded."""
 MAX_KEY_LENGTH = 64
-MAX_LINE_BYTES = 1024 * 1024
-"""A longer line is counted as no event and not kept in memory."""
 OTHERS = "…"
-
-_BLOCK_BYTES = 64 * 1024
-"""Lines decoded at a time: small enough that the processor's cache holds text and objects."""
 
 _get_timestamp: Callable[[Any], str] = attrgetter("timestamp")
 _get_status: Callable[[Any], str] = attrgetter("status")
@@ -59,8 +55,7 @@ class Inspector:
 
     def __init__(self, day: date) -> None:
         self._day = day.isoformat()
-        self._rest = b""
-        self._skipping = False
+        self._blocks = BlockCutter()
         self._version = next(iter(FIELDS))
         self._last_timestamp = ""
         self._counts: dict[str, Counter[str]] = {
@@ -70,49 +65,22 @@ class Inspector:
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes of the body."""
-        start = 0
-        while start < len(chunk):
-            end = chunk.rfind(b"\n", start, start + _BLOCK_BYTES) + 1
-            if not end:
-                # a line longer than a block: up to its end, or all there is
-                end = chunk.find(b"\n", start) + 1
-                if not end:
-                    self._keep(chunk[start:])
-                    return
-            block, self._rest = self._rest + chunk[start:end], b""
-            start = end
-            self._take(block)
+        for block in self._blocks.feed(chunk):
+            self._take_block(block)
 
     def finish(self) -> Findings:
         """Return what was found, an unfinished last line included."""
-        if self._rest or self._skipping:
-            rest, self._rest = self._rest, b""
-            self._take(rest)
+        self._take_block(self._blocks.finish())
         return _findings(self._counts, self._tally)
-
-    def _keep(self, unfinished: bytes) -> None:
-        if self._skipping or len(self._rest) + len(unfinished) > MAX_LINE_BYTES:
-            self._skipping, self._rest = True, b""
-        else:
-            self._rest += unfinished
-
-    def _take(self, block: bytes) -> None:
-        if self._skipping:
-            self._skipping = False
-            self._tally["not_objects"] += 1
-            block = block.partition(b"\n")[2]
-        self._take_block(block)
 
     def _take_block(self, block: bytes) -> None:
         """Count a block of whole lines: at once where it is uniform, else half by half."""
         if not block or self._take_uniform(block):
             return
-        middle = block.find(b"\n", len(block) // 2) + 1
-        if middle in (0, len(block)):
-            middle = block.rfind(b"\n", 0, len(block) // 2) + 1
-        if middle:
-            self._take_block(block[:middle])
-            self._take_block(block[middle:])
+        halves = halve(block)
+        if halves:
+            for half in halves:
+                self._take_block(half)
         elif len(line := block.removesuffix(b"\n")) > MAX_LINE_BYTES or line.strip(b" \t\r"):
             self._take_line(line)
 
@@ -125,13 +93,7 @@ class Inspector:
             events = _DECODERS[self._version].decode_lines(block)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
-        # The decoder does not ask for one object a line. As many "}\n{" as there are places between
-        # objects, and not one newline more (but a last one), mean one whole object on each line.
-        between = len(events) - 1
-        newlines = between + block.endswith(b"\n")
-        if not events or block[:1] != b"{" or block.count(b"}\n{") != between:
-            return False
-        if block.count(b"\n") != newlines:
+        if not events or not holds_one_object_a_line(block, len(events)):
             return False
         timestamps = list(map(_get_timestamp, events))
         if not self._in_order(timestamps):
