@@ -98,3 +98,15 @@ class LockedError(MirrorError):
     """Another process is writing this data directory."""
 
     exit_code = ExitCode.LOCKED
+
+
+class UnknownSchemaError(MirrorError):
+    """A line of a daily file is not a launch of a version that is known."""
+
+    exit_code = ExitCode.INCOMPLETE
+
+
+class SpecError(MirrorError, ValueError):
+    """A launch's `spec` is not what its provider's specs are."""
+
+    exit_code = ExitCode.INCOMPLETE

@@ -1,0 +1,299 @@
+"""What was launched: a provider's `spec` taken apart into repository, reference and key. Pure.
+
+A spec is the path of the launch's address as the user's browser sent it, percent-encoded:
+
+    GitHub       user/repository/ref
+    GitLab       quoted namespace/ref
+    Git          quoted address/ref
+    Gist         user/id or user/id/ref
+    Zenodo, Figshare, Dataverse    a DOI
+    Hydroshare   the resource's id, its address or its DOI
+    CKAN         the quoted address of a dataset
+
+Source: the providers of BinderHub, `binderhub/repoproviders.py`. What does not fit is an error and
+never a guess. The address of a Git repository may hold a user's password: nothing that is made here
+shows it, an error's message neither.
+"""
+
+import re
+from collections.abc import Callable
+from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+from msgspec import Struct
+
+from mirror.core.text import shown
+from mirror.errors import SpecError
+
+MASK = "***"
+
+_LONGEST_SHOWN = 2000
+
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_GIST_ID = re.compile(r"[0-9a-f]{20}|[0-9a-f]{32}|[0-9]+")
+_DISGUISED_GIST = re.compile(r"[0-9a-f]{20}|[0-9a-f]{32}")
+_DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.[0-9]{4,9}/[^\s?#]+)", re.IGNORECASE)
+_DOI_VERSION = re.compile(r"\.v[0-9]+$")
+_RESOURCE = re.compile(r"[0-9a-f]{32}")
+_SCP_ADDRESS = re.compile(r"([A-Za-z0-9_-]+@[A-Za-z0-9_.-]+):(?!/)(.+)")
+
+_PATH_SAFE = "/~@:+,;=!$&'()*"
+_GIT_PORTS = {"http": 80, "https": 443, "git": 9418, "ssh": 22}
+# The forges where case is of no account; elsewhere paths may differ by it.
+_FORGES = frozenset({"github.com", "gitlab.com", "bitbucket.org", "codeberg.org"})
+_SSH_USER = "git"
+
+
+class Spec(Struct, frozen=True, gc=False):
+    """What was launched."""
+
+    provider: str
+    repository: str
+    """As the user named it, decoded: "user/repository", an address, a DOI. Credentials in it, and a
+    query, are `***`."""
+    ref: str | None
+    """The reference asked for, decoded: a branch, a tag, a commit. None where a provider has
+    none."""
+    url: str | None
+    """Where a browser finds the repository; None where it cannot."""
+    key: str
+    """The same for all spellings of one repository, whatever the provider, and no address:
+    "github.com/user/repository"."""
+
+    def unparse(self) -> str:
+        """Return the spec in the provider's canonical quoting; it parses to the same `Spec`."""
+        return _PROVIDERS[self.provider][1](self)
+
+    def __str__(self) -> str:
+        at = "" if self.ref is None else f"@{self.ref}"
+        return f"{self.provider} {self.repository}{at}"
+
+
+def parse_spec(provider: str, spec: str) -> Spec:
+    """Return what a launch's `provider` and `spec` name.
+
+    Args:
+        provider: as the event has it.
+        spec: as the event has it, percent-encoded.
+
+    Raises:
+        SpecError: it is not what this provider's specs are; the message is fit to show.
+
+    >>> parse_spec("GitHub", "QISKit/qiskit-tutorial.git/master").key
+    'github.com/qiskit/qiskit-tutorial'
+    >>> str(parse_spec("Git", "https%3A%2F%2Fme%3Asecret%40example.org%2Fcourse.git/HEAD"))
+    'Git https://***@example.org/course.git@HEAD'
+    """
+    if provider not in _PROVIDERS:
+        raise SpecError(f"no specs are known of a provider {shown(provider)}")
+    try:
+        return _PROVIDERS[provider][0](provider, spec)
+    except ValueError as error:
+        # never `from`: the cause may hold what is masked here
+        reason = str(error) if isinstance(error, _MisfitError) else "not an address"
+    raise SpecError(f"no spec of {provider}: {mask(spec)}: {reason}")
+
+
+def mask(spec: str) -> str:
+    """Return a spec as it may be shown: escaped, and masked all of it that may be a secret."""
+    if len(spec) > _LONGEST_SHOWN:
+        return f"one of {len(spec):,} characters"
+    text = spec
+    while (plain := unquote(text)) != text:
+        text = plain
+    before, at, after = text.rpartition("@")
+    scheme, separator, _ = before.rpartition("://")
+    start, query, _ = re.split(r"([?#]|$)", after, maxsplit=1)
+    if not at and not query:
+        return shown(spec)
+    masked_user = f"{scheme if separator else ''}{separator}{MASK}@" if at else ""
+    return shown(masked_user + start + (f"?{MASK}" if query else ""))
+
+
+class _MisfitError(ValueError):
+    """A reason fit to show why something is no spec."""
+
+
+def _require(condition: object, reason: str) -> None:
+    if not condition:
+        raise _MisfitError(reason)
+
+
+def _decode(text: str) -> str:
+    try:
+        plain = unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise _MisfitError("its escapes are not UTF-8") from None
+    _require(plain, "a part of it is empty")
+    _require(plain.isprintable(), "it holds control characters")
+    return plain
+
+
+def _split_ref(text: str) -> tuple[str, str]:
+    repository, slash, ref = text.partition("/")
+    _require(slash, "no reference follows the repository")
+    return repository, _decode(ref)
+
+
+def _check_name(name: str) -> str:
+    _require(_NAME.fullmatch(name) and name not in (".", ".."), "not the name of a repository")
+    return name
+
+
+def _without_git(path: str) -> str:
+    bare = path.removesuffix(".git")
+    return path if not bare or bare.endswith("/") else bare
+
+
+def _parse_github(provider: str, spec: str) -> Spec:
+    user, slash, rest = spec.partition("/")
+    _require(slash, "not user/repository/ref")
+    name, ref = _split_ref(rest)
+    _check_name(user)
+    bare = _without_git(_check_name(name))
+    # On three days launches of gists were recorded as GitHub's. No one names a repository so.
+    _require(not _DISGUISED_GIST.fullmatch(bare), "it looks like a gist's")
+    path = f"{user}/{bare}"
+    url = f"https://github.com/{path}"
+    return Spec(provider, f"{user}/{name}", ref, url, f"github.com/{path}".lower())
+
+
+def _parse_gitlab(provider: str, spec: str) -> Spec:
+    quoted, ref = _split_ref(spec)
+    namespace = _decode(quoted)
+    names = namespace.split("/")
+    _require(len(names) > 1, "not namespace/repository")
+    for name in names:
+        _check_name(name)
+    path = _without_git(namespace)
+    url = f"https://gitlab.com/{path}"
+    return Spec(provider, namespace, ref, url, f"gitlab.com/{path}".lower())
+
+
+def _parse_gist(provider: str, spec: str) -> Spec:
+    user, slash, rest = spec.partition("/")
+    _require(slash, "not user/id")
+    gist, slash, quoted_ref = rest.partition("/")
+    _check_name(user)
+    _require(_GIST_ID.fullmatch(gist), "not a gist's id")
+    ref = _decode(quoted_ref) if slash else None
+    url = f"https://gist.github.com/{user}/{gist}"
+    # an id is of one gist alone, and an address for Git has no user in it
+    return Spec(provider, f"{user}/{gist}", ref, url, f"gist.github.com/{gist}")
+
+
+def _parse_git(provider: str, spec: str) -> Spec:
+    quoted, ref = _split_ref(spec)
+    address = _decode(quoted)
+    scp = _SCP_ADDRESS.fullmatch(address)
+    parts = urlsplit(f"ssh://{scp[1]}/{scp[2]}" if scp else address)
+    _require(parts.scheme in _GIT_PORTS, "not an address of a Git repository")
+    host = _host(parts)
+    names = _path_names(parts.path)
+    path = quote("/".join(names), safe=_PATH_SAFE)
+    url = f"{parts.scheme}://{host}/{path}"
+    browsable = _without_git(url) if parts.scheme in ("http", "https") else None
+    repository = address if scp and parts.username == _SSH_USER else _masked(parts)
+    return Spec(provider, repository, ref, browsable, _git_key(host, names))
+
+
+def _path_names(path: str) -> list[str]:
+    _require(path.strip("/"), "an address without a path")
+    names = [name for name in _decode(path).split("/") if name]
+    _require(names, "an address without a path")
+    # "https://name:pass/word@host/": what a slash has cut is a password
+    _require(not any("@" in name[1:] for name in names), "a user in the middle of an address")
+    return names
+
+
+def _host(parts: SplitResult) -> str:
+    """Return host and port, the port left out where it is the usual one; lower case."""
+    host = parts.hostname
+    _require(host and re.fullmatch(r"[\w.-]+|[0-9a-f:.]+", host), "an address without a host")
+    host = f"[{host}]" if ":" in str(host) else str(host)
+    port = parts.port
+    return host if port in (None, _GIT_PORTS[parts.scheme]) else f"{host}:{port}"
+
+
+def _masked(parts: SplitResult) -> str:
+    """Return an address without what may be secret in it."""
+    user, at, host = parts.netloc.rpartition("@")
+    who = user if parts.scheme == "ssh" and user == _SSH_USER else MASK
+    query = f"?{MASK}" if parts.query or parts.fragment else ""
+    return f"{parts.scheme}://{who if at else ''}{at}{host}{parts.path}{query}"
+
+
+def _git_key(host: str, names: list[str]) -> str:
+    host = host.removeprefix("www.")
+    if host == "gist.github.com":
+        return f"{host}/{_without_git(names[-1])}".lower()
+    if host not in _FORGES:
+        return f"{host}/{_without_git('/'.join(names))}"
+    # what follows a repository's name is a place in it: "/src/master", "/-/tree/main"
+    nested = host == "gitlab.com"
+    depth = (names.index("-") if "-" in names else len(names)) if nested else 2
+    return f"{host}/{_without_git('/'.join(names[:depth]))}".lower()
+
+
+def _parse_doi(provider: str, spec: str) -> Spec:
+    text = _decode(spec)
+    match = _DOI.fullmatch(text)
+    _require(match, "not a DOI")
+    doi = match[1].rstrip("/") if match else ""
+    _require("/" in doi and "//" not in doi, "not a DOI")
+    # a DOI is the same in any case (ISO 26324); Figshare's name the version of an article
+    key = _DOI_VERSION.sub("", doi.lower()) if provider == "Figshare" else doi.lower()
+    return Spec(
+        provider, text, None, f"https://doi.org/{quote(doi, safe='/:;()')}", f"doi.org/{key}"
+    )
+
+
+def _parse_hydroshare(provider: str, spec: str) -> Spec:
+    text = _decode(spec)
+    ids = set(_RESOURCE.findall(text.lower()))
+    _require(len(ids) == 1, "not the id of one resource")
+    _require("@" not in text, "not the address of a resource")
+    path = f"hydroshare.org/resource/{ids.pop()}"
+    return Spec(provider, text, None, f"https://www.{path}", path)
+
+
+def _parse_ckan(provider: str, spec: str) -> Spec:
+    address = _decode(spec)
+    parts = urlsplit(address)
+    _require(parts.scheme in ("http", "https"), "not an address")
+    host = _host(parts)
+    names = _path_names(parts.path)
+    at = names.index("dataset") if "dataset" in names else len(names)
+    _require(names[at + 1 :], "not the address of a dataset")
+    # what follows is one of its activities or resources: "/history/ID", "?activity_id=ID"
+    path = "/".join(names[: at + 2])
+    url = f"{parts.scheme}://{host}/{quote(path, safe=_PATH_SAFE)}"
+    return Spec(provider, _masked(parts), None, url, f"{host.removeprefix('www.')}/{path}")
+
+
+def _unparse_path(spec: Spec) -> str:
+    ref = "" if spec.ref is None else f"/{quote(spec.ref)}"
+    return spec.repository + ref
+
+
+def _unparse_quoted(spec: Spec) -> str:
+    ref = "" if spec.ref is None else f"/{quote(spec.ref)}"
+    return quote(spec.repository, safe="") + ref
+
+
+def _unparse_doi(spec: Spec) -> str:
+    return quote(spec.repository, safe="/")
+
+
+_Parse = Callable[[str, str], Spec]
+_Unparse = Callable[[Spec], str]
+_PROVIDERS: dict[str, tuple[_Parse, _Unparse]] = {
+    "GitHub": (_parse_github, _unparse_path),
+    "GitLab": (_parse_gitlab, _unparse_quoted),
+    "Git": (_parse_git, _unparse_quoted),
+    "Gist": (_parse_gist, _unparse_path),
+    "Zenodo": (_parse_doi, _unparse_doi),
+    "Figshare": (_parse_doi, _unparse_doi),
+    "Dataverse": (_parse_doi, _unparse_doi),
+    "Hydroshare": (_parse_hydroshare, _unparse_quoted),
+    "CKAN": (_parse_ckan, _unparse_quoted),
+}
