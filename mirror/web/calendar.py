@@ -4,6 +4,7 @@ A day costs about seven bytes: a square is a line of no length with square ends,
 a month that look alike are one path. One unit is one day's place, weeks go across.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from enum import StrEnum
@@ -121,7 +122,8 @@ def _count_kinds(days: Days) -> dict[DayKind, int]:
 
 
 def _initials(year: int) -> str:
-    places = (_place(date(year, month, 1))[0] for month in range(1, 13))
+    firsts = (date(year, month, 1) for month in range(1, 13))
+    places = ((first.toordinal() + _offset(first)) // 7 for first in firsts)
     letters = "".join(
         f'<text x="{x}" y="-1">{letter}</text>'
         for x, letter in zip(places, "JFMAMJJASOND", strict=True)
@@ -129,19 +131,20 @@ def _initials(year: int) -> str:
     return f"<g>{letters}</g>"
 
 
-def _place(day: date) -> tuple[int, int]:
-    """Return a day's week in its year and day in its week."""
+def _offset(day: date) -> int:
+    """Return what makes ordinals of a day's year into places: weeks from 0 on, Mondays on top."""
     start = day.replace(month=1, day=1)
-    return divmod((day - start).days + start.weekday(), 7)
+    return start.weekday() - start.toordinal()
 
 
 def _month(days: Days, bounds: Sequence[int]) -> str:
     paths: dict[str, list[str]] = {}
+    offset = _offset(next(iter(days)))
     for day, what in days.items():
-        x, y = _place(day)
+        x, y = divmod(day.toordinal() + offset, 7)
         if what.events is not None:
-            level = sum(what.events >= bound for bound in bounds)
-            paths.setdefault(f"l{level}", []).append(f"M{x} {y}h0")
+            level = f"l{bisect_right(bounds, what.events)}"
+            paths.setdefault(level, []).append(f"M{x} {y}h0")
         if shape := _SHAPES.get(what.kind):
             paths.setdefault(shape[0], []).append(shape[1].format(x=x, y=y))
     first = next(iter(days))
@@ -154,11 +157,11 @@ def _month(days: Days, bounds: Sequence[int]) -> str:
 def _legend(days: Days, bounds: Sequence[int]) -> str:
     items = []
     if bounds:
-        names = [f"under {bounds[0]:,}", *(f"{bound:,}" for bound in bounds)]
+        names = [f"under {bounds[0]:,} events", *(f"from {bound:,}" for bound in bounds)]
         swatches = "".join(
             f"<li>{_swatch(f'l{level}', 'M0 0h0')}{name}</li>" for level, name in enumerate(names)
         )
-        items.append(f'<ul class="legend" aria-label="Events a day, from">{swatches}</ul>')
+        items.append(f'<ul class="legend" aria-label="Events a day">{swatches}</ul>')
     marks = "".join(
         f"<li>{_mark(kind)}{kind}</li>" for kind in _count_kinds(days) if kind != DayKind.HELD
     )

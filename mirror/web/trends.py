@@ -116,11 +116,10 @@ def _origins(records: Sequence[Record]) -> Iterator[tuple[date, Mapping[str, int
     for one in records:
         if one.findings is None:
             continue
-        origins = one.findings.origins
-        silent = one.lines - sum(origins.values())
-        if one.date <= _ORIGIN_SAID_FROM and silent > 0:
-            origins = {**origins, _ORIGIN_BEFORE: origins.get(_ORIGIN_BEFORE, 0) + silent}
-        yield one.date, origins
+        yield one.date, one.findings.origins
+        if one.date <= _ORIGIN_SAID_FROM:
+            silent = one.lines - sum(one.findings.origins.values())
+            yield one.date, {_ORIGIN_BEFORE: silent} if silent > 0 else {}
 
 
 def _share(title: str, what: str, months: Months, prefix: str = "") -> str:

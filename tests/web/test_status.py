@@ -24,6 +24,8 @@ from tests.web.serving import serving
 NOW = datetime(2026, 3, 6, 15, 30, tzinfo=UTC)
 TODAY = NOW.date()
 MINUTE = timedelta(minutes=1)
+EIGHT_YEARS_ON = date(2027, 1, 19)
+"""The 3,000th day of the archive."""
 HOSTILE = (
     "\"'><script>alert(1)</script><img src=x onerror=alert(1)>\u202e\x1b[31m\n&" + "x" * 10_000
 )
@@ -199,6 +201,19 @@ async def test_what_is_upstreams_is_shown_and_does_nothing(copy, http) -> None:
     assert not set(page) & {"\u202e", "\x1b"}
     assert "x" * 500 not in page
     assert "&lt;script&gt;alert(1)" in page
+
+
+async def test_eight_years_are_a_small_page(tmp_path, http) -> None:
+    copy = Copy(tmp_path / "data", seasonal_counts(3000, EIGHT_YEARS_ON), now=NOW)
+    assert len(await page_of(copy, http)) < 150_000
+
+
+async def test_a_copy_that_lacks_every_day_is_no_large_page(tmp_path, http) -> None:
+    copy = Copy(tmp_path / "data", seasonal_counts(3000, EIGHT_YEARS_ON), now=NOW)
+    copy.counts = {EIGHT_YEARS_ON: 1}
+    page = await page_of(copy, http)
+    assert "2,985 listed days not held" in text_of(page)
+    assert len(page) < 300_000
 
 
 @pytest.mark.parametrize(

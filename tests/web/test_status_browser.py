@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
+from mirror.core.text import shown
 from mirror.edges.live import LiveProgress
+from mirror.events.findings import MAX_KEY_LENGTH
+from mirror.model import Due, Findings, Reason
 from tests.web.copies import poll_report
 from tests.web.scenes import NOW, SCENES, failing, in_step, poll_under_way
 from tests.web.serving import serving
@@ -196,6 +199,28 @@ async def test_it_follows_the_poll_and_then_the_copy(browser: Browser, tmp_path:
         again = await page.evaluate("[...document.querySelectorAll('h2')].map(h => h.id)")
         assert order == again
         assert order[0] == "problems"
+
+
+async def test_nothing_of_upstreams_comes_to_life(browser: Browser, tmp_path: Path) -> None:
+    copy = in_step(tmp_path / "data")
+    hostile = "</li></ul></main><script>alert(1)</script><img src=/x onerror=alert(1)>\u202e"
+    key = shown(hostile, MAX_KEY_LENGTH)
+    copy.findings[NOW.date()] = Findings(providers={key: 10**7}, origins={key: 10**7})
+    copy.polls = [poll_report(NOW, hostile, hostile + "x" * 10_000)]
+    data = copy.write()
+    live = poll_under_way()
+    due = Due(NOW.date(), "x", Reason.NEW, 1, 1)
+    async with serving(data, now=NOW, live=live) as url, seen(browser, url) as page:
+        dialogs: list[str] = []
+        page.on("dialog", lambda dialog: dialogs.append(dialog.message))
+        live.retrying(due, hostile, 3)
+        await page.get_by_text("again in 3 s").wait_for()
+        assert await page.locator("img, main script, header script").count() == 0
+        assert await page.locator("main > section").count() == 6
+        assert "<script>alert(1)" in await page.get_by_role("main").inner_text()
+        assert dialogs == []
+        width = await page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 1280
 
 
 async def test_without_scripts_it_is_whole_and_comes_again(
