@@ -26,6 +26,7 @@ _COMMANDS = {
     "history": "mirror.cli.versions",
     "restore": "mirror.cli.versions",
     "prune": "mirror.cli.prune",
+    "report": "mirror.cli.report",
     "demo": "mirror.cli.demo",
     "config": "mirror.cli.config",
 }

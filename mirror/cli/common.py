@@ -99,10 +99,11 @@ def quiet_logs(config: Config) -> None:
 
 def is_interactive() -> bool:
     """Return whether progress may be drawn: a terminal, and colours not refused."""
-    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and _has_motion(os.environ)
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and has_motion(os.environ)
 
 
-def _has_motion(environ: Mapping[str, str]) -> bool:
+def has_motion(environ: Mapping[str, str]) -> bool:
+    """Return whether the terminal obeys more than plain text."""
     return environ.get("TERM") not in (None, "", "dumb")
 
 

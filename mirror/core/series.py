@@ -1,4 +1,4 @@
-"""Counts of days summed by week, month or year. Pure.
+"""Counts of days summed by week, month, quarter or year. Pure.
 
 What goes in are pairs of a day and a number, or of a day and numbers by name; so records, index
 entries and findings can all be summed without this module knowing any of them.
@@ -38,6 +38,11 @@ def week_of(day: date) -> date:
 def month_of(day: date) -> date:
     """Return the first of a day's month."""
     return day.replace(day=1)
+
+
+def quarter_of(day: date) -> date:
+    """Return the first day of a day's quarter."""
+    return date(day.year, (day.month - 1) // 3 * 3 + 1, 1)
 
 
 def year_of(day: date) -> date:

@@ -10,7 +10,7 @@ from mirror.demo.faults import SignIn, Status
 from mirror.demo.server import ArchiveServer
 from tests.command import Shell
 
-COMMANDS = ("sync", "status", "verify", "history", "restore", "prune", "config", "demo")
+COMMANDS = ("sync", "status", "verify", "history", "restore", "prune", "report", "config", "demo")
 
 
 async def replaced(shell: Shell) -> date:

@@ -1,0 +1,63 @@
+"""The repositories launched most: what only the daily files can tell."""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+KEPT = 200_000
+"""Repositories counted at a time: the names are upstream's, so they are bounded."""
+
+
+class Ranked(Struct, frozen=True):
+    """One repository of the most launched."""
+
+    name: str
+    """Its canonical key, without credentials, fit to be shown."""
+    launches: int
+
+
+class Ranking(Struct, frozen=True):
+    """The repositories launched most."""
+
+    top: tuple[Ranked, ...]
+    launches: int
+    """All launches counted."""
+    repositories: int
+    """Different repositories among them; at least so many, where not all were kept."""
+    uncertain_by: int = 0
+    """Launches by which a repository may have more than is told; 0 where all were kept."""
+
+
+class Counts:
+    """Launches by repository, in bounded memory.
+
+    Up to `kept` repositories the counts are exact. Beyond that the least launched half is
+    forgotten, and how much a repository may have lost by it is known: lossy counting (Manku and
+    Motwani, Approximate frequency counts over data streams, 2002).
+    """
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept = kept
+        self._counts: dict[str, int] = {}
+        self._total = 0
+        self._lost = 0
+
+    def add(self, name: str, launches: int = 1) -> None:
+        """Count launches of a repository."""
+        self._total += launches
+        self._counts[name] = self._counts.get(name, 0) + launches
+        if len(self._counts) > self._kept:
+            self._forget()
+
+    def _forget(self) -> None:
+        ordered: Sequence[tuple[str, int]] = sorted(self._counts.items(), key=lambda one: -one[1])
+        self._lost += ordered[self._kept // 2][1]
+        self._counts = dict(ordered[: self._kept // 2])
+
+    def rank(self, number: int) -> Ranking:
+        """Return the `number` most launched."""
+        ordered: Iterable[tuple[str, int]] = sorted(
+            self._counts.items(), key=lambda one: (-one[1], one[0])
+        )
+        top = tuple(Ranked(name, count) for name, count in list(ordered)[:number])
+        return Ranking(top, self._total, len(self._counts), self._lost)
