@@ -1,3 +1,28 @@
 """A verified, byte-faithful mirror of the mybinder.org Events Archive."""
 
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from mirror.data.reader import Archive
+    from mirror.events.launch import Launch
+    from mirror.events.spec import Spec, parse_spec
+
+__all__ = ["Archive", "Launch", "Spec", "__version__", "parse_spec"]
+
+_HOMES = {
+    "Archive": "mirror.data.reader",
+    "Launch": "mirror.events.launch",
+    "Spec": "mirror.events.spec",
+    "parse_spec": "mirror.events.spec",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # on first use: whoever only wants the version, or the command, pays for nothing
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib  # noqa: PLC0415 - beside what it imports
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

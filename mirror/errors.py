@@ -106,6 +106,12 @@ class UnknownSchemaError(MirrorError):
     exit_code = ExitCode.INCOMPLETE
 
 
+class UnrecordedError(MirrorError):
+    """A daily file is gone, or is not the one that is on record."""
+
+    exit_code = ExitCode.INCOMPLETE
+
+
 class SpecError(MirrorError, ValueError):
     """A launch's `spec` is not what its provider's specs are."""
 

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from mirror.core.text import shown
 from mirror.events.lines import MAX_LINE_BYTES, BlockCutter, halve, holds_one_object_a_line
@@ -81,6 +82,8 @@ class OddLine(Struct, frozen=True, gc=False):
     """What is wrong, in a few words that are fit to show."""
     data: bytes
     """The line as it stands, without its newline; of one that is too long the beginning."""
+    file: str = ""
+    """The daily file it stands in."""
 
 
 Decoded: TypeAlias = Sequence[Launch | OddLine]
@@ -137,22 +140,29 @@ class LaunchDecoder:
     """Fed a body in any division, gives its launches and odd lines in order.
 
     Blank lines are nothing at all, and count only for the numbers of the lines after them.
+
+    Args:
+        file: the name of the daily file, for what is told of odd lines.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, file: str = "") -> None:
+        self._file = file
         self._blocks = BlockCutter()
         self._next_line = 1
+        self.odd_lines = 0
+        """How many there have been so far."""
 
     def feed(self, chunk: bytes) -> Iterator[Decoded]:
         """Take the next bytes of the body; yields what each block of lines holds."""
         for block in self._blocks.feed(chunk):
-            yield self._decode(block)
+            yield self.decode(block)
 
     def finish(self) -> Decoded:
         """Return what the unfinished last line holds."""
-        return self._decode(self._blocks.finish())
+        return self.decode(self._blocks.finish())
 
-    def _decode(self, block: bytes) -> Decoded:
+    def decode(self, block: bytes) -> Decoded:
+        """Take the next lines of the body, whole; return what they hold."""
         uniform = _decode_uniform(block)
         if uniform is not None:
             # one launch a line, so there is no need to count the newlines
@@ -160,7 +170,18 @@ class LaunchDecoder:
             return uniform
         decoded = _decode_odd(block, self._next_line)
         self._next_line += block.count(b"\n")
+        for number, one in enumerate(decoded):
+            if isinstance(one, OddLine):
+                decoded[number] = replace(one, file=self._file)
+                self.odd_lines += 1
         return decoded
+
+
+def pair_lines(block: bytes, decoded: Decoded) -> Iterator[tuple[bytes, Launch | OddLine]]:
+    """Yield each line of a block that is not blank, without its newline, with what it holds."""
+    lines = block.split(b"\n")
+    there = [line for line in lines if len(line) > MAX_LINE_BYTES or line.strip(b" \t\r")]
+    return zip(there, decoded, strict=True)
 
 
 def _decode_uniform(block: bytes) -> list[Launch] | None:
@@ -179,7 +200,7 @@ def _decode_uniform(block: bytes) -> list[Launch] | None:
     return launches
 
 
-def _decode_odd(block: bytes, first_line: int) -> Decoded:
+def _decode_odd(block: bytes, first_line: int) -> list[Launch | OddLine]:
     halves = halve(block)
     if halves is None:
         return _decode_line(block.removesuffix(b"\n"), first_line)
@@ -191,7 +212,7 @@ def _decode_odd(block: bytes, first_line: int) -> Decoded:
     return decoded
 
 
-def _decode_line(line: bytes, number: int) -> Decoded:
+def _decode_line(line: bytes, number: int) -> list[Launch | OddLine]:
     if len(line) > MAX_LINE_BYTES:
         reason = f"a line of more than {MAX_LINE_BYTES:,} bytes"
         return [OddLine(number, Oddity.NOT_AN_OBJECT, reason, line[:_SHOWN_BYTES])]

@@ -93,6 +93,34 @@ def parse_spec(provider: str, spec: str) -> Spec:
     raise SpecError(f"no spec of {provider}: {mask(spec)}: {reason}")
 
 
+def repository_key(name: str) -> str:
+    """Return the key of a repository as a person names it.
+
+    Args:
+        name: "user/repository" for GitHub's, an address, a DOI, or a key itself.
+
+    Raises:
+        SpecError: it names no repository.
+
+    >>> repository_key("QISKit/qiskit-tutorial")
+    'github.com/qiskit/qiskit-tutorial'
+    >>> repository_key("https://gitlab.com/Group/Course.git")
+    'gitlab.com/group/course'
+    >>> repository_key("10.5281/Zenodo.4032875")
+    'doi.org/10.5281/zenodo.4032875'
+    """
+    doi = _DOI.fullmatch(name.removeprefix("doi.org/"))
+    if doi:
+        return f"doi.org/{doi[1].lower()}"
+    if "://" in name or _SCP_ADDRESS.fullmatch(name):
+        address = name
+    elif re.fullmatch(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+", name):
+        address = f"https://github.com/{name}"
+    else:
+        address = f"https://{name}"
+    return parse_spec("Git", f"{quote(address, safe='', errors='replace')}/HEAD").key
+
+
 def mask(spec: str) -> str:
     """Return a spec as it may be shown: escaped, and masked all of it that may be a secret."""
     if len(spec) > _LONGEST_SHOWN:
