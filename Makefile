@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all lint format types layers check wheel lock kill mutation mutation-slice real soak bench clean
+.PHONY: help env demo test test-all lint format types layers check wheel lock kill mutation mutation-slice real soak bench test-container clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,9 +52,12 @@ wheel: $(STAMP) ## build wheel and source archive into dist/
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation --outdir dist .
 
-lock: $(STAMP) ## make requirements.lock anew: newest versions, with hashes
+PIP_COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate --strip-extras
+
+lock: $(STAMP) ## make the lock files anew: newest versions, with hashes; what runs is a part of it all
 	$(BIN)/python -m pip install --quiet pip-tools
-	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate --strip-extras --extra data --extra dev --output-file requirements.lock pyproject.toml
+	$(PIP_COMPILE) --upgrade --extra data --extra dev --output-file requirements.lock pyproject.toml
+	$(PIP_COMPILE) --upgrade --extra data --constraint requirements.lock --output-file requirements-runtime.lock pyproject.toml
 
 kill: $(STAMP) ## the long suite of kills: SIGKILL at 50 moments of a sync
 	$(BIN)/python -m pytest -m slow tests/e2e/test_kill.py
@@ -77,6 +80,9 @@ mutation-slice: $(STAMP) ## mutation-test the scanner alone
 bench: $(STAMP) ## time the sync beside rclone, aria2, wget2 and curl (wants nginx and these)
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"
 	$(BIN)/python -m tests.benchmarks.run
+
+test-container: $(STAMP) ## build the image and run it for real (wants root, podman, buildah, runc, debootstrap)
+	$(BIN)/python -m pytest -m slow -rs tests/deploy/test_container.py
 
 clean: ## remove what was made here
 	rm -rf $(VENV) .venv-3.* dist build mutants .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
