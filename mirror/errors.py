@@ -116,3 +116,15 @@ class SpecError(MirrorError, ValueError):
     """A launch's `spec` is not what its provider's specs are."""
 
     exit_code = ExitCode.INCOMPLETE
+
+
+class DatasetError(MirrorError):
+    """The data set could not be made or read; the mirror itself is untouched."""
+
+    exit_code = ExitCode.INCOMPLETE
+
+
+class QueryError(MirrorError):
+    """A query that cannot be answered: wrong, not allowed, too long or too large."""
+
+    exit_code = ExitCode.USAGE

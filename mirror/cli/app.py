@@ -27,6 +27,7 @@ _COMMANDS = {
     "restore": "mirror.cli.versions",
     "prune": "mirror.cli.prune",
     "report": "mirror.cli.report",
+    "dataset": "mirror.cli.dataset",
     "demo": "mirror.cli.demo",
     "config": "mirror.cli.config",
 }

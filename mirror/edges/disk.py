@@ -149,6 +149,30 @@ def write_durably(path: Path, content: bytes, *, staging: Path) -> None:
         sync_folder(path.parent)
 
 
+def publish_durably(unfinished: Path, target: Path) -> None:
+    """Put a finished file in the place of `target`, flushed, whole or not at all.
+
+    Args:
+        unfinished: the file, on the same file system; gone afterwards, whatever comes.
+        target: where it belongs.
+
+    Raises:
+        StorageError: the disk refused; the old file stands.
+        WrongKindError: something other than a file stands there.
+    """
+    with storage_errors(target):
+        try:
+            require_file_or_nothing(target)
+            with unfinished.open("rb") as file:
+                os.fsync(file.fileno())
+            unfinished.replace(target)
+        except BaseException:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+            raise
+        sync_folder(target.parent)
+
+
 def compress_durably(source: Path, target: Path, *, sha256: str, staging: Path) -> bool:
     """Write a gzip of the file `source` to `target`, whole or not at all; `source` stays.
 

@@ -29,8 +29,10 @@ class DataDir:
         self.upstream = root / "upstream.json"
         self.upstream_index = root / "upstream-index.jsonl"
         self.polls = root / "polls.jsonl"
+        self.dataset = root / "dataset"
         self.lock = root / "lock"
         self.daemon_lock = root / "daemon.lock"
+        self.dataset_lock = root / "dataset.lock"
         self.index = self.archive / "index.jsonl"
         self.page = self.archive / "index.html"
         self.sums = self.archive / "SHA256SUMS"
@@ -173,6 +175,15 @@ def daemon_lock(data: DataDir) -> AbstractContextManager[None]:
         LockedError, StorageError, WrongKindError: as for `writer_lock`.
     """
     return _locked(data.daemon_lock, f"{shown(str(data.root), 300)} is kept by another")
+
+
+def dataset_lock(data: DataDir) -> AbstractContextManager[None]:
+    """Hold the data set as its one writer; polls go on meanwhile.
+
+    Raises:
+        LockedError, StorageError, WrongKindError: as for `writer_lock`.
+    """
+    return _locked(data.dataset_lock, f"{shown(str(data.dataset), 300)} is being made by another")
 
 
 @contextmanager

@@ -1,0 +1,149 @@
+"""`binder-mirror dataset`: the Parquet data set made, proved and exported."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from mirror.cli.common import (
+    data_dir_option,
+    is_interactive,
+    json_option,
+    load,
+    print_json,
+    say,
+)
+from mirror.core.text import human_bytes, plural, shown
+from mirror.data.dataset_build import DatasetReport, keep_in_step
+from mirror.data.dataset_export import export_launches
+from mirror.data.dataset_verify import DatasetVerifyReport, verify_dataset
+from mirror.edges.books import load_books
+from mirror.edges.folder import require_mirror
+from mirror.errors import ExitCode
+
+_TOLD_LINES = 20
+
+
+@click.group()
+def dataset() -> None:
+    """Keep the events as Parquet: DATA/dataset/year=YYYY/month=MM/launches.parquet.
+
+    Needs DuckDB: install binder-mirror[data].
+    """
+
+
+@dataset.command()
+@data_dir_option
+@click.option("--anew", is_flag=True, help="Make all months, those in step too.")
+@json_option
+@click.pass_context
+def build(ctx: click.Context, data_dir: str | None, *, anew: bool, as_json: bool) -> int:
+    """Make the months whose days have changed, and only these.
+
+    Lines that are no launches of a known version are not in it: they are counted, and told with
+    file and line. Polls may go on meanwhile.
+    """
+    config, data = load(ctx, data_dir=data_dir)
+    require_mirror(data)
+    template = config.upstream.name_template
+    with _progress(sum(one.size for one in load_books(data, template).records.values())) as told:
+        report = keep_in_step(data, template, anew=anew, progress=told)
+    if as_json:
+        print_json(report)
+    else:
+        say(_render_build(report))
+    return int(ExitCode.COMPLETE)
+
+
+@dataset.command()
+@data_dir_option
+@click.option("--rederive", is_flag=True, help="Make each month anew, aside, and compare all rows.")
+@json_option
+@click.pass_context
+def verify(ctx: click.Context, data_dir: str | None, *, rederive: bool, as_json: bool) -> int:
+    """Prove that the data set was made from the very files that are held.
+
+    Compares the digests of the daily files, the rows of each day, the schema and each file's own
+    digest. Exit 3 where something is wrong or out of step.
+    """
+    config, data = load(ctx, data_dir=data_dir)
+    require_mirror(data)
+    report = verify_dataset(data, config.upstream.name_template, rederive=rederive)
+    if as_json:
+        print_json(report)
+    else:
+        say(_render_verify(report))
+    return int(ExitCode.INCOMPLETE if report.faults else ExitCode.COMPLETE)
+
+
+@dataset.command()
+@click.argument("target", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@data_dir_option
+@click.pass_context
+def export(ctx: click.Context, target: Path, data_dir: str | None) -> int:
+    """Write all launches into one Parquet FILE: origin, provider, spec, timestamp.
+
+    These are the columns and types of the JupyterHub project's weekly launches.parquet.
+    """
+    _, data = load(ctx, data_dir=data_dir)
+    require_mirror(data)
+    count = export_launches(data, target)
+    say(f"{shown(str(target), 300)}: {count:,} launches, {human_bytes(target.stat().st_size)}")
+    return int(ExitCode.COMPLETE)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int, int], None]]:
+    if not is_interactive():
+        yield lambda _files, _bytes: None
+        return
+    # rich is worth its start-up time only where it is seen
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("reading"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda _files, size: progress.advance(task, size)
+
+
+def _render_build(report: DatasetReport) -> str:
+    size = human_bytes(report.size)
+    lines = [
+        f"Data set in step: {plural(report.months, 'month')}, {report.rows:,} launches, {size}",
+        f"  months made: {len(report.built):,}, taken away: {len(report.removed):,}",
+    ]
+    if report.odd:
+        lines.append(f"  not in it: {plural(report.odd, 'line')} of no launch we know")
+    lines += [f"    {line}" for line in report.odd_lines[:_TOLD_LINES]]
+    if (more := len(report.odd_lines) - _TOLD_LINES) > 0:
+        lines.append(f"    and {more:,} more (see --json)")
+    return "\n".join(lines)
+
+
+def _render_verify(report: DatasetVerifyReport) -> str:
+    what = "all rows made anew" if report.rederived else "digests and rows a day"
+    faults, odd = len(report.faults), plural(report.odd, "odd line")
+    months, days = plural(report.months, "month"), plural(report.days, "day")
+    lines = [
+        f"{months}, {days}, {report.rows:,} launches and {odd}",
+        f"  {what}: {plural(faults, 'fault') if faults else 'as the mirror has them'}",
+    ]
+    lines += [f"  {one.kind:<14} {one.month}: {one.detail}" for one in report.faults]
+    if report.faults:
+        lines.append("  `binder-mirror dataset build` makes these months anew")
+    return "\n".join(lines)

@@ -1,0 +1,67 @@
+"""`dataset` as people run it: made, proved, exported; what is missing is told in one line."""
+
+import json
+
+import pytest
+
+from mirror.edges.folder import dataset_lock, make_folders
+from tests.command import Shell
+
+pytest.importorskip("duckdb")
+
+
+async def test_built_proved_and_exported(shell: Shell):
+    await shell.synced()
+    events = sum(shell.body(day).count(b"\n") for day in shell.days)
+    done = await shell.run("dataset", "build")
+    assert done.code == 0, done.err
+    assert f"{events:,} launches" in done.out
+    again = await shell.run("dataset", "build", "--json")
+    assert (again.json["built"], again.json["rows"], again.json["odd"]) == ([], events, 0)
+    proved = await shell.run("dataset", "verify", "--rederive")
+    assert proved.code == 0
+    assert "as the mirror has them" in proved.out
+    exported = await shell.run("dataset", "export", str(shell.data.root / "launches.parquet"))
+    assert (exported.code, f"{events:,} launches" in exported.out) == (0, True)
+
+
+async def test_odd_lines_are_told_escaped_with_file_and_line(shell: Shell):
+    day = shell.days[-1]
+    body = shell.body(day)
+    odd = body + json.dumps({"schema": "\x1b]0;evil\x07", "version": 1}).encode() + b"\n"
+    shell.archive.put_day(day, odd, shell.archive["index.jsonl"].last_modified)
+    shell.archive.write_index(shell.archive["index.jsonl"].last_modified)
+    await shell.synced()
+    done = await shell.run("dataset", "build")
+    number = odd.count(b"\n")
+    assert f"events-{day}.jsonl:{number}: unknown-schema: schema " in done.out
+    assert "\x1b" not in done.out
+    assert "1 line of no launch we know" in done.out
+
+
+async def test_out_of_step_is_incomplete(shell: Shell):
+    await shell.synced()
+    done = await shell.run("dataset", "verify")
+    assert done.code == 3
+    assert "missing" in done.out
+
+
+async def test_refusals(shell: Shell):
+    assert "there is no mirror" in (await shell.run("dataset", "build")).refused(2)
+    await shell.synced()
+    target = str(shell.data.root / "x.parquet")
+    assert "no data set yet" in (await shell.run("dataset", "export", target)).refused(3)
+    make_folders(shell.data)
+    with dataset_lock(shell.data):
+        assert "by another" in (await shell.run("dataset", "build")).refused(6)
+
+
+async def test_without_duckdb_one_line_says_what_to_install(shell: Shell):
+    await shell.synced()
+    blocked = shell.data.root / "blocked"
+    blocked.mkdir()
+    (blocked / "duckdb.py").write_text("raise ImportError('no duckdb')\n")
+    shell.environ["PYTHONPATH"] = f"{blocked}:{shell.environ['PYTHONPATH']}"
+    for command in (["build"], ["verify"]):
+        done = await shell.run("dataset", *command)
+        assert "install binder-mirror[data]" in done.refused(2)
