@@ -144,10 +144,17 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
     min_speed: Annotated[
         int,
         _size(
-            "Bytes a second that a client must take on average, once past the idle_timeout "
-            "(0: no limit)."
+            "Bytes a second that a client must take, on average over the idle_timeout; one that "
+            "takes nothing for so long is dropped (0: any that takes something will do)."
         ),
     ] = 1024
+    encoded_size: Annotated[
+        int,
+        _size(
+            "Room for bodies encoded with gzip or zstd, for the clients that accept these; those "
+            "used longest ago make room (0: none are made)."
+        ),
+    ] = 512 * 1024**2
 
 
 class DatasetConfig(Struct, frozen=True, kw_only=True):

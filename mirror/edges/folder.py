@@ -24,6 +24,7 @@ class DataDir:
         self.history = root / "history"
         self.quarantine = root / "quarantine"
         self.staging = root / "staging"
+        self.encoded = root / "encoded"
         self.manifest = root / "manifest.jsonl"
         self.journal = root / "manifest.journal.jsonl"
         self.upstream = root / "upstream.json"

@@ -5,26 +5,24 @@ of the opened file, so that an answer is whole and true while a sync replaces fi
 """
 
 import asyncio
-import base64
 import hashlib
 import io
 import os
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from pathlib import Path
-from typing import IO
+from urllib.parse import unquote
 
+import msgspec
 from aiohttp import web
-from aiohttp.helpers import ETag
-from aiohttp.typedefs import LooseHeaders
-from msgspec import Struct
 
-from mirror.config import ServerConfig
+from mirror.core.accept import choose_coding
 from mirror.core.manifest import choose
 from mirror.core.plan import final_at
 from mirror.edges.disk import open_file
+from mirror.edges.encodings import CODINGS, EncodedBodies
 from mirror.errors import WrongKindError
 from mirror.model import Record
+from mirror.web.answer import Representation, answer, names_tag
 from mirror.web.site import SITE, Site
 
 _LISTINGS = {
@@ -35,49 +33,68 @@ _LISTINGS = {
 }
 _SETTLED = "public, max-age=3600"
 _UNSETTLED = "public, max-age=60"
+_VARY = {"Vary": "Accept-Encoding"}
 _MAX_LISTING_BYTES = 32 * 1024**2
 
-
-class _Found(Struct):
-    """An opened representation and what is known of it."""
-
-    file: IO[bytes]
-    size: int
-    sha256: str
-    modified_at: datetime
-    headers: dict[str, str]
+_ENCODED = web.AppKey("encoded", EncodedBodies)
 
 
 def add_archive(app: web.Application) -> None:
     """Add the archive: to be added last, for it takes every path that is left."""
+    app[_ENCODED] = EncodedBodies(app[SITE].data)
+    app.on_cleanup.append(_close)
     app.router.add_get("/{path:.*}", _serve)
 
 
+async def _close(app: web.Application) -> None:
+    app[_ENCODED].close()
+
+
 async def _serve(request: web.Request) -> web.StreamResponse:
-    found = await _find(request.app[SITE], request.raw_path.partition("?")[0])
+    site = request.app[SITE]
+    name, found = await _find(site, _path(request))
     if found is None:
         raise web.HTTPNotFound
     try:
-        return await _answer(request, found)
+        encoded = await _encode(request, site.data.archive / name, found)
+        if encoded is None:
+            return await answer(request, found)
+        try:
+            return await answer(request, encoded)
+        finally:
+            encoded.file.close()
     finally:
         found.file.close()
 
 
-async def _find(site: Site, path: str) -> _Found | None:
+def _path(request: web.Request) -> str:
+    """Return the path asked for; what is needlessly percent-encoded is the same (RFC 3986, 6.2.2).
+
+    It is compared with names and never opened, so that nothing in it can lead anywhere.
+    """
+    target = request.raw_path.partition("?")[0]
+    if not target.startswith("/"):
+        # the absolute form, which every server has to take (RFC 9112, 3.2.2)
+        _, _, rest = target.partition("://")
+        target = "/" + rest.partition("/")[2]
+    return unquote(target, errors="replace")
+
+
+async def _find(site: Site, path: str) -> tuple[str, Representation | None]:
     if listing := _LISTINGS.get(path):
         name, content_type = listing
-        return await asyncio.to_thread(_open_listing, site.data.archive / name, content_type)
+        return name, await asyncio.to_thread(_open_listing, site.data.archive / name, content_type)
     name = path.removeprefix("/")
     for fresh in (False, True):
         view = await site.viewer.view(fresh=fresh)
         if claims := view.claims.get(name):
             found = await asyncio.to_thread(_open_day, site, claims)
             if found is not None:
-                return found
-    return None
+                return name, found
+    return name, None
 
 
-def _open_listing(path: Path, content_type: str) -> _Found | None:
+def _open_listing(path: Path, content_type: str) -> Representation | None:
     """Read a listing whole: it is small, and its digest is not on record."""
     try:
         with open_file(path) as file:
@@ -86,12 +103,12 @@ def _open_listing(path: Path, content_type: str) -> _Found | None:
     except (OSError, WrongKindError):
         return None
     modified_at = datetime.fromtimestamp(int(stats.st_mtime), UTC)
-    headers = {"Content-Type": content_type, "Cache-Control": _UNSETTLED}
+    headers = {"Content-Type": content_type, "Cache-Control": _UNSETTLED, **_VARY}
     sha256 = hashlib.sha256(body).hexdigest()
-    return _Found(io.BytesIO(body), len(body), sha256, modified_at, headers)
+    return Representation(io.BytesIO(body), len(body), sha256, sha256, modified_at, headers)
 
 
-def _open_day(site: Site, claims: tuple[Record, ...]) -> _Found | None:
+def _open_day(site: Site, claims: tuple[Record, ...]) -> Representation | None:
     """Open a daily file if it is the one on record; None where it is another, or gone."""
     try:
         file = open_file(site.data.archive / claims[-1].name)
@@ -110,115 +127,42 @@ def _open_day(site: Site, claims: tuple[Record, ...]) -> _Found | None:
         "Cache-Control": _SETTLED if is_final else _UNSETTLED,
         "x-goog-meta-events-count": str(record.lines),
         "x-goog-meta-events-date": str(record.date),
+        **_VARY,
     }
-    return _Found(file, record.size, record.sha256, modified_at, headers)
+    return Representation(file, record.size, record.sha256, record.sha256, modified_at, headers)
 
 
-async def _answer(request: web.Request, found: _Found) -> web.StreamResponse:
-    digest = base64.b64encode(bytes.fromhex(found.sha256)).decode()
-    headers = {
-        **found.headers,
-        "ETag": f'"{found.sha256}"',
-        "Last-Modified": format_datetime(found.modified_at.astimezone(UTC), usegmt=True),
-        "Repr-Digest": f"sha-256=:{digest}:",
-        "Accept-Ranges": "bytes",
-    }
-    if not _is_as_expected(request, found):
-        return web.Response(status=412, headers=_without_type(headers))
-    if _is_unchanged(request, found):
-        return web.Response(status=304, headers=_without_type(headers))
-    start, stop = 0, found.size
-    status = 200
-    if "Range" in request.headers and _is_range_meant(request, found):
-        span = _span(request, found.size)
-        if span is not None and span[0] >= span[1]:
-            return web.Response(status=416, headers={"Content-Range": f"bytes */{found.size}"})
-        if span is not None:
-            start, stop = span
-            status = 206
-            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{found.size}"
-    return await _send(request, found.file, start, stop, status=status, headers=headers)
+async def _encode(request: web.Request, path: Path, plain: Representation) -> Representation | None:
+    """Return the body in the coding that the client likes best; None for the plain one."""
+    coding = choose_coding(", ".join(request.headers.getall("Accept-Encoding", ())), CODINGS)
+    if coding is None or not _may_be_encoded(request, plain, tag := f"{plain.tag}-{coding}"):
+        return None
+    if names_tag(request.if_none_match, tag):
+        # the client has it: it need not be made to say so
+        return msgspec.structs.replace(plain, tag=tag)
+    source = plain.file.getvalue() if isinstance(plain.file, io.BytesIO) else path
+    encoded = await request.app[_ENCODED].open(
+        source, plain.size, plain.sha256, coding, request.app[SITE].config
+    )
+    if encoded is None:
+        return None
+    return msgspec.structs.replace(
+        plain,
+        file=encoded.file,
+        size=encoded.size,
+        sha256=encoded.sha256,
+        tag=tag,
+        headers={**plain.headers, "Content-Encoding": coding},
+    )
 
 
-def _without_type(headers: dict[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name != "Content-Type"}
+def _may_be_encoded(request: web.Request, plain: Representation, tag: str) -> bool:
+    """Return whether a client that accepts a coding is not served better without it.
 
-
-def _is_as_expected(request: web.Request, found: _Found) -> bool:
-    """Evaluate If-Match or, without it, If-Unmodified-Since (RFC 9110, 13.2.2)."""
-    if (tags := request.if_match) is not None:
-        return any(tag.value == "*" or _is_same(tag, found, weak=False) for tag in tags)
-    since = request.if_unmodified_since
-    return since is None or found.modified_at.replace(microsecond=0) <= since
-
-
-def _is_unchanged(request: web.Request, found: _Found) -> bool:
-    """Evaluate If-None-Match or, without it, If-Modified-Since."""
-    if (tags := request.if_none_match) is not None:
-        return any(tag.value == "*" or _is_same(tag, found, weak=True) for tag in tags)
-    since = request.if_modified_since
-    return since is not None and found.modified_at.replace(microsecond=0) <= since
-
-
-def _is_same(tag: ETag, found: _Found, *, weak: bool) -> bool:
-    return tag.value == found.sha256 and (weak or not tag.is_weak)
-
-
-def _is_range_meant(request: web.Request, found: _Found) -> bool:
-    """Evaluate If-Range: a strong ETag, or just the date that we sent."""
-    condition = request.headers.get("If-Range")
-    if condition is None:
-        return True
-    modified = format_datetime(found.modified_at.astimezone(UTC), usegmt=True)
-    return condition.strip() in (f'"{found.sha256}"', modified)
-
-
-def _span(request: web.Request, size: int) -> tuple[int, int] | None:
-    """Return first byte and end of the one range asked for; None where there is none to keep to.
-
-    Several ranges and what is no range are answered with the whole, as a server may.
+    One that asks for a range means a part of what it knows, and that is the plain body unless
+    If-Range names another (aiohttp's clients, fsspec among them, accept gzip with every range,
+    and would fail at a part of it). One that holds the plain body need not be sent any.
     """
-    try:
-        asked = request.http_range
-    except ValueError:
-        return None
-    start, stop = asked.start, asked.stop
-    if start is None:
-        return None
-    if start < 0:
-        return max(0, size + start), size
-    return start, size if stop is None else min(stop, size)
-
-
-def _patience_s(size: int, config: ServerConfig) -> float | None:
-    """Return how long a client may take to fetch so many bytes; None for ever."""
-    return config.idle_timeout + size / config.min_speed if config.min_speed else None
-
-
-async def _send(
-    request: web.Request,
-    file: IO[bytes],
-    start: int,
-    stop: int,
-    *,
-    status: int,
-    headers: LooseHeaders,
-) -> web.StreamResponse:
-    """Send a part of a file: from the disk's cache to the socket, without coming through us."""
-    if isinstance(file, io.BytesIO):
-        return web.Response(body=file.getvalue()[start:stop], status=status, headers=headers)
-    response = web.StreamResponse(status=status, headers=headers)
-    response.content_length = stop - start
-    await response.prepare(request)
-    if request.method != "HEAD" and stop > start and request.transport is not None:
-        loop = asyncio.get_running_loop()
-        server = request.app[SITE].config.server
-        try:
-            async with asyncio.timeout(_patience_s(stop - start, server)):
-                await loop.sendfile(request.transport, file, start, stop - start)
-        except (TimeoutError, ConnectionError):
-            # too slow, or gone: what was promised cannot be kept, so the connection goes too
-            request.transport.abort()
-            return response
-    await response.write_eof()
-    return response
+    if "Range" in request.headers:
+        return request.headers.get("If-Range", "").strip() == f'"{tag}"'
+    return not names_tag(request.if_none_match, plain.tag)

@@ -44,7 +44,9 @@ async def url(shell: Shell) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(auto_decompress=False) as session:
+    """A client that takes bodies as they are; one that wants them encoded says so itself."""
+    headers = {"Accept-Encoding": "identity"}
+    async with aiohttp.ClientSession(auto_decompress=False, headers=headers) as session:
         yield session
 
 

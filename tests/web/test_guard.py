@@ -1,7 +1,9 @@
 """Clients that are silent, slow or too many do no harm."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -47,23 +49,76 @@ async def test_a_connection_that_never_finishes_a_request_is_closed(
         assert (await daemon.get("healthz")).status == 200
 
 
-async def test_a_client_that_hardly_reads_is_dropped(shell: Shell) -> None:
-    shell.set(server__idle_timeout="0.5s", server__min_speed="1GiB")
-    async with running(shell, "serve") as daemon:
-        reader, writer = await connect(await daemon.url())
-        writer.write(f"GET /events-{shell.days[0]}.jsonl HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        await asyncio.sleep(2)
-        received = 0
-        try:
-            while chunk := await asyncio.wait_for(reader.read(2**20), 15):
-                received += len(chunk)
-        except ConnectionError:
-            pass
-        writer.close()
+async def ask(url: str, path: str, *, buffer_bytes: int) -> socket.socket:
+    """Ask for a path through a socket that takes in no more than about so much by itself."""
+    host, port = url.removeprefix("http://").removesuffix("/").split(":")
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+    client.settimeout(0)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(client, (host, int(port)))
+    await loop.sock_sendall(client, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    return client
 
-        assert received < len(shell.body(shell.days[0]))
+
+async def take(client: socket.socket, *, pause_s: float = 0, seconds: float = 1e9) -> int:
+    """Read until the other side closes or the time is over; return the bytes."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    received = 0
+    with suppress(ConnectionError):
+        while loop.time() < end:
+            chunk = await asyncio.wait_for(loop.sock_recv(client, 65536), 15)
+            if not chunk:
+                break
+            received += len(chunk)
+            await asyncio.sleep(pause_s)
+    return received
+
+
+async def test_a_client_that_stops_reading_is_dropped_long_before_its_file_would_end(
+    shell: Shell,
+) -> None:
+    shell.set(server__idle_timeout="1s", server__min_speed="1")
+    async with running(shell, "serve") as daemon:
+        path = f"/events-{shell.days[0]}.jsonl"
+        with await ask(await daemon.url(), path, buffer_bytes=16384) as client:
+            await daemon.logged("connection.dropped", reason="too slow")
+            assert await take(client) < len(shell.body(shell.days[0]))
         assert (await daemon.get("healthz")).status == 200
         assert (await daemon.end())[0] == 0
+        assert daemon.said == []
+
+
+async def test_a_client_that_drips_is_dropped(shell: Shell) -> None:
+    shell.set(server__idle_timeout="1s", server__min_speed="1GiB")
+    async with running(shell, "serve") as daemon:
+        path = f"/events-{shell.days[0]}.jsonl"
+        with await ask(await daemon.url(), path, buffer_bytes=16384) as client:
+            assert await take(client, pause_s=0.05) < len(shell.body(shell.days[0]))
+        await daemon.logged("connection.dropped", reason="too slow")
+
+
+async def test_a_client_that_is_slow_but_steady_is_served(shell: Shell) -> None:
+    shell.set(server__idle_timeout="2s", server__min_speed="1KiB")
+    async with running(shell, "serve") as daemon:
+        path = f"/events-{shell.days[0]}.jsonl"
+        with await ask(await daemon.url(), path, buffer_bytes=16384) as client:
+            received = await take(client, pause_s=0.1, seconds=6)
+            received += await take(client, seconds=3)
+        assert received > len(shell.body(shell.days[0]))
+
+
+async def test_what_the_system_holds_for_a_slow_client_is_not_cut_off(shell: Shell) -> None:
+    # the index is handed over whole at once, long before such a client has it
+    shell.set(server__idle_timeout="2s", server__min_speed="1KiB")
+    listing = shell.data.index
+    listing.write_bytes(listing.read_bytes() + b" " * 2**20)
+    async with running(shell, "serve") as daemon:
+        with await ask(await daemon.url(), "/index.jsonl", buffer_bytes=16384) as client:
+            received = await take(client, pause_s=0.1, seconds=6)
+            received += await take(client, seconds=3)
+        assert received > 2**20
 
 
 async def test_beyond_the_limit_the_longest_silent_make_room(shell: Shell) -> None:

@@ -1,0 +1,158 @@
+"""One representation as the answer to a request: conditions, ranges, and the bytes themselves.
+
+RFC 9110, 13 (conditions) and 14 (ranges); RFC 9530 (digests).
+"""
+
+import asyncio
+import base64
+import io
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import IO
+
+from aiohttp import web
+from aiohttp.helpers import ETag
+from msgspec import Struct
+
+from mirror.logs import get_logger
+
+
+class Representation(Struct):
+    """What may be sent of a body: its bytes as they are, or in a content coding.
+
+    Attributes:
+        file: opened; closed by who opened it.
+        size: its bytes.
+        sha256: of its bytes.
+        tag: what its ETag says.
+        modified_at: when the body was last modified, aware UTC.
+        headers: what else is said of it.
+    """
+
+    file: IO[bytes]
+    size: int
+    sha256: str
+    tag: str
+    modified_at: datetime
+    headers: dict[str, str]
+
+    @property
+    def etag(self) -> str:
+        """Its ETag."""
+        return f'"{self.tag}"'
+
+    @property
+    def last_modified(self) -> str:
+        """Its Last-Modified."""
+        return format_datetime(self.modified_at.astimezone(UTC), usegmt=True)
+
+
+async def answer(request: web.Request, body: Representation) -> web.StreamResponse:
+    """Answer with a representation: the whole, a part, or that nothing need be sent."""
+    headers = {
+        **body.headers,
+        "ETag": body.etag,
+        "Last-Modified": body.last_modified,
+        "Accept-Ranges": "bytes",
+    }
+    if not _is_as_expected(request, body):
+        return web.Response(status=412, headers=_without_content(headers))
+    if _is_unchanged(request, body):
+        return web.Response(status=304, headers=_without_content(headers))
+    digest = base64.b64encode(bytes.fromhex(body.sha256)).decode()
+    headers["Repr-Digest"] = f"sha-256=:{digest}:"
+    span = _span(request, body.size) if _is_range_meant(request, body) else None
+    if span is None:
+        return await _send(request, body.file, 0, body.size, status=200, headers=headers)
+    start, stop = span
+    if start >= stop:
+        unsatisfied = {"Content-Range": f"bytes */{body.size}", "Vary": headers["Vary"]}
+        return web.Response(status=416, headers=unsatisfied)
+    headers["Content-Range"] = f"bytes {start}-{stop - 1}/{body.size}"
+    return await _send(request, body.file, start, stop, status=206, headers=headers)
+
+
+def names_tag(tags: tuple[ETag, ...] | None, tag: str) -> bool:
+    """Return whether If-None-Match names a tag, compared weakly."""
+    return tags is not None and any(one.value == tag for one in tags)
+
+
+def _without_content(headers: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if not name.startswith("Content-")}
+
+
+def _is_as_expected(request: web.Request, body: Representation) -> bool:
+    """Evaluate If-Match or, without it, If-Unmodified-Since (RFC 9110, 13.2.2)."""
+    if (tags := request.if_match) is not None:
+        return any(tag.value == "*" or (tag.value == body.tag and not tag.is_weak) for tag in tags)
+    since = request.if_unmodified_since
+    return since is None or body.modified_at.replace(microsecond=0) <= since
+
+
+def _is_unchanged(request: web.Request, body: Representation) -> bool:
+    """Evaluate If-None-Match or, without it, If-Modified-Since."""
+    if (tags := request.if_none_match) is not None:
+        return names_tag(tags, "*") or names_tag(tags, body.tag)
+    since = request.if_modified_since
+    return since is not None and body.modified_at.replace(microsecond=0) <= since
+
+
+def _is_range_meant(request: web.Request, body: Representation) -> bool:
+    """Return whether a range is asked for; by If-Range only of just what we would send."""
+    if request.method != "GET" or "Range" not in request.headers:
+        return False
+    condition = request.headers.get("If-Range")
+    return condition is None or condition.strip() in (body.etag, body.last_modified)
+
+
+def _span(request: web.Request, size: int) -> tuple[int, int] | None:
+    """Return first byte and end of the one range asked for; None where there is none to keep to.
+
+    Several ranges and what is no range are answered with the whole, as a server may.
+    """
+    try:
+        asked = request.http_range
+    except ValueError:
+        return None
+    start, stop = asked.start, asked.stop
+    if start is None:
+        return None
+    if start < 0:
+        return max(0, size + start), size
+    return start, size if stop is None else min(stop, size)
+
+
+async def _send(
+    request: web.Request,
+    file: IO[bytes],
+    start: int,
+    stop: int,
+    *,
+    status: int,
+    headers: dict[str, str],
+) -> web.StreamResponse:
+    """Send a part of a file: from the disk's cache to the socket, without coming through us."""
+    if isinstance(file, io.BytesIO):
+        return web.Response(body=file.getvalue()[start:stop], status=status, headers=headers)
+    response = web.StreamResponse(status=status, headers=headers)
+    response.content_length = stop - start
+    await response.prepare(request)
+    if request.method == "HEAD" or stop == start:
+        await response.write_eof()
+        return response
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        raise ConnectionResetError("the client is gone")
+    sent = 0
+    try:
+        sent = await asyncio.get_running_loop().sendfile(transport, file, start, stop - start)
+    except ConnectionError:
+        pass  # the client is gone
+    except OSError as error:
+        get_logger().error("body.unreadable", path=request.path, problem=str(error))
+    if sent == stop - start:
+        await response.write_eof()
+    else:
+        # what was promised cannot be kept, and must not look as if it were
+        transport.abort()
+    return response
