@@ -1,6 +1,6 @@
 """The charts of the status page and their tables: events over time, and who and what they were of.
 
-Pure. Months and weeks are summed by `mirror.core.series`, drawn by `mirror.web.charts`.
+Pure. Months and weeks are summed by `mirror.core.series`, drawn by `mirror.core.charts`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +9,15 @@ from html import escape
 
 from msgspec import Struct
 
+from mirror.core.charts import (
+    BANDS,
+    Frame,
+    render_shares,
+    render_spark,
+    render_swatch,
+    render_trend,
+    shares,
+)
 from mirror.core.series import (
     Total,
     fill_periods,
@@ -21,15 +30,6 @@ from mirror.core.series import (
 )
 from mirror.model import Record
 from mirror.status import told
-from mirror.web.charts import (
-    BANDS,
-    Frame,
-    render_shares,
-    render_spark,
-    render_swatch,
-    render_trend,
-    shares,
-)
 from mirror.web.markup import with_times
 
 _OTHERS = "…"

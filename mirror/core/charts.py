@@ -7,7 +7,7 @@ transformation brings all of them to the frame at once. Text stays outside of it
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from html import escape
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from msgspec import Struct
 
@@ -19,6 +19,8 @@ _WHOLE = 1000
 _LETTER = 6.6
 """Width of a letter in a band, in pixels, and how high a band must be to hold one."""
 _LINE = 15
+_MONTHS_UP_TO = 400
+"""Days of which months are named, not years."""
 BANDS = 8
 """Colours that can be told apart on a page."""
 
@@ -50,7 +52,7 @@ def render_trend(periods: Sequence[date], values: Sequence[int], frame: Frame) -
     step, top = nice_scale(max(values))
     marks = [(mark, short_number(mark)) for mark in range(0, top + 1, step)]
     area = _placed(f'<path class="s0" d="{_steps(values)}"/>', len(periods), top, frame)
-    return _svg(frame, _grid(marks, top, frame) + area + _years(periods, frame), "chart trend")
+    return _svg(frame, _grid(marks, top, frame) + area + _dates(periods, frame), "chart trend")
 
 
 def render_shares(periods: Sequence[date], bands: Mapping[str, Sequence[int]], frame: Frame) -> str:
@@ -62,6 +64,30 @@ def render_shares(periods: Sequence[date], bands: Mapping[str, Sequence[int]], f
             each period.
         frame: where it is drawn.
     """
+    marks = [(mark, f"{mark // 10} %") for mark in range(0, _WHOLE + 1, _WHOLE // 4)]
+    return _draw_stack(periods, bands, (marks, _WHOLE), frame)
+
+
+def render_stack(periods: Sequence[date], bands: Mapping[str, Sequence[int]], frame: Frame) -> str:
+    """Return numbers over time, one band on the other, each with its name where there is room.
+
+    Args:
+        periods: first days, ascending, without a hole.
+        bands: at most `BANDS` names, the lowest band first, each with a number for each period.
+        frame: where it is drawn.
+    """
+    step, top = nice_scale(max(map(sum, zip(*bands.values(), strict=True)), default=0))
+    marks = [(mark, short_number(mark)) for mark in range(0, top + 1, step)]
+    return _draw_stack(periods, bands, (marks, top), frame)
+
+
+def _draw_stack(
+    periods: Sequence[date],
+    bands: Mapping[str, Sequence[int]],
+    scale: tuple[Sequence[tuple[int, str]], int],
+    frame: Frame,
+) -> str:
+    marks, top = scale
     levels = list(_stack(bands.values(), len(periods)))
     # painted from the back: each band reaches down to zero, and the next one covers the rest
     areas = "".join(
@@ -69,12 +95,11 @@ def render_shares(periods: Sequence[date], bands: Mapping[str, Sequence[int]], f
         for number in reversed(range(len(bands)))
     )
     names = "".join(
-        _name_in_band(name, levels[number], levels[number + 1], frame)
+        _name_in_band(name, levels[number], levels[number + 1], top, frame)
         for number, name in enumerate(bands)
     )
-    marks = [(mark, f"{mark // 10} %") for mark in range(0, _WHOLE + 1, _WHOLE // 4)]
-    inside = _grid(marks, _WHOLE, frame) + _placed(areas, len(periods), _WHOLE, frame)
-    return _svg(frame, inside + names + _years(periods, frame))
+    inside = _grid(marks, top, frame) + _placed(areas, len(periods), top, frame)
+    return _svg(frame, inside + names + _dates(periods, frame))
 
 
 def render_spark(values: Sequence[int], band: int) -> str:
@@ -169,24 +194,42 @@ def _grid(marks: Sequence[tuple[int, str]], top: int, frame: Frame) -> str:
     return "".join(drawn)
 
 
-def _years(periods: Sequence[date], frame: Frame) -> str:
-    """Return a mark where each year begins, and its name below the middle of it."""
+def _dates(periods: Sequence[date], frame: Frame) -> str:
+    """Return a mark where each year begins, or each month of few, and its name below the middle."""
+    if (periods[-1] - periods[0]).days > _MONTHS_UP_TO:
+        years = [f"{day.year}" for day in periods]
+        return _marks(years, frame, 60)
+    months = [f"{day:%b %Y}" if day.month == 1 else f"{day:%b}" for day in periods]
+    return _marks(months, frame, 70)
+
+
+def _marks(names: Sequence[str], frame: Frame, room: int) -> str:
+    """Return a mark wherever a name begins, with every second name where there is little room.
+
+    Args:
+        names: one for each period.
+        frame: where it is drawn.
+        room: pixels that a name wants.
+    """
     width, height = frame.plot
     bottom = _MARGIN_TOP + height
-    scale = width / len(periods)
-    every = 1 if width > 60 * len({day.year for day in periods}) else 2
-    drawn = []
-    for year in sorted({day.year for day in periods}):
-        places = [number for number, day in enumerate(periods) if day.year == year]
-        start = _MARGIN_LEFT + places[0] * scale
-        middle = start + len(places) * scale / 2
+    scale = width / len(names)
+    groups = [(name, len(list(group))) for name, group in groupby(names)]
+    every = 1 if width > room * len(groups) else 2
+    drawn, place = [], 0
+    for number, (name, length) in enumerate(groups):
+        start = _MARGIN_LEFT + place * scale
+        middle = start + length * scale / 2
         drawn.append(f'<path class="tick" d="M{start:.1f} {bottom}v5"/>')
-        if len(places) * scale >= 16 * every and not (periods[-1].year - year) % every:
-            drawn.append(f'<text class="x" x="{middle:.0f}" y="{bottom + 15}">{year}</text>')
+        if length * scale >= 16 * every and not (len(groups) - 1 - number) % every:
+            drawn.append(f'<text class="x" x="{middle:.0f}" y="{bottom + 15}">{name}</text>')
+        place += length
     return "".join(drawn)
 
 
-def _name_in_band(name: str, below: Sequence[int], above: Sequence[int], frame: Frame) -> str:
+def _name_in_band(
+    name: str, below: Sequence[int], above: Sequence[int], top: int, frame: Frame
+) -> str:
     """Return a band's name at the place where it is widest; nothing where it is too narrow."""
     width, height = frame.plot
     scale = width / len(below)
@@ -199,8 +242,8 @@ def _name_in_band(name: str, below: Sequence[int], above: Sequence[int], frame: 
         room = ceiling - floor - abs(middle - len(below) / 2) / len(below)
         if room > best:
             best, at = room, (middle + 0.5, (ceiling + floor) / 2)
-    if best * height / _WHOLE < _LINE:
+    if best * height / top < _LINE:
         return ""
     x = _MARGIN_LEFT + at[0] * scale
-    y = _MARGIN_TOP + height * (1 - at[1] / _WHOLE) + 4
+    y = _MARGIN_TOP + height * (1 - at[1] / top) + 4
     return f'<text class="in" x="{x:.0f}" y="{y:.0f}">{escape(name)}</text>'
