@@ -1,4 +1,4 @@
-"""One day after the other from upstream to the destination: ask, take in, judge, publish or refuse.
+"""One day after the other from upstream: ask, take in, judge; then `mirror.polling.settle` ends it.
 
 Each day fails for itself. Only a failing disk stops them all.
 """
@@ -15,35 +15,29 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from mirror.core.intake import Intake
-from mirror.core.judge import Expectation, judge, keeps_predecessor
+from mirror.core.judge import Expectation, judge
 from mirror.core.plan import final_at
 from mirror.core.retry import RetryPolicy, retry_delay
-from mirror.core.upstream import ETags, Trial, put_on_trial, stands
+from mirror.core.upstream import ETags, Trial, stands
 from mirror.errors import UpstreamError, WrongKindError
 from mirror.logs import get_logger
 from mirror.model import (
     Due,
     Evidence,
     Findings,
-    Flag,
     Outcome,
     OutcomeKind,
     Reason,
     Record,
     ReplyMeta,
     Verdict,
-    VerdictKind,
 )
-from mirror.ports import Ask, Destination, Observer, Reply, Source, Staged
+from mirror.polling.settle import Settler, absent, failed, fits
+from mirror.ports import Ask, Destination, Observer, Reply, Source
 
 _ABSENT = (403, 410)
 """Statuses that mean absence too, of a day that no listing has: a store that may not be listed
 answers 403 for what it has not."""
-_FLAGS = {
-    VerdictKind.AHEAD: (Flag.AHEAD,),
-    VerdictKind.BEHIND: (Flag.BEHIND,),
-    VerdictKind.UNLISTED: (Flag.UNLISTED,),
-}
 
 
 class FetchPolicy(Struct, frozen=True):
@@ -92,7 +86,7 @@ class Fetcher:
         etags: what this upstream's ETags have proved to be.
 
     Attributes:
-        trials, etags: as they are after the fetching.
+        etags: as they are after the fetching.
     """
 
     def __init__(
@@ -117,8 +111,13 @@ class Fetcher:
         self._inspect = inspect
         self._slots = asyncio.Semaphore(policy.concurrency)
         self._log = get_logger()
-        self.trials = dict(trials)
+        self._settler = Settler(destination, final_after=policy.final_after, now=now, trials=trials)
         self.etags = etags
+
+    @property
+    def trials(self) -> Mapping[date, Trial]:
+        """Refused bodies that may yet be taken, as they stand now."""
+        return self._settler.trials
 
     async def fetch_all(self, due: Sequence[Due]) -> list[Outcome]:
         """Fetch every due day and return how each ended.
@@ -152,7 +151,7 @@ class Fetcher:
                     return self._told(due, result)
                 delay = self._delay(state, result)
                 if delay is None:
-                    return self._told(due, self._failed(due, state, result.problem))
+                    return self._told(due, failed(due, state.number, result.problem))
                 await self._wait(due, result.problem, delay)
         finally:
             self._slots.release()
@@ -188,14 +187,14 @@ class Fetcher:
                 if reply.status == 304 and due.held is not None:
                     return await self._unchanged(due, due.held, state)
                 if reply.status == 404:
-                    return self._absent(due, state)
+                    return absent(due, state.number)
                 return await self._take_in(due, state, reply)
         except UpstreamError as error:
             if due.reason is Reason.BY_NAME and error.status in _ABSENT:
-                return self._absent(due, state)
+                return absent(due, state.number)
             return _AskAgain(error.line(), error)
         except WrongKindError as error:
-            return self._failed(due, state, error.line())
+            return failed(due, state.number, error.line())
 
     async def _take_in(self, due: Due, state: _Try, reply: Reply) -> Outcome | _AskAgain:
         intake = Intake(reply.meta, max_bytes=self._policy.max_file_size)
@@ -212,9 +211,9 @@ class Fetcher:
                 return _AskAgain(verdict.reason)
             if verdict.publish:
                 findings = await self._inspect(staged.path, due.date) if self._inspect else None
-                record = self._record(due, evidence, findings, reply.meta, verdict)
-                return await self._publish(due, state, staged, record, verdict)
-            return await self._refuse(due, state, staged, evidence, verdict)
+                record = self._settler.make_record(due, evidence, findings, reply.meta, verdict)
+                return await self._settler.publish(due, state.number, staged, record, verdict)
+            return await self._settler.refuse(due, state.number, staged, evidence, verdict)
 
     def _judge(self, due: Due, state: _Try, evidence: Evidence, meta: ReplyMeta) -> Verdict:
         """Judge a body, with what this upstream's ETags and the body's own past say for it."""
@@ -247,127 +246,12 @@ class Fetcher:
         tries_left = state.number <= self._policy.retry.retries
         return verdict.ask_again and tries_left and evidence.sha256 != state.refused_sha256
 
-    def _record(
-        self,
-        due: Due,
-        evidence: Evidence,
-        findings: Findings | None,
-        meta: ReplyMeta,
-        verdict: Verdict,
-    ) -> Record:
-        now = self._now()
-        disputed = verdict.contestable and not verdict.ask_again
-        return Record(
-            date=due.date,
-            name=due.name,
-            size=evidence.size,
-            sha256=evidence.sha256,
-            lines=evidence.lines,
-            mtime_ns=0,
-            fetched_at=now,
-            checked_at=now,
-            index_count=due.expected,
-            etag=meta.etag,
-            last_modified=meta.last_modified,
-            generation=meta.generation,
-            flags=(Flag.DISPUTED,) if disputed else _FLAGS.get(verdict.kind, ()),
-            findings=findings,
-        )
-
-    async def _publish(
-        self, due: Due, state: _Try, staged: Staged, record: Record, verdict: Verdict
-    ) -> Outcome:
-        held = due.held
-        kind = OutcomeKind.PUBLISHED
-        if held is not None and held.sha256 == record.sha256 and due.reason is not Reason.DAMAGED:
-            await self._destination.note(replace(record, mtime_ns=held.mtime_ns))
-            kind = OutcomeKind.UNCHANGED
-        else:
-            was_final = held is not None and held.checked_at >= final_at(
-                due.date, self._policy.final_after
-            )
-            keep = (
-                held is not None
-                and due.reason is not Reason.DAMAGED
-                and keeps_predecessor(held, record.sha256, record.lines, was_final=was_final)
-            )
-            await self._destination.publish(
-                staged, record, predecessor=held if keep else None, is_final=was_final
-            )
-        self.trials.pop(due.date, None)
-        behind = Flag.BEHIND in record.flags
-        return Outcome(
-            date=due.date,
-            name=due.name,
-            kind=kind,
-            verdict=verdict.kind,
-            problem=verdict.reason if behind else "",
-            size=record.size,
-            attempts=state.number,
-            current=not behind,
-        )
-
-    async def _refuse(
-        self, due: Due, state: _Try, staged: Staged, evidence: Evidence, verdict: Verdict
-    ) -> Outcome:
-        if verdict.contestable:
-            self.trials[due.date] = put_on_trial(
-                self.trials.get(due.date),
-                sha256=evidence.sha256,
-                reason=verdict.reason,
-                now=self._now(),
-            )
-        held_sha256 = due.held.sha256 if due.held is not None else ""
-        if evidence.sha256 != held_sha256:
-            await self._destination.quarantine(
-                staged, due.date, evidence.sha256, f"{verdict.kind}: {verdict.reason}"
-            )
-        return Outcome(
-            date=due.date,
-            name=due.name,
-            kind=OutcomeKind.REFUSED,
-            verdict=verdict.kind,
-            problem=f"{verdict.kind}: {verdict.reason}",
-            attempts=state.number,
-            current=False,
-        )
-
     async def _unchanged(self, due: Due, held: Record, state: _Try) -> Outcome | _AskAgain:
         """Take a 304, unless the index says by now that the body we hold is not the one."""
-        if not _fits(held, due.expected):
-            state.past_caches, state.conditional = True, False
-            return _AskAgain("upstream says unchanged, its index says otherwise", at_once=True)
-        now = self._now()
-        final = final_at(due.date, self._policy.final_after)
-        # that an open day has not changed is nothing to remember
-        matters = now >= final and (held.checked_at < final or due.reason is Reason.RECHECK)
-        if matters or held.index_count != due.expected:
-            await self._destination.note(
-                replace(
-                    held,
-                    checked_at=now,
-                    index_count=due.expected,
-                    flags=() if held.lines == due.expected else held.flags,
-                )
-            )
-        return Outcome(
-            due.date, due.name, OutcomeKind.UNCHANGED, size=held.size, attempts=state.number
-        )
-
-    def _absent(self, due: Due, state: _Try) -> Outcome:
-        if due.reason is Reason.BY_NAME:
-            return Outcome(due.date, due.name, OutcomeKind.ABSENT, attempts=state.number)
-        return self._failed(due, state, "upstream lists it, but answers 404: no such file")
-
-    def _failed(self, due: Due, state: _Try, problem: str) -> Outcome:
-        return Outcome(
-            date=due.date,
-            name=due.name,
-            kind=OutcomeKind.FAILED,
-            problem=problem,
-            attempts=state.number,
-            current=False,
-        )
+        if fits(held, due.expected):
+            return await self._settler.confirm(due, held, state.number)
+        state.past_caches, state.conditional = True, False
+        return _AskAgain("upstream says unchanged, its index says otherwise", at_once=True)
 
     def _told(self, due: Due, outcome: Outcome) -> Outcome:
         log = self._log.warning if outcome.problem else self._log.info
@@ -376,13 +260,3 @@ class Fetcher:
         extra = {"problem": outcome.problem} if outcome.problem else {}
         log(f"file.{outcome.kind}", reason=due.reason.value, size=outcome.size, **extra)
         return outcome
-
-
-def _fits(held: Record, expected: int | None) -> bool:
-    """Return whether a held body is what a listing's count asks for, as far as it was judged."""
-    if expected is None or held.lines == expected:
-        return True
-    if Flag.BEHIND in held.flags:
-        return False
-    known = held.index_count == expected
-    return known or (Flag.AHEAD in held.flags and held.lines > expected)
