@@ -10,7 +10,8 @@ import io
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TypeVar, cast
@@ -35,6 +36,11 @@ from mirror.edges.folder import DataDir, make_folders, writer_lock
 from mirror.errors import WrongKindError
 from mirror.model import Record
 from mirror.ports import Staged, Transform
+
+WRITERS = 2
+"""Threads that digest, count and write: more would only take the interpreter from each other."""
+FLUSHERS = 16
+"""Bodies flushed at a time: a disk takes many at once better than one after the other."""
 
 T = TypeVar("T")
 
@@ -90,10 +96,10 @@ async def _to_its_end(work: Awaitable[T]) -> T:
 class StagedFile:
     """A body in `staging/`; see `mirror.ports.Staged`."""
 
-    def __init__(self, path: Path, file: _Through) -> None:
+    def __init__(self, path: Path, file: _Through, writers: Executor) -> None:
         self.path = path
         self.file = file
-        self._async_file = aiofiles.threadpool.wrap(file)
+        self._async_file = aiofiles.threadpool.wrap(file, executor=writers)
 
     async def write(self, block: Sequence[bytes]) -> None:
         """Pass a block through the transform and write what comes out."""
@@ -124,6 +130,8 @@ class LocalStore:
         self._now = now
         self._history_versions = history_versions
         self._sync_archive = SharedSync(data.archive)
+        self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="write")
+        self._flushers = ThreadPoolExecutor(FLUSHERS, thread_name_prefix="publish")
 
     @property
     def records(self) -> Mapping[date, Record]:
@@ -142,7 +150,7 @@ class LocalStore:
         try:
             with storage_errors(path):
                 file = await _to_its_end(opening)
-            yield StagedFile(path, file)
+            yield StagedFile(path, file, self._writers)
         finally:
             if not opening.cancelled() and opening.exception() is None:
                 _discard(path, opening.result())
@@ -153,8 +161,15 @@ class LocalStore:
         """Make a body durable and visible; see `mirror.ports.Destination.publish`."""
         body = cast("StagedFile", staged)
         return await _to_its_end(
-            asyncio.to_thread(self._publish, body, record, predecessor, is_final)
+            asyncio.get_running_loop().run_in_executor(
+                self._flushers, self._publish, body, record, predecessor, is_final
+            )
         )
+
+    def close(self) -> None:
+        """Wait for what is being written."""
+        self._writers.shutdown()
+        self._flushers.shutdown()
 
     async def note(self, record: Record) -> None:
         """Journal a new record of a body that stays; see `mirror.ports.Destination.note`."""
@@ -306,7 +321,9 @@ def open_store(
     with writer_lock(data):
         _sweep(data.staging)
         books = load_books(data, name_template)
-        yield LocalStore(data, books, now=now, history_versions=history_versions)
+        store = LocalStore(data, books, now=now, history_versions=history_versions)
+        with closing(store):
+            yield store
 
 
 def _differ_in_time(target: Path, record: Record) -> None:

@@ -40,6 +40,10 @@ _ABSENT = (403, 410)
 answers 403 for what it has not."""
 
 
+SETTLING = 16
+"""Bodies that may be on their way from arrived to published, beside those that are arriving."""
+
+
 class FetchPolicy(Struct, frozen=True):
     """The settings that bear on fetching."""
 
@@ -53,11 +57,31 @@ class FetchPolicy(Struct, frozen=True):
 Inspect = Callable[[Path, date], Awaitable[Findings]]
 
 
+class _Slot:
+    """One of the places for transfers: taken and given back, never twice."""
+
+    def __init__(self, slots: asyncio.Semaphore) -> None:
+        self._slots = slots
+        self._is_held = False
+
+    async def take(self) -> None:
+        """Wait for a place."""
+        await self._slots.acquire()
+        self._is_held = True
+
+    def free(self) -> None:
+        """Give the place to the next."""
+        if self._is_held:
+            self._is_held = False
+            self._slots.release()
+
+
 class _Try(Struct):
     """How the asking for one day has gone so far."""
 
+    slot: _Slot
+    conditional: bool
     number: int = 0
-    conditional: bool = False
     past_caches: bool = False
     refused_sha256: str = ""
     """Of the body that was refused last: the same once more settles the matter."""
@@ -110,6 +134,7 @@ class Fetcher:
         self._rng = rng
         self._inspect = inspect
         self._slots = asyncio.Semaphore(policy.concurrency)
+        self._room = asyncio.Semaphore(policy.concurrency + SETTLING)
         self._log = get_logger()
         self._settler = Settler(destination, final_after=policy.final_after, now=now, trials=trials)
         self.etags = etags
@@ -127,22 +152,25 @@ class Fetcher:
         """
         outcomes: list[Outcome] = []
 
-        async def fetch(one: Due) -> None:
-            outcome = await self._fetch(one)
+        async def fetch(one: Due, slot: _Slot) -> None:
+            outcome = await self._fetch(one, slot)
             outcomes.append(outcome)
             self._observer.finished(outcome)
 
         async with asyncio.TaskGroup() as group:
             for one in due:
-                # a task for each free slot, not for each day: days that wait cost no memory
-                await self._slots.acquire()
-                group.create_task(fetch(one))
+                # a task for each that there is room for, not for each day: days that wait cost no
+                # memory, and those that are tried again come before
+                await self._room.acquire()
+                slot = _Slot(self._slots)
+                await slot.take()
+                group.create_task(fetch(one, slot))
         return outcomes
 
-    async def _fetch(self, due: Due) -> Outcome:
-        """Try until it is published, settled or hopeless. Holds a slot on entry, gives it back."""
+    async def _fetch(self, due: Due, slot: _Slot) -> Outcome:
+        """Try until it is published, settled or hopeless. Gives back slot and room."""
         structlog.contextvars.bind_contextvars(file=due.name)
-        state = _Try(conditional=due.conditional)
+        state = _Try(slot, conditional=due.conditional)
         try:
             while True:
                 state.number += 1
@@ -152,21 +180,24 @@ class Fetcher:
                 delay = self._delay(state, result)
                 if delay is None:
                     return self._told(due, failed(due, state.number, result.problem))
-                await self._wait(due, result.problem, delay)
+                await self._wait(due, slot, result.problem, delay)
         finally:
-            self._slots.release()
+            slot.free()
+            self._room.release()
 
-    async def _wait(self, due: Due, problem: str, delay_s: float) -> None:
+    async def _wait(self, due: Due, slot: _Slot, problem: str, delay_s: float) -> None:
         if not delay_s:
             return
         self._observer.retrying(due, problem, delay_s)
         self._log.info("file.retrying", problem=problem, delay_s=round(delay_s, 3))
         # a day that waits blocks no other
-        self._slots.release()
+        slot.free()
+        self._room.release()
         try:
             await asyncio.sleep(delay_s)
         finally:
-            await self._slots.acquire()
+            await self._room.acquire()
+        await slot.take()
 
     def _delay(self, state: _Try, result: _AskAgain) -> float | None:
         if result.at_once:
@@ -209,6 +240,8 @@ class Fetcher:
                 state.refused_sha256 = evidence.sha256
                 state.past_caches, state.conditional = True, False
                 return _AskAgain(verdict.reason)
+            # the rest is the disk's and the processor's: upstream need not wait for it
+            state.slot.free()
             if verdict.publish:
                 findings = await self._inspect(staged.path, due.date) if self._inspect else None
                 record = self._settler.make_record(due, evidence, findings, reply.meta, verdict)
