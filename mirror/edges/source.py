@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import urljoin
-from urllib.request import getproxies
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from yarl import URL
@@ -28,7 +28,7 @@ from mirror.core.retry import is_transient_status
 from mirror.core.text import shown
 from mirror.edges.disk import storage_error
 from mirror.edges.headers import parse_meta, parse_retry_after
-from mirror.errors import BodyError, MirrorError, UpstreamError
+from mirror.errors import BodyError, ConfigError, MirrorError, UpstreamError
 from mirror.model import ReplyMeta, Traffic
 from mirror.ports import Ask, Reply
 
@@ -59,8 +59,10 @@ class HttpSource:
 
     async def __aenter__(self) -> Self:
         config = self._config
+        proxy, proxy_auth = _find_proxy(self._base)
         self._session = aiohttp.ClientSession(
             auto_decompress=False,  # see mirror.core.coding
+            read_bufsize=BLOCK_BYTES,  # less makes it stop and start reading at every chunk
             connector=aiohttp.TCPConnector(limit=config.concurrency + 1, ssl=_tls(self._base)),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={
@@ -73,7 +75,9 @@ class HttpSource:
                 sock_connect=config.connect_timeout,
                 sock_read=config.read_timeout,
             ),
-            trust_env=True,
+            # found once, for upstream is one host; aiohttp would look for each request anew
+            proxy=proxy,
+            proxy_auth=proxy_auth,
         )
         return self
 
@@ -158,6 +162,26 @@ def _tls(base: str) -> ssl.SSLContext | bool:
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def _find_proxy(base: str) -> tuple[URL | None, aiohttp.BasicAuth | None]:
+    """Return the proxy that the environment names for upstream, and what it is to be told.
+
+    Raises:
+        ConfigError: what it names is no URL.
+    """
+    url = URL(base)
+    named = getproxies().get(url.scheme)
+    if not named or url.host is None or proxy_bypass(f"{url.host}:{url.port}"):
+        return None, None
+    try:
+        proxy = URL(named if "//" in named else f"http://{named}")
+        return proxy.with_user(None), aiohttp.BasicAuth.from_url(proxy)
+    except ValueError as error:
+        # not shown: it may hold a password
+        raise ConfigError(
+            "the proxy that the environment names is not a URL", hint=f"see {url.scheme}_proxy"
+        ) from error
 
 
 def _redirected(url: str, location: str) -> tuple[str, tuple[str, str, int] | None]:
