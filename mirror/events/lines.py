@@ -4,12 +4,19 @@ Whoever decodes lines does it a block at a time, for that is fast, and goes by h
 line where something in a block is odd.
 """
 
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Iterator
+from operator import itemgetter
 
 BLOCK_BYTES = 64 * 1024
 """Lines decoded at a time: small enough that the processor's cache holds text and objects."""
 MAX_LINE_BYTES = 1024 * 1024
 """A longer line is no event, and not kept in memory."""
+
+_get_first: Callable[[bytes], int] = itemgetter(0)
+_get_last: Callable[[bytes], int] = itemgetter(-2)
+"""The byte before the newline."""
+_OPENING, _CLOSING = {ord("{")}, {ord("}")}
 
 
 class BlockCutter:
@@ -53,13 +60,14 @@ def holds_one_object_a_line(block: bytes, objects: int) -> bool:
             not ask for one object a line.
         objects: how many objects it found.
     """
-    # As many "}\n{" as there are places between objects (inside of one that is no JSON), and not
-    # one newline more (but a last one), mean one whole object on each line.
-    between = objects - 1
+    # "}", newline, "{" is found between objects only, for inside of one it is no JSON. So where all
+    # lines begin and end like this, each has whole objects; and as many as lines, each has one.
+    lines = io.BytesIO(block).readlines()
+    ended = lines if block.endswith(b"\n") else lines[:-1]
     return (
-        block[:1] == b"{"
-        and block.count(b"}\n{") == between
-        and block.count(b"\n") == between + block.endswith(b"\n")
+        len(lines) == objects
+        and set(map(_get_first, lines)) == _OPENING
+        and set(map(_get_last, ended)) <= _CLOSING
     )
 
 
