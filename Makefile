@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all lint format types layers check wheel lock kill mutation mutation-slice real soak bench test-container clean
+.PHONY: help env demo test test-all lint format types layers check wheel lock kill mutation mutation-slice real soak bench test-container test-systemd clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ bench: $(STAMP) ## time the sync beside rclone, aria2, wget2 and curl (wants ngi
 
 test-container: $(STAMP) ## build the image and run it for real (wants root, podman, buildah, runc, debootstrap)
 	$(BIN)/python -m pytest -m slow -rs tests/deploy/test_container.py
+
+test-systemd: $(STAMP) wheel ## install on a booted systemd, by the guide, and run there (wants the same)
+	$(BIN)/python -m pytest -m slow -rs tests/deploy/test_systemd.py
 
 clean: ## remove what was made here
 	rm -rf $(VENV) .venv-3.* dist build mutants .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -41,3 +41,13 @@ def test_a_unit_says_nothing_that_systemd_does_not_know(name: str, tmp_path: Pat
 
     ours = [line for line in done.stderr.splitlines() if "binder-mirror" in line]
     assert (done.returncode, ours) == (0, [])
+
+
+def test_both_services_are_the_same_user_in_the_same_cage() -> None:
+    daemon, poll = (
+        (UNITS / name).read_text().partition("\nUser=")[2].partition("\n\n")[0].strip()
+        for name in SERVICES
+    )
+
+    assert daemon.startswith("binder-mirror\nGroup=binder-mirror\nStateDirectory=binder-mirror\n")
+    assert daemon == poll
