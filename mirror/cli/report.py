@@ -1,6 +1,6 @@
 """`binder-mirror report`: gaps and anomalies, and how launches went.
 
-Made from the manifest, so that it costs no time; only `--top` reads daily files.
+Made from the manifest, so that it costs no time; only the repositories want the daily files read.
 """
 
 import os
@@ -8,8 +8,10 @@ import re
 import shutil
 import sys
 from datetime import date, timedelta
+from pathlib import Path
 
 import click
+import msgspec
 
 from mirror.cli.common import (
     DAY,
@@ -21,11 +23,15 @@ from mirror.cli.common import (
     say,
     utc_now,
 )
+from mirror.config import Config
 from mirror.core.sparks import ASCII, BLOCKS
-from mirror.data.report import Window, read_report, to_json
+from mirror.data.report import Report, Window, read_report, to_json
 from mirror.data.report_text import Look, render_report
-from mirror.edges.folder import require_mirror
+from mirror.data.repositories import Ranking, rank_repositories
+from mirror.edges.disk import write_durably
+from mirror.edges.folder import DataDir, require_mirror
 
+_TOP_ON_A_PAGE = 20
 _QUARTER = re.compile(r"([0-9]{4})-?Q([1-4])", re.IGNORECASE)
 
 
@@ -53,6 +59,14 @@ class QuarterType(click.ParamType[Window]):
 @click.option("--since", type=DAY, metavar="DATE", help="The first day it is about.")
 @click.option("--until", type=DAY, metavar="DATE", help="The last day it is about.")
 @click.option("--quarter", type=QuarterType(), metavar="QUARTER", help="A quarter, as 2026Q3.")
+@click.option(
+    "--top",
+    type=click.IntRange(0, 1000),
+    metavar="N",
+    help="Name the N repositories launched most, which takes reading the daily files (default: 20 "
+    "with --html, else 0).",
+)
+@click.option("--html", metavar="FILE", help="Write one self-contained page; - for stdout.")
 @json_option
 @click.pass_context
 def report(
@@ -62,6 +76,8 @@ def report(
     until: date | None,
     quarter: Window | None,
     *,
+    top: int | None,
+    html: str | None,
     as_json: bool,
 ) -> int:
     """Tell what is odd about the days held, and how launches went.
@@ -71,6 +87,8 @@ def report(
     The exit code is 0 when there is a report, whatever it tells; `found` in the JSON counts it.
     """
     window = _window(since, until, quarter)
+    if html is not None and as_json:
+        raise click.UsageError("--html and --json are two reports: ask for one of them")
     config, data = load(ctx, data_dir=data_dir)
     require_mirror(data)
     found = read_report(
@@ -81,11 +99,39 @@ def report(
         stale_after=timedelta(seconds=config.schedule.stale_after),
         now=utc_now(),
     )
-    if as_json:
+    if number := top if top is not None else _TOP_ON_A_PAGE * (html is not None):
+        ranking = _rank(data, config, window, number)
+        found = msgspec.structs.replace(found, repositories=ranking)
+    if html is not None:
+        _put_page(found, html)
+    elif as_json:
         print_json(to_json(found))
     else:
         say(render_report(found, _look()))
     return 0
+
+
+def _rank(data: DataDir, config: Config, window: Window, number: int) -> Ranking:
+    from mirror.data.reader import Archive  # noqa: PLC0415 - only where files are read
+
+    archive = Archive(
+        data.root,
+        name_template=config.upstream.name_template,
+        final_after=timedelta(seconds=config.schedule.final_after),
+    )
+    events = archive.events(window.since, window.until, unknown="skip", open_days=True)
+    return rank_repositories(events, number)
+
+
+def _put_page(found: Report, html: str) -> None:
+    from mirror.data.report_html import render_page  # noqa: PLC0415 - only where a page is made
+
+    page = render_page(found)
+    if html == "-":
+        say(page.rstrip("\n"))
+        return
+    path = Path(html).absolute()
+    write_durably(path, page.encode(), staging=path.parent)
 
 
 def _window(since: date | None, until: date | None, quarter: Window | None) -> Window:

@@ -241,6 +241,16 @@ def _ratio(one: Total, other: Total | None) -> float | None:
     return one.mean / other.mean if other is not None and other.count else None
 
 
+def quarter_name(day: date) -> str:
+    """Return a quarter as people write it: "2026Q3"."""
+    return f"{day.year}Q{(quarter_of(day).month + 2) // 3}"
+
+
+def percent(ratio: float | None) -> str:
+    """Return a ratio as growth: "+12.0 %", or "-" where there is none."""
+    return f"{100 * (ratio - 1):+.1f} %" if ratio is not None else "-"
+
+
 def to_json(report: Report) -> dict[str, Any]:
     """Return a report as programs read it."""
     facts: dict[str, Any] = msgspec.to_builtins(report)

@@ -8,10 +8,10 @@ from operator import attrgetter
 from msgspec import Struct
 
 from mirror.core.anomaly import Anomaly, Kind, Severity, between, span
-from mirror.core.series import fill_periods, quarter_of, rank_names
+from mirror.core.series import fill_periods, rank_names
 from mirror.core.sparks import BLOCKS, render_columns, render_spark, squeeze
 from mirror.core.text import human_bytes, plural
-from mirror.data.report import PERIOD_OF, Quarter, Report
+from mirror.data.report import PERIOD_OF, Quarter, Report, percent, quarter_name
 from mirror.data.repositories import Ranking
 
 _PLOT_LINES = 5
@@ -68,6 +68,7 @@ def _headline(report: Report, look: Look) -> str:
             f"{plural(report.events, 'event')}, {report.events / report.days:,.0f} a day, "
             f"{human_bytes(report.size)}"
         )
+    held = textwrap.fill(held, look.width)
     counts = {severity: report.count(severity) for severity in Severity}
     if not any(counts.values()):
         return f"{look.bold(held)}\nNothing odd was found."
@@ -148,29 +149,16 @@ def _growth(quarters: Sequence[Quarter], look: Look) -> str:
     )
 
 
-def quarter_name(day: date) -> str:
-    """Return a quarter as people write it: "2026Q3"."""
-    return f"{day.year}Q{(quarter_of(day).month + 2) // 3}"
-
-
-def percent(ratio: float | None) -> str:
-    """Return a ratio as growth: "+12.0 %", or "-" where there is none."""
-    return f"{100 * (ratio - 1):+.1f} %" if ratio is not None else "-"
-
-
 def _ranking(ranking: Ranking, look: Look) -> str:
-    head = (
-        f"Repositories launched most, of {ranking.repositories:,} "
-        f"({plural(ranking.launches, 'launch').replace('launchs', 'launches')})"
-    )
     rows = [
         f"  {number:>4} {one.launches:>10,} {one.launches / max(1, ranking.launches):>6.1%}  "
         f"{_cut(one.name, max(20, look.width - 26))}"
         for number, one in enumerate(ranking.top, 1)
     ]
-    if ranking.uncertain_by:
-        rows.append(f"  each may have up to {ranking.uncertain_by:,} more: there were too many")
-    return "\n".join([look.bold(head), *rows])
+    told = textwrap.fill(
+        ranking.sentence(), look.width - 2, initial_indent="  ", subsequent_indent="  "
+    )
+    return "\n".join([look.bold("Repositories launched most"), *rows, told])
 
 
 def _anomalies(report: Report, look: Look) -> Iterator[str]:

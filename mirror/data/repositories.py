@@ -1,11 +1,26 @@
 """The repositories launched most: what only the daily files can tell."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
+
+from mirror.core.text import shown
+
+if TYPE_CHECKING:
+    from mirror.data.stream import Events
+    from mirror.events.launch import Launch
 
 KEPT = 200_000
 """Repositories counted at a time: the names are upstream's, so they are bounded."""
+
+
+_LONGEST = 200
+"""Characters of a repository's key that are kept."""
+_what = attrgetter("provider", "spec")
 
 
 class Ranked(Struct, frozen=True):
@@ -26,6 +41,17 @@ class Ranking(Struct, frozen=True):
     """Different repositories among them; at least so many, where not all were kept."""
     uncertain_by: int = 0
     """Launches by which a repository may have more than is told; 0 where all were kept."""
+    unknown: int = 0
+    """Launches, and odd lines, of which no repository can be told."""
+
+    def sentence(self) -> str:
+        """Return what was counted, for a person."""
+        told = f"Of {self.repositories:,} different repositories in {self.launches:,} launches."
+        if self.unknown:
+            told += f" {self.unknown:,} more lines name no repository."
+        if self.uncertain_by:
+            told += f" There were too many: each may have up to {self.uncertain_by:,} more."
+        return told
 
 
 class Counts:
@@ -61,3 +87,26 @@ class Counts:
         )
         top = tuple(Ranked(name, count) for name, count in list(ordered)[:number])
         return Ranking(top, self._total, len(self._counts), self._lost)
+
+
+def rank_repositories(events: "Events[Launch]", number: int) -> Ranking:
+    """Return the repositories launched most among events, reading their files.
+
+    Args:
+        events: the launches; lines that are none should be skipped.
+        number: how many are told.
+
+    Raises:
+        UnrecordedError, StorageError: a daily file cannot be read, or is not the one on record.
+    """
+    from mirror.data.selection import repository_of  # noqa: PLC0415 - reports seldom read files
+
+    counts, unknown = Counts(), 0
+    for block in events.launch_blocks():
+        for (provider, spec), launches in Counter(map(_what, block)).items():
+            key = repository_of(provider, spec)
+            if key is None:
+                unknown += launches
+            else:
+                counts.add(shown(key, _LONGEST), launches)
+    return replace(counts.rank(number), unknown=unknown + events.odd.total())

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -9,8 +10,9 @@ from typing import NamedTuple
 import pytest
 from msgspec.structs import replace
 
+from mirror.events.spec import parse_spec
 from mirror.model import IndexState, Record
-from tests.command import COMMAND, plain_environment
+from tests.command import COMMAND, Shell, plain_environment
 from tests.data.books import findings, frozen, held, make_data_dir, poll, polled
 from tests.unit.making import days
 from tests.unit.test_dips import real_counts, season
@@ -162,3 +164,44 @@ def test_where_there_is_no_mirror_there_is_no_report(tmp_path: Path) -> None:
 
     assert (said.code, said.out) == (2, "")
     assert "there is no mirror in" in said.err
+
+
+async def test_the_repositories_are_counted_from_the_files(shell: Shell, tmp_path: Path) -> None:
+    await shell.synced()
+    launches = [
+        json.loads(line) for one in shell.days for line in shell.body(one).decode().splitlines()
+    ]
+    true = Counter(parse_spec(one["provider"], one["spec"]).key for one in launches)
+
+    done = await shell.run("report", "--top", "1000", "--json")
+
+    ranking = done.json["repositories"]
+    assert {one["name"]: one["launches"] for one in ranking["top"]} == true
+    assert (ranking["launches"], ranking["repositories"]) == (len(launches), len(true))
+    assert "not-a-real-password" not in done.out
+
+
+async def test_a_page_is_written_whole_or_printed(shell: Shell, tmp_path: Path) -> None:
+    await shell.synced()
+    path = tmp_path / "report.html"
+
+    written = await shell.run("report", "--html", path)
+    printed = await shell.run("report", "--html", "-", "--top", "0")
+
+    assert (written.code, written.out, written.said) == (0, "", [])
+    assert path.read_text("utf-8").endswith("</html>\n")
+    assert "Repositories launched most" in path.read_text("utf-8")
+    assert printed.out.startswith("<!DOCTYPE html>")
+    assert printed.out.endswith("</html>\n")
+    assert "Repositories launched most" not in printed.out
+    assert "not-a-real-password" not in path.read_text("utf-8")
+
+
+async def test_a_page_that_cannot_be_written_is_refused(shell: Shell, tmp_path: Path) -> None:
+    await shell.synced()
+
+    nowhere = await shell.run("report", "--html", tmp_path / "no" / "report.html")
+    both = await shell.run("report", "--html", "-", "--json")
+
+    assert "No such file or directory" in nowhere.refused(5)
+    assert "ask for one of them" in both.refused(2)

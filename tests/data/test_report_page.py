@@ -1,0 +1,167 @@
+"""The report as a page: whole in itself, hostile strings dead, each figure with its numbers."""
+
+import base64
+import hashlib
+import re
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, date, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+from playwright.async_api import Browser, async_playwright
+
+from mirror.data.report import Report, Window, make_report
+from mirror.data.report_html import render_page
+from mirror.data.report_text import Look, render_report
+from mirror.data.repositories import Ranked, Ranking
+from mirror.events.anomalies import Held, find_anomalies
+from mirror.model import Record
+from tests.data.books import findings, held
+from tests.unit.making import days
+from tests.unit.test_dips import lower, season
+
+CHROMIUM = shutil.which("chromium")
+HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)>'"
+NOW = datetime(2026, 10, 2, 12, tzinfo=UTC)
+
+
+class Reader(HTMLParser):
+    """Keeps the elements and attributes of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str | None]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def report_on(records: Mapping[date, Record], window: Window = Window()) -> Report:  # noqa: B008 - a frozen value
+    odd = find_anomalies(Held(records=records, whole=frozenset(records)))
+    return make_report(records, odd, window, now=NOW)
+
+
+@pytest.fixture
+def quarter() -> Report:
+    """A quarter with a loss in it, and strings that attack."""
+    counts = lower(season("2025-06-01", "2026-09-30"), "2026-08-04", "2026-08-07", 0.1)
+    records = held(counts)
+    for one in days("2026-08-04", "2026-08-20"):
+        lines = records[one].lines
+        records[one] = replace(
+            records[one],
+            findings=findings(
+                lines, {HOSTILE: lines}, providers={HOSTILE: lines}, versions={"5": 1, HOSTILE: 1}
+            ),
+        )
+    made = report_on(records, Window(date(2026, 7, 1), date(2026, 9, 30)))
+    top = (Ranked("github.com/demo/course", 900), Ranked(HOSTILE, 90))
+    return replace(made, repositories=Ranking(top, 1000, 12, 0, 3))
+
+
+def test_nothing_is_loaded_and_nothing_can_run(quarter: Report) -> None:
+    page = render_page(quarter)
+    seen = Reader(page)
+
+    assert not {"script", "img", "iframe", "object", "form", "base"} & set(seen.tags)
+    assert [value for tag, name, value in seen.attributes if name in ("src", "href")] == ["data:,"]
+    assert not [name for _, name, _ in seen.attributes if name.startswith("on") or name == "style"]
+    assert HOSTILE.replace("'", "") not in page
+
+
+def test_the_policy_allows_just_the_style_that_is_there(quarter: Report) -> None:
+    page = render_page(quarter)
+    style = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    (policy,) = [
+        value for _, name, value in Reader(page).attributes if value and "default-src" in value
+    ]
+
+    assert len(style) == 1
+    digest = base64.b64encode(hashlib.sha256(style[0].encode()).digest()).decode()
+    assert policy.startswith(f"default-src 'none'; style-src 'sha256-{digest}'; ")
+    assert "unsafe" not in policy
+
+
+def test_the_numbers_of_the_figures_stand_in_tables(quarter: Report) -> None:
+    seen = Reader(render_page(quarter))
+
+    assert "Binder launches, 2026Q3" in seen.text
+    assert f"{quarter.events:,}" in seen.text
+    assert seen.text.count("Launches a day, mean of each week") >= 2
+    for period in quarter.periods:
+        for count in period.origins.values():
+            assert f"{count:,}" in seen.text
+    assert "github.com/demo/course" in seen.text
+    assert "3 more lines name no repository" in seen.text
+    labels = [value for _, name, value in seen.attributes if name == "aria-label"]
+    assert "Repositories launched most" in labels
+    assert "Growth by quarter" in labels
+
+
+def test_what_is_odd_is_told_and_drawn(quarter: Report) -> None:
+    page = render_page(quarter)
+
+    assert '<time datetime="2026-08-04">2026-08-04</time> to <time datetime="2026-08-07">' in page
+    assert "events where " in page
+    assert 'class="spark"' in page
+
+
+def test_a_page_of_nothing_is_a_page(quarter: Report) -> None:
+    empty = report_on({})
+    assert "no day held" in Reader(render_page(empty)).text
+    assert "Nothing odd was found." in Reader(render_page(empty)).text
+    calm = report_on(held(season("2026-07-01", "2026-07-20")))
+    assert "Launches a day" in Reader(render_page(calm)).text
+    assert quarter.period == "week"
+    assert calm.period == "day"
+
+
+def test_the_text_has_the_repositories_and_no_character_that_acts(quarter: Report) -> None:
+    text = render_report(quarter, Look(width=72))
+
+    assert "     1        900  90.0%  github.com/demo/course\n" in text
+    assert all(line.isprintable() for line in text.splitlines())
+    assert max(map(len, text.splitlines())) <= 72
+    coloured = render_report(quarter, Look(width=72, colour=True))
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == text
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        made = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield made
+        await made.close()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+async def test_a_browser_applies_the_style_and_asks_for_nothing(
+    quarter: Report, browser: Browser, tmp_path: Path
+) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(render_page(quarter), "utf-8")
+    page = await browser.new_page(viewport={"width": 360, "height": 700})
+    complaints: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("dialog", lambda dialog: complaints.append(dialog.message))
+    page.on("request", lambda request: requests.append(request.url))
+
+    await page.goto(path.as_uri())
+
+    assert complaints == []
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert await page.evaluate("getComputedStyle(document.querySelector('.s0')).fill") != (
+        "rgb(0, 0, 0)"
+    )
