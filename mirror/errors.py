@@ -6,7 +6,7 @@ translate third-party errors into these once, with `from`. A normal outcome (not
 there) is a value.
 """
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 
 class ExitCode(IntEnum):
@@ -48,10 +48,49 @@ class ConfigError(MirrorError):
     exit_code = ExitCode.USAGE
 
 
+class Failure(StrEnum):
+    """What made a try fail: a closed set of words, for metrics; the message has the particulars."""
+
+    DNS = "dns"
+    """Its host was not found."""
+    CONNECTION = "connection"
+    """Refused, reset, or closed without an answer."""
+    TLS = "tls"
+    TIMEOUT = "timeout"
+    """No connection, or no byte, in time."""
+    SLOW = "slow"
+    """Below `http.min_speed`."""
+    NOT_HTTP = "not_http"
+    HTTP_4XX = "http_4xx"
+    HTTP_429 = "http_429"
+    HTTP_5XX = "http_5xx"
+    HTTP_OTHER = "http_other"
+    """A status that is no answer to what was asked."""
+    REDIRECT = "redirect"
+    """In circles, or to another host."""
+    CUT = "cut"
+    """A body that ended early."""
+    ENCODING = "encoding"
+    """A Content-Encoding that is damaged, does not end, or is not known."""
+    TOO_LARGE = "too_large"
+    DIGEST = "digest"
+    """A body whose digest is not the one offered."""
+    COUNT = "count"
+    """A body with other than the listed number of lines."""
+    PAGE = "page"
+    """A web page where events were asked for."""
+    ROLLED_BACK = "rolled_back"
+    """A body, index or 304 of an older version than the one known."""
+    INDEX = "index"
+    """An index from which nothing can be learnt."""
+    OTHER = "other"
+
+
 class UpstreamError(MirrorError):
     """Upstream or the way to it failed.
 
     Attributes:
+        failure: what it was, in a word.
         transient: whether asking again may help.
         retry_after_s: seconds that upstream asked us to wait, if it did.
         status: the HTTP status, if there was an answer.
@@ -64,11 +103,13 @@ class UpstreamError(MirrorError):
         message: str,
         *,
         hint: str = "",
+        failure: Failure = Failure.OTHER,
         transient: bool = True,
         retry_after_s: float | None = None,
         status: int | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
+        self.failure = failure
         self.transient = transient
         self.retry_after_s = retry_after_s
         self.status = status

@@ -8,10 +8,12 @@ through them for garbage would hold up a daemon for tens of milliseconds.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
 from msgspec import Struct, field
+
+from mirror.errors import Failure
 
 
 class IndexEntry(Struct, frozen=True, gc=False):
@@ -307,10 +309,23 @@ class PollReport(Struct, frozen=True):
     downloaded_bytes: int = 0
     """Bytes that came over the wire."""
 
+    @property
+    def ended_at(self) -> datetime:
+        """When it was over."""
+        return self.started_at + timedelta(seconds=self.duration_s)
+
 
 class Traffic(Struct):
-    """What a source has done so far; the one mutable value, owned by the source."""
+    """What was asked of a source so far; the one mutable value, owned by the source."""
 
     requests: int = 0
+    unanswered: int = 0
+    """Requests that failed without an answer."""
     received_bytes: int = 0
     statuses: dict[int, int] = field(default_factory=dict)
+    failures: dict[Failure, int] = field(default_factory=dict)
+    """Tries that failed, by what made them; those who judge what came count here too."""
+
+    def fail(self, failure: Failure) -> None:
+        """Count a try that failed."""
+        self.failures[failure] = self.failures.get(failure, 0) + 1

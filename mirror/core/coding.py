@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from mirror.core.text import shown
-from mirror.errors import BodyError
+from mirror.errors import BodyError, Failure
 
 PIECE_BYTES = 256 * 1024
 """Most that one step of decoding yields: what a bomb can make us hold at a time."""
@@ -45,7 +45,11 @@ def make_decoder(encoding: str) -> Decoder:
             return _Members("gzip", _GzipMember, zlib.error)
         case "zstd":
             return _zstd_decoder()
-    raise BodyError(f"unknown Content-Encoding {shown(encoding, 40)}", transient=False)
+    raise BodyError(
+        f"unknown Content-Encoding {shown(encoding, 40)}",
+        failure=Failure.ENCODING,
+        transient=False,
+    )
 
 
 class _Identity:
@@ -111,7 +115,7 @@ class _Members:
     def finish(self) -> None:
         # so is an empty one: it is no gzip or zstd at all
         if not self._member.eof:
-            raise BodyError(f"the {self._coding} body is cut short")
+            raise BodyError(f"the {self._coding} body is cut short", failure=Failure.ENCODING)
 
     def _decompress(self, chunk: bytes) -> Iterator[bytes]:
         try:
@@ -122,7 +126,10 @@ class _Members:
                 if self._member.eof or (self._member.needs_input and len(piece) < PIECE_BYTES):
                     return
         except self._damage as error:
-            raise BodyError(f"the {self._coding} body is damaged: {shown(str(error))}") from error
+            raise BodyError(
+                f"the {self._coding} body is damaged: {shown(str(error))}",
+                failure=Failure.ENCODING,
+            ) from error
 
 
 def _zstd_decoder() -> Decoder:

@@ -13,7 +13,7 @@ from datetime import date, timedelta
 import msgspec
 
 from mirror.core.text import shown
-from mirror.errors import IndexUnusableError
+from mirror.errors import Failure, IndexUnusableError
 from mirror.model import IndexEntry, ParsedIndex, Refusal
 
 FIRST_DAY = date(2018, 1, 1)
@@ -62,9 +62,11 @@ def parse_index(body: bytes, *, name_template: str, today: date) -> ParsedIndex:
         else:
             counts.setdefault(day, set()).add(count)
     if not counts:
-        raise IndexUnusableError(_why_unusable(body), transient=False)
+        raise IndexUnusableError(_why_unusable(body), failure=Failure.INDEX, transient=False)
     if _is_cut_short(body):
-        raise IndexUnusableError("the index is cut short in the middle of its last line")
+        raise IndexUnusableError(
+            "the index is cut short in the middle of its last line", failure=Failure.CUT
+        )
     return ParsedIndex(
         entries=tuple(
             IndexEntry(day, name_template.format(date=day), *counts[day])

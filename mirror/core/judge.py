@@ -6,9 +6,14 @@ Complete transfers only: one that was cut or badly encoded never gets here.
 from msgspec import Struct
 
 from mirror.core.text import plural
+from mirror.errors import Failure
 from mirror.model import Evidence, Record, ReplyMeta, Verdict, VerdictKind
 
 _ETAG_ONLY = ("etag",)
+_FAILURES = {
+    VerdictKind.CORRUPT: Failure.DIGEST,
+    VerdictKind.ROLLED_BACK: Failure.ROLLED_BACK,
+}
 
 
 class Expectation(Struct, frozen=True):
@@ -114,6 +119,15 @@ def _judge_unlisted(evidence: Evidence) -> Verdict:
         reason="no listing has a count for it and its last line is unfinished",
         ask_again=True,
     )
+
+
+def failure_of(evidence: Evidence, verdict: Verdict) -> Failure | None:
+    """Return the word for what is wrong with a body; None where it may be published."""
+    if verdict.publish:
+        return None
+    if evidence.is_page and verdict.kind is VerdictKind.MISMATCH:
+        return Failure.PAGE
+    return _FAILURES.get(verdict.kind, Failure.COUNT)
 
 
 def keeps_predecessor(held: Record, sha256: str, lines: int, *, was_final: bool) -> bool:

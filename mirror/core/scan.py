@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from mirror.core.text import human_bytes
-from mirror.errors import BodyError
+from mirror.errors import BodyError, Failure
 
 _BLANKS = b" \t\r"
 
@@ -56,6 +56,7 @@ class Scanner:
             raise BodyError(
                 f"the body is larger than {human_bytes(self._max_bytes)}",
                 hint="raise http.max_file_size if that is right",
+                failure=Failure.TOO_LARGE,
                 transient=False,
             )
         for digest in self._hashes.values():

@@ -28,7 +28,7 @@ from mirror.core.retry import is_transient_status
 from mirror.core.text import shown
 from mirror.edges.disk import storage_error
 from mirror.edges.headers import parse_meta, parse_retry_after
-from mirror.errors import BodyError, ConfigError, MirrorError, UpstreamError
+from mirror.errors import BodyError, ConfigError, Failure, MirrorError, UpstreamError
 from mirror.model import ReplyMeta, Traffic
 from mirror.ports import Ask, Reply
 
@@ -117,10 +117,15 @@ class HttpSource:
                 raise UpstreamError(
                     f"upstream moved to {shown(url)}",
                     hint="if that is right, set upstream.url",
+                    failure=Failure.REDIRECT,
                     transient=False,
                     status=response.status,
                 )
-        raise UpstreamError(f"upstream redirects in circles at {shown(url)}", transient=False)
+        raise UpstreamError(
+            f"upstream redirects in circles at {shown(url)}",
+            failure=Failure.REDIRECT,
+            transient=False,
+        )
 
     async def _send(self, url: str, ask: Ask) -> aiohttp.ClientResponse:
         if self._session is None:
@@ -138,6 +143,7 @@ class HttpSource:
                 "HEAD" if ask.head else "GET", URL(url), headers=headers, allow_redirects=False
             )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            self.traffic.unanswered += 1
             raise translate(error, self._base) from error
         statuses = self.traffic.statuses
         statuses[response.status] = statuses.get(response.status, 0) + 1
@@ -149,10 +155,18 @@ class HttpSource:
         return UpstreamError(
             f"upstream answered {status} {shown(response.reason or '', 40)}".rstrip(),
             hint="" if is_transient_status(status) else hint,
+            failure=_failure_of(status),
             transient=is_transient_status(status),
             retry_after_s=parse_retry_after(response.headers.get("Retry-After"), self._now()),
             status=status,
         )
+
+
+def _failure_of(status: int) -> Failure:
+    """Return the word for a status that is no answer."""
+    if status == 429:
+        return Failure.HTTP_429
+    return {4: Failure.HTTP_4XX, 5: Failure.HTTP_5XX}.get(status // 100, Failure.HTTP_OTHER)
 
 
 def _tls(base: str) -> ssl.SSLContext | bool:
@@ -256,6 +270,7 @@ class SpeedCheck:
             raise BodyError(
                 f"only {self._bytes:,} bytes came in {now - self._since:.0f} s",
                 hint="see http.min_speed",
+                failure=Failure.SLOW,
             )
         self._since, self._bytes = now, 0
 
@@ -285,11 +300,12 @@ def translate(error: Exception, where: str) -> MirrorError:
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         return storage_error(error, Path("a connection"))
     text = shown(_reason(error) or type(error).__name__, 200)
-    for kinds, message, hint, transient in _TRANSLATIONS:
+    for kinds, failure, message, hint, transient in _TRANSLATIONS:
         if isinstance(error, kinds):
-            kind = BodyError if kinds is aiohttp.ClientPayloadError else UpstreamError
-            return kind(message.format(where=where, text=text), hint=hint, transient=transient)
-    return UpstreamError(f"the connection to {where} broke: {text}")
+            kind = BodyError if failure is Failure.CUT else UpstreamError
+            told = message.format(where=where, text=text)
+            return kind(told, hint=hint, failure=failure, transient=transient)
+    return UpstreamError(f"the connection to {where} broke: {text}", failure=Failure.CONNECTION)
 
 
 def _reason(error: Exception) -> str:
@@ -298,23 +314,44 @@ def _reason(error: Exception) -> str:
     return str(error)
 
 
-_TRANSLATIONS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str, str, bool], ...] = (
-    (TimeoutError, "no byte came from {where} in time", "see http.read_timeout", True),
+_Kinds = type[Exception] | tuple[type[Exception], ...]
+_TRANSLATIONS: tuple[tuple[_Kinds, Failure, str, str, bool], ...] = (
+    (
+        TimeoutError,
+        Failure.TIMEOUT,
+        "no byte came from {where} in time",
+        "see http.read_timeout",
+        True,
+    ),
     (
         (aiohttp.ClientConnectorCertificateError, ssl.SSLError),
+        Failure.TLS,
         "the certificate of {where} is not trusted: {text}",
         "set SSL_CERT_FILE to the CA bundle that vouches for it",
         False,
     ),
-    (aiohttp.ClientPayloadError, "the body is cut short", "", True),
+    (aiohttp.ClientPayloadError, Failure.CUT, "the body is cut short", "", True),
     (
         aiohttp.ClientConnectorDNSError,
+        Failure.DNS,
         "cannot find the host of {where}",
         "is the name right, and is there a network?",
         True,
     ),
-    (aiohttp.ClientConnectorError, "cannot connect to {text}", "is upstream.url right?", True),
-    (aiohttp.ClientResponseError, "not an HTTP answer: {text}", "", True),
-    ((aiohttp.InvalidURL, ValueError), "not a usable URL: {text}", "see upstream.url", False),
+    (
+        aiohttp.ClientConnectorError,
+        Failure.CONNECTION,
+        "cannot connect to {text}",
+        "is upstream.url right?",
+        True,
+    ),
+    (aiohttp.ClientResponseError, Failure.NOT_HTTP, "not an HTTP answer: {text}", "", True),
+    (
+        (aiohttp.InvalidURL, ValueError),
+        Failure.OTHER,
+        "not a usable URL: {text}",
+        "see upstream.url",
+        False,
+    ),
 )
-"""Kinds of error, the specific before the general: message, hint, and whether it may pass."""
+"""Kinds of error, the specific before the general: its word, message, hint, whether it may pass."""

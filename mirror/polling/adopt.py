@@ -154,6 +154,7 @@ class Adopter:
                 if reply.status == 404:
                     return _Word()
         except UpstreamError as error:
+            self._source.traffic.fail(error.failure)
             self._log.info("file.not_proved", file=file.name, problem=error.line())
             return _Word()
         # digests of an encoded or stored representation are over other bytes than the file's

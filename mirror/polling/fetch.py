@@ -15,11 +15,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from mirror.core.intake import Intake
-from mirror.core.judge import Expectation, judge
+from mirror.core.judge import Expectation, failure_of, judge
 from mirror.core.plan import final_at
 from mirror.core.retry import RetryPolicy, retry_delay
 from mirror.core.upstream import ETags, Trial, stands
-from mirror.errors import UpstreamError, WrongKindError
+from mirror.errors import Failure, UpstreamError, WrongKindError
 from mirror.logs import get_logger
 from mirror.model import (
     Due,
@@ -218,11 +218,14 @@ class Fetcher:
                 if reply.status == 304 and due.held is not None:
                     return await self._unchanged(due, due.held, state)
                 if reply.status == 404:
+                    if due.reason is not Reason.BY_NAME:
+                        self._source.traffic.fail(Failure.HTTP_4XX)
                     return absent(due, state.number)
                 return await self._take_in(due, state, reply)
         except UpstreamError as error:
             if due.reason is Reason.BY_NAME and error.status in _ABSENT:
                 return absent(due, state.number)
+            self._source.traffic.fail(error.failure)
             return _AskAgain(error.line(), error)
         except WrongKindError as error:
             return failed(due, state.number, error.line())
@@ -236,6 +239,8 @@ class Fetcher:
                     self._observer.received(due, sum(map(len, block)))
             evidence = intake.finish()
             verdict = self._judge(due, state, evidence, reply.meta)
+            if failure := failure_of(evidence, verdict):
+                self._source.traffic.fail(failure)
             if self._asks_again(state, evidence, verdict):
                 state.refused_sha256 = evidence.sha256
                 state.past_caches, state.conditional = True, False
@@ -284,6 +289,7 @@ class Fetcher:
         if fits(held, due.expected):
             return await self._settler.confirm(due, held, state.number)
         state.past_caches, state.conditional = True, False
+        self._source.traffic.fail(Failure.ROLLED_BACK)
         return _AskAgain("upstream says unchanged, its index says otherwise", at_once=True)
 
     def _told(self, due: Due, outcome: Outcome) -> Outcome:

@@ -28,7 +28,7 @@ from mirror.core.upstream import (
     put_on_trial,
     stands,
 )
-from mirror.errors import IndexUnusableError, UpstreamError
+from mirror.errors import Failure, IndexUnusableError, UpstreamError
 from mirror.logs import get_logger
 from mirror.model import Evidence, ParsedIndex, ReplyMeta
 from mirror.ports import Ask, Reply, Source
@@ -127,9 +127,8 @@ class Surveyor:
             if_modified_since=facts.last_modified if facts else None,
         )
         body = await self._retrying(lambda: self._ask_for_index(ask))
-        if isinstance(body, _IndexBody) and (
-            is_older_index(upstream.index, body.meta) or _is_doubtful(body, upstream)
-        ):
+        if isinstance(body, _IndexBody) and (failure := _suspicion(body, upstream)):
+            self._source.traffic.fail(failure)
             body = await self._retrying(lambda: self._ask_for_index(Ask(past_caches=True)))
         if not isinstance(body, _IndexBody):
             return Survey(self._unchanged(_redated(upstream, body)))
@@ -207,6 +206,7 @@ class Surveyor:
                 raise IndexUnusableError(
                     "upstream has no index.jsonl (404)",
                     hint="is upstream.url the folder that index.jsonl is in?",
+                    failure=Failure.HTTP_4XX,
                     transient=False,
                 )
             body = await self._take_in(reply)
@@ -234,7 +234,9 @@ class Surveyor:
         evidence = intake.finish()
         # An ETag alone may be no digest: see `_is_doubtful`.
         if wrong := tuple(source for source in evidence.wrong if source != "etag"):
-            raise UpstreamError(f"a listing's digest is not that of its {wrong[0]} header")
+            raise UpstreamError(
+                f"a listing's digest is not that of its {wrong[0]} header", failure=Failure.DIGEST
+            )
         return _Body(b"".join(pieces), evidence, reply.meta)
 
     async def _retrying(self, ask: Callable[[], Awaitable[T]]) -> T:
@@ -244,6 +246,7 @@ class Surveyor:
             try:
                 return await ask()
             except UpstreamError as error:
+                self._source.traffic.fail(error.failure)
                 delay = retry_delay(
                     attempt, self._policy.retry, fraction=self._rng.random(), error=error
                 )
@@ -251,6 +254,13 @@ class Surveyor:
                     raise
                 self._log.info("index.retrying", problem=error.line(), delay_s=round(delay, 3))
                 await asyncio.sleep(delay)
+
+
+def _suspicion(body: _IndexBody, upstream: Upstream) -> Failure | None:
+    """Return what speaks for asking for an index once more, past the caches."""
+    if is_older_index(upstream.index, body.meta):
+        return Failure.ROLLED_BACK
+    return Failure.DIGEST if _is_doubtful(body, upstream) else None
 
 
 def _is_doubtful(body: _Body, upstream: Upstream) -> bool:
