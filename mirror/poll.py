@@ -21,9 +21,9 @@ from msgspec.structs import replace
 
 from mirror.core.plan import PlanPolicy, is_in_range, make_plan
 from mirror.core.upstream import ETags, Upstream, days_to_ask, listed_counts
-from mirror.edges.books import append_poll
 from mirror.edges.disk import require_room
 from mirror.edges.inspections import Inspections
+from mirror.edges.polls import append_poll
 from mirror.edges.store import LocalStore
 from mirror.errors import ExitCode, UpstreamError
 from mirror.logs import get_logger

@@ -55,6 +55,7 @@ class Status(Struct, frozen=True):
     """Sums over all held days."""
     last_poll: PollReport | None
     last_success_at: datetime | None
+    """End of the last complete poll."""
     problems: tuple[str, ...]
     """What to look at, one line each."""
 
@@ -79,7 +80,7 @@ def make_status(view: View, data: DataDir, *, final_after: timedelta, now: datet
     listed = listed_counts(upstream, now=now)
     missing = tuple(sorted(listed.keys() - records.keys()))
     last_poll = polls[-1] if polls else None
-    successes = [poll for poll in polls if poll.exit_code == 0]
+    complete = view.last_complete
     return Status(
         sentence=_sentence(upstream, missing, polls),
         data_dir=shown(str(data.root), 4096),
@@ -101,7 +102,7 @@ def make_status(view: View, data: DataDir, *, final_after: timedelta, now: datet
         quarantined=quarantined,
         findings=merge(r.findings for r in records.values() if r.findings is not None),
         last_poll=last_poll,
-        last_success_at=successes[-1].started_at if successes else None,
+        last_success_at=complete.ended_at if complete is not None else None,
         problems=tuple(_problems(books, missing, quarantined, last_poll)),
     )
 

@@ -17,11 +17,9 @@ from mirror.cli.common import (
 )
 from mirror.config import Config
 from mirror.core.readiness import judge_readiness
-from mirror.edges.books import load_polls
 from mirror.edges.folder import DataDir, daemon_lock, make_folders, require_mirror
+from mirror.edges.polls import load_polls
 from mirror.errors import ConfigError, ExitCode
-
-_POLLS = 2000
 
 
 @click.command()
@@ -69,7 +67,7 @@ def health(ctx: click.Context, data_dir: str | None) -> int:
     require_mirror(data)
     now = utc_now()
     interval = longest_interval(config.schedule, now=now)
-    found = judge_readiness(load_polls(data, _POLLS), interval=interval, now=now)
+    found = judge_readiness(load_polls(data, 1).last_complete, interval=interval, now=now)
     say(f"{'ready' if found.is_ready else 'not ready'}: {found.reason}")
     return int(ExitCode.COMPLETE if found.is_ready else ExitCode.INCOMPLETE)
 

@@ -105,6 +105,7 @@ class Jobs:
         """
         log = get_logger().bind(job=kind.value)
         self.running = kind
+        self._metrics.job_began(kind, self._now())
         try:
             await self._work[kind]()
         except LockedError as error:
@@ -120,6 +121,7 @@ class Jobs:
             log.exception("job.crashed", hint="a bug: please report it; the daemon goes on")
         finally:
             self.running = None
+            self._metrics.job_ended(kind, self._now())
             self._live.stop()
         return True
 
@@ -174,7 +176,7 @@ class Jobs:
         self._verified_slice = number
         log = get_logger()
         log.info("verify.finished", files=report.checked, damaged=len(report.damage))
-        self._metrics.verified(report.checked, len(report.damage))
+        self._metrics.verified(report.checked, report.checked_bytes, len(report.damage))
         for damage in report.damage:
             log.error("verify.damaged", file=damage.name, kind=damage.kind, detail=damage.detail)
         mendable = [damage for damage in report.damage if damage.kind not in _BY_HAND]

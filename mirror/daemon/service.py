@@ -124,6 +124,7 @@ class Service:
             if self._work is not None:
                 self._notifier.status(self._work.describe())
                 self._work.mind_the_clock()
+                self._site.metrics.poll_scheduled(self._work.next_poll_at())
 
     async def _reload(self) -> None:
         """Read the settings again; where they are bad, the old ones stay."""

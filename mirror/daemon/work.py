@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from datetime import UTC
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
@@ -73,6 +73,10 @@ class Work:
         """See whether the wall clock was set; to be called at each beat."""
         if jump_s := self._schedule.mind_the_clock():
             get_logger().warning("clock.jumped", seconds=round(jump_s))
+
+    def next_poll_at(self) -> datetime | None:
+        """Return when the next poll is due."""
+        return self._schedule.next_poll_at()
 
     def is_getting_on(self) -> bool:
         """Return whether the running job moves, or the timer does where none runs."""

@@ -25,9 +25,9 @@ from mirror.core.standstill import find_standstills
 from mirror.core.text import shown
 from mirror.core.upstream import listed_counts, vanished
 from mirror.data.repositories import Ranking
-from mirror.edges.books import KEPT_POLLS, load_polls
 from mirror.edges.folder import DataDir
 from mirror.edges.history import list_versions
+from mirror.edges.polls import KEPT_POLLS, load_polls
 from mirror.edges.view import View, load_view
 from mirror.events.anomalies import Held, find_anomalies
 from mirror.model import Findings, Record
@@ -142,7 +142,7 @@ def read_report(
         StorageError, ConfigError: the books cannot be read.
     """
     view = load_view(data, name_template)
-    polls = load_polls(data, _ALL_POLLS)
+    polls = load_polls(data, _ALL_POLLS).last
     found = (
         *find_anomalies(_held(view, data, final_after=final_after, now=now)),
         *find_standstills(polls, view.upstream, stale_after=stale_after),

@@ -1,4 +1,4 @@
-"""The books of a data directory: manifest and journal, what upstream said, the polls.
+"""The books of a data directory: manifest and journal, and what upstream said.
 
 Loading compares the manifest with the directory itself, by name, size and time; no daily file is
 opened. Readers and the writer load alike; only the writer writes.
@@ -31,14 +31,11 @@ from mirror.edges.disk import (
 )
 from mirror.edges.folder import DataDir
 from mirror.errors import ConfigError
-from mirror.model import PollReport, Record
+from mirror.model import Record
 
-KEPT_POLLS = 2000
-_POLLS_SLACK_BYTES = 2_000_000
 _OURS = frozenset({"index.jsonl", "index.html", "SHA256SUMS", "static"})
 
 _upstream_decoder = msgspec.json.Decoder(Upstream)
-_poll_decoder = msgspec.json.Decoder(PollReport)
 
 
 class Books(Struct):
@@ -194,28 +191,3 @@ def load_upstream(data: DataDir, url: str) -> Upstream:
 def save_upstream(data: DataDir, upstream: Upstream) -> None:
     """Replace what is kept of upstream."""
     write_durably(data.upstream, msgspec.json.encode(upstream), staging=data.staging)
-
-
-def append_poll(data: DataDir, report: PollReport) -> None:
-    """Add a poll to the bounded log of polls."""
-    size = append_line(data.polls, b"\n" + msgspec.json.encode(report) + b"\n")
-    if size > _POLLS_SLACK_BYTES:
-        lines = _lines(data.polls)
-        if len(lines) > KEPT_POLLS:
-            kept = b"".join(line + b"\n" for line in lines[-KEPT_POLLS:])
-            write_durably(data.polls, kept, staging=data.staging)
-
-
-def load_polls(data: DataDir, count: int) -> list[PollReport]:
-    """Return the last `count` polls, latest last; torn lines are passed over."""
-    reports: list[PollReport] = []
-    for line in _lines(data.polls)[-count:]:
-        try:
-            reports.append(_poll_decoder.decode(line))
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            continue
-    return reports
-
-
-def _lines(path: Path) -> list[bytes]:
-    return list(filter(None, (read_file(path) or b"").split(b"\n")))

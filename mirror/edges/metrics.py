@@ -1,24 +1,32 @@
-"""What a monitor sees, in the words of Prometheus.
+"""What a monitor sees, in the words of Prometheus (https://prometheus.io/docs/practices/naming/).
 
-Counters are of this process; what tells how the copy stands comes from the books at each scrape, so
-that a server beside a `sync` from cron shows it too. No label ever comes from upstream's data.
+Counters are of this process, and live: what a poll of hours has asked and received is read where it
+is counted, at each scrape. How the copy stands comes from its books (`mirror.edges.gauges`). No
+label ever comes from upstream's data.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from http import HTTPStatus
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
 from mirror import __version__
-from mirror.core.plan import final_at
-from mirror.core.upstream import listed_counts, vanished
-from mirror.edges.folder import DataDir
+from mirror.edges.gauges import CopyGauges, Moment
 from mirror.edges.view import View
-from mirror.errors import ExitCode
-from mirror.model import Due, IndexState, Outcome, OutcomeKind, Plan, PollReport, Traffic
+from mirror.errors import ExitCode, Failure
+from mirror.model import Due, Outcome, OutcomeKind, Plan, PollReport, Traffic
 
 _POLL_OUTCOMES = {
     ExitCode.COMPLETE: "complete",
@@ -28,87 +36,95 @@ _POLL_OUTCOMES = {
 _JOB_OUTCOMES = ("locked", "storage", "refused", "crashed")
 _POLLS = ("poll", "recheck")
 _JOBS = (*_POLLS, "verify", "tidy")
-_DAY_STATES = ("held", "open", "vanished", "quarantined", "missing")
 _POLL_BUCKETS = (0.05, 0.25, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600)
 _LAG_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
+_STATUSES = frozenset(map(int, HTTPStatus))
+
+# when each counter began is the process's start, told once; it would double what is sent
+disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
 
 
 class Metrics:
     """Counts what happens and shows how the copy stands; one for each process.
 
     An observer of polls.
+
+    Args:
+        tells_process: whether memory, descriptors and the like of the process are told too; not in
+            a file for node_exporter, which has metrics of these names of its own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, tells_process: bool = True) -> None:
         self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        self._make_counters()
-        self._make_gauges()
+        if tells_process:
+            ProcessCollector(registry=self.registry)
+        self._upstream = _UpstreamCollector()
+        self.registry.register(self._upstream)
+        self._make_poll_metrics()
+        self._make_job_metrics()
+        self._make_web_metrics()
+        self._copy = CopyGauges(self.registry)
+        self._gauge("build_info", "What runs here.", "version").labels(__version__).set(1)
 
-    def _make_counters(self) -> None:
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(f"binder_mirror_{name}", text, labels, registry=self.registry)
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"binder_mirror_{name}", text, labels, registry=self.registry)
 
-        self._polls = counter("polls", "Polls of this process, by how they ended.", "outcome")
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"binder_mirror_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        name = f"binder_mirror_{name}"
+        return Histogram(name, text, buckets=buckets, registry=self.registry)
+
+    def _make_poll_metrics(self) -> None:
+        self._polls = self._counter("polls", "Polls of this process, by how they ended.", "outcome")
         for outcome in (*_POLL_OUTCOMES.values(), *_JOB_OUTCOMES):
             self._polls.labels(outcome)
-        self._failures = counter("job_failures", "Jobs without a report.", "job", "outcome")
-        for job in _JOBS:
-            for outcome in _JOB_OUTCOMES:
-                self._failures.labels(job, outcome)
-        self._downloads = counter("downloads", "Due days, by how they ended.", "outcome")
+        self._duration = self._histogram(
+            "poll_duration_seconds", "How long polls took.", _POLL_BUCKETS
+        )
+        self._downloads = self._counter("downloads", "Due days, by how they ended.", "outcome")
         for kind in OutcomeKind:
             self._downloads.labels(kind.value)
-        self._retries = counter("retries", "Tries that failed and were made again.")
-        self._bytes = counter("downloaded_bytes", "Bytes received from upstream.")
-        self._requests = counter("upstream_requests", "Requests to upstream.", "status")
-        for status in ("200", "304", "404", "none"):
-            self._requests.labels(status)
-        self._verified = counter("verified_files", "Published files read again.")
-        self._damaged = counter("damage_found", "Files found damaged.")
-        self._served = counter("http_requests", "Requests answered, by class.", "status")
+        self._retries = self._counter("retries", "Tries for a day that failed and were made again.")
+        self._due = self._gauge("downloads_due", "Days that the running poll has still to ask for.")
+
+    def _make_job_metrics(self) -> None:
+        self._runs = self._counter("job_runs", "Jobs begun.", "job")
+        self._failures = self._counter("job_failures", "Jobs without a report.", "job", "outcome")
+        self._running_since = self._gauge(
+            "job_running_since_timestamp_seconds", "When the running job began; 0 for none.", "job"
+        )
+        self._ended = self._gauge(
+            "job_last_end_timestamp_seconds", "When a job ended last, however; 0 for never.", "job"
+        )
+        for job in _JOBS:
+            self._runs.labels(job)
+            self._running_since.labels(job)
+            self._ended.labels(job)
+            for outcome in _JOB_OUTCOMES:
+                self._failures.labels(job, outcome)
+        self._next_poll = self._gauge(
+            "next_poll_timestamp_seconds", "When the next poll is due; 0 where none is."
+        )
+        self._verified = self._counter("verified_files", "Published files read again.")
+        self._verified_bytes = self._counter("verified_bytes", "Bytes of the files read again.")
+        self._damaged = self._counter("damage_found", "Files found damaged.")
+
+    def _make_web_metrics(self) -> None:
+        self._served = self._counter("http_requests", "Requests answered, by class.", "status")
         for status in ("2xx", "3xx", "4xx", "5xx"):
             self._served.labels(status)
-        self._duration = Histogram(
-            "binder_mirror_poll_duration_seconds",
-            "How long polls took.",
-            buckets=_POLL_BUCKETS,
-            registry=self.registry,
+        self._lag = self._histogram(
+            "loop_lag_seconds", "How late the event loop was, looked at every second.", _LAG_BUCKETS
         )
-        self._lag = Histogram(
-            "binder_mirror_loop_lag_seconds",
-            "How late the event loop was, looked at every second.",
-            buckets=_LAG_BUCKETS,
-            registry=self.registry,
-        )
-
-    def _make_gauges(self) -> None:
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(f"binder_mirror_{name}", text, labels, registry=self.registry)
-
-        gauge("build_info", "What runs here.", "version").labels(__version__).set(1)
-        self._last_success = gauge(
-            "last_success_timestamp_seconds", "End of the last complete poll; 0 for none."
-        )
-        self._last_poll = gauge("last_poll_timestamp_seconds", "End of the last poll; 0 for none.")
-        self._newest_day = gauge(
-            "newest_day_timestamp_seconds", "End of the newest day held; 0 for none."
-        )
-        self._index_changed = gauge(
-            "index_changed_timestamp_seconds", "Upstream's own date of its index; 0 for none."
-        )
-        self._index_state = gauge("index_state", "1 for the state of the index.", "state")
-        self._days = gauge("days", "Days by state.", "state")
-        self._events = gauge("events", "Events of all held days.")
-        self._archive_bytes = gauge("archive_bytes", "Bytes of all held days.")
-        self._problems = gauge("problems", "Problems of the last poll.")
-        self._free = gauge("disk_free_bytes", "Room left where the data directory is.")
 
     def planned(self, plan: Plan) -> None:
-        """Nothing to count yet."""
+        """A poll knows what it will ask for."""
+        self._due.set(len(plan.due))
 
     def received(self, due: Due, size: int) -> None:
-        """Bytes are counted by the session."""
+        """Bytes are counted by the source."""
 
     def retrying(self, due: Due, problem: str, delay_s: float) -> None:
         """A try failed."""
@@ -118,6 +134,7 @@ class Metrics:
     def finished(self, outcome: Outcome) -> None:
         """A due day ended."""
         self._downloads.labels(outcome.kind.value).inc()
+        self._due.dec()
 
     def reported(self, report: PollReport) -> None:
         """A poll is over."""
@@ -126,15 +143,23 @@ class Metrics:
 
     @contextmanager
     def following(self, traffic: Traffic) -> Iterator[None]:
-        """Count what a session has asked and received, at its end."""
+        """Show what a session asks and receives, from now on and for ever."""
+        self._upstream.begin(traffic)
         try:
             yield
         finally:
-            self._bytes.inc(traffic.received_bytes)
-            for status, count in traffic.statuses.items():
-                self._requests.labels(_known_status(status)).inc(count)
-            answered = sum(traffic.statuses.values())
-            self._requests.labels("none").inc(max(0, traffic.requests - answered))
+            self._upstream.end(traffic)
+
+    def job_began(self, job: str, at: datetime) -> None:
+        """A job begins."""
+        self._runs.labels(job).inc()
+        self._running_since.labels(job).set(at.timestamp())
+
+    def job_ended(self, job: str, at: datetime) -> None:
+        """A job is over, however it went."""
+        self._running_since.labels(job).set(0)
+        self._ended.labels(job).set(at.timestamp())
+        self._due.set(0)
 
     def job_failed(self, job: str, outcome: str) -> None:
         """A job ended without a report; a poll that does is a poll all the same."""
@@ -142,9 +167,14 @@ class Metrics:
         if job in _POLLS:
             self._polls.labels(outcome).inc()
 
-    def verified(self, files: int, damaged: int) -> None:
-        """A slice of the copy was read."""
+    def poll_scheduled(self, at: datetime | None) -> None:
+        """The next poll is due at this time."""
+        self._next_poll.set(at.timestamp() if at is not None else 0)
+
+    def verified(self, files: int, size: int, damaged: int) -> None:
+        """A slice of the copy was read: so many files and bytes."""
         self._verified.inc(files)
+        self._verified_bytes.inc(size)
         self._damaged.inc(damaged)
 
     def loop_lagged(self, seconds: float) -> None:
@@ -155,61 +185,72 @@ class Metrics:
         """A request was answered."""
         self._served.labels(f"{status // 100}xx").inc()
 
-    def render(
-        self,
-        view: View,
-        data: DataDir,
-        *,
-        final_after: timedelta,
-        accept: str,
-        now: datetime,
-    ) -> tuple[bytes, str]:
-        """Return the metrics and their content type."""
-        self._show_copy(view, final_after=final_after, now=now)
-        self._show_polls(view)
-        self._free.set(data.free_bytes())
+    def render(self, view: View, moment: Moment, *, accept: str = "") -> tuple[bytes, str]:
+        """Return the metrics and their content type, for a client that accepts these types."""
+        self._copy.show(view, moment)
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
 
-    def _show_copy(self, view: View, *, final_after: timedelta, now: datetime) -> None:
-        records, upstream = view.books.records, view.upstream
-        newest = max(records, default=None)
-        days: Mapping[str, int] = {
-            "held": len(records),
-            "open": sum(now < final_at(day, final_after) for day in records),
-            "vanished": len(vanished(upstream, now=now) & records.keys()),
-            "quarantined": len({one.date for one in view.quarantined}),
-            "missing": len(listed_counts(upstream, now=now).keys() - records.keys()),
-        }
-        for state in _DAY_STATES:
-            self._days.labels(state).set(days[state])
-        self._events.set(sum(record.lines for record in records.values()))
-        self._archive_bytes.set(sum(record.size for record in records.values()))
-        self._newest_day.set(final_at(newest, timedelta()).timestamp() if newest else 0)
-        index = upstream.index
-        changed = (index.last_modified or index.first_seen_at) if index is not None else None
-        self._index_changed.set(changed.timestamp() if changed is not None else 0)
 
-    def _show_polls(self, view: View) -> None:
-        last = view.polls[-1] if view.polls else None
-        unusable = last is not None and last.index_state is IndexState.UNUSABLE
-        known = view.upstream.state if view.upstream.index is not None else None
-        current = IndexState.UNUSABLE if unusable else known
-        for state in IndexState:
-            self._index_state.labels(state.value).set(state is current)
-        self._problems.set(len(last.problems) if last is not None else 0)
-        self._last_poll.set(max(map(_ended_s, view.polls), default=0))
-        complete = [poll for poll in view.polls if poll.exit_code == ExitCode.COMPLETE]
-        self._last_success.set(max(map(_ended_s, complete), default=0))
+class _UpstreamCollector(Collector):
+    """Shows what was asked of upstream: of sessions that are over, and of those that run.
+
+    The source counts in plain values, for it does so at each chunk; they are read here.
+    """
+
+    def __init__(self) -> None:
+        self._over = Traffic()
+        self._running: list[Traffic] = []
+
+    def begin(self, traffic: Traffic) -> None:
+        """Count a session from now on."""
+        self._running.append(traffic)
+
+    def end(self, traffic: Traffic) -> None:
+        """Keep what a session has come to."""
+        self._running = [one for one in self._running if one is not traffic]
+        _add(self._over, traffic)
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Yield the counters as they stand."""
+        total = Traffic()
+        for traffic in (self._over, *self._running):
+            _add(total, traffic)
+        statuses: dict[str, int] = dict.fromkeys(("200", "304", "404"), 0)
+        for status, count in total.statuses.items():
+            statuses[_known(status)] = statuses.get(_known(status), 0) + count
+        statuses["none"] = total.unanswered
+        failures = {failure.value: total.failures.get(failure, 0) for failure in Failure}
+        yield CounterMetricFamily(
+            "binder_mirror_downloaded_bytes",
+            "Bytes of bodies received from upstream.",
+            value=total.received_bytes,
+        )
+        yield _family("upstream_requests", "Requests to upstream, by answer.", "status", statuses)
+        yield _family(
+            "download_failures",
+            "Tries to have a day or a listing from upstream that failed, by what made them.",
+            "reason",
+            failures,
+        )
 
 
-def _ended_s(poll: PollReport) -> float:
-    return poll.started_at.astimezone(UTC).timestamp() + poll.duration_s
+def _family(name: str, text: str, label: str, values: Mapping[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(f"binder_mirror_{name}", text, labels=[label])
+    for value, count in values.items():
+        family.add_metric([value], count)
+    return family
 
 
-def _known_status(status: int) -> str:
+def _add(total: Traffic, traffic: Traffic) -> None:
+    total.received_bytes += traffic.received_bytes
+    total.unanswered += traffic.unanswered
+    for status, count in traffic.statuses.items():
+        total.statuses[status] = total.statuses.get(status, 0) + count
+    for failure, count in traffic.failures.items():
+        total.failures[failure] = total.failures.get(failure, 0) + count
+
+
+def _known(status: int) -> str:
     """Return the status as a label; what is none of HTTP's cannot make labels without end."""
     return str(status) if status in _STATUSES else "other"
-
-
-_STATUSES = frozenset(map(int, HTTPStatus))

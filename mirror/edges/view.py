@@ -7,20 +7,17 @@ sync runs. A view is loaded anew when one of the files behind it has changed.
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
 
 from mirror.core.upstream import Upstream
-from mirror.edges.books import (
-    Books,
-    compare_books,
-    load_claims,
-    load_polls,
-    load_upstream,
-)
+from mirror.edges.books import Books, compare_books, load_claims, load_upstream
 from mirror.edges.folder import DataDir
+from mirror.edges.polls import load_polls
 from mirror.edges.quarantine import Quarantined, list_quarantined
+from mirror.errors import MirrorError
 from mirror.model import PollReport, Record
 
 LOADED_POLLS = 200
@@ -42,7 +39,9 @@ class View(Struct, frozen=True):
     told by the opened file's size and time (`mirror.core.manifest.choose`)."""
     upstream: Upstream
     polls: tuple[PollReport, ...]
-    """The last polls, latest last."""
+    """The last polls, latest last; at most `LOADED_POLLS`."""
+    last_complete: PollReport | None
+    """The complete poll that ended last, however long ago that was."""
     quarantined: tuple[Quarantined, ...]
 
 
@@ -53,11 +52,13 @@ def load_view(data: DataDir, name_template: str) -> View:
         StorageError, ConfigError: the books cannot be read.
     """
     claims = load_claims(data)
+    polls = load_polls(data, LOADED_POLLS)
     return View(
         books=compare_books(claims, data.archive, name_template),
         claims={records[-1].name: records for records in claims.candidates.values()},
         upstream=load_upstream(data, ""),
-        polls=tuple(load_polls(data, LOADED_POLLS)),
+        polls=polls.last,
+        last_complete=polls.last_complete,
         quarantined=tuple(list_quarantined(data)),
     )
 
@@ -68,19 +69,27 @@ class Viewer:
     Args:
         data: the data directory.
         name_template: what a daily file is called.
+
+    Attributes:
+        free_bytes: room on the disk, at the last look.
     """
 
     def __init__(self, data: DataDir, name_template: str) -> None:
+        self.free_bytes = 0
         self._data = data
         self._name_template = name_template
         self._view: View | None = None
+        self._trouble: MirrorError | None = None
         self._fingerprint: Fingerprint = ()
         self._looked_at = -_FRESH_S
         self._pause_s = _FRESH_S
         self._lock = asyncio.Lock()
+        self._keepers = 0
 
     async def view(self, *, fresh: bool = False) -> View:
         """Return a view, at most about a second old.
+
+        It is had at once while `keep_fresh` runs, for then no reader has to wait for a look.
 
         Args:
             fresh: look again in any case, as when a file is not the one on record.
@@ -89,25 +98,51 @@ class Viewer:
             StorageError, ConfigError: the books cannot be read.
         """
         asked_at = time.monotonic()
-        view = self._view
-        if view is not None and not fresh and asked_at - self._looked_at < self._pause_s:
-            return view
+        if not fresh and self._is_fresh(asked_at):
+            return self._seen()
         async with self._lock:
             # whoever waited for another's look has what it came for
-            if self._view is None or self._looked_at < asked_at:
+            if self._looked_at < asked_at:
                 await asyncio.to_thread(self._look)
-            if self._view is None:
-                raise RuntimeError("a look without a view")
-            return self._view
+            return self._seen()
+
+    async def keep_fresh(self) -> None:
+        """Look again and again, for ever: a long load is then nobody's wait."""
+        self._keepers += 1
+        try:
+            while True:
+                with suppress(MirrorError):  # told to whoever asks for the view
+                    await self.view(fresh=True)
+                await asyncio.sleep(self._pause_s)
+        finally:
+            self._keepers -= 1
+
+    def _is_fresh(self, now: float) -> bool:
+        if self._view is None and self._trouble is None:
+            return False
+        return self._keepers > 0 or now - self._looked_at < self._pause_s
+
+    def _seen(self) -> View:
+        if self._trouble is not None:
+            raise self._trouble
+        if self._view is None:
+            raise RuntimeError("a look without a view")
+        return self._view
 
     def _look(self) -> None:
-        started = time.monotonic()
-        fingerprint = _fingerprint(self._data)
-        if self._view is None or fingerprint != self._fingerprint:
-            self._view = load_view(self._data, self._name_template)
-            self._fingerprint = fingerprint
+        # of the thread's own time: a busy loop that makes it wait must not make the view older
+        started = time.thread_time()
+        self.free_bytes = self._data.free_bytes()
+        try:
+            fingerprint = _fingerprint(self._data)
+            if self._view is None or self._trouble or fingerprint != self._fingerprint:
+                self._view = load_view(self._data, self._name_template)
+                self._fingerprint = fingerprint
+            self._trouble = None
+        except MirrorError as error:
+            self._trouble = error
         self._looked_at = time.monotonic()
-        self._pause_s = max(_FRESH_S, _LOAD_SHARE * (self._looked_at - started))
+        self._pause_s = max(_FRESH_S, _LOAD_SHARE * (time.thread_time() - started))
 
 
 def _fingerprint(data: DataDir) -> Fingerprint:

@@ -56,7 +56,7 @@ def render_page(
         interval: the longest time between two polls.
         now: the current time, aware UTC.
     """
-    health, sentence = judge_health(status, view.polls, interval=interval, now=now)
+    health, sentence = judge_health(status, view.last_complete, interval=interval, now=now)
     days = fill_gaps(_days(status, view))
     head = (
         f"{_head(assets, health)}<header><h1>Binder events archive</h1>"
@@ -81,7 +81,7 @@ def render_page(
 
 
 def judge_health(
-    status: Status, polls: tuple[PollReport, ...], *, interval: timedelta, now: datetime
+    status: Status, last_complete: PollReport | None, *, interval: timedelta, now: datetime
 ) -> tuple[str, str]:
     """Return "good", "attention" or "failing", and the sentence that says why."""
     last = status.last_poll
@@ -89,7 +89,7 @@ def judge_health(
         return "attention", "Nothing has been polled yet: the first poll fills the copy."
     if last.exit_code != ExitCode.COMPLETE or status.missing_days:
         return "failing", status.sentence
-    if not judge_readiness(polls, interval=interval, now=now).is_ready:
+    if not judge_readiness(last_complete, interval=interval, now=now).is_ready:
         return "failing", f"Upstream has not been asked since {_moment(last.started_at)}."
     calm = status.index_state in (IndexState.FRESH, IndexState.UNCHANGED)
     return "good" if calm and not status.quarantined else "attention", status.sentence
@@ -116,7 +116,7 @@ def _origin(status: Status, now: datetime) -> str:
     last, success = status.last_poll, status.last_success_at
     if last is not None:
         line += f" Asked {_ago(last.started_at, now)}."
-        if last.started_at != success:
+        if last.ended_at != success:
             line += f" Last complete poll: {_moment(success)}."
     return with_times(line)
 

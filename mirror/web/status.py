@@ -139,7 +139,7 @@ def _render_json(site: Site, view: View) -> bytes:
     # where it lies on this machine is nobody else's business
     del facts["data_dir"]
     facts["advice"] = [advise(problem) for problem in status.problems]
-    readiness = judge_readiness(view.polls, interval=site.interval, now=now)
+    readiness = judge_readiness(view.last_complete, interval=site.interval, now=now)
     facts["is_ready"] = readiness.is_ready
     facts["progress"] = msgspec.to_builtins(site.live.progress)
     return msgspec.json.encode(facts)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from mirror.core.manifest import render_manifest
 from mirror.core.upstream import Upstream
-from mirror.edges.books import append_poll, save_upstream
+from mirror.edges.books import save_upstream
 from mirror.edges.folder import DataDir, make_folders
+from mirror.edges.polls import append_poll
 from mirror.model import Findings, IndexState, PollReport, Record
 from tests.unit.making import record
 

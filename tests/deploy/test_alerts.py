@@ -3,7 +3,7 @@
 import re
 import shutil
 import subprocess
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from mirror.edges.folder import DataDir
 from mirror.edges.metrics import Metrics
 from mirror.edges.view import load_view
 from tests.command import ROOT, Shell, open_shell
+from tests.samples import at
 
 ALERTS = ROOT / "config" / "prometheus" / "alerts.yaml"
 PROMTOOL = shutil.which("promtool")
@@ -43,8 +44,7 @@ async def scrape(tmp_path: Path) -> str:
 def render(shell: Shell) -> str:
     data: DataDir = shell.data
     view = load_view(data, "events-{date}.jsonl")
-    final_after, now = timedelta(hours=8), datetime.now(UTC)
-    body, _ = Metrics().render(view, data, final_after=final_after, accept="", now=now)
+    body, _ = Metrics().render(view, at(datetime.now(UTC)))
     return body.decode()
 
 

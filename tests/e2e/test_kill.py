@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from mirror.demo.archive import DemoArchive
-from mirror.edges.books import load_books, load_polls
+from mirror.edges.books import load_books
 from mirror.edges.history import is_sound, list_versions
+from mirror.edges.polls import load_polls
 from tests.command import PATIENCE_S, Shell, long_final_days, open_shell
 
 FILES = 200
@@ -231,7 +232,7 @@ async def test_what_a_power_cut_leaves_is_put_right_without_fetching_a_day_again
     assert status.code == 0, status.err
     assert fetched == []
     shell.assert_complete()
-    assert [poll.exit_code for poll in load_polls(shell.data, 9)][-1] == 0
+    assert load_polls(shell.data, 1).last[-1].exit_code == 0
 
 
 async def test_bodies_that_a_power_cut_emptied_are_fetched_again(shell: Shell) -> None:

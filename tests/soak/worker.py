@@ -15,6 +15,7 @@ from pathlib import Path
 from mirror.daemon.jobs import Jobs
 from mirror.daemon.schedule import JobKind
 from mirror.edges.folder import DataDir
+from mirror.edges.gauges import Moment
 from mirror.edges.live import LiveProgress
 from mirror.edges.metrics import Metrics
 from mirror.edges.view import Viewer
@@ -49,8 +50,13 @@ async def main() -> None:
         }
         print(json.dumps(answer), flush=True)
     view, now = await viewer.view(), datetime.now(UTC)
-    final_after = timedelta(seconds=config.schedule.final_after)
-    body, _ = metrics.render(view, data, final_after=final_after, accept="", now=now)
+    moment = Moment(
+        now=now,
+        final_after=timedelta(seconds=config.schedule.final_after),
+        interval=timedelta(seconds=config.schedule.interval),
+        free_bytes=viewer.free_bytes,
+    )
+    body, _ = metrics.render(view, moment)
     print(body.decode(), flush=True)
 
 

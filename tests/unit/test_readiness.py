@@ -21,8 +21,8 @@ COMPLETE = PollReport(
 )
 
 
-def poll(age: timedelta, *, exit_code: int = 0, duration_s: float = 0) -> PollReport:
-    return replace(COMPLETE, started_at=NOW - age, exit_code=exit_code, duration_s=duration_s)
+def poll(age: timedelta, *, duration_s: float = 0) -> PollReport:
+    return replace(COMPLETE, started_at=NOW - age, duration_s=duration_s)
 
 
 @pytest.mark.parametrize(
@@ -37,31 +37,24 @@ def poll(age: timedelta, *, exit_code: int = 0, duration_s: float = 0) -> PollRe
 def test_a_complete_poll_counts_for_three_intervals_and_five_minutes(
     age: timedelta, ready: bool
 ) -> None:
-    assert judge_readiness([poll(age)], interval=INTERVAL, now=NOW).is_ready is ready
+    assert judge_readiness(poll(age), interval=INTERVAL, now=NOW).is_ready is ready
 
 
 def test_it_is_the_end_of_the_poll_that_counts() -> None:
     long = poll(timedelta(hours=5), duration_s=4 * 3600)
 
-    assert judge_readiness([long], interval=INTERVAL, now=NOW).is_ready
+    assert judge_readiness(long, interval=INTERVAL, now=NOW).is_ready
 
 
-@pytest.mark.parametrize("code", [3, 4])
-def test_a_poll_that_was_not_complete_does_not_count(code: int) -> None:
-    found = judge_readiness([poll(timedelta(0), exit_code=code)], interval=INTERVAL, now=NOW)
+def test_without_a_complete_poll_it_is_not_ready() -> None:
+    found = judge_readiness(None, interval=INTERVAL, now=NOW)
 
     assert not found.is_ready
     assert found.reason == "no poll has been complete yet"
 
 
-def test_a_complete_one_before_it_does() -> None:
-    polls = [poll(timedelta(minutes=30)), poll(timedelta(0), exit_code=3)]
-
-    assert judge_readiness(polls, interval=INTERVAL, now=NOW).is_ready
-
-
 def test_the_reason_says_since_when() -> None:
-    found = judge_readiness([poll(timedelta(hours=9))], interval=INTERVAL, now=NOW)
+    found = judge_readiness(poll(timedelta(hours=9)), interval=INTERVAL, now=NOW)
 
     assert found.reason == (
         "the last complete poll ended at 2026-05-04 03:00:00 UTC, more than 1:35:00 ago"

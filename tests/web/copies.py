@@ -10,8 +10,9 @@ import msgspec
 
 from mirror.core.manifest import render_manifest
 from mirror.core.upstream import IndexFacts, Upstream
-from mirror.edges.books import append_poll, save_upstream
+from mirror.edges.books import save_upstream
 from mirror.edges.folder import DataDir, make_folders
+from mirror.edges.polls import append_poll
 from mirror.edges.quarantine import Quarantined
 from mirror.model import Findings, IndexState, PollReport, Record
 

@@ -12,7 +12,7 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.command import Shell
+from tests.command import PATIENCE_S, Shell
 
 
 async def test_every_body_is_whole_with_its_digest(
@@ -231,6 +231,9 @@ async def test_books_that_cannot_be_read_are_no_bug(
 ) -> None:
     shell.data.manifest.unlink()
     shell.data.manifest.mkdir()
+    async with asyncio.timeout(PATIENCE_S):  # it is noticed at the next look
+        while (await http.get(f"{url}readyz")).status != 503:
+            await asyncio.sleep(0.05)
     for path in ("status", "readyz", "metrics", f"events-{shell.days[0]}.jsonl"):
         async with http.get(url + path) as answer:
             assert answer.status == 503

@@ -1,0 +1,26 @@
+"""Metrics as Prometheus's own parser reads them."""
+
+from datetime import datetime, timedelta
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from mirror.edges.gauges import Moment
+
+
+def read_samples(text: str) -> dict[tuple[str, ...], float]:
+    """Return each sample's value by its name and the values of its labels."""
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def at(now: datetime, *, free_bytes: int = 5 * 10**9) -> Moment:
+    """Return a moment under the settings that are the default."""
+    return Moment(
+        now=now,
+        final_after=timedelta(hours=8),
+        interval=timedelta(minutes=31),
+        free_bytes=free_bytes,
+    )
