@@ -206,6 +206,8 @@ def _dates(periods: Sequence[date], frame: Frame) -> str:
 def _marks(names: Sequence[str], frame: Frame, room: int) -> str:
     """Return a mark wherever a name begins, with every second name where there is little room.
 
+    Of names that are told each second one is called odd, so that style may leave it out.
+
     Args:
         names: one for each period.
         frame: where it is drawn.
@@ -221,8 +223,10 @@ def _marks(names: Sequence[str], frame: Frame, room: int) -> str:
         start = _MARGIN_LEFT + place * scale
         middle = start + length * scale / 2
         drawn.append(f'<path class="tick" d="M{start:.1f} {bottom}v5"/>')
-        if length * scale >= 16 * every and not (len(groups) - 1 - number) % every:
-            drawn.append(f'<text class="x" x="{middle:.0f}" y="{bottom + 15}">{name}</text>')
+        back = len(groups) - 1 - number
+        if length * scale >= 16 * every and not back % every:
+            kind = "x odd" if back // every % 2 else "x"
+            drawn.append(f'<text class="{kind}" x="{middle:.0f}" y="{bottom + 6}">{name}</text>')
         place += length
     return "".join(drawn)
 
