@@ -27,7 +27,7 @@ _ADVICE = (
     ("max_file_size", "If the file is as it should be, raise http.max_file_size and reload."),
     ("cannot be read: the next sync", "Nothing to do; if it comes back, look at the disk."),
     ("the next sync", "Nothing to do: the next poll mends it."),
-    ("listed day", f"{_WAIT} Why each failed is said above, or in the log."),
+    ("listed day", f"{_WAIT} What failed, and why, is said above, or in the log."),
     ("No space left", "Make room, or run `binder-mirror prune`."),
 )
 

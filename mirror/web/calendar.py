@@ -128,7 +128,7 @@ def _initials(year: int) -> str:
         f'<text x="{x}" y="-1">{letter}</text>'
         for x, letter in zip(places, "JFMAMJJASOND", strict=True)
     )
-    return f"<g>{letters}</g>"
+    return f'<g aria-hidden="true">{letters}</g>'
 
 
 def _offset(day: date) -> int:

@@ -156,8 +156,9 @@ def _figures(status: Status) -> str:
     ]
     if status.quarantined:
         last = status.quarantined[-1]
-        reason = f"the last of {last.date}: {told(last.reason)}"
-        figures.append(("In quarantine", f"{len(status.quarantined):,}", reason))
+        figures.append(
+            ("In quarantine", f"{len(status.quarantined):,}", f"the last of {last.date}")
+        )
     cells = "".join(
         f'<div><dt>{name}<dd>{escape(value)}<dd class="soft">{with_times(escape(more))}</div>'
         for name, value, more in figures

@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from mirror.core.index import parse_index
 from mirror.core.text import shown
 from mirror.edges.quarantine import Quarantined
 from mirror.errors import ExitCode
@@ -206,6 +207,19 @@ async def test_what_is_upstreams_is_shown_and_does_nothing(copy, http) -> None:
 async def test_eight_years_are_a_small_page(tmp_path, http) -> None:
     copy = Copy(tmp_path / "data", seasonal_counts(3000, EIGHT_YEARS_ON), now=NOW)
     assert len(await page_of(copy, http)) < 150_000
+
+
+async def test_the_real_archive_is_told_day_by_day(tmp_path, real_data, http) -> None:
+    body = (real_data / "index-2021-07-26.jsonl").read_bytes()
+    index = parse_index(body, name_template="events-{date}.jsonl", today=TODAY)
+    counts = {entry.date: entry.count for entry in index.entries}
+    page = await page_of(Copy(tmp_path / "data", counts, now=NOW), http)
+    assert len(counts) == 997
+    for year in (2018, 2019, 2020, 2021):
+        some = [count for day, count in counts.items() if day.year == year]
+        assert f"{sum(some):,} events, {len(some)} days" in text_of(page)
+    assert "<td>91,762" in page
+    assert "The fullest day is 2021-05-31 with 91,762." in text_of(page)
 
 
 async def test_a_copy_that_lacks_every_day_is_no_large_page(tmp_path, http) -> None:

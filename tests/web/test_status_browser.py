@@ -179,6 +179,7 @@ async def test_it_follows_the_poll_and_then_the_copy(browser: Browser, tmp_path:
     live = LiveProgress()
     async with serving(data, now=NOW, live=live) as url, seen(browser, url) as page:
         await page.locator("#months > summary").click()
+        await page.evaluate("window.sentence = document.querySelector('[role=status]')")
         moving = poll_under_way()
         live.planned(moving._plan)
         await page.get_by_role("heading", name="A poll is running").wait_for()
@@ -191,6 +192,8 @@ async def test_it_follows_the_poll_and_then_the_copy(browser: Browser, tmp_path:
         assert await page.get_by_role("status").inner_text() == (
             "Incomplete as of 2026-11-25 15:12 UTC: 1 problem at the last poll."
         )
+        # the same element, or a screen reader would not tell of the change
+        assert await page.evaluate("window.sentence.isConnected")
         assert await page.title() == "Not in step: Binder events archive"
         # what was open stays open, and sections are in the page's order
         assert await page.locator("#months").get_attribute("open") == ""

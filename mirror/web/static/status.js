@@ -2,17 +2,23 @@
 "use strict";
 (() => {
   const AGAIN_MS = 60000;
-  const SELECTOR = "header, #main > section, footer";
+  const SELECTOR = "header > p, #main > section, footer > p";
   const main = document.getElementById("main");
-  const keyOf = (part) => part.getAttribute("aria-labelledby") ?? part.tagName;
+  const keyOf = (part) =>
+    part.getAttribute("aria-labelledby") ?? part.getAttribute("role") ?? part.parentElement.tagName;
   const partsOf = (page) =>
     new Map([...page.querySelectorAll(SELECTOR)].map((part) => [keyOf(part), part]));
   const markupOf = (parts) => new Map([...parts].map(([key, part]) => [key, part.outerHTML]));
   let known = markupOf(partsOf(document));
   let isFetching = false;
 
-  // what is open stays open, and what has the focus keeps it
+  // what is open stays open, what has the focus keeps it, and a changed sentence is read out
   const replace = (here, there) => {
+    if (here.tagName !== "SECTION") {
+      here.className = there.className;
+      here.innerHTML = there.innerHTML;
+      return;
+    }
     const open = [...here.querySelectorAll("details[open]")].map((one) => one.id);
     const focused = here.contains(document.activeElement) && document.activeElement.parentElement.id;
     here.replaceWith(there);
