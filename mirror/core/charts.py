@@ -226,7 +226,10 @@ def _marks(names: Sequence[str], frame: Frame, room: int) -> str:
         back = len(groups) - 1 - number
         if length * scale >= 16 * every and not back % every:
             kind = "x odd" if back // every % 2 else "x"
-            drawn.append(f'<text class="{kind}" x="{middle:.0f}" y="{bottom + 6}">{name}</text>')
+            drawn.append(
+                f'<text class="{kind}" x="{middle:.0f}" y="{bottom + 6}" '
+                f'dominant-baseline="hanging">{name}</text>'
+            )
         place += length
     return "".join(drawn)
 
