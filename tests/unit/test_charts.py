@@ -11,7 +11,7 @@ _FRAME = Frame(900, 200, "A name", "A description")
 
 def words(svg: str, kind: str) -> list[str | None]:
     texts = ET.fromstring(svg).iter("text")
-    return [text.text for text in texts if text.attrib["class"] == kind]
+    return [text.text for text in texts if kind in text.attrib["class"].split()]
 
 
 def test_numbers_are_stacked_to_their_own_height() -> None:
