@@ -28,6 +28,7 @@ _COMMANDS = {
     "prune": "mirror.cli.prune",
     "report": "mirror.cli.report",
     "dataset": "mirror.cli.dataset",
+    "query": "mirror.cli.query",
     "demo": "mirror.cli.demo",
     "config": "mirror.cli.config",
 }

@@ -29,7 +29,7 @@ class DatasetColumn(Struct, frozen=True):
 _SQL_TYPES = {
     ColumnType.TIMESTAMP: "TIMESTAMP WITH TIME ZONE",
     ColumnType.STRING: "VARCHAR",
-    ColumnType.INTEGER: "INTEGER",
+    ColumnType.INTEGER: "SMALLINT",
     ColumnType.BOOLEAN: "BOOLEAN",
 }
 _RAW = tuple(DatasetColumn(one.name, _SQL_TYPES[one.type], one.doc) for one in COLUMNS)

@@ -1,0 +1,216 @@
+"""`binder-mirror query`: SQL over the launches; a table, CSV, JSON, Markdown or Parquet."""
+
+import io
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from mirror.cli.common import data_dir_option, load
+from mirror.core.text import shown
+from mirror.core.units import parse_duration, parse_size
+from mirror.data.query import Bounds, Result, Session, open_session
+from mirror.data.query_format import as_is, plain, write_csv, write_json, write_markdown
+from mirror.edges.disk import publish_durably, storage_error, storage_errors
+from mirror.edges.folder import require_mirror
+from mirror.errors import ConfigError, ExitCode
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+_TABLE_ROWS = 500
+_CELL = 120
+_MAX_SQL_BYTES = 1024 * 1024
+_WRITERS = {"csv": write_csv, "json": write_json, "markdown": write_markdown}
+
+
+class _Quantity(click.ParamType[float]):
+    """A size or a duration on the command line."""
+
+    def __init__(self, name: str, parse: Callable[[str], float]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number that `value` stands for."""
+        try:
+            return self._parse(str(value))
+        except ValueError as error:
+            self.fail(f"{str(value)!r} {error}", param, ctx)
+
+
+@click.command()
+@click.argument("sql", required=False, metavar="[SQL|-]")
+@data_dir_option
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["table", "csv", "json", "markdown", "parquet"]),
+    help="How to answer; a table on a terminal, else CSV.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the answer there, whole or not at all.",
+)
+@click.option(
+    "--memory",
+    type=_Quantity("size", parse_size),
+    default="1GiB",
+    show_default=True,
+    help="What a query may take.",
+)
+@click.option(
+    "--timeout",
+    type=_Quantity("duration", parse_duration),
+    default="5m",
+    show_default=True,
+    help="How long a query may take; 0 for ever.",
+)
+@click.pass_context
+def query(
+    ctx: click.Context,
+    sql: str | None,
+    data_dir: str | None,
+    *,
+    format_name: str | None,
+    output: Path | None,
+    memory: float,
+    timeout: float,
+) -> int:
+    """Answer SQL over the launches: the view `launches`, read-only.
+
+    The columns are told by "DESCRIBE launches". SQL is DuckDB's; with - it is read from standard
+    input, without any there is a prompt. Reads the data set (`dataset build`) or, where there is
+    none, the daily files. Nothing else can be read, and nothing written.
+    """
+    if format_name == "parquet" and output is None:
+        raise click.UsageError("--format parquet wants --output FILE")
+    if output is not None and sql is None:
+        raise click.UsageError("--output wants a query")
+    config, data = load(ctx, data_dir=data_dir)
+    require_mirror(data)
+    text = _read_sql() if sql == "-" else sql
+    bounds = Bounds(
+        memory_bytes=max(int(memory), 64 * 1024**2),
+        timeout_s=timeout,
+        threads=os.cpu_count() or 1,
+    )
+    with _unfinished(output) as part:
+        with open_session(
+            data, config.upstream.name_template, bounds, output=part, notice=_notice
+        ) as session:
+            if text is not None:
+                _answer(session, text, format_name, part)
+            else:
+                # readline is worth its start-up time only where somebody types
+                from mirror.cli.prompt import prompt  # noqa: PLC0415
+
+                prompt(lambda typed: _answer(session, typed, format_name, None))
+        if output is not None and part is not None:
+            publish_durably(part, output)
+    return int(ExitCode.COMPLETE)
+
+
+def _answer(session: Session, sql: str, format_name: str | None, output: Path | None) -> None:
+    """Answer one query, on standard output or into a file."""
+    if format_name == "parquet":
+        session.write_parquet(sql)
+        return
+    is_terminal = output is None and sys.stdout.isatty()
+    name = format_name or ("table" if is_terminal else "csv")
+    show = _show if is_terminal else as_is
+    with session.run(sql) as result, _open_text(output) as out:
+        if name == "table":
+            _print_table(result, out)
+        else:
+            _WRITERS[name](result, lambda text: _write(out, text), show)
+
+
+def _show(text: str) -> str:
+    """Return a string as a terminal may have it, however long."""
+    return shown(text, max(len(text) * 10, 1))
+
+
+def _print_table(result: Result, out: TextIO) -> None:
+    # rich is worth its start-up time only where it is seen
+    from rich import box  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name in result.columns:
+        table.add_column(Text(shown(name, _CELL)), overflow="fold")
+    count = 0
+    for row in result.rows:
+        count += 1
+        if count <= _TABLE_ROWS:
+            table.add_row(*(_cell(value) for value in row))
+    console = Console(file=out, highlight=False)
+    console.print(table)
+    if count > _TABLE_ROWS:
+        console.print(f"... {count:,} rows in all; --format csv gives every one")
+
+
+def _cell(value: object) -> "Text":
+    from rich.text import Text  # noqa: PLC0415
+
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        number = f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+        return Text(number, justify="right")
+    return Text(shown(plain(value), _CELL))
+
+
+def _read_sql() -> str:
+    text = sys.stdin.read(_MAX_SQL_BYTES + 1)
+    if len(text) > _MAX_SQL_BYTES:
+        raise ConfigError("the query on standard input is longer than 1 MiB")
+    return text
+
+
+def _notice(text: str) -> None:
+    click.echo(f"binder-mirror: {text}", err=True)
+
+
+@contextmanager
+def _unfinished(output: Path | None) -> Iterator[Path | None]:
+    """Have a file beside the output to be, which is gone in the end."""
+    if output is None:
+        yield None
+        return
+    part = output.absolute().with_name(f".{output.name}.{secrets.token_hex(4)}")
+    with storage_errors(output):
+        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _open_text(output: Path | None) -> Iterator[TextIO]:
+    if output is None:
+        yield sys.stdout
+        return
+    with storage_errors(output), output.open("w", encoding="utf-8", newline="") as out:
+        if isinstance(out, io.TextIOWrapper):
+            out.reconfigure(errors="backslashreplace")
+        yield out
+
+
+def _write(out: TextIO, text: str) -> None:
+    try:
+        out.write(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise storage_error(error, Path("standard output")) from error

@@ -1,0 +1,254 @@
+"""SQL over the launches: one view, nothing written, nothing else read, within bounds.
+
+The view `launches` is the data set or, where there is none, one made for the moment from the daily
+files, so that both have the same rows and columns. The database is in memory. Once the view is
+there it is shut in: the months' files alone can be read, settings cannot be changed, and only
+queries are run. A query may be led by a COPY in a WITH clause, which could write to the very files
+that are read: each is bound as a subquery first, where DuckDB allows no such clause.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from mirror.core.text import plural, shown
+from mirror.data.dataset import list_months, load_dataset, months_of, plan_dataset
+from mirror.data.dataset_build import build_into
+from mirror.data.dataset_schema import DATASET_COLUMNS
+from mirror.data.duck import literal, one_line, open_duckdb, path_literal
+from mirror.edges.books import load_books
+from mirror.edges.disk import storage_error
+from mirror.edges.folder import DataDir
+from mirror.errors import QueryError
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_ROWS_AT_ONCE = 1000
+_HIVE = "hive_partitioning = true, hive_types = {'year': INTEGER, 'month': INTEGER}"
+_SNIPPET = 40
+
+
+class Bounds(Struct, frozen=True):
+    """What a query may take."""
+
+    memory_bytes: int = 1024**3
+    timeout_s: float = 300
+    """From the moment it is asked to its last row; 0 for ever."""
+    threads: int = 2
+
+
+class Result(Struct):
+    """An answer as it comes."""
+
+    columns: tuple[str, ...]
+    rows: Iterator[Sequence[Any]]
+    """To be read before the next query."""
+
+
+class Session:
+    """Runs queries one after another. Made by `open_session`."""
+
+    def __init__(
+        self, connection: "DuckDBPyConnection", bounds: Bounds, output: Path | None
+    ) -> None:
+        self._connection = connection
+        self._bounds = bounds
+        self._output = output
+
+    @contextmanager
+    def run(self, sql: str) -> Iterator[Result]:
+        """Answer a query.
+
+        Raises:
+            QueryError: it is wrong, not allowed, or over its bounds.
+            KeyboardInterrupt: the user has had enough; the session goes on.
+        """
+        with self._bounded(sql):
+            query = self._check(sql)
+            cursor = self._connection.execute(query)
+            columns = tuple(str(column[0]) for column in cursor.description or ())
+            yield Result(columns, _rows(cursor))
+
+    def write_parquet(self, sql: str) -> int:
+        """Write the answer to the session's output as Parquet; return the number of rows.
+
+        Raises:
+            QueryError, KeyboardInterrupt: as for `run`.
+        """
+        with self._bounded(sql):
+            query = self._check(sql)
+            written = self._connection.execute(
+                f"COPY (\n{query}\n) TO {literal(str(self._output))} "
+                "(FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"
+            ).fetchone()
+        return int(written[0]) if written is not None else 0
+
+    def _check(self, sql: str) -> str:
+        """Return the one query that the text is, if it is one that may be run."""
+        statements = self._connection.extract_statements(sql)
+        if len(statements) != 1:
+            raise QueryError(
+                "one query at a time, please" if statements else "there is no query",
+                hint='such as "SELECT count(*) FROM launches"',
+            )
+        kind = str(statements[0].type).rpartition(".")[2]
+        if kind != "SELECT":
+            raise QueryError(
+                f"{kind} is not allowed: the launches can be read, and nothing else be done",
+                hint="PIVOT wants its values listed: ON provider IN ('GitHub', 'Git')"
+                if kind == "MULTI"
+                else "",
+            )
+        query = str(statements[0].query).strip().rstrip(";")
+        self._connection.execute(f"EXPLAIN FROM (\n{query}\n)").fetchall()
+        return query
+
+    @contextmanager
+    def _bounded(self, sql: str) -> Iterator[None]:
+        """Hold what is done within to its bounds, and turn what goes wrong into our errors."""
+        import duckdb  # noqa: PLC0415 - heavy, and an extra
+
+        timer = _Timer(self._bounds.timeout_s, self._connection.interrupt)
+        try:
+            with timer:
+                yield
+        except (duckdb.InterruptException, RuntimeError) as error:
+            # a signal's handler that raises comes out of DuckDB as a RuntimeError
+            if not timer.is_over:
+                raise KeyboardInterrupt from error
+            raise QueryError(
+                f"the query took longer than {self._bounds.timeout_s:g} s and was cancelled",
+                hint="ask for less, or allow more with --timeout",
+            ) from error
+        except duckdb.OutOfMemoryException as error:
+            raise QueryError(
+                "the query wants more memory than it may take",
+                hint="ask for less, or allow more with --memory",
+            ) from error
+        except duckdb.IOException as error:
+            raise storage_error(OSError(one_line(error)), Path("the data set")) from error
+        except duckdb.Error as error:
+            raise QueryError(f"{one_line(error)}{place_of(str(error), sql)}") from error
+
+
+class _Timer:
+    """Calls once when the time is over, unless what is within has ended."""
+
+    def __init__(self, seconds: float, call: Callable[[], None]) -> None:
+        self.is_over = False
+        self._seconds = seconds
+        self._call = call
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        if self._seconds:
+            self._timer.start()
+
+    def __exit__(self, *_error: object) -> None:
+        self._timer.cancel()
+
+    def _end(self) -> None:
+        self.is_over = True
+        self._call()
+
+
+def place_of(message: str, sql: str) -> str:
+    """Return where in the query DuckDB's message points to: " (line 1, column 15: wher)"."""
+    for picture, pointer in zip(lines := message.splitlines(), lines[1:], strict=False):
+        head, colon, text = picture.partition(": ")
+        if not (colon and head.startswith("LINE ") and pointer.strip(" ^") == ""):
+            continue
+        at = pointer.find("^") - len(head) - len(colon)
+        found = text[max(at, 0) :][: max(pointer.count("^"), _SNIPPET)].removesuffix("...")
+        for number, line in enumerate(sql.splitlines(), start=1):
+            if found and (column := line.find(found)) >= 0:
+                word = shown(found.split()[0], _SNIPPET) if found.split() else ""
+                return f" (line {number}, column {column + 1}: {word})"
+    return ""
+
+
+@contextmanager
+def open_session(
+    data: DataDir,
+    name_template: str,
+    bounds: Bounds,
+    *,
+    output: Path | None = None,
+    notice: Callable[[str], None] = lambda _text: None,
+    progress: Callable[[int, int], None] = lambda _files, _bytes: None,
+) -> Iterator[Session]:
+    """Make the view and shut the database in.
+
+    Args:
+        data: the data directory.
+        name_template: what a daily file is called.
+        bounds: what each query may take.
+        output: the one file that `Session.write_parquet` may write.
+        notice: told what a user should know of the data.
+        progress: told of daily files and bytes read, where there is no data set.
+
+    Raises:
+        ConfigError: DuckDB is not installed.
+        StorageError, DatasetError: the data set or the daily files cannot be read.
+    """
+    with ExitStack() as stack:
+        connection = stack.enter_context(
+            open_duckdb(memory_bytes=bounds.memory_bytes, threads=bounds.threads)
+        )
+        files = _find_files(data, name_template, stack, notice, progress)
+        _shut_in(connection, files, output)
+        yield Session(connection, bounds, output)
+
+
+def _find_files(
+    data: DataDir,
+    name_template: str,
+    stack: ExitStack,
+    notice: Callable[[str], None],
+    progress: Callable[[int, int], None],
+) -> list[Path]:
+    records = load_books(data, name_template).records.values()
+    if months := list_months(data):
+        plan = plan_dataset(records, load_dataset(data))
+        if behind := len(plan.build) + len(plan.remove):
+            notice(
+                f"the data set is behind in {plural(behind, 'month')}: "
+                "`binder-mirror dataset build` brings it in step"
+            )
+        return list(months.values())
+    size = sum(record.size for record in records)
+    notice(
+        f"there is no data set: reading {plural(len(records), 'daily file')}, {size / 1e6:,.0f} MB "
+        "(`binder-mirror dataset build` makes one, for all queries to come)"
+    )
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix="binder-mirror-")))
+    wanted = months_of(records)
+    build_into(folder, data, wanted, progress)
+    return [month.path(folder) for month in sorted(wanted)]
+
+
+def _shut_in(connection: "DuckDBPyConnection", files: Sequence[Path], output: Path | None) -> None:
+    columns = ", ".join(f'"{one.name}"' for one in DATASET_COLUMNS)
+    if files:
+        paths = ", ".join(path_literal(path) for path in files)
+        view = f"SELECT {columns}, year, month FROM read_parquet([{paths}], {_HIVE})"
+    else:
+        nulls = ", ".join(f'NULL::{one.sql_type} AS "{one.name}"' for one in DATASET_COLUMNS)
+        view = f"SELECT {nulls}, 0 AS year, 0 AS month WHERE false"
+    connection.execute(f"CREATE VIEW launches AS {view}")
+    allowed = ", ".join(literal(str(path)) for path in (*files, *([output] if output else [])))
+    connection.execute(f"SET allowed_paths = [{allowed}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def _rows(cursor: "DuckDBPyConnection") -> Iterator[Sequence[Any]]:
+    while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+        yield from rows
