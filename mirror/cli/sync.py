@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import date
 
 import click
+from msgspec.structs import replace
 
 from mirror.cli.common import (
     DAY,
@@ -27,6 +28,7 @@ from mirror.edges.source import HttpSource
 from mirror.errors import ExitCode
 from mirror.model import IndexState, PollReport
 from mirror.poll import PollRange
+from mirror.polling.dataset import follow_poll
 from mirror.polling.preview import Preview, preview
 from mirror.polling.survey import Surveyor
 from mirror.ports import Observer, Silent
@@ -87,7 +89,14 @@ def sync(
 
 async def _sync(config: Config, data: DataDir, asked: PollRange, observer: Observer) -> PollReport:
     async with open_mirror(config, data) as mirror:
-        return await mirror.poll(observer, asked)
+        report = await mirror.poll(observer, asked)
+    if config.dataset.enabled and report.exit_code != ExitCode.UPSTREAM_UNUSABLE:
+        template = config.upstream.name_template
+        problem = await follow_poll(data, template, moved=lambda _files, _bytes: None)
+        if problem is not None:
+            warning = f"the data set is not in step: {problem}"
+            report = replace(report, warnings=(*report.warnings, warning))
+    return report
 
 
 async def _preview(config: Config, data: DataDir, asked: PollRange) -> Preview:

@@ -23,6 +23,7 @@ from mirror.errors import LockedError, MirrorError, StorageError
 from mirror.logs import get_logger
 from mirror.model import Damage, DamageKind, PollReport, Record, Traffic
 from mirror.poll import PollRange
+from mirror.polling.dataset import follow_poll
 from mirror.ports import Observer, Observers
 from mirror.verify import verify
 
@@ -154,6 +155,10 @@ class Jobs:
             finally:
                 self._traffic = None
         await self._viewer.view(fresh=True)
+        if self.config.dataset.enabled:
+            template = self.config.upstream.name_template
+            if await follow_poll(self._data, template, moved=self._read) is not None:
+                self._metrics.job_failed("dataset", "refused")
 
     async def _verify(self) -> None:
         """Read a slice of the copy again; what is damaged is put right at once."""

@@ -205,3 +205,37 @@ async def test_new_settings_hold_from_the_next_job_on(shell: Shell) -> None:
 
     assert sum(name.startswith("events-") for name in shell.asked()) == 1
     assert timedelta(seconds=jobs.config.schedule.recheck) == timedelta(days=1)
+
+
+async def test_a_poll_keeps_the_data_set_in_step_where_it_is_wanted(shell: Shell) -> None:
+    pytest.importorskip("duckdb")
+    shell.set(dataset__enabled="true")
+    jobs = make_jobs(shell)
+    assert await jobs.run(JobKind.POLL)
+    months = {(day.year, day.month) for day in shell.days}
+    assert len(list(shell.data.dataset.glob("*/*/launches.parquet"))) == len(months)
+    # with nothing new it stays as it is
+    before = {path: path.stat().st_mtime_ns for path in shell.data.dataset.rglob("*")}
+    assert await jobs.run(JobKind.POLL)
+    assert {path: path.stat().st_mtime_ns for path in shell.data.dataset.rglob("*")} == before
+
+
+async def test_a_data_set_that_cannot_be_made_fails_no_poll(shell: Shell) -> None:
+    pytest.importorskip("duckdb")
+    shell.set(dataset__enabled="true")
+    shell.data.root.mkdir(parents=True)
+    shell.data.dataset.write_text("in the way")
+    jobs = make_jobs(shell)
+    with capture_logs() as logs:
+        assert await jobs.run(JobKind.POLL)
+    assert jobs.last_poll is not None
+    assert jobs.last_poll.exit_code == 0
+    (told,) = [log for log in logs if log["event"] == "dataset.failed"]
+    assert str(shell.data.dataset) in told["problem"]
+    assert not [log for log in logs if log["event"] in ("job.failed", "job.crashed")]
+    shell.assert_complete()
+
+
+async def test_no_data_set_is_made_that_nobody_wants(shell: Shell) -> None:
+    assert await make_jobs(shell).run(JobKind.POLL)
+    assert not shell.data.dataset.exists()

@@ -65,3 +65,18 @@ async def test_without_duckdb_one_line_says_what_to_install(shell: Shell):
     for command in (["build"], ["verify"]):
         done = await shell.run("dataset", *command)
         assert "install binder-mirror[data]" in done.refused(2)
+
+
+async def test_a_sync_keeps_it_in_step_and_its_failure_is_a_warning_alone(shell: Shell):
+    shell.set(dataset__enabled="true")
+    assert (await shell.run("sync")).code == 0
+    assert (await shell.run("dataset", "verify")).code == 0
+    with dataset_lock(shell.data):
+        shell.archive.put_day(shell.days[0], 7, shell.archive["index.jsonl"].last_modified)
+        shell.archive.write_index(shell.archive["index.jsonl"].last_modified)
+        done = await shell.run("sync")
+    assert done.code == 0
+    assert "warning: the data set is not in step: " in done.out
+    assert (await shell.run("dataset", "verify")).code == 3
+    assert (await shell.run("sync")).code == 0
+    assert (await shell.run("dataset", "verify")).code == 0
