@@ -101,18 +101,18 @@ class EncodedBodies:
         key = sha256, coding
         if self._kept is None:
             self._kept = await asyncio.to_thread(self._scan)
-        found = await self._open_kept(key)
+        found = self._open_kept(key)
         if found is None and await self._is_made(key, plain, size, config):
-            found = await self._open_kept(key)
+            found = self._open_kept(key)
         return found
 
-    async def _open_kept(self, key: _Key) -> Encoded | None:
+    def _open_kept(self, key: _Key) -> Encoded | None:
         kept = self._kept or {}
         name = kept.get(key)
         if name is None:
             return None
-        found = await asyncio.to_thread(_open, self._folder / name)
-        if found is None and kept.get(key) == name:
+        found = _open(self._folder / name)
+        if found is None:
             del kept[key]
         return found
 

@@ -88,7 +88,8 @@ async def _find(site: Site, path: str) -> tuple[str, Representation | None]:
     for fresh in (False, True):
         view = await site.viewer.view(fresh=fresh)
         if claims := view.claims.get(name):
-            found = await asyncio.to_thread(_open_day, site, claims)
+            # on the loop: a thread's turn costs more than all the rest of a request
+            found = _open_day(site, claims)
             if found is not None:
                 return name, found
     return name, None

@@ -15,7 +15,7 @@ from urllib.request import urlopen
 _START_TIMEOUT_S = 10
 _CONFIG = """
 {user}
-worker_processes 2;
+worker_processes {workers};
 daemon off;
 pid {home}/pid;
 error_log {home}/error.log;
@@ -47,9 +47,10 @@ class Nginx:
     Args:
         root: the folder that is served.
         home: a folder for its own files.
+        workers: processes that serve.
     """
 
-    def __init__(self, root: Path, home: Path) -> None:
+    def __init__(self, root: Path, home: Path, *, workers: int = 2) -> None:
         self.port = find_free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
         self._home = home
@@ -57,7 +58,7 @@ class Nginx:
         home.mkdir(parents=True, exist_ok=True)
         # Without it nginx's workers give up root, and may not read the work folder.
         user = "user root;" if os.geteuid() == 0 else ""
-        config = _CONFIG.format(user=user, home=home, root=root, port=self.port)
+        config = _CONFIG.format(user=user, home=home, root=root, port=self.port, workers=workers)
         (home / "nginx.conf").write_text(config)
 
     def __enter__(self) -> Self:
@@ -90,6 +91,11 @@ class Nginx:
             raise ValueError(f"nginx's status page has no count of requests: {status!r}")
         self._own_requests += 1
         return int(numbers[1]) - self._own_requests
+
+    def find_workers(self) -> list[int]:
+        """Return the process ids of those that serve, by proc(5)."""
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        return [int(pid) for pid in children.read_text().split()]
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S

@@ -14,8 +14,11 @@ from tests.benchmarks.arena import Arena, ContestError, report_progress
 from tests.benchmarks.contestants import Contestant, find_mirror, list_contestants
 from tests.benchmarks.nginx import Nginx
 from tests.benchmarks.report import Result
-from tests.benchmarks.scenarios import SCENARIOS, Bench, Sizes
+from tests.benchmarks.scenarios import SCENARIOS as SYNC_SCENARIOS
+from tests.benchmarks.scenarios import Bench, Sizes
+from tests.benchmarks.serving import run_serving
 
+SCENARIOS = {**SYNC_SCENARIOS, "serving": run_serving}
 _UNITS = {"k": 10**3, "M": 10**6, "G": 10**9}
 
 
