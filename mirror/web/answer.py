@@ -17,6 +17,7 @@ from aiohttp import web
 from aiohttp.helpers import ETag
 from msgspec import Struct
 
+from mirror.core.ranges import parse_range
 from mirror.logs import get_logger
 
 
@@ -64,15 +65,15 @@ async def answer(request: web.Request, body: Representation) -> web.StreamRespon
         return web.Response(status=304, headers=_without_content(headers))
     digest = base64.b64encode(bytes.fromhex(body.sha256)).decode()
     headers["Repr-Digest"] = f"sha-256=:{digest}:"
-    span = _span(request, body.size) if _is_range_meant(request, body) else None
-    if span is None:
-        return await _send(request, body.file, 0, body.size, status=200, headers=headers)
-    start, stop = span
-    if start >= stop:
+    is_part = _is_range_meant(request, body)
+    part = parse_range(request.headers["Range"], body.size) if is_part else None
+    if part is None:
+        return await _send(request, body.file, range(body.size), status=200, headers=headers)
+    if not part:
         unsatisfied = {"Content-Range": f"bytes */{body.size}", "Vary": headers["Vary"]}
         return web.Response(status=416, headers=unsatisfied)
-    headers["Content-Range"] = f"bytes {start}-{stop - 1}/{body.size}"
-    return await _send(request, body.file, start, stop, status=206, headers=headers)
+    headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{body.size}"
+    return await _send(request, body.file, part, status=206, headers=headers)
 
 
 def names_tag(tags: tuple[ETag, ...] | None, tag: str) -> bool:
@@ -108,38 +109,22 @@ def _is_range_meant(request: web.Request, body: Representation) -> bool:
     return condition is None or condition.strip() in (body.etag, body.last_modified)
 
 
-def _span(request: web.Request, size: int) -> tuple[int, int] | None:
-    """Return first byte and end of the one range asked for; None where there is none to keep to.
-
-    Several ranges and what is no range are answered with the whole, as a server may.
-    """
-    try:
-        asked = request.http_range
-    except ValueError:
-        return None
-    start, stop = asked.start, asked.stop
-    if start is None:
-        return None
-    if start < 0:
-        return max(0, size + start), size
-    return start, size if stop is None else min(stop, size)
-
-
 async def _send(
     request: web.Request,
     file: IO[bytes],
-    start: int,
-    stop: int,
+    part: range,
     *,
     status: int,
     headers: dict[str, str],
 ) -> web.StreamResponse:
     """Send a part of a file: from the disk's cache to the socket, without coming through us."""
     if isinstance(file, io.BytesIO):
-        return web.Response(body=file.getvalue()[start:stop], status=status, headers=headers)
+        return web.Response(
+            body=file.getvalue()[part.start : part.stop], status=status, headers=headers
+        )
     response = web.StreamResponse(status=status, headers=headers)
-    response.content_length = stop - start
-    if request.method == "HEAD" or stop == start:
+    response.content_length = len(part)
+    if request.method == "HEAD" or not part:
         return response
     transport = request.transport
     if transport is None or transport.is_closing():
@@ -150,20 +135,20 @@ async def _send(
     await response.prepare(request)
     sent = 0
     try:
-        sent = await _send_file(transport, connection.fileno(), file, start, stop)
+        sent = await _send_file(transport, connection.fileno(), file, part)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
     except ConnectionError:
         pass  # the client is gone
     except OSError as error:
         get_logger().error("body.unreadable", path=request.path, problem=str(error))
-    if sent != stop - start:
+    if sent != len(part):
         # what was promised cannot be kept, and must not look as if it were
         transport.abort()
     return response
 
 
 async def _send_file(
-    transport: asyncio.Transport, client: int, file: IO[bytes], start: int, stop: int
+    transport: asyncio.Transport, client: int, file: IO[bytes], part: range
 ) -> int:
     """Send a part of a file; return the bytes that there were.
 
@@ -173,8 +158,8 @@ async def _send_file(
     sent = 0
     if not transport.get_write_buffer_size():
         with suppress(BlockingIOError):
-            sent = os.sendfile(client, file.fileno(), start, stop - start)
-    if start + sent < stop:
+            sent = os.sendfile(client, file.fileno(), part.start, len(part))
+    if sent < len(part):
         loop = asyncio.get_running_loop()
-        sent += await loop.sendfile(transport, file, start + sent, stop - start - sent)
+        sent += await loop.sendfile(transport, file, part.start + sent, len(part) - sent)
     return sent

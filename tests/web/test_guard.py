@@ -1,15 +1,16 @@
 """Clients that are silent, slow or too many do no harm."""
 
 import asyncio
+import resource
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.command import Shell, long_final_days, open_shell
-from tests.daemon.running import running
+from tests.daemon.running import Daemon, running
 
 
 @pytest.fixture
@@ -133,22 +134,46 @@ async def test_beyond_the_limit_the_longest_silent_make_room(shell: Shell) -> No
             writer.close()
 
 
-async def test_slow_readers_hold_up_nobody(shell: Shell) -> None:
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    """Allow this process as many open files as a thousand clients take."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 4000:
+        pytest.skip("fewer than 4,000 open files are allowed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4000), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def resident_mb(daemon: Daemon) -> float:
+    """Return the memory of a daemon, by proc(5)."""
+    pages = Path(f"/proc/{daemon.process.pid}/statm").read_text().split()[1]
+    return int(pages) * resource.getpagesize() / 1e6
+
+
+@pytest.mark.usefixtures("many_descriptors")
+@pytest.mark.parametrize("polls", [2, pytest.param(30, marks=pytest.mark.slow)])
+async def test_a_thousand_slow_readers_hold_up_nobody(shell: Shell, polls: int) -> None:
     shell.set(schedule__interval="1s", schedule__jitter="0")
     async with running(shell) as daemon:
         url = await daemon.url()
-        clients = [await connect(url) for _ in range(100)]
-        for _, writer in clients:
-            path = f"/events-{shell.days[0]}.jsonl"
-            writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        heads = await asyncio.gather(*(reader.readline() for reader, _ in clients))
-        after = len(daemon.logs)
-        await daemon.logged("poll.finished", after=after, exit_code=0)
-
-        assert set(heads) == {b"HTTP/1.1 200 OK\r\n"}
-        assert (await daemon.get("status")).status == 200
+        await daemon.logged("poll.finished", exit_code=0)
+        before = resident_mb(daemon)
+        path = f"/events-{shell.days[0]}.jsonl"
+        clients = [await ask(url, path, buffer_bytes=4096) for _ in range(1000)]
+        loop = asyncio.get_running_loop()
+        heads = [await asyncio.wait_for(loop.sock_recv(one, 15), 15) for one in clients]
+        for _ in range(polls):
+            after = len(daemon.logs)
+            await daemon.logged("poll.finished", after=after, exit_code=0)
+            assert (await daemon.get("status")).status == 200
+            assert (await daemon.get(path[1:])).text.encode() == shell.body(shell.days[0])
+        grown = resident_mb(daemon) - before
         code, took = await daemon.end()
-        assert code == 0
-        assert took < 10
-        for _, writer in clients:
-            writer.close()
+        for one in clients:
+            one.close()
+
+    assert set(heads) == {b"HTTP/1.1 200 OK"}
+    assert grown < 100
+    assert code == 0
+    assert took < 10
