@@ -122,7 +122,9 @@ class World:
 
     def published(self) -> dict[str, bytes]:
         """Return every published file."""
-        return {path.name: path.read_bytes() for path in self.data.archive.iterdir()}
+        return {
+            path.name: path.read_bytes() for path in self.data.archive.rglob("*") if path.is_file()
+        }
 
     def assert_sound(self) -> None:
         """Nothing is torn or left over, and the listings say just what is held."""

@@ -18,11 +18,8 @@ _PAGE = """\
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>Binder events archive (mirror)</title>
-<style>
-body {{ font-family: sans-serif; margin: 2rem auto; max-width: 50rem; padding: 0 1rem }}
-td, th {{ padding: .25rem 1rem; text-align: left }}
-td:last-child {{ text-align: right }}
-</style>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="static/archive.css">
 </head>
 <body>
 <h1>Binder events archive</h1>

@@ -91,7 +91,7 @@ def kind_of(path: Path) -> str | None:
     """Return what stands at `path`, links not followed: "file", "directory", …, or None."""
     try:
         return kind_of_mode(path.lstat().st_mode)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

@@ -36,6 +36,7 @@ class DataDir:
         self.dataset_lock = root / "dataset.lock"
         self.index = self.archive / "index.jsonl"
         self.page = self.archive / "index.html"
+        self.style = self.archive / "static" / "archive.css"
         self.sums = self.archive / "SHA256SUMS"
 
     def free_bytes(self) -> int:

@@ -212,11 +212,24 @@ class LocalStore:
         in_the_way: list[str] = []
         for path, content in listings.items():
             try:
+                self._require_folder(path.parent)
                 if read_file(path) != content:
                     write_durably(path, content, staging=self.data.staging)
             except WrongKindError as error:
                 in_the_way.append(error.line())
         return tuple(in_the_way)
+
+    def _require_folder(self, folder: Path) -> None:
+        """Make the folder of a listing where there is none; a link elsewhere will not do."""
+        if folder == self.data.archive or (kind := kind_of(folder)) == "directory":
+            return
+        if kind is not None:
+            raise WrongKindError(
+                f"{shown(str(folder), 300)} is a {kind}, not a directory",
+                hint="move it away; it is not followed",
+            )
+        with storage_errors(folder):
+            folder.mkdir()
 
     def unsettle(self) -> None:
         """Mark that the listings may have to change, for a poll after a kill to see too."""

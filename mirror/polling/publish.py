@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
+from importlib import resources
 from pathlib import Path
 
 from mirror.core.index import parse_index
@@ -15,6 +16,9 @@ from mirror.edges.store import LocalStore
 from mirror.errors import IndexUnusableError
 from mirror.model import ParsedIndex
 from mirror.polling.survey import digest_of
+
+_STYLE = resources.files("mirror.polling").joinpath("archive.css").read_bytes()
+"""How the page looks, wherever `archive/` is served from."""
 
 
 class Publisher:
@@ -58,7 +62,9 @@ class Publisher:
     def are_listings_there(self) -> bool:
         """Return whether there is a file at the path of each listing."""
         data = self._store.data
-        return all(kind_of(path) == "file" for path in (data.sums, data.page, data.index))
+        return all(
+            kind_of(path) == "file" for path in (data.sums, data.page, data.style, data.index)
+        )
 
     async def publish_index(self, upstream: Upstream) -> None:
         """Write page and index alone, where files are gone or not yet proved.
@@ -95,6 +101,7 @@ class Publisher:
         data, records = self._store.data, self._store.records
         body = self.index_body(upstream)
         return {
+            data.style: _STYLE,
             data.page: render_page(entries_of(records.values())),
             data.index: local_index(records, self._parsed(upstream, body), body),
         }

@@ -28,6 +28,7 @@ from mirror.web.site import SITE, Site
 _LISTINGS = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/index.html": ("index.html", "text/html; charset=utf-8"),
+    "/static/archive.css": ("static/archive.css", "text/css; charset=utf-8"),
     "/index.jsonl": ("index.jsonl", "application/octet-stream"),
     "/SHA256SUMS": ("SHA256SUMS", "text/plain; charset=utf-8"),
 }

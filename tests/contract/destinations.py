@@ -60,7 +60,9 @@ class LocalLook:
             yield store
 
     def published(self) -> dict[str, bytes]:
-        return {path.name: path.read_bytes() for path in self.data.archive.iterdir()}
+        return {
+            path.name: path.read_bytes() for path in self.data.archive.rglob("*") if path.is_file()
+        }
 
     def unfinished(self) -> list[str]:
         return [path.name for path in self.data.staging.iterdir()]

@@ -134,3 +134,23 @@ async def test_the_journal_after_a_torn_line_is_read_on(look: LocalLook) -> None
         second = await put(destination, NEW, DAY + timedelta(days=1))
 
     assert look.recorded() == {first.date: first, second.date: second}
+
+
+@pytest.mark.parametrize("kind", ["symlink", "file"])
+async def test_a_folder_that_is_none_costs_its_listing_alone(look: LocalLook, kind: str) -> None:
+    style, page = look.data.style, look.data.page
+    elsewhere = look.data.root / "elsewhere"
+    elsewhere.mkdir(parents=True)
+    with look.opened() as destination:
+        if kind == "symlink":
+            style.parent.symlink_to(elsewhere)
+        else:
+            style.parent.write_bytes(b"")
+        (problem,) = destination.save_listings({style: b"style", page: b"page"})
+        assert f"static is a {kind}, not a directory" in problem
+        assert look.published()["index.html"] == b"page"
+        style.parent.unlink()
+        assert destination.save_listings({style: b"style", page: b"page"}) == ()
+
+    assert style.read_bytes() == b"style"
+    assert list(elsewhere.iterdir()) == []

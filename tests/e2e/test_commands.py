@@ -118,13 +118,17 @@ async def test_a_day_that_fails_costs_that_day_and_exit_3(shell: Shell) -> None:
 
 async def test_an_unusable_upstream_is_exit_4_and_changes_nothing(shell: Shell) -> None:
     await shell.synced()
-    published = {path: path.read_bytes() for path in shell.data.archive.iterdir()}
+    published = {
+        path: path.read_bytes() for path in shell.data.archive.rglob("*") if path.is_file()
+    }
     shell.server.fail("index.jsonl", SignIn(), times=None)
 
     done = await shell.run("sync", "--json")
 
     assert done.code == done.json["exit_code"] == 4
-    assert {path: path.read_bytes() for path in shell.data.archive.iterdir()} == published
+    assert {
+        path: path.read_bytes() for path in shell.data.archive.rglob("*") if path.is_file()
+    } == published
 
 
 async def test_an_upstream_that_is_not_there_is_told_as_such(shell: Shell) -> None:
@@ -203,7 +207,9 @@ async def test_a_digest_that_no_predecessor_has_is_refused(shell: Shell) -> None
 
 async def test_prune_deletes_what_it_is_told_to_and_nothing_else(shell: Shell) -> None:
     await replaced(shell)
-    published = {path: path.read_bytes() for path in shell.data.archive.iterdir()}
+    published = {
+        path: path.read_bytes() for path in shell.data.archive.rglob("*") if path.is_file()
+    }
 
     tried = await shell.run("prune", "--history", "--dry-run")
     young = await shell.run("prune", "--history", "--older-than", "9999999d")
@@ -216,7 +222,9 @@ async def test_prune_deletes_what_it_is_told_to_and_nothing_else(shell: Shell) -
     assert kept.out.startswith("Deleted 0 predecessors ")
     assert done.out.startswith("Deleted 1 predecessor ")
     assert list(shell.data.history.glob("*.gz")) == []
-    assert {path: path.read_bytes() for path in shell.data.archive.iterdir()} == published
+    assert {
+        path: path.read_bytes() for path in shell.data.archive.rglob("*") if path.is_file()
+    } == published
 
 
 async def test_prune_asks_what_to_delete(shell: Shell) -> None:

@@ -3,6 +3,9 @@
 import asyncio
 import base64
 import hashlib
+import os
+import re
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -240,3 +243,40 @@ async def test_books_that_cannot_be_read_are_no_bug(
             assert str(shell.data.root) not in await answer.text()
     async with http.get(f"{url}healthz") as answer:
         assert answer.status == 200
+
+
+async def test_the_page_has_a_style_of_its_own(
+    shell: Shell, url: str, http: aiohttp.ClientSession
+) -> None:
+    async with http.get(url) as page:
+        (path,) = re.findall(r'<link rel="stylesheet" href="([^"]*)">', await page.text())
+        assert "style=" not in await page.text()
+    async with http.get(url + path) as answer:
+        assert answer.status == 200
+        assert answer.headers["Content-Type"] == "text/css; charset=utf-8"
+        assert await answer.read() == shell.data.style.read_bytes()
+    # whoever serves the folder by other means has it too
+    assert shell.data.archive / path == shell.data.style
+    async with http.get(f"{url}static/") as folder:
+        assert folder.status == 404
+
+
+async def test_a_file_that_is_cut_while_it_is_sent_does_not_end_as_if_whole(
+    shell: Shell, url: str
+) -> None:
+    shell.archive.put_day(shell.days[0], 60_000, shell.archive["index.jsonl"].last_modified)
+    shell.archive.write_index(shell.archive["index.jsonl"].last_modified + timedelta(minutes=30))
+    await shell.synced()
+    path = shell.path(shell.days[0])
+    host, port = url.removeprefix("http://").removesuffix("/").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+    writer.write(f"GET /{path.name} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    await reader.readline()
+    os.truncate(path, 1000)
+
+    received = 0
+    with suppress(ConnectionError):
+        while chunk := await asyncio.wait_for(reader.read(65536), 15):
+            received += len(chunk)
+    writer.close()
+    assert received < len(shell.body(shell.days[0]))
