@@ -8,9 +8,10 @@ import hashlib
 import math
 import os
 import random
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
@@ -103,12 +104,23 @@ def verify(
 
 
 def _check_files(data: DataDir, records: Iterable[Record], progress: Progress) -> Iterator[Damage]:
+    given_up = threading.Event()
+
+    def get_on(files: int, size: int) -> None:
+        if given_up.is_set():
+            raise CancelledError
+        progress(files, size)
+
     def check(record: Record) -> Damage | None:
-        return _check_file(data.archive / record.name, record, progress)
+        return _check_file(data.archive / record.name, record, get_on)
 
     # hashing lets go of the interpreter: a thread for each processor keeps them all busy
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        yield from filter(None, pool.map(check, records))
+        try:
+            yield from filter(None, pool.map(check, records))
+        finally:
+            # whoever interrupts does not wait for the end of a large file
+            given_up.set()
 
 
 def _check_file(path: Path, record: Record, progress: Progress) -> Damage | None:

@@ -94,6 +94,7 @@ def check_data_dir(root: Path) -> DataDir:
     name = shown(str(root), 300)
     try:
         resolved = root.expanduser().absolute().resolve()
+        _require_no_circle(resolved)
         is_something_else = resolved.exists() and not resolved.is_dir()
     except PermissionError as error:
         raise storage_error(error, root) from error
@@ -116,6 +117,12 @@ def check_data_dir(root: Path) -> DataDir:
             hint="name a directory with --data-dir",
         )
     return DataDir(resolved)
+
+
+def _require_no_circle(resolved: Path) -> None:
+    """Raise OSError for a circle of symlinks: from Python 3.13 on `resolve` lets it pass."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        resolved.stat()
 
 
 def require_mirror(data: DataDir) -> None:
