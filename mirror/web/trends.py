@@ -28,12 +28,11 @@ from mirror.core.series import (
     sum_names,
     week_of,
 )
+from mirror.events.findings import OTHERS
 from mirror.model import Record
 from mirror.status import told
 from mirror.web.markup import with_times
 
-_OTHERS = "…"
-"""What findings count under when there are too many names (`mirror.events.findings.OTHERS`)."""
 _ORIGIN_SAID_FROM = date(2019, 6, 12)
 _ORIGIN_BEFORE = "mybinder.org"
 """Events of before are of this host, and do not say so (UPSTREAM's launch versions)."""
@@ -143,10 +142,10 @@ def _make_course(months: Months, prefix: str) -> _Course:
     names = _choose(months, by_name=bool(prefix))
     if not names:
         return _Course((), {}, ())
-    folded = fold_names(months, names, _OTHERS)
+    folded = fold_names(months, names, OTHERS)
     periods = fill_periods(min(folded), max(folded), month_of)
     rows = [shares(folded.get(month, {}), names) for month in periods]
-    labels = ["others" if name == _OTHERS else told(f"{prefix}{name}") for name in names]
+    labels = ["others" if name == OTHERS else told(f"{prefix}{name}") for name in names]
     totals = {name: sum(named.get(name, 0) for named in folded.values()) for name in names}
     bands = dict(zip(labels, zip(*rows, strict=True), strict=True))
     return _Course(periods, bands, shares(totals, names))
@@ -154,11 +153,11 @@ def _make_course(months: Months, prefix: str) -> _Course:
 
 def _choose(months: Months, *, by_name: bool) -> tuple[str, ...]:
     """Return the names that get a band, the lowest first: the greatest, and the rest as one."""
-    ranked = [name for name in rank_names(months) if name != _OTHERS]
-    is_folded = len(ranked) > BANDS or any(_OTHERS in named for named in months.values())
+    ranked = [name for name in rank_names(months) if name != OTHERS]
+    is_folded = len(ranked) > BANDS or any(OTHERS in named for named in months.values())
     kept = ranked[: BANDS - 1] if is_folded else ranked
     ordered = sorted(kept, key=lambda name: (len(name), name)) if by_name else kept
-    return (*ordered, _OTHERS) if is_folded else tuple(ordered)
+    return (*ordered, OTHERS) if is_folded else tuple(ordered)
 
 
 def _legend(title: str, what: str, course: _Course) -> str:
