@@ -29,6 +29,7 @@ _COMMANDS = {
     "report": "mirror.cli.report",
     "dataset": "mirror.cli.dataset",
     "query": "mirror.cli.query",
+    "events": "mirror.cli.events",
     "demo": "mirror.cli.demo",
     "config": "mirror.cli.config",
 }

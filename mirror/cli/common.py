@@ -149,10 +149,14 @@ def say(text: str) -> None:
     try:
         click.echo(text)
     except OSError as error:
-        # what is still in the buffer must not be tried again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        abandon_stdout()
         if not isinstance(error, BrokenPipeError):
             raise storage_error(error, Path("standard output")) from error
+
+
+def abandon_stdout() -> None:
+    """Make sure that what is still in the buffer is not tried again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_json(value: object) -> None:

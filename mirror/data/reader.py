@@ -121,7 +121,7 @@ class Archive:
         provider: Names = ...,
         origin: Names = ...,
         repo: Names = ...,
-        unknown: Literal["raw"],
+        unknown: Unknown,
         open_days: bool | None = ...,
         fill_origin: bool = ...,
         progress: bool | None = ...,

@@ -89,7 +89,7 @@ class Selection(Struct, frozen=True):
         """Return what is wanted of a block."""
         if self.fill_origin:
             decoded = [self._fill(one) for one in decoded]
-        if self.is_everything and (self.unknown == "raw" or not _has_odd(decoded)):
+        if self.is_everything and not self._drops_from(decoded):
             return decoded
         return [one for one in decoded if self._wants(one)]
 
@@ -99,11 +99,15 @@ class Selection(Struct, frozen=True):
         if (
             self.is_everything
             and block.count(b"\n") == len(decoded)
-            and (self.unknown == "raw" or not _has_odd(decoded))
+            and not self._drops_from(decoded)
         ):
             return block
         wanted = [line for line, one in pair_lines(block, decoded) if self._wants(self._fill(one))]
         return b"".join(line + b"\n" for line in wanted)
+
+    def _drops_from(self, decoded: Decoded) -> bool:
+        """Return whether there are odd lines to be skipped; where they raise none come so far."""
+        return self.unknown == "skip" and OddLine in set(map(type, decoded))
 
     def _wants(self, one: Launch | OddLine) -> bool:
         if isinstance(one, OddLine):
@@ -120,10 +124,6 @@ class Selection(Struct, frozen=True):
     def _fill(self, one: Launch | OddLine) -> Launch | OddLine:
         is_old = isinstance(one, Launch) and one.origin is None and one.timestamp < _FILL_BEFORE
         return replace(one, origin=ORIGIN_BEFORE_V3) if is_old and self.fill_origin else one
-
-
-def _has_odd(decoded: Decoded) -> bool:
-    return OddLine in set(map(type, decoded))
 
 
 def _names(value: str | Collection[str] | None) -> frozenset[str] | None:

@@ -1,0 +1,178 @@
+"""`binder-mirror events`: the events of a mirror as JSON lines, CSV or Parquet."""
+
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+
+import click
+
+from mirror.cli.common import DAY, abandon_stdout, data_dir_option, is_interactive, load
+from mirror.core.text import plural, shown
+from mirror.data.reader import Archive
+from mirror.data.selection import Unknown
+from mirror.data.sinks import (
+    COMPRESSION_BY_SUFFIX,
+    WRITERS,
+    AnyEvents,
+    Compression,
+    Format,
+    open_sink,
+)
+from mirror.edges.disk import storage_error
+from mirror.errors import ConfigError, UnknownSchemaError
+
+_FORMAT_BY_SUFFIX: dict[str, Format] = {".csv": "csv", ".parquet": "parquet"}
+
+
+@click.command()
+@data_dir_option
+@click.option("--since", type=DAY, help="The first day.")
+@click.option("--until", type=DAY, help="The last day, itself included.")
+@click.option("--provider", multiple=True, metavar="NAME", help="Only launches of this provider.")
+@click.option("--origin", multiple=True, metavar="HOST", help="Only launches by this BinderHub.")
+@click.option(
+    "--repo",
+    multiple=True,
+    metavar="NAME",
+    help="Only launches of this repository, in any spelling: user/repository, an address, a DOI.",
+)
+@click.option("--final-only", is_flag=True, help="Leave out days that are still open.")
+@click.option(
+    "--unknown",
+    type=click.Choice(["raise", "skip", "raw"]),
+    default="raise",
+    show_default=True,
+    help="What to do about a line that is no launch of a known version: end with exit code 3, pass "
+    "over it, or give it as it is (JSON lines only).",
+)
+@click.option(
+    "--fill-origin", is_flag=True, help="Take mybinder.org for the origin before 2019-06-12."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["json", "csv", "parquet"]),
+    help="JSON lines, if the name of the output says nothing else.",
+)
+@click.option(
+    "--compress",
+    type=click.Choice(["none", "gzip", "zstd"]),
+    help="None, if the name of the output does not end in .gz or .zst.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write to a file, which is replaced when all is written.",
+)
+@click.pass_context
+def events(  # noqa: PLR0913 - one argument an option
+    ctx: click.Context,
+    *,
+    data_dir: str | None,
+    since: date | None,
+    until: date | None,
+    provider: tuple[str, ...],
+    origin: tuple[str, ...],
+    repo: tuple[str, ...],
+    final_only: bool,
+    unknown: Unknown,
+    fill_origin: bool,
+    form: Format | None,
+    compress: Compression | None,
+    output: Path | None,
+) -> int:
+    """Write the events held, by day and as they stand in upstream's files.
+
+    JSON lines are upstream's own, byte for byte, whatever the filters. CSV and Parquet have every
+    column of every version; what a version has not is empty or null. In CSV a cell that begins
+    with = + - @ or a control character is led by an apostrophe, so that no spreadsheet runs it.
+
+    An option given several times takes any of its values.
+    """
+    config, data = load(ctx, data_dir=data_dir)
+    form, compress = _choose(output, form, compress)
+    _check(form, compress, unknown, fill_origin=fill_origin)
+    if output is not None and output.absolute().resolve().is_relative_to(data.root):
+        raise ConfigError(
+            "--output names a file within the data directory", hint="write it to another place"
+        )
+    archive = Archive(
+        data.root,
+        name_template=config.upstream.name_template,
+        final_after=timedelta(seconds=config.schedule.final_after),
+    )
+    chosen: AnyEvents = archive.events(
+        since,
+        until,
+        provider=provider or None,
+        origin=origin or None,
+        repo=repo or None,
+        unknown=unknown,
+        open_days=not final_only,
+        fill_origin=fill_origin,
+        progress=None if is_interactive() and not _is_shown(output) else False,
+    )
+    _write(chosen, form, compress, output)
+    _tell(chosen)
+    return 0
+
+
+def _choose(
+    output: Path | None, form: Format | None, compress: Compression | None
+) -> tuple[Format, Compression]:
+    """Return format and compression; what is not said is told by the name of the output."""
+    suffixes = output.suffixes if output is not None else []
+    packed = COMPRESSION_BY_SUFFIX.get(suffixes[-1]) if suffixes else None
+    inner = suffixes[-2:-1] if packed else suffixes[-1:]
+    return (
+        form or _FORMAT_BY_SUFFIX.get("".join(inner), "json"),
+        compress or packed or "none",
+    )
+
+
+def _check(form: Format, compress: Compression, unknown: Unknown, *, fill_origin: bool) -> None:
+    if unknown == "raw" and form != "json":
+        raise click.UsageError(f"--unknown raw is for JSON lines: {form} has no place for them")
+    if compress != "none" and form == "parquet":
+        raise click.UsageError("Parquet is compressed within: --compress is for JSON lines and CSV")
+    if fill_origin and form == "json":
+        raise click.UsageError("JSON lines are upstream's own: --fill-origin is for CSV, Parquet")
+
+
+def _is_shown(output: Path | None) -> bool:
+    return output is None and sys.stdout.isatty()
+
+
+def _write(chosen: AnyEvents, form: Format, compress: Compression, output: Path | None) -> None:
+    if output is None and sys.stdout.isatty() and (compress != "none" or form == "parquet"):
+        raise ConfigError("this is nothing for a terminal", hint="name a file with --output")
+    try:
+        with open_sink(output, compress) as sink:
+            WRITERS[form](chosen, sink)
+            if output is None:
+                sink.flush()
+    except UnknownSchemaError as error:
+        hint = "--unknown skip passes over such lines, --unknown raw gives them as they are"
+        raise UnknownSchemaError(str(error), hint=hint) from error
+    except BrokenPipeError:
+        # whoever read has had enough
+        abandon_stdout()
+    except OSError as error:
+        abandon_stdout()
+        raise storage_error(error, output or Path("standard output")) from error
+
+
+def _tell(chosen: AnyEvents) -> None:
+    """Say on standard error what a reader of the output should know."""
+    partial = [str(day.date) for day in chosen.days if not day.is_final]
+    if partial:
+        click.echo(
+            f"binder-mirror: {', '.join(partial)}: not final yet, there will be more events "
+            "(--final-only leaves out such days)",
+            err=True,
+        )
+    if total := chosen.odd.total():
+        kinds = ", ".join(f"{shown(kind)} {count:,}" for kind, count in sorted(chosen.odd.items()))
+        click.echo(f"binder-mirror: {plural(total, 'line')} no known launch: {kinds}", err=True)
