@@ -9,12 +9,16 @@ import os
 import shutil
 import subprocess
 import tempfile
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
 SUITE = "bookworm"
-PACKAGES = ("ca-certificates", "python3", "python3-venv", "systemd", "systemd-sysv", "dbus")
-BASE = f"localhost/binder-mirror-base:{SUITE}"
+PACKAGES = (
+    *("ca-certificates", "python3", "python3-venv"),
+    *("systemd", "systemd-sysv", "dbus", "rsync"),
+)
+BASE = f"localhost/binder-mirror-base:{SUITE}-{zlib.crc32(repr(PACKAGES).encode()):08x}"
 COMMANDS = ("podman", "buildah", "runc", "debootstrap")
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 LIMITS = ("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4000:4000")

@@ -18,6 +18,7 @@ BROUGHT = ("config", "dist", "requirements-runtime.lock")
 LOOK_S = 0.2
 BOOTED = ("running", "degraded")
 DATA = "/var/lib/binder-mirror"
+ELSEWHERE, BACKUP = "/srv/binder-archive", "/srv/backup"
 SETTINGS = "/etc/binder-mirror/mirror.toml"
 
 
@@ -90,10 +91,9 @@ class Machine:
         """Write settings for an upstream of the test's own."""
         self.write(
             SETTINGS,
-            f'upstream.url = "{shell.server.url}"\n'
-            f'server.listen = "{listen}"\n'
-            f'schedule.interval = "{interval}"\nschedule.jitter = "0"\nstorage.min_free = "0"\n'
-            f'http.backoff = "0.01"\nhttp.read_timeout = "5"\n{more}',
+            f"{more}\n[upstream]\nurl = '{shell.server.url}'\n[server]\nlisten = '{listen}'\n"
+            f"[schedule]\ninterval = '{interval}'\njitter = 0\n"
+            '[storage]\ndata_dir = ""\nmin_free = 0\n[http]\nbackoff = 0.01\nread_timeout = 5\n',
         )
 
     def reset(self) -> None:
@@ -101,6 +101,7 @@ class Machine:
         units = "binder-mirror-sync.timer binder-mirror-sync.service binder-mirror.service"
         self.run(f"systemctl stop {units}; systemctl reset-failed")
         self.run(f"rm -rf {DATA} /etc/systemd/system/binder-mirror*.d; systemctl daemon-reload")
+        self.run(f"rm -rf {ELSEWHERE} {BACKUP} /etc/cron.d/binder-mirror")
         self.run("journalctl --rotate --vacuum-time=1us >/dev/null 2>&1")
 
 

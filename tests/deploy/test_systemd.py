@@ -12,7 +12,15 @@ from mirror.demo.faults import Drip
 from tests.command import ROOT, Shell, long_final_days, open_shell
 from tests.daemon.test_nginx import free_port
 from tests.deploy.engine import Engine
-from tests.deploy.machine import DATA, SETTINGS, Machine, bring, lines_of_the_guide
+from tests.deploy.machine import (
+    BACKUP,
+    DATA,
+    ELSEWHERE,
+    SETTINGS,
+    Machine,
+    bring,
+    lines_of_the_guide,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 SERVICE = "binder-mirror.service"
@@ -128,12 +136,12 @@ async def test_reload_refuses_wrong_settings_and_the_old_stay(
 ) -> None:
     await machine.does(f"systemctl start {SERVICE}")
     pid = await machine.shows(SERVICE, "MainPID")
-    machine.configure(shell, listen, "schedule.intervall = 5\n")
+    machine.configure(shell, listen, "schedul.interval = 5\n")
 
     code, _ = await machine.ask(f"systemctl reload {SERVICE}")
 
     assert code != 0
-    assert any('did you mean "interval"?' in line for line in await machine.journal(SERVICE))
+    assert any('did you mean "schedule"?' in line for line in await machine.journal(SERVICE))
     assert await machine.shows(SERVICE, "ActiveState") == "active"
     assert await machine.shows(SERVICE, "MainPID") == pid
     async with aiohttp.ClientSession() as session, session.get(f"http://{listen}/healthz") as alive:
@@ -189,14 +197,14 @@ async def test_it_stops_within_10_s_in_the_middle_of_slow_downloads(
 
 
 async def test_wrong_settings_at_the_start_are_told_once(machine: Machine, shell: Shell) -> None:
-    machine.configure(shell, "", "schedule.intervall = 5\n")
+    machine.configure(shell, "", "schedul.interval = 5\n")
 
     code, _ = await machine.ask(f"systemctl start {SERVICE}")
 
     assert code != 0
     assert await machine.until(SERVICE, "ActiveState", "^failed$")
     assert await machine.shows(SERVICE, "NRestarts") == "0"
-    assert any('did you mean "interval"?' in line for line in await machine.journal(SERVICE))
+    assert any('did you mean "schedule"?' in line for line in await machine.journal(SERVICE))
 
 
 async def test_the_timer_fires_and_its_poll_is_complete(machine: Machine, shell: Shell) -> None:
@@ -233,6 +241,78 @@ async def test_what_the_guide_says_of_the_timer_works(machine: Machine) -> None:
 
     assert "binder-mirror-sync.service" in out
     await machine.does(f"systemctl disable --now {TIMER}")
+
+
+async def follow(machine: Machine, section: str) -> None:
+    for line in lines_of_the_guide(section):
+        await machine.does(f"cd /root/mirror; {line}")
+
+
+def fetched(shell: Shell) -> list[str]:
+    """Return the daily files whose bodies were sent since the last call."""
+    sent = [one.name for one in shell.server.requests if one.status == 200]
+    shell.server.requests.clear()
+    return [name for name in sent if name.startswith("events-")]
+
+
+async def running_and_synced(machine: Machine, shell: Shell) -> None:
+    await machine.does(f"systemctl start {SERVICE}")
+    await machine.until(SERVICE, "StatusText", "^In step with upstream, 12 days held")
+    assert len(fetched(shell)) == 12
+
+
+async def test_an_upgrade_by_the_guide_fetches_nothing(machine: Machine, shell: Shell) -> None:
+    await running_and_synced(machine, shell)
+    pid = await machine.shows(SERVICE, "MainPID")
+
+    await follow(machine, "Upgrade")
+
+    await machine.until(SERVICE, "StatusText", "^In step with upstream, 12 days held")
+    assert await machine.shows(SERVICE, "MainPID") != pid
+    assert fetched(shell) == []
+
+
+async def test_a_backup_by_the_guide_is_restored_by_it(machine: Machine, shell: Shell) -> None:
+    await running_and_synced(machine, shell)
+    await follow(machine, "Backup")
+    await machine.does(f"systemctl stop {SERVICE}")
+    lost = f"events-{shell.days[3]}.jsonl"
+    await machine.does(f"rm -rf {DATA}; rm {BACKUP}/binder-mirror/archive/{lost}")
+
+    await follow(machine, "Restore")
+
+    await machine.until(SERVICE, "StatusText", "^In step with upstream, 12 days held")
+    assert fetched(shell) == [lost]
+    owners = await machine.does(f"find {DATA} -printf '%u\\n' | sort -u")
+    assert owners.split() == ["binder-mirror"]
+
+
+async def test_a_move_by_the_guide_fetches_nothing(machine: Machine, shell: Shell) -> None:
+    await running_and_synced(machine, shell)
+
+    await follow(machine, "Move")
+    await machine.does(f"rm -rf {DATA}/*")
+
+    await machine.until(SERVICE, "StatusText", "^In step with upstream, 12 days held")
+    assert fetched(shell) == []
+    polls = await machine.does(f"wc -l < {ELSEWHERE}/polls.jsonl")
+    assert int(polls) >= 1
+
+
+async def test_the_guides_line_for_cron_works_in_crons_environment(
+    machine: Machine, shell: Shell
+) -> None:
+    await follow(machine, "By cron")
+    line = await machine.does("cat /etc/cron.d/binder-mirror")
+    _, _, _, _, _, user, command = line.strip().split(" ", 6)
+    upstream = f"BINDER_MIRROR_UPSTREAM__URL={shell.server.url}"
+
+    code, out = await machine.ask(
+        f"cd /; runuser -u {user} -- env -i {upstream} HOME=/ PATH=/usr/bin:/bin sh -c '{command}'"
+    )
+
+    assert code == 0, out
+    assert out.startswith("In step with upstream: 12 days held")
 
 
 async def test_it_is_hardened_as_systemd_itself_sees_it(machine: Machine) -> None:
