@@ -24,8 +24,8 @@ class Kind(StrEnum):
     """What is odd."""
 
     MISSING = "missing"
-    EMPTY = "empty"
     FEW = "few"
+    EMPTY = "empty"
     SILENT = "silent"
     DUPLICATE = "duplicate"
     ALIKE = "alike"

@@ -10,11 +10,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from mirror.core.anomaly import Anomaly, Severity
+from mirror.core.anomaly import Anomaly, Severity, between
 from mirror.core.plan import final_at
 from mirror.core.series import Period as PeriodOf
 from mirror.core.series import (
     Total,
+    fill_periods,
     month_of,
     quarter_of,
     sum_counts,
@@ -46,7 +47,7 @@ def _day_of(day: date) -> date:
     return day
 
 
-PERIOD_OF: Mapping[str, PeriodOf] = {"day": _day_of, "week": week_of, "month": month_of}
+_PERIOD_OF: Mapping[str, PeriodOf] = {"day": _day_of, "week": week_of, "month": month_of}
 """What a report's periods may be."""
 
 
@@ -80,7 +81,7 @@ class Period(Struct, frozen=True):
 
 
 class Quarter(Struct, frozen=True):
-    """What a quarter comes to, and how it stands to others, by the mean of a day held."""
+    """What a quarter comes to, and how it stands to others, by the mean of a whole day held."""
 
     start: date
     days: int
@@ -114,6 +115,16 @@ class Report(Struct, frozen=True):
     """Events by day, of all days held: what small plots around an anomaly are drawn from."""
     repositories: Ranking | None = None
 
+    @property
+    def starts(self) -> tuple[date, ...]:
+        """The first days of all periods, of those without a day held too."""
+        if not self.periods:
+            return ()
+        first, last = self.periods[0].start, self.periods[-1].start
+        if self.period == "day":
+            return tuple(between(first, last))
+        return fill_periods(first, last, _PERIOD_OF[self.period])
+
     def count(self, severity: Severity) -> int:
         """Return the number of anomalies that matter so much."""
         return sum(one.severity is severity for one in self.anomalies)
@@ -143,12 +154,13 @@ def read_report(
     """
     view = load_view(data, name_template)
     polls = load_polls(data, _ALL_POLLS).last
+    held = _held(view, data, final_after=final_after, now=now)
     found = (
-        *find_anomalies(_held(view, data, final_after=final_after, now=now)),
+        *find_anomalies(held),
         *find_standstills(polls, view.upstream, stale_after=stale_after),
     )
     odd = sorted(found, key=lambda one: (one.first, one.last, one.kind))
-    return make_report(view.books.records, odd, window, now=now)
+    return make_report(held, odd, window, now=now)
 
 
 def _held(view: View, data: DataDir, *, final_after: timedelta, now: datetime) -> Held:
@@ -166,9 +178,10 @@ def _held(view: View, data: DataDir, *, final_after: timedelta, now: datetime) -
 
 
 def make_report(
-    records: Mapping[date, Record], anomalies: Sequence[Anomaly], window: Window, *, now: datetime
+    held: Held, anomalies: Sequence[Anomaly], window: Window, *, now: datetime
 ) -> Report:
-    """Return the report on a window of records, with what has been found odd."""
+    """Return the report on a window of the days held, with what has been found odd."""
+    records = held.records
     inside = [record for day, record in sorted(records.items()) if window.has(day)]
     first = inside[0].date if inside else None
     last = inside[-1].date if inside else None
@@ -182,8 +195,8 @@ def make_report(
         size=sum(record.size for record in inside),
         anomalies=tuple(one for one in anomalies if window.touches(one.first, one.last)),
         period=name,
-        periods=_periods(inside, PERIOD_OF[name]),
-        quarters=_quarters(records, last),
+        periods=_periods(inside, _PERIOD_OF[name]),
+        quarters=_quarters(held, last),
         daily={day: record.lines for day, record in sorted(records.items())},
     )
 
@@ -221,8 +234,10 @@ def _shown(counts: Mapping[str, int]) -> dict[str, int]:
     return {shown(name, 64): count for name, count in counts.items()}
 
 
-def _quarters(records: Mapping[date, Record], last: date | None) -> tuple[Quarter, ...]:
-    counts = [(day, one.lines) for day, one in records.items() if last is not None and day <= last]
+def _quarters(held: Held, last: date | None) -> tuple[Quarter, ...]:
+    # a day that goes on would lower the mean
+    days = (day for day in held.whole if last is not None and day <= last)
+    counts = [(day, held.records[day].lines) for day in days]
     totals = sum_counts(counts, quarter_of)
     return tuple(
         Quarter(

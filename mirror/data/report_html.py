@@ -16,9 +16,9 @@ from string import Template
 from mirror import __version__
 from mirror.core.anomaly import Anomaly, Kind, Severity, between
 from mirror.core.charts import BANDS, Frame, render_spark, render_stack, render_swatch
-from mirror.core.series import fill_periods, fold_names, rank_names
+from mirror.core.series import fold_names, rank_names
 from mirror.core.text import human_bytes, plural
-from mirror.data.report import PERIOD_OF, Report, percent, quarter_name
+from mirror.data.report import Report, percent, quarter_name
 from mirror.data.repositories import Ranking
 from mirror.events.findings import OTHERS
 
@@ -101,6 +101,10 @@ def _courses(report: Report) -> str:
         _course(report, head, what, {one.start: attrgetter(what)(one) for one in report.periods})
         for head, what in (("By origin", "origins"), ("By provider", "providers"))
     )
+    if not parts:
+        # nothing is known of what the files contain but how much
+        whole = {one.start: {"launches": one.events} for one in report.periods}
+        parts = _course(report, "All", "launches", whole)
     return f'<section class="courses"><h2>Launches over time</h2>{parts}</section>'
 
 
@@ -109,7 +113,7 @@ def _course(report: Report, head: str, what: str, sums: Mapping[date, Mapping[st
     if not names:
         return ""
     folded = fold_names(sums, names, OTHERS)
-    starts = fill_periods(min(folded), max(folded), PERIOD_OF[report.period])
+    starts = report.starts
     days = {one.start: one.days for one in report.periods}
     labels = {name: "others" if name == OTHERS else name for name in names}
     bands = {
@@ -125,9 +129,10 @@ def _course(report: Report, head: str, what: str, sums: Mapping[date, Mapping[st
         f"<li>{render_swatch(number)}{escape(name)}</li>" for number, name in enumerate(bands)
     )
     totals = {name: sum(named.get(name, 0) for named in folded.values()) for name in names}
+    parts = _shares(what, labels, totals) if what != "launches" else ""
     return (
         f"<h3>{head}</h3><figure>{chart}<figcaption>{told}</figcaption></figure>"
-        f'<ul class="legend">{legend}</ul>{_shares(what, labels, totals)}'
+        f'<ul class="legend">{legend}</ul>{parts}'
         f"<details><summary>{head}: each {report.period} as a table</summary>"
         f"{_numbers(report, labels, folded)}</details>"
     )
@@ -219,7 +224,7 @@ def _repositories(ranking: Ranking | None) -> str:
     rows = (
         (
             f"{number}",
-            f'<span class="name">{escape(one.name)}</span>',
+            escape(one.name),
             f"{one.launches:,}",
             f"{one.launches / max(1, ranking.launches):.1%}",
             _bar(one.launches / highest),

@@ -8,10 +8,10 @@ from operator import attrgetter
 from msgspec import Struct
 
 from mirror.core.anomaly import Anomaly, Kind, Severity, between, span
-from mirror.core.series import fill_periods, rank_names
+from mirror.core.series import rank_names
 from mirror.core.sparks import BLOCKS, render_columns, render_spark, squeeze
 from mirror.core.text import human_bytes, plural
-from mirror.data.report import PERIOD_OF, Quarter, Report, percent, quarter_name
+from mirror.data.report import Quarter, Report, percent, quarter_name
 from mirror.data.repositories import Ranking
 
 _PLOT_LINES = 5
@@ -83,8 +83,7 @@ def _headline(report: Report, look: Look) -> str:
 
 def _means(report: Report) -> tuple[Sequence[date], list[float | None]]:
     known = {one.start: one.events / one.days for one in report.periods}
-    starts = fill_periods(min(known), max(known), PERIOD_OF[report.period])
-    return starts, [known.get(start) for start in starts]
+    return report.starts, [known.get(start) for start in report.starts]
 
 
 def _course(report: Report, look: Look) -> str:
@@ -92,7 +91,11 @@ def _course(report: Report, look: Look) -> str:
     highest = max(one for one in means if one is not None) or 1
     labels = [_short(highest), *[""] * (_PLOT_LINES - 2), "0"]
     margin = max(map(len, labels))
-    values = squeeze(means, max(10, look.width - margin - 4))
+    room = max(10, look.width - margin - 4)
+    # few columns are drawn wider
+    values = [
+        one for one in squeeze(means, room) for _ in range(max(1, min(4, room // len(means))))
+    ]
     lines = render_columns(values, _PLOT_LINES, highest, look.ramp)
     plot = [
         f"  {label:>{margin}} {line}".rstrip() for label, line in zip(labels, lines, strict=True)
@@ -122,10 +125,11 @@ def _names(
     whole = sum(totals.values()) or 1
     margin = min(36, max(map(len, names[:_NAMES])))
     days = {one.start: one.days for one in report.periods}
-    starts = fill_periods(min(sums), max(sums), PERIOD_OF[report.period])
     room = look.width - margin - 26
     for name in names[:_NAMES]:
-        values = [sums[one].get(name, 0) / days[one] if one in sums else None for one in starts]
+        values = [
+            sums[one].get(name, 0) / days[one] if one in sums else None for one in report.starts
+        ]
         seen = squeeze([value or None for value in values], max(1, room))
         spark = render_spark(seen, ramp=look.ramp) if room >= _LEAST_SPARK else ""
         yield f"{_row(_cut(name, margin), margin, totals[name], whole)}  {spark}".rstrip()

@@ -47,8 +47,8 @@ class Reader(HTMLParser):
 
 
 def report_on(records: Mapping[date, Record], window: Window = Window()) -> Report:  # noqa: B008 - a frozen value
-    odd = find_anomalies(Held(records=records, whole=frozenset(records)))
-    return make_report(records, odd, window, now=NOW)
+    known = Held(records=records, whole=frozenset(records))
+    return make_report(known, find_anomalies(known), window, now=NOW)
 
 
 @pytest.fixture
@@ -134,6 +134,42 @@ def test_the_text_has_the_repositories_and_no_character_that_acts(quarter: Repor
     assert max(map(len, text.splitlines())) <= 72
     coloured = render_report(quarter, Look(width=72, colour=True))
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == text
+
+
+@pytest.mark.parametrize(
+    ("first", "period", "starts"),
+    [("2026-07-05", "day", 16), ("2026-01-05", "week", 29), ("2024-01-05", "month", 31)],
+)
+def test_every_period_has_its_place_though_no_day_of_it_is_held(
+    first: str, period: str, starts: int
+) -> None:
+    counts = season(first, "2026-07-20")
+    kept = dict(list(counts.items())[:1] + list(counts.items())[-1:])
+
+    made = report_on(held(kept))
+
+    assert made.period == period
+    assert len(made.starts) == starts
+    assert (made.starts[0], made.starts[-1]) == (made.periods[0].start, made.periods[-1].start)
+
+
+def test_a_day_that_goes_on_lowers_no_mean() -> None:
+    records = held(dict.fromkeys(days("2026-07-01", "2026-07-20"), 1000))
+    records |= held({date(2026, 7, 21): 10})
+    known = Held(records=records, whole=frozenset(records) - {date(2026, 7, 21)})
+
+    made = make_report(known, (), Window(), now=NOW)
+
+    assert made.days == 21
+    assert [(one.days, one.per_day) for one in made.quarters] == [(20, 1000)]
+
+
+def test_launches_are_drawn_though_no_finding_says_whose_they_are() -> None:
+    records = held(season("2026-07-01", "2026-07-20"))
+    page = render_page(report_on({d: replace(r, findings=None) for d, r in records.items()}))
+
+    assert '<svg class="chart"' in page
+    assert f"{records[date(2026, 7, 20)].lines:,}" in Reader(page).text
 
 
 @pytest.fixture
