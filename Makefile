@@ -21,8 +21,8 @@ $(STAMP): pyproject.toml requirements.lock
 demo: $(STAMP) ## show what the mirror is for, on an archive of its own
 	@$(BIN)/binder-mirror demo
 
-test: $(STAMP) ## run the tests
-	$(BIN)/python -m pytest
+test: $(STAMP) ## run the tests, on two processors
+	$(BIN)/python -m pytest --numprocesses 2
 
 test-all: ## run the tests on Python 3.11, 3.12 and 3.13, where they are installed
 	@for version in 3.11 3.12 3.13; do \
