@@ -207,6 +207,16 @@ async def test_wrong_settings_at_the_start_are_told_once(machine: Machine, shell
     assert any('did you mean "schedule"?' in line for line in await machine.journal(SERVICE))
 
 
+async def test_the_data_set_is_kept_in_the_same_cage(machine: Machine, shell: Shell) -> None:
+    machine.configure(shell, "", "dataset.enabled = true\n")
+    await machine.does(f"systemctl start {SERVICE}")
+
+    await machine.until(SERVICE, "StatusText", "^In step with upstream, 12 days held")
+
+    built = await machine.does(f"find {DATA}/dataset -name '*.parquet' | wc -l")
+    assert int(built) >= 1, await machine.journal(SERVICE)
+
+
 async def test_the_timer_fires_and_its_poll_is_complete(machine: Machine, shell: Shell) -> None:
     soon = "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/2\nRandomizedDelaySec=0\nAccuracySec=100ms\n"
     machine.write("/etc/systemd/system/binder-mirror-sync.timer.d/soon.conf", soon)
