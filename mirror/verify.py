@@ -21,6 +21,7 @@ from mirror.core.index import parse_index
 from mirror.core.listings import entries_of
 from mirror.core.sums import render_sums
 from mirror.core.text import shown
+from mirror.data.metadata import render_croissant, render_datapackage
 from mirror.edges.books import Books, load_books
 from mirror.edges.disk import READ_BYTES, kind_of, open_file, read_file
 from mirror.edges.folder import DataDir, is_being_written
@@ -227,13 +228,18 @@ def _compare_listings(
 ) -> Iterator[Damage]:
     if not records and kind_of(data.index) is None:
         return
-    try:
-        if read_file(data.sums) != render_sums(records.values()):
-            yield Damage(
-                data.sums.name, DamageKind.WRONG_LISTING, "does not say what the manifest says"
-            )
-    except WrongKindError as error:
-        yield Damage(data.sums.name, DamageKind.WRONG_KIND, error.line())
+    rendered = {
+        data.sums: render_sums(records.values()),
+        data.datapackage: render_datapackage(records.values()),
+        data.croissant: render_croissant(records.values()),
+    }
+    for path, body in rendered.items():
+        try:
+            if read_file(path) != body:
+                detail = "does not say what the manifest says"
+                yield Damage(path.name, DamageKind.WRONG_LISTING, detail)
+        except WrongKindError as error:
+            yield Damage(path.name, DamageKind.WRONG_KIND, error.line())
     try:
         parsed = parse_index(read_file(data.index) or b"", name_template=name_template, today=today)
         good = parsed.entries == entries_of(records.values()) and not parsed.refused_lines

@@ -33,7 +33,9 @@ from mirror.edges.folder import DataDir
 from mirror.errors import ConfigError
 from mirror.model import Record
 
-_OURS = frozenset({"index.jsonl", "index.html", "SHA256SUMS", "static"})
+_OURS = frozenset(
+    {"index.jsonl", "index.html", "SHA256SUMS", "datapackage.json", "croissant.json", "static"}
+)
 
 _upstream_decoder = msgspec.json.Decoder(Upstream)
 

@@ -38,6 +38,8 @@ class DataDir:
         self.page = self.archive / "index.html"
         self.style = self.archive / "static" / "archive.css"
         self.sums = self.archive / "SHA256SUMS"
+        self.datapackage = self.archive / "datapackage.json"
+        self.croissant = self.archive / "croissant.json"
 
     def free_bytes(self) -> int:
         """Return the room that is left for us; 0 where that cannot be told."""

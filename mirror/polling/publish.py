@@ -45,7 +45,7 @@ class Publisher:
         self._now = now
 
     async def publish(self, upstream: Upstream) -> tuple[str, ...]:
-        """Write SHA256SUMS, then page and index, then the books: each where it differs.
+        """Write SHA256SUMS, page and index, metadata, then the books: each where it differs.
 
         Args:
             upstream: what is known of upstream by now.
@@ -62,9 +62,8 @@ class Publisher:
     def are_listings_there(self) -> bool:
         """Return whether there is a file at the path of each listing."""
         data = self._store.data
-        return all(
-            kind_of(path) == "file" for path in (data.sums, data.page, data.style, data.index)
-        )
+        listings = (data.sums, data.page, data.style, data.index, data.datapackage, data.croissant)
+        return all(kind_of(path) == "file" for path in listings)
 
     async def publish_index(self, upstream: Upstream) -> None:
         """Write page and index alone, where files are gone or not yet proved.
@@ -92,7 +91,8 @@ class Publisher:
 
     def _publish(self, upstream: Upstream) -> tuple[str, ...]:
         sums = {self._store.data.sums: render_sums(self._store.records.values())}
-        in_the_way = self._store.save_listings(sums | self._index_and_page(upstream))
+        listings = sums | self._index_and_page(upstream) | self._metadata()
+        in_the_way = self._store.save_listings(listings)
         self._store.save_books()
         self._save(upstream)
         return in_the_way
@@ -104,6 +104,16 @@ class Publisher:
             data.style: _STYLE,
             data.page: render_page(entries_of(records.values())),
             data.index: local_index(records, self._parsed(upstream, body), body),
+        }
+
+    def _metadata(self) -> dict[Path, bytes]:
+        # only where something was published: a quiet poll is not to pay for it
+        from mirror.data.metadata import render_croissant, render_datapackage  # noqa: PLC0415
+
+        data, records = self._store.data, self._store.records.values()
+        return {
+            data.datapackage: render_datapackage(records),
+            data.croissant: render_croissant(records),
         }
 
     def _parsed(self, upstream: Upstream, body: bytes | None) -> ParsedIndex | None:

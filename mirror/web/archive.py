@@ -31,6 +31,8 @@ _LISTINGS = {
     "/static/archive.css": ("static/archive.css", "text/css; charset=utf-8"),
     "/index.jsonl": ("index.jsonl", "application/octet-stream"),
     "/SHA256SUMS": ("SHA256SUMS", "text/plain; charset=utf-8"),
+    "/datapackage.json": ("datapackage.json", "application/json"),
+    "/croissant.json": ("croissant.json", "application/ld+json"),
 }
 _SETTLED = "public, max-age=3600"
 _UNSETTLED = "public, max-age=60"

@@ -1,0 +1,211 @@
+"""What is published for catalogues: `datapackage.json` and `croissant.json`. Pure.
+
+Both stand beside the daily files and name each with its size and SHA-256, licence and citation.
+They are made from the records alone, so that they change only with what is held.
+
+Formats: https://datapackage.org/ (Frictionless Data Package) and
+https://docs.mlcommons.org/croissant/docs/croissant-spec.html (Croissant 1.0).
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from mirror.events.launch import COLUMNS, ColumnType
+from mirror.model import Record
+
+_HOMEPAGE = "https://archive.analytics.mybinder.org/"
+_TITLE = "mybinder.org Events Archive"
+_NAME = "mybinder-events-archive"
+_DESCRIPTION = (
+    "Every launch of a repository on mybinder.org: one JSON Lines file for each UTC day since "
+    "2018-11-03, as a verified mirror holds them."
+)
+_LICENCE = "https://creativecommons.org/publicdomain/zero/1.0/"
+_PUBLISHER = "Project Jupyter"
+_KEYWORDS = ["binder", "mybinder", "jupyter", "reproducibility", "launches"]
+_MEDIA_TYPE = "application/jsonl"
+_CROISSANT_MEDIA_TYPE = "application/jsonlines"
+_FILE_SET = "daily-files"
+
+_TABLE_TYPES = {
+    ColumnType.TIMESTAMP: "datetime",
+    ColumnType.STRING: "string",
+    ColumnType.INTEGER: "integer",
+    ColumnType.BOOLEAN: "boolean",
+}
+_SCHEMA_ORG_TYPES = {
+    ColumnType.TIMESTAMP: "sc:DateTime",
+    ColumnType.STRING: "sc:Text",
+    ColumnType.INTEGER: "sc:Integer",
+    ColumnType.BOOLEAN: "sc:Boolean",
+}
+
+_CONTEXT: dict[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileProperty": "cr:fileProperty",
+    "fileObject": "cr:fileObject",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+"""The context that the specification gives, word for word; readers compare it."""
+
+
+def render_datapackage(records: Iterable[Record]) -> bytes:
+    """Return `datapackage.json`: each daily file a resource with its bytes and digest."""
+    rows = _ascending(records)
+    package = {
+        "profile": "data-package",
+        "name": _NAME,
+        "title": _TITLE,
+        "description": _DESCRIPTION,
+        "homepage": _HOMEPAGE,
+        "version": _version(rows),
+        "licenses": [
+            {"name": "CC0-1.0", "path": _LICENCE, "title": "CC0 1.0 Universal"},
+        ],
+        "sources": [{"title": _TITLE, "path": _HOMEPAGE}],
+        "contributors": [{"title": _PUBLISHER, "role": "publisher"}],
+        "keywords": _KEYWORDS,
+        "citation": _citation(rows),
+        "launch_fields": [
+            {"name": one.name, "type": _TABLE_TYPES[one.type], "description": one.doc}
+            for one in COLUMNS
+        ],
+        "resources": [
+            {
+                "name": record.name.removesuffix(".jsonl").lower(),
+                "type": "file",
+                "path": record.name,
+                "scheme": "file",
+                "format": "jsonl",
+                "mediatype": _MEDIA_TYPE,
+                "encoding": "utf-8",
+                "bytes": record.size,
+                "hash": f"sha256:{record.sha256}",
+            }
+            for record in rows
+        ],
+    }
+    return msgspec.json.encode(package) + b"\n"
+
+
+def render_croissant(records: Iterable[Record]) -> bytes:
+    """Return `croissant.json`: each daily file with its digest, and the fields of their lines."""
+    rows = _ascending(records)
+    files: list[dict[str, Any]] = [
+        {
+            "@type": "cr:FileObject",
+            "@id": record.name,
+            "name": record.name,
+            "contentUrl": record.name,
+            "contentSize": f"{record.size} B",
+            "encodingFormat": _CROISSANT_MEDIA_TYPE,
+            "sha256": record.sha256,
+        }
+        for record in rows
+    ]
+    dataset: dict[str, Any] = {
+        "@context": _CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "name": _NAME,
+        "description": _DESCRIPTION,
+        "url": _HOMEPAGE,
+        "license": _LICENCE,
+        "citeAs": _citation(rows),
+        "creator": {"@type": "sc:Organization", "name": _PUBLISHER, "url": "https://jupyter.org/"},
+        "publisher": {"@type": "sc:Organization", "name": _PUBLISHER},
+        "keywords": _KEYWORDS,
+        "version": _version(rows),
+        "isLiveDataset": True,
+        "distribution": [*files, *([_file_set(rows)] if rows else [])],
+    }
+    if rows:
+        dataset["datePublished"] = dataset["dateModified"] = rows[-1].date.isoformat()
+        dataset["recordSet"] = [_record_set()]
+    return msgspec.json.encode(dataset) + b"\n"
+
+
+def _ascending(records: Iterable[Record]) -> list[Record]:
+    return sorted(records, key=lambda record: record.date)
+
+
+def _version(rows: list[Record]) -> str:
+    """Return the newest day as a version of three numbers; a later state has a later one."""
+    newest = rows[-1].date if rows else None
+    return f"{newest.year}.{newest.month}.{newest.day}" if newest else "0.0.0"
+
+
+def _citation(rows: list[Record]) -> str:
+    """Return how to cite it, in BibTeX."""
+    year = f", year = {{{rows[-1].date.year}}}" if rows else ""
+    span = f", note = {{{rows[0].date} to {rows[-1].date}}}" if rows else ""
+    return (
+        f"@misc{{{_NAME}, title = {{{_TITLE}}}, author = {{{{{_PUBLISHER}}}}}, "
+        f"howpublished = {{\\url{{{_HOMEPAGE}}}}}{year}{span}}}"
+    )
+
+
+def _file_set(rows: list[Record]) -> dict[str, Any]:
+    """Return all daily files as one set, which the fields are read from."""
+    return {
+        "@type": "cr:FileSet",
+        "@id": _FILE_SET,
+        "name": _FILE_SET,
+        "containedIn": [{"@id": record.name} for record in rows],
+        "encodingFormat": _CROISSANT_MEDIA_TYPE,
+        "includes": "*.jsonl",
+    }
+
+
+def _record_set() -> dict[str, Any]:
+    return {
+        "@type": "cr:RecordSet",
+        "@id": "launches",
+        "name": "launches",
+        "description": "A launch a line; what came with a later version is missing before.",
+        "field": [
+            {
+                "@type": "cr:Field",
+                "@id": f"launches/{one.name}",
+                "name": one.name,
+                "description": one.doc,
+                "dataType": _SCHEMA_ORG_TYPES[one.type],
+                "source": {"fileSet": {"@id": _FILE_SET}, "extract": {"column": one.name}},
+            }
+            for one in COLUMNS
+        ],
+    }
