@@ -90,13 +90,13 @@ class Metrics:
         self._due = self._gauge("downloads_due", "Days that the running poll has still to ask for.")
 
     def _make_job_metrics(self) -> None:
-        self._runs = self._counter("job_runs", "Jobs begun.", "job")
-        self._failures = self._counter("job_failures", "Jobs without a report.", "job", "outcome")
+        self._runs = self._counter("job_runs", "Jobs begun.", "kind")
+        self._failures = self._counter("job_failures", "Jobs without a report.", "kind", "outcome")
         self._running_since = self._gauge(
-            "job_running_since_timestamp_seconds", "When the running job began; 0 for none.", "job"
+            "job_running_since_timestamp_seconds", "When the running job began; 0 for none.", "kind"
         )
         self._ended = self._gauge(
-            "job_last_end_timestamp_seconds", "When a job ended last, however; 0 for never.", "job"
+            "job_last_end_timestamp_seconds", "When a job ended last, however; 0 for never.", "kind"
         )
         for job in _JOBS:
             self._runs.labels(job)
