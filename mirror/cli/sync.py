@@ -4,6 +4,8 @@ import asyncio
 import random
 from contextlib import AbstractContextManager, nullcontext
 from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from msgspec.structs import replace
@@ -31,8 +33,11 @@ from mirror.poll import PollRange
 from mirror.polling.dataset import follow_poll
 from mirror.polling.preview import Preview, preview
 from mirror.polling.survey import Surveyor
-from mirror.ports import Observer, Silent
-from mirror.wiring import open_mirror, poll_policy, utc_now
+from mirror.ports import Observer, Observers, Silent
+from mirror.wiring import Mirror, open_mirror, poll_policy, utc_now
+
+if TYPE_CHECKING:
+    from mirror.cli.textfile import Run
 
 _TOLD_DAYS = 40
 
@@ -52,6 +57,12 @@ _TOLD_DAYS = 40
     metavar="N",
     help="Ask again about the N final days that were confirmed longest ago.",
 )
+@click.option(
+    "--metrics-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="PATH",
+    help="Leave metrics there for node_exporter, however it ends; the name ends in .prom.",
+)
 @json_option
 @click.pass_context
 def sync(
@@ -63,6 +74,7 @@ def sync(
     recheck: int,
     *,
     dry_run: bool,
+    metrics_file: Path | None,
     as_json: bool,
 ) -> int:
     """Bring the copy in step with upstream, once.
@@ -72,14 +84,16 @@ def sync(
     """
     if since is not None and until is not None and since > until:
         raise click.UsageError(f"--since {since} is after --until {until}")
+    if metrics_file is not None and metrics_file.suffix != ".prom":
+        raise click.UsageError(f"--metrics-file {metrics_file} does not end in .prom")
     config, data = load(ctx, data_dir=data_dir, upstream=upstream)
     asked = PollRange(since, until, recheck)
     if dry_run:
         found = run_until_signal(_preview(config, data, asked))
         _print_preview(found, as_json=as_json)
         return int(ExitCode.COMPLETE)
-    with _observer(config) as observer:
-        report = run_until_signal(_sync(config, data, asked, observer))
+    with _metrics_file(metrics_file, config, data) as run, _observer(config) as observer:
+        report = run_until_signal(_sync(config, data, asked, observer, run))
     if as_json:
         print_json(report)
     else:
@@ -87,9 +101,11 @@ def sync(
     return report.exit_code
 
 
-async def _sync(config: Config, data: DataDir, asked: PollRange, observer: Observer) -> PollReport:
+async def _sync(
+    config: Config, data: DataDir, asked: PollRange, observer: Observer, run: "Run | None"
+) -> PollReport:
     async with open_mirror(config, data) as mirror:
-        report = await mirror.poll(observer, asked)
+        report = await _poll(mirror, asked, observer, run)
     if config.dataset.enabled and report.exit_code != ExitCode.UPSTREAM_UNUSABLE:
         template = config.upstream.name_template
         problem = await follow_poll(data, template, moved=lambda _files, _bytes: None)
@@ -97,6 +113,28 @@ async def _sync(config: Config, data: DataDir, asked: PollRange, observer: Obser
             warning = f"the data set is not in step: {problem}"
             report = replace(report, warnings=(*report.warnings, warning))
     return report
+
+
+async def _poll(
+    mirror: Mirror, asked: PollRange, observer: Observer, run: "Run | None"
+) -> PollReport:
+    if run is None:
+        return await mirror.poll(observer, asked)
+    with run.metrics.following(mirror.traffic):
+        report = await mirror.poll(Observers((run.metrics, observer)), asked)
+    run.exit_code = report.exit_code
+    return report
+
+
+def _metrics_file(
+    path: Path | None, config: Config, data: DataDir
+) -> AbstractContextManager["Run | None"]:
+    if path is None:
+        return nullcontext()
+    # prometheus_client is worth its start-up time only where it is asked for
+    from mirror.cli.textfile import metrics_file  # noqa: PLC0415
+
+    return metrics_file(path, config, data)
 
 
 async def _preview(config: Config, data: DataDir, asked: PollRange) -> Preview:

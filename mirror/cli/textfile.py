@@ -1,0 +1,84 @@
+"""The metrics of one run in a file, for node_exporter's textfile collector.
+
+https://github.com/prometheus/node_exporter#textfile-collector
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+from mirror.config import Config
+from mirror.edges.disk import storage_errors, write_durably
+from mirror.edges.folder import DataDir
+from mirror.edges.gauges import Moment
+from mirror.edges.metrics import Metrics
+from mirror.edges.view import load_view
+from mirror.errors import ExitCode, MirrorError
+from mirror.logs import get_logger
+
+
+class Run:
+    """One run, and how it ended.
+
+    Attributes:
+        metrics: counts what happens.
+        exit_code: what the process ends with; a bug until told otherwise.
+    """
+
+    def __init__(self) -> None:
+        self.metrics = Metrics(tells_process=False)
+        self.exit_code = int(ExitCode.BUG)
+
+
+@contextmanager
+def metrics_file(path: Path, config: Config, data: DataDir) -> Iterator[Run]:
+    """Leave the metrics of a run in a file, however it ends.
+
+    Raises:
+        StorageError: the file cannot be written, after a run that ended well.
+    """
+    run = Run()
+    try:
+        yield run
+    except BaseException as error:
+        if isinstance(error, MirrorError | click.exceptions.Exit):
+            run.exit_code = int(error.exit_code)
+        try:
+            _write(path, run, config, data)
+        except MirrorError as trouble:
+            # what ended the run is the greater trouble, and goes on
+            get_logger().error("metrics.not_written", problem=trouble.line())
+        raise
+    _write(path, run, config, data)
+
+
+def _write(path: Path, run: Run, config: Config, data: DataDir) -> None:
+    now = datetime.now(UTC)
+    body = _ending(run.exit_code, now)
+    with suppress(MirrorError):  # without books there is nothing to tell of the copy
+        view = load_view(data, config.upstream.name_template)
+        moment = Moment(
+            now=now,
+            final_after=timedelta(seconds=config.schedule.final_after),
+            interval=timedelta(seconds=config.schedule.interval),
+            free_bytes=data.free_bytes(),
+        )
+        body += run.metrics.render(view, moment)[0]
+    write_durably(path, body, staging=path.parent)
+    with storage_errors(path):
+        path.chmod(0o644)  # the collector is another user
+
+
+def _ending(exit_code: int, now: datetime) -> bytes:
+    registry = CollectorRegistry()
+    code = Gauge("binder_mirror_last_exit_code", "How the last run ended.", registry=registry)
+    code.set(exit_code)
+    at = Gauge(
+        "binder_mirror_last_run_timestamp_seconds", "When the last run ended.", registry=registry
+    )
+    at.set(now.timestamp())
+    return generate_latest(registry)
