@@ -8,7 +8,8 @@ import json
 import random
 import statistics
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -36,7 +37,9 @@ from mirror.demo.faults import (
     Stall,
     Status,
 )
+from mirror.errors import Failure
 from tests.command import ROOT, Shell, long_final_days, open_shell
+from tests.samples import read_samples
 
 FAULTS: Sequence[Fault] = (
     Hangup(),
@@ -68,6 +71,27 @@ FAULTS: Sequence[Fault] = (
     Bomb(50_000_000),
 )
 PATIENCE_S = 120
+BROKEN = {Failure.CONNECTION, Failure.CUT, Failure.NOT_HTTP}
+SEEN_AS: Mapping[type, set[Failure]] = {
+    Hangup: BROKEN,
+    Reset: BROKEN,
+    Cut: BROKEN,
+    CutChunked: BROKEN,
+    Stall: {Failure.TIMEOUT},
+    Status: {Failure.HTTP_4XX, Failure.HTTP_429, Failure.HTTP_5XX},
+    Redirect: {Failure.REDIRECT},
+    SignIn: {Failure.PAGE, Failure.INDEX},
+    Corrupt: {Failure.DIGEST},
+    WrongLength: {Failure.CUT, Failure.NOT_HTTP, Failure.DIGEST},
+    Changing: {Failure.DIGEST, Failure.COUNT},
+    Unsized: {Failure.DIGEST, Failure.COUNT, Failure.CUT, Failure.INDEX},
+    Endless: {Failure.TOO_LARGE},
+    Encoded: {Failure.ENCODING},
+    Bomb: {Failure.TOO_LARGE, Failure.ENCODING},
+}
+"""By which words a fault may be told; Drip and Delay are slow, and no failure."""
+_OFTEN = 10
+"""A single fault may fall on a HEAD, where it does nothing, or on a request that is made again."""
 
 
 class Soak:
@@ -78,6 +102,7 @@ class Soak:
         self.worker = worker
         self.rng = random.Random(20260504)
         self.answers: list[dict[str, object]] = []
+        self.injected: Counter[type] = Counter()
 
     async def do(self, job: str) -> dict[str, object]:
         """Have a job done."""
@@ -87,6 +112,7 @@ class Soak:
         line = await asyncio.wait_for(self.worker.stdout.readline(), PATIENCE_S)
         answer: dict[str, object] = json.loads(line)
         self.answers.append(answer)
+        self.injected.update(type(one.fault) for one in self.shell.server.requests if one.fault)
         # of hundreds of polls the list of requests alone would be most of our own memory
         self.shell.server.requests.clear()
         return answer
@@ -142,6 +168,19 @@ async def soak(tmp_path: Path, polls: int) -> tuple[Soak, str]:
     return running, text
 
 
+def assert_every_fault_was_seen(running: Soak, text: str) -> None:
+    """Each kind of fault that came often is in the metrics, under a word of its own."""
+    samples = read_samples(text)
+    for kind, words in SEEN_AS.items():
+        if running.injected[kind] >= _OFTEN:
+            counted = sum(
+                samples["binder_mirror_download_failures_total", word.value] for word in words
+            )
+            assert counted, (kind, running.injected)
+    assert samples["binder_mirror_download_failures_total", Failure.OTHER] == 0
+    assert samples["binder_mirror_retries_total",] > 0
+
+
 def slope(values: Sequence[float]) -> float:
     """Return the growth a step of the line that fits best."""
     return statistics.linear_regression(range(len(values)), values).slope
@@ -151,7 +190,7 @@ async def test_a_short_slice_ends_identical(tmp_path: Path) -> None:
     running, text = await soak(tmp_path, 15)
 
     assert {answer["exit_code"] for answer in running.answers} - {0, 3, 4, None} == set()
-    assert "binder_mirror_polls_total" in text
+    assert_every_fault_was_seen(running, text)
 
 
 @pytest.mark.slow
@@ -160,6 +199,8 @@ async def test_500_polls_leave_nothing_behind(
 ) -> None:
     running, text = await soak(tmp_path, 500)
 
+    assert running.injected.keys() >= SEEN_AS.keys()
+    assert_every_fault_was_seen(running, text)
     settled = running.answers[250:]  # by then the allocator has its fill
     growth = slope([float(str(answer["rss_bytes"])) for answer in settled])
     rss = [int(str(answer["rss_bytes"])) for answer in settled]
