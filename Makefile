@@ -87,5 +87,13 @@ test-container: $(STAMP) ## build the image and run it for real (wants root, pod
 test-systemd: $(STAMP) wheel ## install on a booted systemd, by the guide, and run there (wants the same)
 	$(BIN)/python -m pytest -m slow -rs tests/deploy/test_systemd.py
 
+bench-reading: $(STAMP) ## time the reading of events beside pandas, polars and DuckDB
+	$(BIN)/python -m tests.benchmarks.reading
+
+fuzz: $(STAMP) ## fuzz the parsers of lines and specs, a minute each (wants atheris, Python before 3.13)
+	$(BIN)/python -m pip install --quiet --editable ".[fuzz]"
+	$(BIN)/python -m tests.fuzz.run lines -max_total_time=60
+	$(BIN)/python -m tests.fuzz.run spec -max_total_time=60
+
 clean: ## remove what was made here
 	rm -rf $(VENV) .venv-3.* dist build mutants .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -109,6 +109,8 @@ def repository_key(name: str) -> str:
     >>> repository_key("10.5281/Zenodo.4032875")
     'doi.org/10.5281/zenodo.4032875'
     """
+    if not name.isprintable():
+        raise SpecError(f"no repository: {mask(name)}: it holds control characters")
     doi = _DOI.fullmatch(name.removeprefix("doi.org/"))
     if doi:
         return f"doi.org/{doi[1].lower()}"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mirror.errors import MirrorError, SpecError
 from mirror.events.schema import PROVIDERS
-from mirror.events.spec import Spec, mask, parse_spec
+from mirror.events.spec import Spec, mask, parse_spec, repository_key
 from tests.unit.making import ANY_TEXT
 
 ID = "8f7c2f0341ef4180b0dbe97f59130756"
@@ -274,6 +274,13 @@ def test_the_masked_address_says_that_something_was_there():
 
 def test_a_spec_too_long_to_be_masked_is_not_shown():
     assert mask("%25" * 400_000) == "one of 1,200,000 characters"
+
+
+@pytest.mark.parametrize("name", ["10.5281/zeno\x1b[31m", "10.5281/\udce4", "a/b\n", "", "x y/z"])
+def test_what_names_no_repository_is_an_error_that_is_fit_to_show(name):
+    with pytest.raises(SpecError) as caught:
+        repository_key(name)
+    assert str(caught.value).isprintable()
 
 
 # any input

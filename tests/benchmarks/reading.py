@@ -1,0 +1,151 @@
+"""Times the reading of events beside pandas, polars and DuckDB, on the same work in one run.
+
+The work: take in every launch of every daily file with all of its fields, and count them. Each
+contestant runs in a process of its own, on one core, in turns.
+
+    python -m tests.benchmarks.reading [--root DIR] [--days 40] [--rounds 3] [--check]
+"""
+
+import argparse
+import importlib
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.benchmarks.launches import open_mirror_of
+
+_MIN_TIMES_PANDAS = 8.0
+_MAX_MB = 150.0
+
+
+def count_typed(root: Path, names: list[str]) -> int:
+    """Stream typed launches, as an analyst's loop does."""
+    from mirror import Archive  # noqa: PLC0415 - each contestant pays for itself alone
+
+    first, last = (name[len("events-") : -len(".jsonl")] for name in (names[0], names[-1]))
+    from datetime import date  # noqa: PLC0415 - likewise
+
+    count = 0
+    for _ in Archive(root).events(date.fromisoformat(first), date.fromisoformat(last)):
+        count += 1
+    return count
+
+
+def count_pandas(root: Path, names: list[str]) -> int:
+    """Read day after day with pandas, as the archive's documentation shows."""
+    import pandas as pd  # noqa: PLC0415 - each contestant pays for itself alone
+
+    return sum(len(pd.read_json(root / "archive" / name, lines=True)) for name in names)
+
+
+def count_polars(root: Path, names: list[str]) -> int:
+    """Scan with polars, each column taken in."""
+    import polars as pl  # noqa: PLC0415 - each contestant pays for itself alone
+
+    return sum(pl.scan_ndjson(root / "archive" / name).collect().height for name in names)
+
+
+def count_duckdb(root: Path, names: list[str]) -> int:
+    """Read with DuckDB, each column taken in."""
+    import duckdb  # noqa: PLC0415 - each contestant pays for itself alone
+
+    connection = duckdb.connect(config={"threads": 1})
+    count = 0
+    for name in names:
+        path = str(root / "archive" / name).replace("'", "''")
+        connection.execute(f"CREATE OR REPLACE TABLE day AS FROM read_json('{path}')")
+        found = connection.execute("SELECT count(*) FROM day").fetchone()
+        count += found[0] if found else 0
+    return count
+
+
+CONTESTANTS: dict[str, Callable[[Path, list[str]], int]] = {
+    "mirror": count_typed,
+    "pandas": count_pandas,
+    "polars": count_polars,
+    "duckdb": count_duckdb,
+}
+_LIBRARIES = {
+    "mirror": "mirror.data.reader",
+    "pandas": "pandas",
+    "polars": "polars",
+    "duckdb": "duckdb",
+}
+
+
+def run_one(name: str, root: Path, days: int) -> None:
+    """Do the work in this process and print what it took."""
+    names = list_names(root, days)
+    # what is imported is not what is measured
+    importlib.import_module(_LIBRARIES[name])
+    started_at = time.process_time()
+    count = CONTESTANTS[name](root, names)
+    took_s = time.process_time() - started_at
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    print(json.dumps({"count": count, "cpu_s": took_s, "peak_mb": peak_mb}))
+
+
+def list_names(root: Path, days: int) -> list[str]:
+    """Return the last daily files of the mirror, ascending."""
+    return sorted(path.name for path in (root / "archive").glob("events-*"))[-days:]
+
+
+def main() -> int:
+    """Return the exit code: 1 where `--check` finds a bound missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    default = Path(tempfile.gettempdir(), "binder-mirror-bench", "launches")
+    parser.add_argument("--root", type=Path, default=default)
+    parser.add_argument("--days", type=int, default=40, help="the last so many (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--check", action="store_true", help="exit 1 if a bound is missed")
+    parser.add_argument("--one", choices=CONTESTANTS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        run_one(options.one, options.root, options.days)
+        return 0
+    options.root.parent.mkdir(parents=True, exist_ok=True)
+    root = open_mirror_of(options.root).root
+    size = sum((root / "archive" / name).stat().st_size for name in list_names(root, options.days))
+    samples = measure(root, options.days, options.rounds)
+    return report(samples, size, check=options.check)
+
+
+def measure(root: Path, days: int, rounds: int) -> dict[str, list[dict[str, float]]]:
+    """Let the contestants take turns."""
+    samples: dict[str, list[dict[str, float]]] = {name: [] for name in CONTESTANTS}
+    core = min(os.sched_getaffinity(0))
+    environ = os.environ | {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    for _ in range(rounds):
+        for name, found in samples.items():
+            command = ["taskset", "-c", str(core), sys.executable, "-m", "tests.benchmarks.reading"]
+            command += ["--one", name, "--root", str(root), "--days", str(days)]
+            done = subprocess.run(command, check=True, capture_output=True, env=environ)
+            found.append(json.loads(done.stdout))
+    return samples
+
+
+def report(samples: dict[str, list[dict[str, float]]], size: int, *, check: bool) -> int:
+    """Print the figures; ratios are of one round, then the median."""
+    counts = {sample["count"] for found in samples.values() for sample in found}
+    print(f"{size / 1e6:,.0f} MB, {counts} launches; one core")
+    for name, found in samples.items():
+        cpu_s = statistics.median(sample["cpu_s"] for sample in found)
+        peak_mb = max(sample["peak_mb"] for sample in found)
+        print(f"{name:8} {size / cpu_s / 1e6:6.0f} MB/s {cpu_s:7.2f} s  {peak_mb:6.0f} MB")
+    pairs = zip(samples["pandas"], samples["mirror"], strict=True)
+    times = statistics.median(theirs["cpu_s"] / ours["cpu_s"] for theirs, ours in pairs)
+    peak_mb = max(sample["peak_mb"] for sample in samples["mirror"])
+    print(f"{times:.1f} times as fast as pandas (at least {_MIN_TIMES_PANDAS})")
+    is_met = len(counts) == 1 and times >= _MIN_TIMES_PANDAS and peak_mb <= _MAX_MB
+    return int(check and not is_met)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""What is fuzzed: bytes as a daily file, and text as a spec. An assertion that fails is a find."""
+
+from mirror.errors import SpecError
+from mirror.events.launch import Launch, LaunchDecoder, pair_lines
+from mirror.events.lines import BlockCutter
+from mirror.events.schema import PROVIDERS
+from mirror.events.spec import mask, parse_spec, repository_key
+
+
+def fuzz_lines(data: bytes) -> None:
+    """Each line that is not blank is a launch or told, in order, however the body is divided."""
+    cutter, decoder = BlockCutter(), LaunchDecoder("events-2024-03-01.jsonl")
+    blocks = [*cutter.feed(data), cutter.finish()]
+    found = []
+    for block in blocks:
+        decoded = decoder.decode(block)
+        assert len(list(pair_lines(block, decoded))) == len(decoded)
+        found += decoded
+    numbers = [one.line for one in found if not isinstance(one, Launch)]
+    assert numbers == sorted(set(numbers))
+    assert len(numbers) == decoder.odd_lines
+    assert all(one.reason.isprintable() for one in found if not isinstance(one, Launch))
+    half = len(data) // 2
+    again = LaunchDecoder("events-2024-03-01.jsonl")
+    parts = [*again.feed(data[:half]), *again.feed(data[half:]), again.finish()]
+    assert [one for part in parts for one in part] == found
+
+
+def fuzz_spec(data: bytes) -> None:
+    """Any text parses and makes the round trip, or is an error that is fit to show."""
+    text = data[1:].decode("utf-8", "surrogateescape")
+    provider = PROVIDERS[data[0] % len(PROVIDERS)] if data else "GitHub"
+    told = [mask(text)]
+    try:
+        parsed = parse_spec(provider, text)
+    except SpecError as error:
+        told.append(str(error))
+    else:
+        told.append(str(parsed))
+        assert parse_spec(provider, parsed.unparse()) == parsed
+    try:
+        told.append(repository_key(text))
+    except SpecError as error:
+        told.append(str(error))
+    assert all(map(str.isprintable, told))
+
+
+TARGETS = {"lines": fuzz_lines, "spec": fuzz_spec}
