@@ -17,9 +17,8 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import date
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
@@ -28,7 +27,6 @@ from mirror import __version__
 from mirror.data.dataset import (
     FILE_NAME,
     PROVENANCE_KEY,
-    TOLD_LINES,
     DayProvenance,
     Month,
     MonthBooks,
@@ -39,6 +37,7 @@ from mirror.data.dataset import (
     save_dataset_books,
     scratch_of,
 )
+from mirror.data.dataset_lines import write_decoded
 from mirror.data.dataset_schema import (
     RAW_TABLE,
     SCHEMA_VERSION,
@@ -46,15 +45,13 @@ from mirror.data.dataset_schema import (
     insert_decoded,
     select_month,
 )
+from mirror.data.dataset_specs import make_specs
 from mirror.data.duck import duckdb_errors, literal, open_duckdb, path_literal, require_duckdb
 from mirror.edges.books import load_books
-from mirror.edges.disk import READ_BYTES, open_file, publish_durably, storage_errors
+from mirror.edges.disk import open_file, publish_durably, storage_errors
 from mirror.edges.findings_worker import inspect_file
 from mirror.edges.folder import DataDir, dataset_lock
-from mirror.errors import DatasetError, SpecError
-from mirror.events.launch import Launch, LaunchDecoder, OddLine
-from mirror.events.lines import BlockCutter
-from mirror.events.spec import MASK, mask, parse_spec
+from mirror.errors import DatasetError
 from mirror.model import Record
 
 if TYPE_CHECKING:
@@ -208,7 +205,7 @@ class _Builder:
         *,
         in_order: bool,
     ) -> MonthBooks:
-        _make_specs(connection)
+        make_specs(connection)
         unfinished = self._scratch / f"{month.year}-{month.month}.{secrets.token_hex(4)}"
         metadata = literal(msgspec.json.encode(provenance).decode())
         connection.execute(
@@ -298,62 +295,11 @@ class _Raw:
         """Take in a file by our own decoder, which knows what to make of any line."""
         decoded = self._scratch / f"{record.name}.{secrets.token_hex(4)}"
         with storage_errors(decoded):
-            odd, told = _write_decoded(path, decoded)
+            odd, told = write_decoded(path, decoded)
         if decoded.stat().st_size:
             self._connection.execute(insert_decoded(record.date.day, path_literal(decoded)))
         decoded.unlink()
         self._odd[record.date] = (odd, told)
-
-
-class _Row(Struct, gc=False):
-    """A launch and its line, as they are handed to DuckDB."""
-
-    line: int
-    launch: Launch
-
-
-def _write_decoded(source: Path, target: Path) -> tuple[int, tuple[OddReport, ...]]:
-    """Write the launches of a file with their lines; return how many lines are none, and some."""
-    encoder = msgspec.json.Encoder()
-    odd = 0
-    told: list[OddReport] = []
-    with open_file(source) as file, target.open("xb") as decoded:
-        for first_line, block in _blocks(file):
-            numbered = _decode_block(block, first_line)
-            rows = [_Row(line, one) for line, one in numbered if isinstance(one, Launch)]
-            decoded.write(encoder.encode_lines(rows))
-            odd += len(numbered) - len(rows)
-            told += [
-                OddReport(line, one.kind, one.reason)
-                for line, one in numbered
-                if isinstance(one, OddLine) and len(told) < TOLD_LINES
-            ]
-    return odd, tuple(told[:TOLD_LINES])
-
-
-def _blocks(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Yield blocks of whole lines with the number of the first."""
-    cutter, line = BlockCutter(), 1
-    while chunk := file.read(READ_BYTES):
-        for block in cutter.feed(chunk):
-            yield line, block
-            line += block.count(b"\n")
-    if rest := cutter.finish():
-        yield line, rest
-
-
-def _decode_block(block: bytes, first_line: int) -> list[tuple[int, Launch | OddLine]]:
-    lines = block.removesuffix(b"\n").split(b"\n")
-    decoded = _decode(block)
-    if len(decoded) == len(lines):
-        return list(enumerate(decoded, first_line))
-    # blank lines leave no trace: which line is which can only be told one by one
-    return [(number, one) for number, line in enumerate(lines, first_line) for one in _decode(line)]
-
-
-def _decode(block: bytes) -> list[Launch | OddLine]:
-    decoder = LaunchDecoder()
-    return [one for part in (*decoder.feed(block), decoder.finish()) for one in part]
 
 
 def _is_clean(path: Path, record: Record) -> bool:
@@ -391,35 +337,6 @@ def _require_unchanged(path: Path, record: Record) -> None:
         raise DatasetError(
             f"{record.name} was replaced while it was read", hint="the next build takes it up"
         )
-
-
-def _make_specs(connection: "DuckDBPyConnection") -> None:
-    """Make the table specs: what is said of each provider and spec, once for each."""
-    pairs = connection.execute("SELECT DISTINCT provider, spec FROM raw").fetchall()
-    described = [describe_spec(provider, spec) for provider, spec in pairs]
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE specs AS SELECT unnest($1::VARCHAR[]) AS provider, "
-        "unnest($2::VARCHAR[]) AS spec, unnest($3::VARCHAR[]) AS repository, "
-        "unnest($4::VARCHAR[]) AS requested_ref, unnest($5::VARCHAR[]) AS shown",
-        [
-            [provider for provider, _ in pairs],
-            [spec for _, spec in pairs],
-            [one[0] for one in described],
-            [one[1] for one in described],
-            [one[2] for one in described],
-        ],
-    )
-
-
-@lru_cache(maxsize=100_000)
-def describe_spec(provider: str, spec: str) -> tuple[str | None, str | None, str | None]:
-    """Return key, reference and, where a password is in it, the spec with that masked."""
-    try:
-        parsed = parse_spec(provider, spec)
-    except SpecError:
-        masked = mask(spec)
-        return None, None, masked if MASK in masked else None
-    return parsed.key, parsed.ref, parsed.unparse() if MASK in parsed.repository else None
 
 
 def _remove_month(data: DataDir, name: str) -> None:

@@ -12,9 +12,10 @@ import duckdb
 import pytest
 
 from mirror.data.dataset import load_dataset, load_dataset_books
-from mirror.data.dataset_build import describe_spec, keep_in_step
+from mirror.data.dataset_build import keep_in_step
 from mirror.data.dataset_export import export_launches
 from mirror.data.dataset_schema import DATASET_COLUMNS
+from mirror.data.dataset_specs import describe_spec
 from mirror.data.dataset_verify import FaultKind, verify_dataset
 from mirror.demo.launches import make_day
 from mirror.edges.folder import DataDir, dataset_lock
