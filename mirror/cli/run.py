@@ -82,6 +82,7 @@ def _serve(
 ) -> int:
     # bring APScheduler and the web server along
     from mirror.daemon.make import make_service  # noqa: PLC0415
+    from mirror.daemon.memory import bound_arenas  # noqa: PLC0415
     from mirror.wiring import open_mirror  # noqa: PLC0415
 
     async def main() -> bool:
@@ -96,6 +97,7 @@ def _serve(
         )
         return await service.run()
 
+    bound_arenas()
     lock: AbstractContextManager[None] = daemon_lock(data) if writes else nullcontext()
     with lock:
         in_time = asyncio.run(main())

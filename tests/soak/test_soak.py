@@ -212,5 +212,5 @@ async def test_500_polls_leave_nothing_behind(
         print(f"memory {rss[0] / 1e6:.1f} to {rss[-1] / 1e6:.1f} MB, {growth:,.0f} bytes a poll")
         print(f"descriptors {min(descriptors)} to {max(descriptors)}")
         print("\n".join(line for line in text.splitlines() if not line.startswith("#")))
-    assert growth < 20_000
+    assert growth < 5_000
     assert descriptors[-1] <= descriptors[0]

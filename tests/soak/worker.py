@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mirror.daemon.jobs import Jobs
+from mirror.daemon.memory import bound_arenas
 from mirror.daemon.schedule import JobKind
 from mirror.edges.folder import DataDir
 from mirror.edges.gauges import Moment
@@ -75,4 +76,5 @@ def _descriptors() -> int:
 
 
 if __name__ == "__main__":
+    bound_arenas()
     asyncio.run(main())
