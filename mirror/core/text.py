@@ -26,7 +26,8 @@ def plural(count: int, noun: str) -> str:
 def human_bytes(size: float) -> str:
     """Return a size in decimal units with three digits: "1.73 MB"."""
     for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
+        # from here on three digits are rounded to four
+        if size < 999.5:
             return f"{size:.0f} B" if unit == "B" else f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:.3g} TB"

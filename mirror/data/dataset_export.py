@@ -10,7 +10,13 @@ from pathlib import Path
 
 from mirror.data.dataset import list_months
 from mirror.data.dataset_schema import EXPORT_COLUMNS
-from mirror.data.duck import duckdb_errors, literal, open_duckdb, path_literal
+from mirror.data.duck import (
+    duckdb_errors,
+    literal,
+    open_duckdb,
+    path_literal,
+    require_duckdb,
+)
 from mirror.edges.disk import publish_durably, require_file_or_nothing, storage_errors
 from mirror.edges.folder import DataDir
 from mirror.errors import DatasetError
@@ -30,6 +36,7 @@ def export_launches(data: DataDir, target: Path) -> int:
         DatasetError: there is no data set, or it cannot be read.
         StorageError: the disk refused.
     """
+    require_duckdb()
     months = list_months(data)
     if not months:
         raise DatasetError(

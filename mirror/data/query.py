@@ -91,6 +91,8 @@ class Session:
 
     def _check(self, sql: str) -> str:
         """Return the one query that the text is, if it is one that may be run."""
+        if not _is_text(sql):
+            raise QueryError("the query is not UTF-8")
         statements = self._connection.extract_statements(sql)
         if len(statements) != 1:
             raise QueryError(
@@ -157,6 +159,15 @@ class _Timer:
     def _end(self) -> None:
         self.is_over = True
         self._call()
+
+
+def _is_text(sql: str) -> bool:
+    """Return whether it is all characters: bytes that were none come as lone surrogates."""
+    try:
+        sql.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def place_of(message: str, sql: str) -> str:

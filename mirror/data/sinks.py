@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, Literal, TypeAlias, cast
 
 import msgspec
 
+from mirror.core.text import shown
 from mirror.data.stream import Events
 from mirror.edges.disk import storage_errors
 from mirror.events.launch import COLUMNS, ColumnType, Launch, OddLine
@@ -78,14 +79,18 @@ def write_json(events: AnyEvents, sink: BinaryIO) -> None:
 
 
 def write_csv(events: AnyEvents, sink: BinaryIO) -> None:
-    """Write launches as CSV in UTF-8: a header, ISO 8601, true and false, nothing for null."""
+    """Write launches as CSV in UTF-8: a header, ISO 8601, true and false, nothing for null.
+
+    What would control a terminal is escaped where it is one that reads.
+    """
+    make = _make_shown_cell if sink.isatty() else make_cell
     text = io.TextIOWrapper(sink, encoding="utf-8", newline="", write_through=True)
     try:
         # by RFC 4180; a lone carriage return in a cell is quoted only where lines end so
         writer = csv.writer(text, lineterminator="\r\n")
         writer.writerow(_NAMES)
         for block in events.launch_blocks():
-            writer.writerows([list(map(make_cell, _get_row(launch))) for launch in block])
+            writer.writerows([list(map(make, _get_row(launch))) for launch in block])
         text.flush()
     finally:
         # the sink is closed by whoever opened it
@@ -102,6 +107,11 @@ def make_cell(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _make_shown_cell(value: object) -> str:
+    cell = make_cell(value)
+    return shown(cell, max(len(cell) * 10, 1))
 
 
 def write_parquet(events: AnyEvents, sink: BinaryIO) -> None:

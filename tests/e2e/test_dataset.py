@@ -62,7 +62,7 @@ async def test_without_duckdb_one_line_says_what_to_install(shell: Shell):
     blocked.mkdir()
     (blocked / "duckdb.py").write_text("raise ImportError('no duckdb')\n")
     shell.environ["PYTHONPATH"] = f"{blocked}:{shell.environ['PYTHONPATH']}"
-    for command in (["build"], ["verify"]):
+    for command in (["build"], ["verify"], ["export", str(blocked / "x.parquet")]):
         done = await shell.run("dataset", *command)
         assert "install binder-mirror[data]" in done.refused(2)
 

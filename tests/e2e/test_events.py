@@ -4,6 +4,8 @@ import csv
 import gzip
 import io
 import json
+import os
+import pty
 import subprocess
 import sys
 from datetime import UTC, date, datetime
@@ -139,6 +141,19 @@ def test_cells_keep_what_is_no_formula():
 
 
 # Parquet
+
+
+def test_a_terminal_is_not_controlled_by_a_cell(tmp_path):
+    line = json.loads(make_day(DAYS[0], 1)) | {"spec": "a/\x1b[31mRED/b"}
+    make_mirror(tmp_path, {DAYS[0]: json.dumps(line).encode() + b"\n"})
+    ours, terminal = pty.openpty()
+    command = [*COMMAND, "events", "--data-dir", str(tmp_path), "--format", "csv"]
+    subprocess.run(command, check=True, stdout=terminal, env=plain_environment(tmp_path))
+    os.close(terminal)
+    seen = os.read(ours, 100_000)
+    os.close(ours)
+    assert b"a/\\x1b[31mRED/b" in seen
+    assert b"\x1b" not in seen
 
 
 def test_parquet_has_every_column_and_type(tmp_path):

@@ -52,6 +52,13 @@ async def test_sql_from_standard_input_and_at_a_prompt(shell: Shell):
     assert "SELEKT" in err
 
 
+async def test_a_query_that_is_no_text_is_refused(shell: Shell):
+    await events(shell)
+    done = await shell.run("query", b"SELECT '\xff'")
+    assert done.code == 2
+    assert "the query is not UTF-8" in done.said[-1]
+
+
 async def test_a_file_is_written_whole_or_not_at_all(shell: Shell, tmp_path: Path):
     await events(shell)
     target = tmp_path / "answer.csv"

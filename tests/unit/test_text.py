@@ -83,6 +83,7 @@ def test_a_noun_is_plural_unless_there_is_one(count, expected):
         (0, "0 B"),
         (999, "999 B"),
         (1000, "1 kB"),
+        (999_700, "1 MB"),
         (1234, "1.23 kB"),
         (1_730_000, "1.73 MB"),
         (24_000_000, "24 MB"),
