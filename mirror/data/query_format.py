@@ -13,13 +13,13 @@ from typing import Any
 import msgspec
 
 from mirror.data.query import Result
+from mirror.data.sinks import disarm
 
 Write = Callable[[str], None]
 Show = Callable[[str], str]
 """What is done to strings before they are written: escaped, where it is a terminal that reads."""
 
 _LINES_AT_ONCE = 1000
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _MARKDOWN = str.maketrans({"|": "\\|", "\\": "\\\\", "\n": " ", "\r": " ", "<": "&lt;", "`": "\\`"})
 
 
@@ -35,9 +35,7 @@ def write_csv(result: Result, write: Write, show: Show) -> None:
 
     def cell(value: object) -> str:
         text = plain(value)
-        if isinstance(value, str) and text.startswith(_FORMULA_STARTS):
-            text = f"'{text}"
-        return show(text)
+        return show(disarm(text) if isinstance(value, str) else text)
 
     writer.writerow(list(map(cell, result.columns)))
     while rows := list(islice(result.rows, _LINES_AT_ONCE)):

@@ -98,10 +98,15 @@ def write_csv(events: AnyEvents, sink: BinaryIO) -> None:
             text.detach()
 
 
+def disarm(text: str) -> str:
+    """Return a string as a cell that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+
+
 def make_cell(value: object) -> str:
     """Return a value as a cell of CSV; none that begins like a formula."""
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA_STARTS) else value
+        return disarm(value)
     if value is None:
         return ""
     if isinstance(value, bool):
