@@ -5,7 +5,7 @@ journal has the same lines in the order of events. Where both speak of a day the
 and the published file itself tells which one is true.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 
 import msgspec
@@ -17,6 +17,7 @@ from mirror.model import Record
 
 FORMAT = "binder-mirror manifest"
 VERSION = 1
+_BLOCK_BYTES = 64 * 1024
 
 
 class _Header(Struct, frozen=True):
@@ -62,12 +63,25 @@ def parse_manifest(body: bytes) -> tuple[dict[date, Record], int]:
             f"this version knows the {FORMAT} up to format {VERSION}",
             hint="upgrade binder-mirror, or move manifest.jsonl away to have it rebuilt",
         )
-    try:
-        records = _record_decoder.decode_lines(rest)
-        unreadable = 0
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        records, unreadable = _decode_each(rest)
-    return {record.date: record for record in records}, unreadable
+    known: dict[date, Record] = {}
+    unreadable = 0
+    for block in _blocks(rest):
+        try:
+            records, bad = _record_decoder.decode_lines(block), 0
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            records, bad = _decode_each(block)
+        known |= {record.date: record for record in records}
+        unreadable += bad
+    return known, unreadable
+
+
+def _blocks(body: bytes) -> Iterator[bytes]:
+    """Cut into some lines at a time: one decode holds the interpreter to its end."""
+    start = 0
+    while start < len(body):
+        end = body.find(b"\n", start + _BLOCK_BYTES) + 1 or len(body)
+        yield body[start:end]
+        start = end
 
 
 def _decode_each(body: bytes) -> tuple[list[Record], int]:

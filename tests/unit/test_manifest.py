@@ -15,7 +15,7 @@ from mirror.core.manifest import (
 )
 from mirror.errors import ConfigError
 from mirror.model import Findings, Flag, Record
-from tests.unit.making import at, day, record
+from tests.unit.making import at, day, days, record
 
 FIRST, SECOND, THIRD = (record(day(f"2021-08-0{n}"), n) for n in (2, 3, 4))
 HEADER = b'{"format":"binder-mirror manifest","version":1}\n'
@@ -87,6 +87,17 @@ def test_a_line_that_cannot_be_read_costs_its_own_day(line):
     records, unreadable = parse_manifest(head + first + line + b"\n" + third)
     assert records == {FIRST.date: FIRST, THIRD.date: THIRD}
     assert unreadable == 1
+
+
+def test_a_manifest_of_years_loses_no_more_than_the_lines_that_cannot_be_read():
+    held = [record(one) for one in days("2019-01-01", "2022-12-31")]
+    lines = render_manifest(held).splitlines(keepends=True)
+    for number in (200, 800, 801):
+        lines[number] = b"x\n"
+    records, unreadable = parse_manifest(b"".join(lines).rstrip(b"\n"))
+    lost = {held[number - 1].date for number in (200, 800, 801)}
+    assert records == {one.date: one for one in held if one.date not in lost}
+    assert unreadable == 3
 
 
 def test_each_unreadable_line_is_counted():
