@@ -7,7 +7,7 @@ from itertools import takewhile
 
 from msgspec import Struct
 
-from mirror.core.plan import final_at
+from mirror.core.plan import final_at, first_open_day
 from mirror.core.text import plural, shown
 from mirror.core.upstream import Upstream, listed_counts, vanished
 from mirror.edges.books import Books
@@ -15,6 +15,7 @@ from mirror.edges.folder import DataDir, is_being_written
 from mirror.edges.quarantine import Quarantined
 from mirror.edges.view import LOADED_POLLS, View, load_view
 from mirror.events.findings import merge
+from mirror.events.months import Months
 from mirror.model import Findings, Flag, IndexState, PollReport
 
 _HEALTHY = (IndexState.FRESH, IndexState.UNCHANGED)
@@ -81,6 +82,7 @@ def make_status(view: View, data: DataDir, *, final_after: timedelta, now: datet
     missing = tuple(sorted(listed.keys() - records.keys()))
     last_poll = polls[-1] if polls else None
     complete = view.last_complete
+    first_open = first_open_day(now, final_after)
     return Status(
         sentence=_sentence(upstream, missing, polls),
         data_dir=shown(str(data.root), 4096),
@@ -90,17 +92,17 @@ def make_status(view: View, data: DataDir, *, final_after: timedelta, now: datet
         index_state_since=upstream.state_since,
         index_changed_at=_index_changed_at(upstream),
         held=len(records),
-        events=sum(record.lines for record in records.values()),
-        archive_bytes=sum(record.size for record in records.values()),
+        events=sum(month.lines for month in view.months.values()),
+        archive_bytes=sum(month.size for month in view.months.values()),
         first_day=min(records, default=None),
         newest_day=newest,
         newest_day_age_s=_age_s(newest, now),
-        open_days=tuple(day for day in sorted(records) if now < final_at(day, final_after)),
+        open_days=tuple(sorted(day for day in records if day >= first_open)),
         missing_days=missing,
         vanished_days=tuple(sorted(vanished(upstream, now=now) & records.keys())),
-        flagged=_flagged(books),
+        flagged=_flagged(view.months),
         quarantined=quarantined,
-        findings=merge(r.findings for r in records.values() if r.findings is not None),
+        findings=merge(m.findings for m in view.months.values() if m.findings is not None),
         last_poll=last_poll,
         last_success_at=complete.ended_at if complete is not None else None,
         problems=tuple(_problems(books, missing, quarantined, last_poll)),
@@ -184,10 +186,8 @@ def _age_s(newest: date | None, now: datetime) -> float | None:
     return (now - final_at(newest, timedelta())).total_seconds() if newest else None
 
 
-def _flagged(books: Books) -> dict[str, int]:
-    counts = {
-        flag.value: sum(flag in record.flags for record in books.records.values()) for flag in Flag
-    }
+def _flagged(months: Months) -> dict[str, int]:
+    counts = {flag.value: sum(m.flags.get(flag.value, 0) for m in months.values()) for flag in Flag}
     return {flag: count for flag, count in counts.items() if count}
 
 

@@ -36,6 +36,11 @@ def final_at(day: date, final_after: timedelta) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC) + (_DAY + final_after)
 
 
+def first_open_day(now: datetime, final_after: timedelta) -> date:
+    """Return the first of the days whose files still grow: all of them are from it on."""
+    return (now.astimezone(UTC) - final_after).date()
+
+
 def make_plan(
     listed: Mapping[date, int | None],
     records: Mapping[date, Record],

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Gauge
 
-from mirror.core.plan import final_at
+from mirror.core.plan import final_at, first_open_day
 from mirror.core.readiness import judge_readiness
 from mirror.core.upstream import listed_counts, vanished
 from mirror.edges.view import View
@@ -71,8 +71,7 @@ class CopyGauges:
     def _show_days(self, view: View, moment: Moment) -> None:
         records, upstream, now = view.books.records, view.upstream, moment.now
         newest = max(records, default=None)
-        # final_at for each of thousands of days would take ten times as long
-        first_open = (now - moment.final_after).date()
+        first_open = first_open_day(now, moment.final_after)
         days: Mapping[str, int] = {
             "held": len(records),
             "open": sum(day >= first_open for day in records),
@@ -82,8 +81,8 @@ class CopyGauges:
         }
         for state in DAY_STATES:
             self._days.labels(state).set(days[state])
-        self._events.set(sum(record.lines for record in records.values()))
-        self._archive_bytes.set(sum(record.size for record in records.values()))
+        self._events.set(sum(month.lines for month in view.months.values()))
+        self._archive_bytes.set(sum(month.size for month in view.months.values()))
         self._newest_day.set(final_at(newest, timedelta()).timestamp() if newest else 0)
         self._bodies.set(len(view.quarantined))
         self._bodies_bytes.set(sum(one.size for one in view.quarantined))

@@ -18,6 +18,7 @@ from mirror.edges.folder import DataDir
 from mirror.edges.polls import load_polls
 from mirror.edges.quarantine import Quarantined, list_quarantined
 from mirror.errors import MirrorError
+from mirror.events.months import Months, sum_months
 from mirror.model import PollReport, Record
 
 LOADED_POLLS = 200
@@ -43,23 +44,32 @@ class View(Struct, frozen=True):
     last_complete: PollReport | None
     """The complete poll that ended last, however long ago that was."""
     quarantined: tuple[Quarantined, ...]
+    months: Months
+    """What the held days come to, by month."""
 
 
-def load_view(data: DataDir, name_template: str) -> View:
+def load_view(data: DataDir, name_template: str, before: View | None = None) -> View:
     """Return the view of now.
+
+    Args:
+        data: the data directory.
+        name_template: what a daily file is called.
+        before: an earlier view, whose sums are taken over where nothing has changed.
 
     Raises:
         StorageError, ConfigError: the books cannot be read.
     """
     claims = load_claims(data)
     polls = load_polls(data, LOADED_POLLS)
+    books = compare_books(claims, data.archive, name_template)
     return View(
-        books=compare_books(claims, data.archive, name_template),
+        books=books,
         claims={records[-1].name: records for records in claims.candidates.values()},
         upstream=load_upstream(data, ""),
         polls=polls.last,
         last_complete=polls.last_complete,
         quarantined=tuple(list_quarantined(data)),
+        months=sum_months(books.records.values(), before.months if before else None),
     )
 
 
@@ -136,7 +146,7 @@ class Viewer:
         try:
             fingerprint = _fingerprint(self._data)
             if self._view is None or self._trouble or fingerprint != self._fingerprint:
-                self._view = load_view(self._data, self._name_template)
+                self._view = load_view(self._data, self._name_template, self._view)
                 self._fingerprint = fingerprint
             self._trouble = None
         except MirrorError as error:

@@ -182,6 +182,19 @@ def _key(value: object) -> str:
 
 def merge(findings: Iterable[Findings]) -> Findings:
     """Return the sums over many days, the mappings bounded as a day's are."""
+    total = add_up(findings)
+    return msgspec.structs.replace(
+        total,
+        **{
+            name: dict(sorted(_bounded(value).items()))
+            for name in total.__struct_fields__
+            if isinstance(value := getattr(total, name), dict)
+        },
+    )
+
+
+def add_up(findings: Iterable[Findings]) -> Findings:
+    """Return the sums over many days, with every name."""
     totals: dict[str, Counter[str]] = {}
     tally: Counter[str] = Counter()
     for one in findings:
@@ -196,10 +209,10 @@ def merge(findings: Iterable[Findings]) -> Findings:
                 # by hand: Counter.update takes three times as long for a few keys
                 for key, count in value.items():
                     into[key] += count
-    return _findings({name: _bounded(counter) for name, counter in totals.items()}, tally)
+    return _findings(totals, tally)
 
 
-def _bounded(counter: Counter[str]) -> Counter[str]:
+def _bounded(counter: Mapping[str, int]) -> Counter[str]:
     """Return the `MAX_KEYS` most frequent values, the rest counted together."""
     ranked = sorted(counter.items(), key=lambda item: (item[0] == OTHERS, -item[1], item[0]))
     bounded = Counter(dict(ranked[:MAX_KEYS]))

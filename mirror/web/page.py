@@ -67,7 +67,7 @@ def render_page(
         _problems(status.problems),
         _figures(status),
         _section("calendar", "Every day", _calendar(days)),
-        render_trends(tuple(view.books.records.values())),
+        render_trends(view.months),
         _polls(view.polls),
     )
     after = (

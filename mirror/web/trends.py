@@ -1,9 +1,10 @@
 """The charts of the status page and their tables: events over time, and who and what they were of.
 
-Pure. Months and weeks are summed by `mirror.core.series`, drawn by `mirror.core.charts`.
+Pure. Months are summed by `mirror.events.months`, weeks by `mirror.core.series`; both are drawn by
+`mirror.core.charts`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from html import escape
 
@@ -19,17 +20,15 @@ from mirror.core.charts import (
     shares,
 )
 from mirror.core.series import (
-    Total,
     fill_periods,
     fold_names,
     month_of,
     rank_names,
     sum_counts,
-    sum_names,
     week_of,
 )
 from mirror.events.findings import OTHERS
-from mirror.model import Record
+from mirror.events.months import Month, Months
 from mirror.status import told
 from mirror.web.markup import with_times
 
@@ -37,7 +36,8 @@ _ORIGIN_SAID_FROM = date(2019, 6, 12)
 _ORIGIN_BEFORE = "mybinder.org"
 """Events of before are of this host, and do not say so (UPSTREAM's launch versions)."""
 
-Months = Mapping[date, Mapping[str, int]]
+Named = Mapping[date, Mapping[str, int]]
+"""Events by month and name."""
 
 
 class _Course(Struct, frozen=True):
@@ -50,25 +50,26 @@ class _Course(Struct, frozen=True):
     """Each band's share in all events."""
 
 
-def render_trends(records: Sequence[Record]) -> str:
+def render_trends(months: Months) -> str:
     """Return the sections with charts; nothing where no day is held."""
-    if not records:
+    if not months:
         return ""
+    found = {start: month.findings for start, month in months.items() if month.findings is not None}
     parts = (
-        _share("Providers", "Provider", sum_names(_providers(records), month_of)),
-        _share("Origins", "Host", sum_names(_origins(records), month_of)),
-        _share("Versions", "Version", sum_names(_versions(records), month_of), "v"),
+        _share("Providers", "Provider", {start: one.providers for start, one in found.items()}),
+        _share("Origins", "Host", {start: _origins(months[start]) for start in found}),
+        _share("Versions", "Version", {start: one.versions for start, one in found.items()}, "v"),
     )
     if not any(parts):
-        return _events(records)
+        return _events(months)
     return (
-        f'{_events(records)}<section aria-labelledby="shares"><h2 id="shares">Shares by month</h2>'
+        f'{_events(months)}<section aria-labelledby="shares"><h2 id="shares">Shares by month</h2>'
         f'<div class="shares">{"".join(parts)}</div></section>'
     )
 
 
-def _events(records: Sequence[Record]) -> str:
-    counts = [(record.date, record.lines) for record in records]
+def _events(months: Months) -> str:
+    counts = [(record.date, record.lines) for month in months.values() for record in month.records]
     weeks = sum_counts(counts, week_of)
     periods = fill_periods(min(weeks), max(weeks), week_of)
     means = [round(weeks[week].mean) if week in weeks else 0 for week in periods]
@@ -82,14 +83,15 @@ def _events(records: Sequence[Record]) -> str:
         '<section aria-labelledby="events"><h2 id="events">Events a day</h2>'
         f"<figure>{chart}<figcaption>{with_times(told)}</figcaption></figure>"
         '<details id="months"><summary>Events by month as a table</summary>'
-        f"{_months(sum_counts(counts, month_of))}</details></section>"
+        f"{_months(months)}</details></section>"
     )
 
 
-def _months(months: dict[date, Total]) -> str:
+def _months(months: Months) -> str:
     rows = "".join(
-        f'<tr><th scope="row">{month:%Y-%m}<td>{total.days}<td>{total.count:,}<td>{total.mean:,.0f}'
-        for month, total in reversed(list(months.items()))
+        f'<tr><th scope="row">{start:%Y-%m}<td>{len(month.records)}<td>{month.lines:,}'
+        f"<td>{month.lines / len(month.records):,.0f}"
+        for start, month in reversed(list(months.items()))
     )
     return _table("Events by month", ("Month", "Days held", "Events", "A day"), rows)
 
@@ -103,25 +105,18 @@ def _table(caption: str, heads: Sequence[str], rows: str) -> str:
     )
 
 
-def _versions(records: Sequence[Record]) -> Iterator[tuple[date, Mapping[str, int]]]:
-    return ((one.date, one.findings.versions) for one in records if one.findings is not None)
-
-
-def _providers(records: Sequence[Record]) -> Iterator[tuple[date, Mapping[str, int]]]:
-    return ((one.date, one.findings.providers) for one in records if one.findings is not None)
-
-
-def _origins(records: Sequence[Record]) -> Iterator[tuple[date, Mapping[str, int]]]:
-    for one in records:
-        if one.findings is None:
-            continue
-        yield one.date, one.findings.origins
-        if one.date <= _ORIGIN_SAID_FROM:
+def _origins(month: Month) -> Mapping[str, int]:
+    """Return events by host, those of the time when events did not say theirs too."""
+    named = dict(month.findings.origins) if month.findings is not None else {}
+    for one in month.records:
+        if one.date <= _ORIGIN_SAID_FROM and one.findings is not None:
             silent = one.lines - sum(one.findings.origins.values())
-            yield one.date, {_ORIGIN_BEFORE: silent} if silent > 0 else {}
+            if silent > 0:
+                named[_ORIGIN_BEFORE] = named.get(_ORIGIN_BEFORE, 0) + silent
+    return named
 
 
-def _share(title: str, what: str, months: Months, prefix: str = "") -> str:
+def _share(title: str, what: str, months: Named, prefix: str = "") -> str:
     """Return a chart of shares, its legend and its table; nothing where nothing was found."""
     course = _make_course(months, prefix)
     if not course.bands:
@@ -138,7 +133,7 @@ def _share(title: str, what: str, months: Months, prefix: str = "") -> str:
     )
 
 
-def _make_course(months: Months, prefix: str) -> _Course:
+def _make_course(months: Named, prefix: str) -> _Course:
     names = _choose(months, by_name=bool(prefix))
     if not names:
         return _Course((), {}, ())
@@ -151,7 +146,7 @@ def _make_course(months: Months, prefix: str) -> _Course:
     return _Course(periods, bands, shares(totals, names))
 
 
-def _choose(months: Months, *, by_name: bool) -> tuple[str, ...]:
+def _choose(months: Named, *, by_name: bool) -> tuple[str, ...]:
     """Return the names that get a band, the lowest first: the greatest, and the rest as one."""
     ranked = [name for name in rank_names(months) if name != OTHERS]
     is_folded = len(ranked) > BANDS or any(OTHERS in named for named in months.values())

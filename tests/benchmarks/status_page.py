@@ -18,6 +18,7 @@ from pathlib import Path
 import aiohttp
 
 from mirror.edges.view import View, load_view
+from mirror.events.months import sum_months
 from mirror.status import Status, make_status
 from mirror.web.page import Assets, render_page
 from tests.web.copies import Copy, seasonal_counts
@@ -44,15 +45,17 @@ async def main() -> int:
 
         status = judge()
         judged_s = _least_cpu(judge)
+        summed_s = _least_cpu(lambda: sum_months(view.books.records.values()))
         made_s = _least_cpu(lambda: _make(status, view))
         size, packed = len(_make(status, view)), len(gzip.compress(_make(status, view)))
         async with serving(data, now=_NOW) as url:
             served = await _serve(f"{url}status")
     print(f"{_DAYS:,} days: {size / 1000:.0f} kB, {packed / 1000:.0f} kB compressed")
-    print(f"made in {(judged_s + made_s) * 1000:.0f} ms: status {judged_s * 1000:.0f}, ", end="")
-    print(f"page {made_s * 1000:.0f}")
+    whole_s = summed_s + judged_s + made_s
+    print(f"made in {whole_s * 1000:.0f} ms: months {summed_s * 1000:.0f}, ", end="")
+    print(f"status {judged_s * 1000:.0f}, page {made_s * 1000:.0f}")
     print(", ".join(f"{name} {took * 1000:.1f} ms" for name, took in served.items()))
-    return int(size > _MAX_BYTES or judged_s + made_s > _MAX_S)
+    return int(size > _MAX_BYTES or whole_s > _MAX_S)
 
 
 def _make(status: Status, view: View) -> bytes:

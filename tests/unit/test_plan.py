@@ -1,7 +1,7 @@
 """What one poll asks for: every reason, and each boundary to the second."""
 
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -12,6 +12,7 @@ from mirror.core.plan import (
     UNKNOWN_FILE_BYTES,
     PlanPolicy,
     final_at,
+    first_open_day,
     is_in_range,
     make_plan,
 )
@@ -47,6 +48,16 @@ def reason_of(made: Plan) -> Reason | None:
 )
 def test_a_day_is_final_some_hours_after_its_end(hours, expected):
     assert final_at(DAY, timedelta(hours=hours)) == at(expected)
+
+
+@given(
+    st.datetimes(datetime(2019, 1, 1), datetime(2027, 1, 1)),  # noqa: DTZ001 - put in UTC below
+    st.integers(0, 48 * 60),
+)
+def test_days_are_open_from_the_first_open_day_on(now, minutes):
+    now, final_after = now.replace(tzinfo=UTC), timedelta(minutes=minutes)
+    first = first_open_day(now, final_after)
+    assert final_at(first - timedelta(days=1), final_after) <= now < final_at(first, final_after)
 
 
 def test_a_day_is_final_at_an_aware_moment_in_utc():

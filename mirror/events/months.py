@@ -1,0 +1,63 @@
+"""Held days summed by month, so that what has not changed need not be summed again. Pure.
+
+A poll changes a few days of thousands: a daemon that is looked at every second sums their months
+anew, and takes the others over.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import date
+from itertools import chain
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from mirror.core.series import month_of
+from mirror.events.findings import add_up
+from mirror.model import Findings, Record
+
+
+class Month(Struct, frozen=True, gc=False):
+    """What the held days of a month come to."""
+
+    records: tuple[Record, ...]
+    """Ascending by day; at least one."""
+    lines: int
+    size: int
+    """Bytes."""
+    flags: Mapping[str, int]
+    """Number of days by flag."""
+    findings: Findings | None
+    """Sums over the days that were looked into, with every name; None where none was."""
+
+
+Months = Mapping[date, Month]
+"""By the first of the month, ascending; a month without a held day is left out."""
+
+
+def sum_months(records: Iterable[Record], before: Months | None = None) -> dict[date, Month]:
+    """Return the sums by month, ascending.
+
+    Args:
+        records: the held days, in any order.
+        before: sums of earlier; those of a month whose records are the same are taken over.
+    """
+    known = before or {}
+    grouped: dict[date, list[Record]] = {}
+    for record in sorted(records, key=lambda one: one.date):
+        grouped.setdefault(month_of(record.date), []).append(record)
+    return {start: _month(tuple(some), known.get(start)) for start, some in grouped.items()}
+
+
+def _month(records: tuple[Record, ...], before: Month | None) -> Month:
+    if before is not None and before.records == records:
+        # with the records of now, so that those of then can go
+        return replace(before, records=records)
+    found = [record.findings for record in records if record.findings is not None]
+    return Month(
+        records=records,
+        lines=sum(record.lines for record in records),
+        size=sum(record.size for record in records),
+        flags=Counter(flag.value for flag in chain.from_iterable(one.flags for one in records)),
+        findings=add_up(found) if found else None,
+    )
