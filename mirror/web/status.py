@@ -2,7 +2,9 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from importlib import resources
 
@@ -13,6 +15,7 @@ from mirror.core.advice import advise
 from mirror.core.readiness import judge_readiness
 from mirror.edges.folder import is_being_written
 from mirror.edges.view import View
+from mirror.errors import MirrorError
 from mirror.status import Status, make_status
 from mirror.web.page import Assets, Page, render_page
 from mirror.web.progress import render_progress
@@ -23,6 +26,12 @@ POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+LAG_S = 5.0
+"""How far a page may lag behind the copy while the next one is made."""
+_LOOK_S = 1.0
+"""How often we look whether the page is still right."""
+_MAKE_SHARE = 20
+"""Making it takes at most this part of the time, while a first sync publishes file after file."""
 _ON_THREAD_BYTES = 4096
 """Answers of more than this are compressed off the loop."""
 _STATIC = {"status.css": "text/css; charset=utf-8", "status.js": "text/javascript; charset=utf-8"}
@@ -31,42 +40,76 @@ _STATIC = {"status.css": "text/css; charset=utf-8", "status.js": "text/javascrip
 class Pages:
     """Keeps the page of a site, and makes it anew when the view or the minute is another.
 
+    Making it goes through all days, so nobody waits for that as long as the page from before was
+    right a moment ago.
+
     Args:
         site: what is served.
         assets: where the page's own files are.
+        clock: seconds that pass, whatever the time of day.
+
+    Attributes:
+        site: as given.
     """
 
-    def __init__(self, site: Site, assets: Assets) -> None:
-        self._site = site
+    def __init__(
+        self, site: Site, assets: Assets, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.site = site
         self._assets = assets
+        self._clock = clock
         self._lock = asyncio.Lock()
         self._made_of: tuple[View, datetime] | None = None
         self._page = Page(b"", b"", "")
+        self._right_at = -LAG_S
+        """When the page was last found to be that of now."""
+        self._pause_s = _LOOK_S
 
     async def page(self) -> Page:
-        """Return the page of now, but for the running poll.
+        """Return the page of now, but for the running poll; or that of at most `LAG_S` ago.
 
         Raises:
             StorageError, ConfigError: the books cannot be read.
         """
-        async with self._lock:
-            view = await self._site.viewer.view()
-            minute = self._site.now().replace(second=0, microsecond=0)
-            if self._made_of is None or self._made_of[0] is not view or self._made_of[1] != minute:
-                # goes through all days: off the loop
-                self._page = await asyncio.to_thread(self._make, view)
-                self._made_of = view, minute
-            return self._page
+        view = await self.site.viewer.view()
+        if not self._is_made_of(view) and self._clock() - self._right_at >= LAG_S:
+            await self._make_right()
+        return self._page
 
-    async def running(self) -> str:
+    async def keep_right(self) -> None:
+        """Make the page anew whenever it is due, for ever: that is then nobody's wait."""
+        while True:
+            with suppress(MirrorError):  # told to whoever asks for the page
+                await self._make_right()
+            await asyncio.sleep(self._pause_s)
+
+    def running(self) -> str:
         """Return how the running poll stands, as a piece of the page."""
-        is_writing = await asyncio.to_thread(is_being_written, self._site.data)
-        return render_progress(self._site.live.progress, is_writing=is_writing)
+        progress = self.site.live.progress
+        is_writing = progress is not None or is_being_written(self.site.data)
+        return render_progress(progress, is_writing=is_writing)
 
-    def _make(self, view: View) -> Page:
-        site, now = self._site, self._site.now()
+    async def _make_right(self) -> None:
+        async with self._lock:
+            asked_at = self._clock()
+            view = await self.site.viewer.view()
+            if not self._is_made_of(view):
+                # goes through all days: off the loop
+                self._page, self._made_of, took_s = await asyncio.to_thread(self._make, view)
+                self._pause_s = max(_LOOK_S, _MAKE_SHARE * took_s)
+            self._right_at = asked_at
+
+    def _is_made_of(self, view: View) -> bool:
+        made_of = self._made_of
+        return made_of is not None and made_of[0] is view and made_of[1] == _minute(self.site)
+
+    def _make(self, view: View) -> tuple[Page, tuple[View, datetime], float]:
+        """Return the page, what it is made of, and the processor's seconds that it took."""
+        started = time.thread_time()
+        site, minute, now = self.site, _minute(self.site), self.site.now()
         status = _status(site, view, now)
-        return render_page(status, view, self._assets, interval=site.interval, now=now)
+        page = render_page(status, view, self._assets, interval=site.interval, now=now)
+        return page, (view, minute), time.thread_time() - started
 
 
 PAGES = web.AppKey("pages", Pages)
@@ -85,6 +128,14 @@ def add_status(app: web.Application) -> None:
     app.router.add_get("/status", _page)
     app.router.add_get("/status.json", _json)
     add_stream(app, app[PAGES], app[SITE].live)
+    app.cleanup_ctx.append(_kept_right)
+
+
+async def _kept_right(app: web.Application) -> AsyncIterator[None]:
+    keeper = asyncio.get_running_loop().create_task(app[PAGES].keep_right())
+    yield
+    keeper.cancel()
+    await asyncio.wait({keeper})
 
 
 def _file(body: bytes, content_type: str) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -98,7 +149,7 @@ def _file(body: bytes, content_type: str) -> Callable[[web.Request], Awaitable[w
 
 async def _page(request: web.Request) -> web.Response:
     pages = request.app[PAGES]
-    page, running = await pages.page(), (await pages.running()).encode()
+    page, running = await pages.page(), pages.running().encode()
     mark = hashlib.sha256(running).hexdigest()[:8]
     headers = {
         "Content-Type": "text/html; charset=utf-8",
@@ -126,8 +177,8 @@ def _takes_gzip(request: web.Request) -> bool:
 
 async def _json(request: web.Request) -> web.Response:
     site = request.app[SITE]
-    view = await site.viewer.view()
-    body = await asyncio.to_thread(_render_json, site, view)
+    # on the loop: a few milliseconds, and a thread would wait as long for its turn beside a poll
+    body = _render_json(site, await site.viewer.view())
     headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
     return web.Response(body=body, headers=headers)
 
@@ -143,6 +194,10 @@ def _render_json(site: Site, view: View) -> bytes:
     facts["is_ready"] = readiness.is_ready
     facts["progress"] = msgspec.to_builtins(site.live.progress)
     return msgspec.json.encode(facts)
+
+
+def _minute(site: Site) -> datetime:
+    return site.now().replace(second=0, microsecond=0)
 
 
 def _status(site: Site, view: View, now: datetime) -> Status:

@@ -53,7 +53,7 @@ class Teller(Protocol):
         """Return the page of now, but for the running poll."""
         ...
 
-    async def running(self) -> str:
+    def running(self) -> str:
         """Return how the running poll stands, as a piece of the page."""
         ...
 
@@ -142,7 +142,7 @@ class _Letters:
         """Return what is new; a comment after a long silence; else nothing."""
         now = time.monotonic()
         message = ""
-        running = await self._teller.running()
+        running = self._teller.running()
         if running != self._running:
             message += _event("progress", running)
             self._running = running

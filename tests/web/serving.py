@@ -1,6 +1,6 @@
 """A data directory served by the web side alone, at a clock of the test's choice."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
@@ -13,22 +13,28 @@ from mirror.web.server import WebServer
 from mirror.web.site import Site
 
 
-@asynccontextmanager
-async def serving(
-    data: DataDir, *, now: datetime, live: LiveProgress | None = None
-) -> AsyncIterator[str]:
-    """Serve it on a free port; gives the base URL."""
+def make_site(
+    data: DataDir, *, now: Callable[[], datetime], live: LiveProgress | None = None
+) -> Site:
+    """Return what is to be served of it."""
     config = Config()
-    site = Site(
+    return Site(
         config=config,
         data=data,
         viewer=Viewer(data, config.upstream.name_template),
         metrics=Metrics(),
         live=live or LiveProgress(),
         interval=timedelta(minutes=30),
-        now=lambda: now,
+        now=now,
     )
-    server = WebServer(site, "127.0.0.1:0")
+
+
+@asynccontextmanager
+async def serving(
+    data: DataDir, *, now: datetime, live: LiveProgress | None = None
+) -> AsyncIterator[str]:
+    """Serve it on a free port; gives the base URL."""
+    server = WebServer(make_site(data, now=lambda: now, live=live), "127.0.0.1:0")
     await server.open()
     try:
         yield server.url

@@ -35,7 +35,7 @@ class Stage:
     async def page(self) -> Page:
         return Page(b"", b"", self.version)
 
-    async def running(self) -> str:
+    def running(self) -> str:
         return self.text
 
     def tell(self, text: str) -> None:
