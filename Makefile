@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all lint format types layers check wheel lock kill mutation mutation-slice real soak bench test-container test-systemd clean
+.PHONY: help env demo test test-all lint format types layers check wheel lock kill mutation mutation-slice real soak bench bench-reading bench-latency fuzz test-container test-systemd clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -89,6 +89,9 @@ test-systemd: $(STAMP) wheel ## install on a booted systemd, by the guide, and r
 
 bench-reading: $(STAMP) ## time the reading of events beside pandas, polars and DuckDB
 	$(BIN)/python -m tests.benchmarks.reading
+
+bench-latency: $(STAMP) ## time the page and the metrics of a daemon that polls: 50 ms at the 99th percentile (wants nginx)
+	$(BIN)/python -m tests.benchmarks.latency --check
 
 fuzz: $(STAMP) ## fuzz the parsers of lines and specs, a minute each (wants atheris, Python before 3.13)
 	$(BIN)/python -m pip install --quiet --editable ".[fuzz]"
