@@ -1,55 +1,28 @@
 """Counts what a day's lines contain while the body passes. Pure; reports and never judges.
 
-Blocks of whole lines go through one typed decode in which every line must be just what its version
-promises: nearly all of the archive is, and this is the fast way. A block with anything else in it
-is gone through line by line, which defines what is counted. The two agree on every input.
+Lines that differ in their timestamp alone count as the same, and a day has few others: so a block
+of events that have it in its place is parted there, and what repeats is looked into once. A block
+with anything else in it is gone through line by line, which defines what is counted. The two agree
+on every input.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
-from operator import attrgetter
-from typing import Any, Literal
 
 import msgspec
 
 from mirror.core.text import shown
-from mirror.events.lines import MAX_LINE_BYTES, BlockCutter, halve, holds_one_object_a_line
-from mirror.events.schema import FIELD_TYPES, FIELDS, LAUNCH_SCHEMA, PROVIDERS, STATUSES
+from mirror.events.kinds import BY_KEY, MAX_KEY_LENGTH, Kind, Kinds, find_kind
+from mirror.events.lines import BAD_JSON, MAX_LINE_BYTES, BlockCutter, halve
+from mirror.events.stamps import Parted, part
 from mirror.model import Findings
 
 MAX_KEYS = 32
 """Distinct values of a field counted by name; the strings are upstream's, so they are bounded."""
-MAX_KEY_LENGTH = 64
+MAX_KINDS = 256
+"""Kinds of events kept apart before they are summed up."""
 OTHERS = "…"
-
-_get_timestamp: Callable[[Any], str] = attrgetter("timestamp")
-_GETTERS: dict[bool, Callable[[Any], tuple[str, ...]]] = {
-    False: attrgetter("provider", "status"),
-    True: attrgetter("provider", "status", "origin"),
-}
-"""What is counted by value; with the origin, where the version has it."""
-_STRAY: tuple[str, Any, None] = ("python_logger", None, None)
-"""A field that some lines of the archive have and no version of the schema: always null."""
-
-
-def _make_decoder(version: int) -> msgspec.json.Decoder[Any]:
-    """Return a decoder that takes events of this version, with all of its fields, and no others."""
-    narrowed: dict[str, Any] = {
-        "schema": Literal[LAUNCH_SCHEMA],
-        "version": Literal[version],
-        "provider": Literal[PROVIDERS],
-        "status": Literal[STATUSES],
-    }
-    fields = [(name, narrowed.get(name, FIELD_TYPES[name])) for name in FIELDS[version]]
-    # an unknown field is no fault, but leaves the fast way: line by line it is seen as it stands
-    launch = msgspec.defstruct(
-        f"LaunchV{version}", [*fields, _STRAY], gc=False, forbid_unknown_fields=True
-    )
-    return msgspec.json.Decoder(launch)
-
-
-_DECODERS = {version: _make_decoder(version) for version in FIELDS}
 
 
 class Inspector:
@@ -57,16 +30,16 @@ class Inspector:
 
     Args:
         day: the day that the file is of.
+        kinds: what is remembered of lines; those of other days may be of use.
     """
 
-    def __init__(self, day: date) -> None:
+    def __init__(self, day: date, kinds: Kinds | None = None) -> None:
         self._day = day.isoformat()
+        self._kinds = kinds or Kinds()
         self._blocks = BlockCutter()
-        self._version = next(iter(FIELDS))
         self._last_timestamp = ""
-        self._counts: dict[str, Counter[str]] = {
-            name: Counter() for name in ("versions", "providers", "origins", "statuses")
-        }
+        self._kinds_seen: Counter[Kind] = Counter()
+        self._counts: dict[str, Counter[str]] = {name: Counter() for name in BY_KEY}
         self._tally: Counter[str] = Counter()
 
     def feed(self, chunk: bytes) -> None:
@@ -77,6 +50,7 @@ class Inspector:
     def finish(self) -> Findings:
         """Return what was found, an unfinished last line included."""
         self._take_block(self._blocks.finish())
+        self._sum_up()
         return _findings(self._counts, self._tally)
 
     def _take_block(self, block: bytes) -> None:
@@ -91,56 +65,38 @@ class Inspector:
             self._take_line(line)
 
     def _take_uniform(self, block: bytes) -> bool:
-        """Count a block in which each line is a whole event of one version; False for any other."""
-        if len(block) > MAX_LINE_BYTES:
-            # it may be one line that is too long, which the decoder would not mind
+        """Count a block of events that are of this day and in order; False for any other."""
+        # of a block so long each line may be too long
+        parted = part(block) if len(block) <= MAX_LINE_BYTES else None
+        if parted is None or not self._is_in_order(parted):
             return False
-        try:
-            events = _DECODERS[self._version].decode_lines(block)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        kinds = self._kinds.count(parted)
+        if kinds is None:
             return False
-        if not events or not holds_one_object_a_line(block, len(events)):
-            return False
-        timestamps = list(map(_get_timestamp, events))
-        if not self._in_order(timestamps):
-            return False
-        self._last_timestamp = timestamps[-1]
-        self._count("versions", {str(self._version): len(events)})
-        has_origin = "origin" in FIELDS[self._version]
-        # one count of what goes together is cheaper than one of each
-        for values, count in Counter(map(_GETTERS[has_origin], events)).items():
-            self._count("providers", {values[0]: count})
-            self._count("statuses", {values[1]: count})
-            if has_origin:
-                self._count("origins", {values[2]: count})
+        self._last_timestamp = parted.frame.timestamp(parted.stamps[-1])
+        self._take_kinds(kinds)
         return True
 
-    def _in_order(self, timestamps: list[str]) -> bool:
+    def _is_in_order(self, parted: Parted) -> bool:
         # sorting what is sorted costs one comparison a line; first and last then bound all of them
+        first, last = (parted.frame.timestamp(parted.stamps[at]) for at in (0, -1))
         return (
-            timestamps[0] >= self._last_timestamp
-            and timestamps[0].startswith(self._day)
-            and timestamps[-1].startswith(self._day)
-            and sorted(timestamps) == timestamps
+            first >= self._last_timestamp
+            and first.startswith(self._day)
+            and last.startswith(self._day)
+            and sorted(parted.stamps) == parted.stamps
         )
 
     def _take_line(self, line: bytes) -> None:
         try:
             event = msgspec.json.decode(line) if len(line) <= MAX_LINE_BYTES else None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except BAD_JSON:
             event = None
         if not isinstance(event, dict):
             self._tally["not_objects"] += 1
             return
         self._take_timestamp(event.get("timestamp"))
-        for name, field in (
-            ("providers", "provider"),
-            ("statuses", "status"),
-            ("origins", "origin"),
-        ):
-            if field in event:
-                self._count(name, {_key(event[field]): 1})
-        self._take_version(event)
+        self._take_kinds({find_kind(event): 1})
 
     def _take_timestamp(self, timestamp: object) -> None:
         if not isinstance(timestamp, str):
@@ -149,35 +105,26 @@ class Inspector:
         self._tally["disordered"] += timestamp < self._last_timestamp
         self._last_timestamp = timestamp
 
-    def _take_version(self, event: dict[str, Any]) -> None:
-        version = event.get("version")
-        if "version" in event:
-            self._count("versions", {_key(version): 1})
-        if event.get("schema") != LAUNCH_SCHEMA:
-            self._tally["unknown_schema"] += 1
-            return
-        if type(version) is not int or version not in FIELDS:
-            self._tally["unknown_version"] += 1
-            return
-        self._version = version
-        self._tally["unknown_provider"] += event.get("provider") not in PROVIDERS
-        fields = FIELDS[version]
-        self._tally["missing_fields"] += any(
-            type(event.get(field)) is not FIELD_TYPES[field] for field in fields
-        )
+    def _take_kinds(self, kinds: Mapping[Kind, int]) -> None:
+        for kind, count in kinds.items():
+            self._kinds_seen[kind] += count
+        if len(self._kinds_seen) > MAX_KINDS:
+            self._sum_up()
 
-    def _count(self, name: str, values: dict[str, int]) -> None:
+    def _sum_up(self) -> None:
+        for kind, count in self._kinds_seen.items():
+            for name, key in zip(BY_KEY, kind.keys, strict=True):
+                self._count(name, key, count)
+            for fault in kind.faults:
+                self._tally[fault] += count
+        self._kinds_seen.clear()
+
+    def _count(self, name: str, value: str | None, count: int) -> None:
+        if value is None:
+            return
         counter = self._counts[name]
-        for value, count in values.items():
-            key = value if value in counter else shown(value, MAX_KEY_LENGTH)
-            counter[key if key in counter or len(counter) < MAX_KEYS else OTHERS] += count
-
-
-def _key(value: object) -> str:
-    """Return a value of any JSON type as the key it is counted under."""
-    if isinstance(value, str):
-        return value
-    return msgspec.json.encode(value)[: MAX_KEY_LENGTH * 4].decode(errors="replace")
+        key = value if value in counter else shown(value, MAX_KEY_LENGTH)
+        counter[key if key in counter or len(counter) < MAX_KEYS else OTHERS] += count
 
 
 def merge(findings: Iterable[Findings]) -> Findings:

@@ -22,11 +22,16 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from mirror.core.text import shown
-from mirror.events.lines import MAX_LINE_BYTES, BlockCutter, halve, holds_one_object_a_line
+from mirror.events.lines import (
+    BAD_JSON,
+    MAX_LINE_BYTES,
+    BlockCutter,
+    halve,
+    holds_one_object_a_line,
+)
 from mirror.events.schema import FIELD_TYPES, FIELDS, LAUNCH_SCHEMA
 
 _SHOWN_BYTES = 200
-_BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 ORIGIN_BEFORE_V3 = "mybinder.org"
 """What a missing `origin` means on the days before `ORIGINS_SINCE`."""
@@ -191,7 +196,7 @@ def _decode_uniform(block: bytes) -> list[Launch] | None:
         return None
     try:
         launches = _decoder.decode_lines(block)
-    except _BAD_JSON:
+    except BAD_JSON:
         return None
     if not launches or not holds_one_object_a_line(block, len(launches)):
         return None
@@ -220,7 +225,7 @@ def _decode_line(line: bytes, number: int) -> list[Launch | OddLine]:
         return []
     try:
         event = msgspec.json.decode(line)
-    except _BAD_JSON:
+    except BAD_JSON:
         event = None
     if not isinstance(event, dict):
         return [OddLine(number, Oddity.NOT_AN_OBJECT, "not one JSON object", line)]

@@ -1,6 +1,7 @@
 """Content findings: what each line counts as, and the fast way the same as line by line."""
 
 import json
+import tracemalloc
 from datetime import date
 from itertools import pairwise
 
@@ -10,12 +11,12 @@ from hypothesis import strategies as st
 
 from mirror.demo.launches import make_day
 from mirror.events.findings import (
-    MAX_KEY_LENGTH,
     MAX_KEYS,
     OTHERS,
     Inspector,
     merge,
 )
+from mirror.events.kinds import KNOWN_BYTES, MAX_KEY_LENGTH, Kinds
 from mirror.events.lines import MAX_LINE_BYTES
 from mirror.model import Findings
 from tests.unit.making import day, divided
@@ -47,8 +48,13 @@ class LineByLine(Inspector):
         return False
 
 
-def find(*chunks: bytes, kind: type[Inspector] = Inspector, one: date = DAY) -> Findings:
-    inspector = kind(one)
+def find(
+    *chunks: bytes,
+    kind: type[Inspector] = Inspector,
+    one: date = DAY,
+    kinds: Kinds | None = None,
+) -> Findings:
+    inspector = kind(one, kinds)
     for chunk in chunks:
         inspector.feed(chunk)
     return inspector.finish()
@@ -256,6 +262,11 @@ def test_the_real_day_with_an_event_of_the_day_before_shows_it():
 
 # many blocks of many kinds
 
+
+def in_alphabet(line: bytes) -> bytes:
+    return json.dumps(json.loads(line), sort_keys=True).encode() + b"\n"
+
+
 STAMPS = st.integers(0, 40).map(lambda minute: f"2021-08-03T10:{minute:02}:00+00:00")
 EVENTS = st.builds(
     lambda stamp, **changes: event(timestamp=stamp, **changes),
@@ -270,11 +281,57 @@ OLDER = STAMPS.map(
         .replace(b"2021-08-03T10:00:00+00:00", stamp.encode())
     )
 )
+# what a line must not pass for when it is parted at its timestamp
+TRICKS = st.sampled_from(
+    [
+        b', "timestamp": "2021-08-03T10:00:00+00:00"',
+        b', "timestamp": "2021-08-03T10:07:00+00:00", "spec": "a"',
+        rb', "timest\u0061mp": "2021-08-03T10:00:00+00:00"',
+        rb', "ref": "\", \"timestamp\": \"2021-08-03T10:00:00+00:00"',
+        b', "ref": "timestamp"',
+        b', "version": 6',
+        b', "version": 4',
+        b', "timestamp": 5',
+        b', "x": {"timestamp": "2021-08-03T10:00:00+00:00"}',
+        b', "ref": "\xff"',
+        b",",
+        b"}",
+        b'"',
+        b"\r",
+        b" ",
+    ]
+)
+
+
+@st.composite
+def tricky_lines(draw):
+    """A line by the schema's order or by alphabet, with something put in between."""
+    fields = EVENT | {"timestamp": draw(STAMPS), "version": draw(st.sampled_from([4, 5, 6]))}
+    line = json.dumps(fields, sort_keys=draw(st.booleans())).encode()
+    trick = draw(TRICKS)
+    places = [at for at in range(len(line)) if line.startswith((b", ", b"}", b'"}'), at)]
+    at = draw(st.sampled_from([1, len(line), *places]))
+    return line[:at] + trick + line[at:] + b"\n"
+
+
+TRICKED = st.lists(EVENTS | tricky_lines(), max_size=6).map(b"".join)
 MIXES = st.lists(
-    EVENTS | OLDER | st.sampled_from([line for line, _ in LINES.values() if len(line) < 2000]),
+    EVENTS
+    | EVENTS.map(in_alphabet)
+    | OLDER
+    | st.sampled_from([line for line, _ in LINES.values() if len(line) < 2000]),
     max_size=12,
 ).map(b"".join)
 RUNS = st.tuples(EVENTS, st.integers(1, 5)).map(lambda run: run[0] * run[1])
+
+
+@settings(max_examples=150)
+@given(TRICKED)
+def test_no_line_passes_for_another_that_differs_from_it_elsewhere_than_in_its_timestamp(body):
+    kinds = Kinds()
+    for _ in range(2):
+        assert find(body, kinds=kinds) == find(body, kind=LineByLine)
+        assert find(body * 3, kinds=kinds) == find(body * 3, kind=LineByLine)
 
 
 @settings(max_examples=150)
@@ -299,6 +356,29 @@ def test_any_bytes_are_counted_the_same_in_any_division(chunks):
 
 
 # bounds
+
+
+@pytest.mark.parametrize("kind", [Inspector, LineByLine])
+def test_any_number_of_kinds_is_counted(kind):
+    lines = [event(status=f"{number % 700}", spec=f"{number}") for number in range(1400)]
+    found = find(b"".join(lines), kind=kind)
+    assert sum(found.statuses.values()) == 1400
+    assert len(found.statuses) == MAX_KEYS + 1
+
+
+def test_what_is_remembered_of_lines_is_bounded():
+    kinds, inspector = Kinds(), Inspector(DAY)
+    tracemalloc.start()
+    try:
+        for number in range(12):
+            inspector = Inspector(DAY, kinds)
+            for part in range(30):
+                inspector.feed(event(spec=f"{number}/{part}" + "x" * 100_000))
+            assert inspector.finish() == merge([GOOD] * 30)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < KNOWN_BYTES * 1.5
 
 
 @pytest.mark.parametrize("over", [0, 1])
