@@ -325,6 +325,25 @@ MIXES = st.lists(
 RUNS = st.tuples(EVENTS, st.integers(1, 5)).map(lambda run: run[0] * run[1])
 
 
+@pytest.mark.parametrize("good", [event(), in_alphabet(event())], ids=["schema", "alphabet"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b'+00:00", ', b'+00:00"}{'),
+        (b'+00:00", ', b'+00:00"; '),
+        (b', "timestamp"', b'; "timestamp"'),
+        (b', "timestamp"', b'}{"timestamp"'),
+        (b'"timestamp": "2', b'"timestamp"; "2'),
+        (b'{"timestamp": "', b'["timestamp": "'),
+    ],
+)
+def test_a_line_spoilt_beside_its_timestamp_is_no_event(good, before, after):
+    spoilt = good.replace(before, after, 1)
+    expected = 3 * (spoilt != good)
+    assert find(good + spoilt * 3 + good).not_objects == expected
+    assert find(spoilt + good + spoilt * 2).not_objects == expected
+
+
 @settings(max_examples=150)
 @given(TRICKED)
 def test_no_line_passes_for_another_that_differs_from_it_elsewhere_than_in_its_timestamp(body):
