@@ -82,7 +82,11 @@ def _serve(
 ) -> int:
     # bring APScheduler and the web server along
     from mirror.daemon.make import make_service  # noqa: PLC0415
-    from mirror.daemon.memory import bound_arenas  # noqa: PLC0415
+    from mirror.daemon.tuning import (  # noqa: PLC0415
+        bound_arenas,
+        favour_the_loop,
+        set_aside_what_stays,
+    )
     from mirror.wiring import open_mirror  # noqa: PLC0415
 
     async def main() -> bool:
@@ -95,9 +99,11 @@ def _serve(
             announce=_announce,
             now=utc_now,
         )
+        set_aside_what_stays()
         return await service.run()
 
     bound_arenas()
+    favour_the_loop()
     lock: AbstractContextManager[None] = daemon_lock(data) if writes else nullcontext()
     with lock:
         in_time = asyncio.run(main())
