@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mirror.daemon.jobs import Jobs
-from mirror.daemon.memory import bound_arenas
 from mirror.daemon.schedule import JobKind
+from mirror.daemon.tuning import bound_arenas, favour_the_loop, set_aside_what_stays
 from mirror.edges.folder import DataDir
 from mirror.edges.gauges import Moment
 from mirror.edges.live import LiveProgress
@@ -39,6 +39,7 @@ async def main() -> None:
         live=LiveProgress(),
         now=lambda: datetime.now(UTC),
     )
+    set_aside_what_stays()
     while line := (await asyncio.to_thread(sys.stdin.readline)).strip():
         jobs.last_poll = None
         await jobs.run(JobKind(line))
@@ -77,4 +78,5 @@ def _descriptors() -> int:
 
 if __name__ == "__main__":
     bound_arenas()
+    favour_the_loop()
     asyncio.run(main())
