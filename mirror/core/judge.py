@@ -6,6 +6,7 @@ Complete transfers only: one that was cut or badly encoded never gets here.
 from msgspec import Struct
 
 from mirror.core.text import plural
+from mirror.core.upstream import IndexFacts
 from mirror.errors import Failure
 from mirror.model import Evidence, Record, ReplyMeta, Verdict, VerdictKind
 
@@ -69,8 +70,8 @@ def _judge_age(meta: ReplyMeta, evidence: Evidence, expected: Expectation) -> Ve
     )
 
 
-def is_older(meta: ReplyMeta, held: Record) -> bool:
-    """Return whether an answer is of an earlier version than the one recorded."""
+def is_older(meta: ReplyMeta, held: Record | IndexFacts) -> bool:
+    """Return whether an answer is of an earlier version than the body kept or accepted last."""
     if meta.generation is not None and held.generation is not None:
         return meta.generation < held.generation
     if meta.last_modified is not None and held.last_modified is not None:

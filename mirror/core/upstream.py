@@ -13,7 +13,7 @@ from itertools import islice
 from msgspec import Struct
 from msgspec.structs import replace
 
-from mirror.model import IndexEntry, IndexState, ParsedIndex, Refusal, ReplyMeta
+from mirror.model import IndexEntry, IndexState, ParsedIndex, Refusal
 
 VERSION = 1
 ARCHIVE_BEGINS = date(2018, 11, 3)
@@ -253,17 +253,6 @@ def listed_counts(upstream: Upstream, *, now: datetime) -> dict[date, int | None
         day: count for day, count in upstream.accepted.items() if day not in gone
     }
     return {**upstream.found, **known}
-
-
-def is_older_index(facts: IndexFacts | None, meta: ReplyMeta) -> bool:
-    """Return whether an index answer is of an earlier version than the one accepted last."""
-    if facts is None:
-        return False
-    if meta.generation is not None and facts.generation is not None:
-        return meta.generation < facts.generation
-    if meta.last_modified is not None and facts.last_modified is not None:
-        return meta.last_modified < facts.last_modified
-    return False
 
 
 def put_on_trial(trial: Trial | None, *, sha256: str, reason: str, now: datetime) -> Trial:

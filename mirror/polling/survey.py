@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from mirror.core.index import parse_index
 from mirror.core.intake import Intake
+from mirror.core.judge import is_older
 from mirror.core.listing import parse_listing
 from mirror.core.retry import RetryPolicy, retry_delay
 from mirror.core.upstream import (
@@ -23,7 +24,6 @@ from mirror.core.upstream import (
     accept_index,
     accept_listing,
     accept_unchanged,
-    is_older_index,
     is_search_due,
     put_on_trial,
     stands,
@@ -132,7 +132,7 @@ class Surveyor:
             body = await self._retrying(lambda: self._ask_for_index(Ask(past_caches=True)))
         if not isinstance(body, _IndexBody):
             return Survey(self._unchanged(_redated(upstream, body)))
-        if is_older_index(upstream.index, body.meta):
+        if _is_rolled_back(upstream, body.meta):
             trial = self._trial_of_older(upstream, body)
             if trial is not None:
                 text = "upstream's index is older than the one accepted: a stale cache?"
@@ -258,9 +258,13 @@ class Surveyor:
 
 def _suspicion(body: _IndexBody, upstream: Upstream) -> Failure | None:
     """Return what speaks for asking for an index once more, past the caches."""
-    if is_older_index(upstream.index, body.meta):
+    if _is_rolled_back(upstream, body.meta):
         return Failure.ROLLED_BACK
     return Failure.DIGEST if _is_doubtful(body, upstream) else None
+
+
+def _is_rolled_back(upstream: Upstream, meta: ReplyMeta) -> bool:
+    return upstream.index is not None and is_older(meta, upstream.index)
 
 
 def _is_doubtful(body: _Body, upstream: Upstream) -> bool:
@@ -270,7 +274,7 @@ def _is_doubtful(body: _Body, upstream: Upstream) -> bool:
 
 def _redated(upstream: Upstream, meta: ReplyMeta) -> Upstream:
     """Return upstream with its index as old as a 304 says: it may be written anew as it was."""
-    if upstream.index is None or meta.last_modified is None or is_older_index(upstream.index, meta):
+    if upstream.index is None or meta.last_modified is None or is_older(meta, upstream.index):
         return upstream
     return replace(upstream, index=replace(upstream.index, last_modified=meta.last_modified))
 

@@ -5,10 +5,10 @@ from datetime import date, timedelta
 import pytest
 from msgspec.structs import replace
 
+from mirror.core.judge import is_older
 from mirror.core.upstream import (
     Trial,
     accept_index,
-    is_older_index,
     is_shrunk,
     is_stale,
     listed_counts,
@@ -233,11 +233,10 @@ def test_the_page_may_add_a_count_to_a_day_found_by_name():
 def test_an_index_is_older_by_its_generation_else_by_its_date(generation, modified, older):
     meta = ReplyMeta(generation=generation, last_modified=modified)
     facts = replace(facts_of("x"), generation=5)
-    assert is_older_index(facts, meta) is older
-    assert is_older_index(None, meta) is False
-    assert is_older_index(facts_of("x", modified=None), meta) is False
+    assert is_older(meta, facts) is older
+    assert is_older(meta, facts_of("x", modified=None)) is False
     by_date = modified is not None and modified < NOW
-    assert is_older_index(facts_of("x"), meta) is by_date
+    assert is_older(meta, facts_of("x")) is by_date
 
 
 def test_an_accepted_index_ends_the_trial_of_another():
