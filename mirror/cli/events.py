@@ -19,9 +19,22 @@ from mirror.data.sinks import (
     open_sink,
 )
 from mirror.edges.disk import storage_error
-from mirror.errors import ConfigError, UnknownSchemaError
+from mirror.errors import ConfigError, SpecError, UnknownSchemaError
+from mirror.events.spec import repository_key
 
 _FORMAT_BY_SUFFIX: dict[str, Format] = {".csv": "csv", ".parquet": "parquet"}
+
+
+class _Repository(click.ParamType[str]):
+    name = "repository"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        try:
+            return repository_key(str(value))
+        except SpecError as error:
+            self.fail(error.line(), param, ctx)
 
 
 @click.command()
@@ -32,6 +45,7 @@ _FORMAT_BY_SUFFIX: dict[str, Format] = {".csv": "csv", ".parquet": "parquet"}
 @click.option("--origin", multiple=True, metavar="HOST", help="Only launches by this BinderHub.")
 @click.option(
     "--repo",
+    type=_Repository(),
     multiple=True,
     metavar="NAME",
     help="Only launches of this repository, in any spelling: user/repository, an address, a DOI.",

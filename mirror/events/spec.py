@@ -110,7 +110,7 @@ def repository_key(name: str) -> str:
     'doi.org/10.5281/zenodo.4032875'
     """
     if not name.isprintable():
-        raise SpecError(f"no repository: {mask(name)}: it holds control characters")
+        raise SpecError(f"no repository: {mask(name)!r}: it holds control characters")
     doi = _DOI.fullmatch(name.removeprefix("doi.org/"))
     if doi:
         return f"doi.org/{doi[1].lower()}"
@@ -120,7 +120,12 @@ def repository_key(name: str) -> str:
         address = f"https://github.com/{name}"
     else:
         address = f"https://{name}"
-    return parse_spec("Git", f"{quote(address, safe='', errors='replace')}/HEAD").key
+    try:
+        return parse_spec("Git", f"{quote(address, safe='', errors='replace')}/HEAD").key
+    except SpecError as error:
+        raise SpecError(
+            f"no repository: {mask(name)!r}", hint="user/repository, an address or a DOI"
+        ) from error
 
 
 def mask(spec: str) -> str:

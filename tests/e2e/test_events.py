@@ -283,7 +283,10 @@ def test_the_origin_that_was_meant(tmp_path):
     ("arguments", "code", "message"),
     [
         (("--since", "yesterday"), 2, "no date like"),
-        (("--repo", "https://user:s3cret@/x"), 3, "no spec of Git"),
+        (("--repo", "https://user:s3cret@/x"), 2, "no repository"),
+        (("--repo", "???"), 2, "'--repo': no repository: '?***' (user/repository, an address or a"),
+        (("--repo", ""), 2, "'--repo': no repository: ''"),
+        (("--repo", "a\nb"), 2, "control characters"),
         (("--format", "xml"), 2, "xml"),
         (("--format", "csv", "--unknown", "raw"), 2, "JSON lines"),
         (("--format", "parquet", "--compress", "gzip"), 2, "Parquet is compressed"),
