@@ -1,5 +1,6 @@
 """The command itself: finds the subcommand, and turns what happens into one line and a code."""
 
+import errno
 import importlib
 import io
 import os
@@ -15,6 +16,8 @@ from mirror import __version__
 from mirror.cli.lean import lean_imports
 from mirror.core.text import shown
 from mirror.errors import ExitCode, MirrorError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 _COMMANDS = {
     "sync": "mirror.cli.sync",
@@ -95,7 +98,7 @@ def run(arguments: list[str], environ: Mapping[str, str]) -> int:
         # whoever read our output has had enough: nothing is wrong
         return int(ExitCode.COMPLETE)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug, told in one line
-        return _tell_bug(error, environ)
+        return _tell_unwritable(error) or _tell_bug(error, environ)
     return int(result or 0)
 
 
@@ -124,6 +127,18 @@ def _tell_error(error: MirrorError | click.ClickException) -> ExitCode:
         hint = f" (see `{where.command_path} --help`)" if where is not None else ""
         _tell(shown(error.format_message(), 500) + hint)
     return ExitCode.USAGE
+
+
+def _tell_unwritable(error: Exception) -> int | None:
+    """Return the exit code where a help text could not be written; None for any other error."""
+    # all that is ours to write has its own errors: help and version are written by click
+    if not isinstance(error, OSError) or error.errno not in _FULL or error.filename is not None:
+        return None
+    from mirror.cli.common import abandon_stdout  # noqa: PLC0415 - imports much, for this alone
+    from mirror.edges.disk import storage_error  # noqa: PLC0415 - likewise
+
+    abandon_stdout()
+    return int(_tell_error(storage_error(error, Path("standard output"))))
 
 
 def _tell_bug(error: Exception, environ: Mapping[str, str]) -> int:

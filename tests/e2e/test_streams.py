@@ -139,10 +139,11 @@ async def test_a_reader_that_has_gone_changes_no_exit_code(shell: Shell) -> None
     assert done.stderr == b"3\n"
 
 
-async def test_output_that_cannot_be_written_is_told(shell: Shell) -> None:
+@pytest.mark.parametrize("command", ["status", "--help", "sync --help", "--version"])
+async def test_output_that_cannot_be_written_is_told(shell: Shell, command: str) -> None:
     await shell.synced()
 
-    done = in_shell(shell, '"$@" status >/dev/full')
+    done = in_shell(shell, f'"$@" {command} >/dev/full')
 
     assert done.returncode == 5
     assert done.stderr.startswith(b"binder-mirror: standard output: No space left on device")
