@@ -4,6 +4,7 @@ A file of another size or time than its record is never taken for it.
 """
 
 import os
+import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, timedelta
 from typing import BinaryIO
@@ -70,8 +71,10 @@ class Shelf:
         """Return the days that are held, ascending.
 
         Raises:
+            TypeError: `since` or `until` is no date.
             StorageError, ConfigError: the books cannot be read.
         """
+        _require_dates(since, until)
         records = self._books().records
         return [
             self._day(records[day]) for day in sorted(records) if _is_between(day, since, until)
@@ -85,8 +88,10 @@ class Shelf:
             until: the last day, itself included.
 
         Raises:
+            TypeError: `since` or `until` is no date.
             StorageError, ConfigError: the books cannot be read.
         """
+        _require_dates(since, until)
         books = self._books()
         for _ in range(_TRIES):
             # a writer may have been between journal and rename
@@ -140,6 +145,15 @@ class Shelf:
             is_final,
             record.flags,
         )
+
+
+def _require_dates(since: object, until: object) -> None:
+    for name, day in (("since", since), ("until", until)):
+        # a moment is a date to Python, but cannot be compared with one
+        if day is not None and (not isinstance(day, date) or isinstance(day, datetime)):
+            raise TypeError(
+                f"{name} must be a date such as date(2024, 3, 1), not {reprlib.repr(day)}"
+            )
 
 
 def _is_between(day: date, since: date | None, until: date | None) -> bool:

@@ -10,7 +10,7 @@ import tracemalloc
 import warnings
 from collections import Counter
 from collections.abc import Iterable
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,15 @@ def test_filters_work_together(archive):
 def test_what_names_no_repository_is_refused(archive):
     with pytest.raises(SpecError, match="https"):
         archive.events(repo="https://")
+
+
+@pytest.mark.parametrize("given", ["2024-03-01", 1, datetime(2024, 3, 1, tzinfo=UTC)])
+@pytest.mark.parametrize("ask", ["events", "days", "problems", "launches_per_day"])
+def test_what_is_no_date_is_refused_in_words(archive, ask, given):
+    with pytest.raises(TypeError, match=r"since must be a date such as date\(2024, 3, 1\), not"):
+        getattr(archive, ask)(given)
+    with pytest.raises(TypeError, match="until must be a date"):
+        getattr(archive, ask)(until=given)
 
 
 def test_a_choice_that_does_not_exist_is_refused(archive):
