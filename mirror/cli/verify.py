@@ -3,11 +3,12 @@
 import random
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import date
 
 import click
+import msgspec
 from msgspec.structs import replace
 
 from mirror.cli.common import (
@@ -26,7 +27,7 @@ from mirror.core.text import human_bytes, plural
 from mirror.edges.books import load_books, load_upstream
 from mirror.edges.folder import DataDir, require_mirror
 from mirror.errors import ExitCode
-from mirror.model import DamageKind
+from mirror.model import Damage, DamageKind
 from mirror.ports import Silent
 from mirror.verify import Progress, VerifyReport, everything, sample
 from mirror.verify import verify as verify_copy
@@ -79,12 +80,13 @@ def verify(
 ) -> int:
     """Read every published file again and compare it with the manifest.
 
-    Exits 3 where damage is found and, with --repair, where some is left.
+    Exits 3 where damage is found and, with --repair, where some is left. With --json and --repair
+    the object tells what was repaired, and which days are no longer held.
     """
     config, data = load(ctx, data_dir=data_dir, upstream=upstream)
     require_mirror(data)
     report = _verify(config, data, share)
-    before = len(report.damage)
+    before = report.damage
     lost: list[date] = []
     if repair and report.damage:
         if not as_json:
@@ -95,14 +97,21 @@ def verify(
         held = load_books(data, config.upstream.name_template).records
         lost = sorted(damaged - held.keys() - {one.day for one in report.damage})
     if as_json:
-        print_json(report)
+        told = {"repaired": _repaired(before, report, lost), "no_longer_held": lost}
+        print_json(msgspec.to_builtins(report) | (told if repair else {}))
     else:
         say(_render(report))
         if repair and before and not report.damage:
-            say(f"repaired: {before - len(lost):,}")
+            say(f"repaired: {len(_repaired(before, report, lost)):,}")
         for day in lost:
             say(f"no longer held: {day} (neither upstream nor history gave it; a sync asks again)")
     return int(ExitCode.INCOMPLETE if report.damage else ExitCode.COMPLETE)
+
+
+def _repaired(before: Sequence[Damage], report: VerifyReport, lost: Sequence[date]) -> list[Damage]:
+    """Return the damage that there was and that has been put right."""
+    left = {one.name for one in report.damage}
+    return [one for one in before if one.name not in left and one.day not in lost]
 
 
 def _verify(config: Config, data: DataDir, share: float = 1.0) -> VerifyReport:

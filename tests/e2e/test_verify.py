@@ -73,6 +73,25 @@ async def test_damage_is_found_named_and_repaired_from_upstream(shell: Shell, ki
     assert list(shell.data.history.glob("*.gz")) == []
 
 
+async def test_a_repair_tells_programs_what_was_put_right(shell: Shell) -> None:
+    await shell.synced()
+    flip(shell.path(shell.days[1]))
+    shell.path(shell.days[2]).unlink()
+    (shell.data.archive / "stranger").touch()
+
+    found = await shell.run("verify", "--repair", "--json")
+    again = await shell.run("verify", "--repair", "--json")
+    looked = await shell.run("verify", "--json")
+
+    assert found.code == 3
+    repaired = {one["day"]: one["kind"] for one in found.json["repaired"]}
+    assert repaired == {str(shell.days[1]): "altered", str(shell.days[2]): "missing"}
+    assert [one["name"] for one in found.json["damage"]] == ["stranger"]
+    assert found.json["no_longer_held"] == []
+    assert again.json["repaired"] == []
+    assert "repaired" not in looked.json
+
+
 @pytest.mark.parametrize("make", [make_fifo, make_symlink])
 async def test_what_is_no_file_is_found_and_never_followed(
     shell: Shell, make: Callable[[Path], object]
