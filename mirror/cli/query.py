@@ -1,8 +1,8 @@
 """`binder-mirror query`: SQL over the launches; a table, CSV, JSON, Markdown or Parquet."""
 
-import io
 import os
 import secrets
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,8 +14,10 @@ import click
 from mirror.cli.common import data_dir_option, load
 from mirror.core.text import shown
 from mirror.core.units import parse_duration, parse_size
-from mirror.data.query import Bounds, Result, Session, open_session
+from mirror.data.query import Bounds, Result, Session, open_months
 from mirror.data.query_format import as_is, plain, write_csv, write_json, write_markdown
+from mirror.data.query_process import answer_apart
+from mirror.edges.apart import run_apart
 from mirror.edges.disk import publish_durably, storage_error, storage_errors
 from mirror.edges.folder import require_mirror
 from mirror.errors import ConfigError, ExitCode
@@ -104,19 +106,27 @@ def query(
         timeout_s=timeout,
         threads=os.cpu_count() or 1,
     )
-    with _unfinished(output) as part:
-        with open_session(
-            data, config.upstream.name_template, bounds, output=part, notice=_notice
-        ) as session:
-            if text is not None:
-                _answer(session, text, format_name, part)
-            else:
-                # readline is worth its start-up time only where somebody types
-                from mirror.cli.prompt import prompt  # noqa: PLC0415
+    template = config.upstream.name_template
+    with (
+        _replacing(output) as part,
+        open_months(data, template, notice=_notice, run=run_apart) as months,
+    ):
 
-                prompt(lambda typed: _answer(session, typed, format_name, None))
-        if output is not None and part is not None:
-            publish_durably(part, output)
+        def answer(asked: str) -> None:
+            answer_apart(
+                months,
+                bounds,
+                lambda session: _answer(session, asked, format_name, part),
+                output=part,
+            )
+
+        if text is not None:
+            answer(text)
+        else:
+            # readline is worth its start-up time only where somebody types
+            from mirror.cli.prompt import prompt  # noqa: PLC0415
+
+            prompt(answer)
     return int(ExitCode.COMPLETE)
 
 
@@ -132,7 +142,7 @@ def _answer(session: Session, sql: str, format_name: str | None, output: Path | 
         if name == "table":
             _print_table(result, out)
         else:
-            _WRITERS[name](result, lambda text: _write(out, text), show)
+            _WRITERS[name](result, out.write, show)
 
 
 def _show(text: str) -> str:
@@ -156,9 +166,12 @@ def _print_table(result: Result, out: TextIO) -> None:
         if count <= _TABLE_ROWS:
             table.add_row(*(_cell(value) for value in row))
     console = Console(file=out, highlight=False)
-    console.print(table)
-    if count > _TABLE_ROWS:
-        console.print(f"... {count:,} rows in all; --format csv gives every one")
+    # written by ourselves: when nobody reads it any more, the console would end the process
+    with console.capture() as text:
+        console.print(table)
+        if count > _TABLE_ROWS:
+            console.print(f"... {count:,} rows in all; --format csv gives every one")
+    out.write(text.get())
 
 
 def _cell(value: object) -> "Text":
@@ -182,35 +195,45 @@ def _notice(text: str) -> None:
 
 
 @contextmanager
-def _unfinished(output: Path | None) -> Iterator[Path | None]:
-    """Have a file beside the output to be, which is gone in the end."""
-    if output is None:
-        yield None
+def _replacing(output: Path | None) -> Iterator[Path | None]:
+    """Have a file that takes the place of the output when all went well; a device is written to."""
+    if output is None or _is_special(output):
+        yield output
         return
     part = output.absolute().with_name(f".{output.name}.{secrets.token_hex(4)}")
     with storage_errors(output):
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
     try:
         yield part
+        publish_durably(part, output)
     finally:
         part.unlink(missing_ok=True)
 
 
+def _is_special(path: Path) -> bool:
+    with storage_errors(path):
+        try:
+            return not stat.S_ISREG(path.stat().st_mode)
+        except FileNotFoundError:
+            return False
+
+
 @contextmanager
 def _open_text(output: Path | None) -> Iterator[TextIO]:
-    if output is None:
-        yield sys.stdout
-        return
-    with storage_errors(output), output.open("w", encoding="utf-8", newline="") as out:
-        if isinstance(out, io.TextIOWrapper):
-            out.reconfigure(errors="backslashreplace")
-        yield out
+    """Open what text is written to, at the end of which all of it is.
 
-
-def _write(out: TextIO, text: str) -> None:
+    Raises:
+        StorageError: it cannot be written.
+        BrokenPipeError: nobody reads it any more.
+    """
     try:
-        out.write(text)
+        if output is None:
+            yield sys.stdout
+            sys.stdout.flush()
+            return
+        with output.open("w", encoding="utf-8", errors="backslashreplace", newline="") as out:
+            yield out
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise storage_error(error, Path("standard output")) from error
+        raise storage_error(error, output or Path("standard output")) from error

@@ -7,9 +7,8 @@ queries are run. A query may be led by a COPY in a WITH clause, which could writ
 that are read: each is bound as a subquery first, where DuckDB allows no such clause.
 """
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from mirror.core.text import plural, shown
 from mirror.data.dataset import list_months, load_dataset, months_of, plan_dataset
 from mirror.data.dataset_build import build_into
 from mirror.data.dataset_schema import DATASET_COLUMNS
-from mirror.data.duck import literal, one_line, open_duckdb, path_literal
+from mirror.data.duck import literal, one_line, open_duckdb, path_literal, require_duckdb
 from mirror.edges.books import load_books
 from mirror.edges.disk import storage_error
 from mirror.edges.folder import DataDir
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
 _ROWS_AT_ONCE = 1000
 _HIVE = "hive_partitioning = true, hive_types = {'year': INTEGER, 'month': INTEGER}"
 _SNIPPET = 40
+_TOLD_KINDS = {"LOAD": "INSTALL or LOAD", "TRANSACTION": "a transaction"}
+"""What DuckDB calls otherwise than whoever typed it."""
 
 
 class Bounds(Struct, frozen=True):
@@ -54,11 +55,8 @@ class Result(Struct):
 class Session:
     """Runs queries one after another. Made by `open_session`."""
 
-    def __init__(
-        self, connection: "DuckDBPyConnection", bounds: Bounds, output: Path | None
-    ) -> None:
+    def __init__(self, connection: "DuckDBPyConnection", output: Path | None) -> None:
         self._connection = connection
-        self._bounds = bounds
         self._output = output
 
     @contextmanager
@@ -66,10 +64,10 @@ class Session:
         """Answer a query.
 
         Raises:
-            QueryError: it is wrong, not allowed, or over its bounds.
-            KeyboardInterrupt: the user has had enough; the session goes on.
+            QueryError: it is wrong, not allowed, or wants more memory than it may have.
+            StorageError: the data cannot be read.
         """
-        with self._bounded(sql):
+        with _query_errors(sql):
             query = self._check(sql)
             cursor = self._connection.execute(query)
             columns = tuple(str(column[0]) for column in cursor.description or ())
@@ -79,9 +77,9 @@ class Session:
         """Write the answer to the session's output as Parquet; return the number of rows.
 
         Raises:
-            QueryError, KeyboardInterrupt: as for `run`.
+            QueryError, StorageError: as for `run`.
         """
-        with self._bounded(sql):
+        with _query_errors(sql):
             query = self._check(sql)
             written = self._connection.execute(
                 f"COPY (\n{query}\n) TO {literal(str(self._output))} "
@@ -101,8 +99,9 @@ class Session:
             )
         kind = str(statements[0].type).rpartition(".")[2]
         if kind != "SELECT":
+            told = _TOLD_KINDS.get(kind, kind)
             raise QueryError(
-                f"{kind} is not allowed: the launches can be read, and nothing else be done",
+                f"{told} is not allowed: the launches can be read, and nothing else be done",
                 hint="PIVOT wants its values listed: ON provider IN ('GitHub', 'Git')"
                 if kind == "MULTI"
                 else "",
@@ -111,54 +110,28 @@ class Session:
         self._connection.execute(f"EXPLAIN FROM (\n{query}\n)").fetchall()
         return query
 
-    @contextmanager
-    def _bounded(self, sql: str) -> Iterator[None]:
-        """Hold what is done within to its bounds, and turn what goes wrong into our errors."""
-        import duckdb  # noqa: PLC0415 - heavy, and an extra
 
-        timer = _Timer(self._bounds.timeout_s, self._connection.interrupt)
-        try:
-            with timer:
-                yield
-        except (duckdb.InterruptException, RuntimeError) as error:
-            # a signal's handler that raises comes out of DuckDB as a RuntimeError
-            if not timer.is_over:
-                raise KeyboardInterrupt from error
-            raise QueryError(
-                f"the query took longer than {self._bounds.timeout_s:g} s and was cancelled",
-                hint="ask for less, or allow more with --timeout",
-            ) from error
-        except duckdb.OutOfMemoryException as error:
-            raise QueryError(
-                "the query wants more memory than it may take",
-                hint="ask for less, or allow more with --memory",
-            ) from error
-        except duckdb.IOException as error:
-            raise storage_error(OSError(one_line(error)), Path("the data set")) from error
-        except duckdb.Error as error:
-            raise QueryError(f"{one_line(error)}{place_of(str(error), sql)}") from error
+@contextmanager
+def _query_errors(sql: str) -> Iterator[None]:
+    """Turn what goes wrong with a query into our errors."""
+    import duckdb  # noqa: PLC0415 - heavy, and an extra
+
+    try:
+        yield
+    except (duckdb.OutOfMemoryException, MemoryError) as error:
+        raise too_large() from error
+    except duckdb.IOException as error:
+        raise storage_error(OSError(one_line(error)), Path("the data set")) from error
+    except duckdb.Error as error:
+        raise QueryError(f"{one_line(error)}{place_of(str(error), sql)}") from error
 
 
-class _Timer:
-    """Calls once when the time is over, unless what is within has ended."""
-
-    def __init__(self, seconds: float, call: Callable[[], None]) -> None:
-        self.is_over = False
-        self._seconds = seconds
-        self._call = call
-        self._timer = threading.Timer(seconds, self._end)
-        self._timer.daemon = True
-
-    def __enter__(self) -> None:
-        if self._seconds:
-            self._timer.start()
-
-    def __exit__(self, *_error: object) -> None:
-        self._timer.cancel()
-
-    def _end(self) -> None:
-        self.is_over = True
-        self._call()
+def too_large() -> QueryError:
+    """Return what a query is told that wants more than its bounds allow."""
+    return QueryError(
+        "the query wants more memory than it may take",
+        hint="ask for less, or allow more with --memory",
+    )
 
 
 def _is_text(sql: str) -> bool:
@@ -187,44 +160,44 @@ def place_of(message: str, sql: str) -> str:
 
 @contextmanager
 def open_session(
-    data: DataDir,
-    name_template: str,
-    bounds: Bounds,
-    *,
-    output: Path | None = None,
-    notice: Callable[[str], None] = lambda _text: None,
-    progress: Callable[[int, int], None] = lambda _files, _bytes: None,
+    files: Sequence[Path], bounds: Bounds, *, output: Path | None = None
 ) -> Iterator[Session]:
     """Make the view and shut the database in.
 
     Args:
+        files: what the view is made of; see `open_months`.
+        bounds: the memory that DuckDB counts is held to them.
+        output: the one file that `Session.write_parquet` may write.
+
+    Raises:
+        ConfigError: DuckDB is not installed.
+    """
+    with open_duckdb(memory_bytes=bounds.memory_bytes, threads=bounds.threads) as connection:
+        _shut_in(connection, files, output)
+        yield Session(connection, output)
+
+
+@contextmanager
+def open_months(
+    data: DataDir,
+    name_template: str,
+    *,
+    notice: Callable[[str], None] = lambda _text: None,
+    run: Callable[[Callable[[], object]], object] = lambda work: work(),
+) -> Iterator[Sequence[Path]]:
+    """Have the months' files: the data set's or, where there is none, some made for the moment.
+
+    Args:
         data: the data directory.
         name_template: what a daily file is called.
-        bounds: what each query may take.
-        output: the one file that `Session.write_parquet` may write.
         notice: told what a user should know of the data.
-        progress: told of daily files and bytes read, where there is no data set.
+        run: calls what makes files, wherever that is to be done.
 
     Raises:
         ConfigError: DuckDB is not installed.
         StorageError, DatasetError: the data set or the daily files cannot be read.
     """
-    with ExitStack() as stack:
-        connection = stack.enter_context(
-            open_duckdb(memory_bytes=bounds.memory_bytes, threads=bounds.threads)
-        )
-        files = _find_files(data, name_template, stack, notice, progress)
-        _shut_in(connection, files, output)
-        yield Session(connection, bounds, output)
-
-
-def _find_files(
-    data: DataDir,
-    name_template: str,
-    stack: ExitStack,
-    notice: Callable[[str], None],
-    progress: Callable[[int, int], None],
-) -> list[Path]:
+    require_duckdb()
     records = load_books(data, name_template).records.values()
     if months := list_months(data):
         plan = plan_dataset(records, load_dataset(data))
@@ -233,16 +206,17 @@ def _find_files(
                 f"the data set is behind in {plural(behind, 'month')}: "
                 "`binder-mirror dataset build` brings it in step"
             )
-        return list(months.values())
+        yield list(months.values())
+        return
     size = sum(record.size for record in records)
     notice(
         f"there is no data set: reading {plural(len(records), 'daily file')}, {size / 1e6:,.0f} MB "
         "(`binder-mirror dataset build` makes one, for all queries to come)"
     )
-    folder = Path(stack.enter_context(TemporaryDirectory(prefix="binder-mirror-")))
-    wanted = months_of(records)
-    build_into(folder, data, wanted, progress)
-    return [month.path(folder) for month in sorted(wanted)]
+    with TemporaryDirectory(prefix="binder-mirror-") as folder:
+        wanted = months_of(records)
+        run(lambda: build_into(Path(folder), data, wanted, lambda _files, _bytes: None))
+        yield [month.path(Path(folder)) for month in sorted(wanted)]
 
 
 def _shut_in(connection: "DuckDBPyConnection", files: Sequence[Path], output: Path | None) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from mirror.data.query import Result
 from mirror.data.sinks import disarm
 
-Write = Callable[[str], None]
+Write = Callable[[str], object]
 Show = Callable[[str], str]
 """What is done to strings before they are written: escaped, where it is a terminal that reads."""
 

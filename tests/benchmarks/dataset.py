@@ -18,7 +18,7 @@ import polars as pl
 from msgspec.structs import replace
 
 from mirror.data.dataset_build import keep_in_step
-from mirror.data.query import Bounds, open_session
+from mirror.data.query import Bounds, open_months, open_session
 from mirror.edges.books import load_books, save_manifest
 from mirror.edges.findings_worker import inspect_file
 from mirror.edges.folder import DataDir
@@ -79,7 +79,11 @@ def contestants(data: DataDir) -> Mapping[str, Callable[[], object]]:
     raw = f"read_ndjson('{files}', columns = {_RAW})"
 
     def ask(sql: str) -> object:
-        with open_session(data, _TEMPLATE, Bounds()) as session, session.run(sql) as result:
+        with (
+            open_months(data, _TEMPLATE) as months,
+            open_session(months, Bounds()) as session,
+            session.run(sql) as result,
+        ):
             return list(result.rows)
 
     def polars_days() -> object:

@@ -10,7 +10,7 @@ import pytest
 
 from mirror import Archive
 from mirror.data.dataset_build import keep_in_step
-from mirror.data.query import Bounds, open_session
+from mirror.data.query import Bounds, open_months, open_session
 from mirror.edges.folder import DataDir
 from tests.command import ROOT, Shell
 from tests.data.mirrors import TEMPLATE, make_mirror, of_all_eras
@@ -74,7 +74,11 @@ def test_each_reader_counts_the_same(data: DataDir, reader):
 
 @pytest.mark.parametrize("sql", re.findall(r"```sql\n(.*?)```", GUIDE, re.DOTALL))
 def test_each_query_of_the_guide_answers(data: DataDir, sql: str):
-    with open_session(data, TEMPLATE, Bounds()) as session, session.run(sql) as result:
+    with (
+        open_months(data, TEMPLATE) as months,
+        open_session(months, Bounds()) as session,
+        session.run(sql) as result,
+    ):
         rows = list(result.rows)
     assert rows
     if "launches" in result.columns and "LIMIT" not in sql:
