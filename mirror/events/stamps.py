@@ -37,16 +37,18 @@ class Frame(NamedTuple):
         """Return what is left of a line as an event that has no timestamp.
 
         Where this is one JSON object with other fields, none of them a timestamp, each line of this
-        rest is that event with the line's timestamp. Else nothing is known of these lines.
+        rest is that event with the line's timestamp. Else, as where nothing is returned, nothing is
+        known of these lines.
 
         Args:
             rest: a line but for its timestamp's part.
         """
-        # Parted before the field and after it, for "{" and ", " have to be put right. The end of
-        # the first half is not inside of a string, or "version" would be outside of one.
+        # The comma goes with the field; without it there was no JSON. Where the field comes last
+        # but one it is no part of a string, or "version" would stand outside of any.
         if self.before:
-            return b"{" + rest.removeprefix(b", ")
-        return rest.removesuffix(b", " + _FIELD) + self.after[1:]
+            return b"{" + rest[2:] if rest.startswith(b", ") else b""
+        comma = b", " + _FIELD
+        return rest[: -len(comma)] + self.after[1:] if rest.endswith(comma) else b""
 
 
 class Parted(NamedTuple):

@@ -331,6 +331,11 @@ RUNS = st.tuples(EVENTS, st.integers(1, 5)).map(lambda run: run[0] * run[1])
     [
         (b'+00:00", ', b'+00:00"}{'),
         (b'+00:00", ', b'+00:00"; '),
+        (b'+00:00", ', b'+00:00"'),
+        (b'+00:00", ', b'+00:00" '),
+        (b'+00:00", "schema"', b'+00:00", , "schema"'),
+        (b', "timestamp"', b'"timestamp"'),
+        (b', "timestamp"', b' "timestamp"'),
         (b', "timestamp"', b'; "timestamp"'),
         (b', "timestamp"', b'}{"timestamp"'),
         (b'"timestamp": "2', b'"timestamp"; "2'),
