@@ -93,9 +93,10 @@ bench-reading: $(STAMP) ## time the reading of events beside pandas, polars and 
 bench-latency: $(STAMP) ## time the page and the metrics of a daemon that polls: 50 ms at the 99th percentile (wants nginx)
 	$(BIN)/python -m tests.benchmarks.latency --check
 
-fuzz: $(STAMP) ## fuzz the parsers of lines and specs, a minute each (wants atheris, Python before 3.13)
+fuzz: $(STAMP) ## fuzz the parsers of lines, findings and specs, a minute each (wants atheris, Python before 3.13)
 	$(BIN)/python -m pip install --quiet --editable ".[fuzz]"
 	$(BIN)/python -m tests.fuzz.run lines -max_total_time=60
+	$(BIN)/python -m tests.fuzz.run findings -max_total_time=60
 	$(BIN)/python -m tests.fuzz.run spec -max_total_time=60
 
 clean: ## remove what was made here

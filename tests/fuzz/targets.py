@@ -1,10 +1,17 @@
 """What is fuzzed: bytes as a daily file, and text as a spec. An assertion that fails is a find."""
 
+from datetime import date
+
 from mirror.errors import SpecError
+from mirror.events.findings import Inspector
+from mirror.events.kinds import Kinds
 from mirror.events.launch import Launch, LaunchDecoder, pair_lines
 from mirror.events.lines import BlockCutter
 from mirror.events.schema import PROVIDERS
 from mirror.events.spec import mask, parse_spec, repository_key
+
+_DAY = date(2021, 7, 2)
+_KINDS = Kinds()
 
 
 def fuzz_lines(data: bytes) -> None:
@@ -45,4 +52,22 @@ def fuzz_spec(data: bytes) -> None:
     assert all(map(str.isprintable, told))
 
 
-TARGETS = {"lines": fuzz_lines, "spec": fuzz_spec}
+class _LineByLine(Inspector):
+    """What defines the findings."""
+
+    def _take_uniform(self, block: bytes) -> bool:
+        return False
+
+
+def fuzz_findings(data: bytes) -> None:
+    """What is counted at once is what is counted line by line."""
+    expected = _LineByLine(_DAY)
+    expected.feed(data)
+    found, again = Inspector(_DAY, _KINDS), Inspector(_DAY, _KINDS)
+    found.feed(data)
+    again.feed(data[: len(data) // 2])
+    again.feed(data[len(data) // 2 :])
+    assert found.finish() == again.finish() == expected.finish()
+
+
+TARGETS = {"lines": fuzz_lines, "findings": fuzz_findings, "spec": fuzz_spec}
