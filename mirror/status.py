@@ -14,8 +14,6 @@ from mirror.edges.books import Books
 from mirror.edges.folder import DataDir, is_being_written
 from mirror.edges.quarantine import Quarantined
 from mirror.edges.view import LOADED_POLLS, View, load_view
-from mirror.events.findings import merge
-from mirror.events.months import Months
 from mirror.model import Findings, Flag, IndexState, PollReport
 
 _HEALTHY = (IndexState.FRESH, IndexState.UNCHANGED)
@@ -92,17 +90,17 @@ def make_status(view: View, data: DataDir, *, final_after: timedelta, now: datet
         index_state_since=upstream.state_since,
         index_changed_at=_index_changed_at(upstream),
         held=len(records),
-        events=sum(month.lines for month in view.months.values()),
-        archive_bytes=sum(month.size for month in view.months.values()),
+        events=view.total.lines,
+        archive_bytes=view.total.size,
         first_day=min(records, default=None),
         newest_day=newest,
         newest_day_age_s=_age_s(newest, now),
         open_days=tuple(sorted(day for day in records if day >= first_open)),
         missing_days=missing,
         vanished_days=tuple(sorted(vanished(upstream, now=now) & records.keys())),
-        flagged=_flagged(view.months),
+        flagged={flag.value: count for flag in Flag if (count := view.total.flags.get(flag.value))},
         quarantined=quarantined,
-        findings=merge(m.findings for m in view.months.values() if m.findings is not None),
+        findings=view.total.findings,
         last_poll=last_poll,
         last_success_at=complete.ended_at if complete is not None else None,
         problems=tuple(_problems(books, missing, quarantined, last_poll)),
@@ -184,11 +182,6 @@ def _index_changed_at(upstream: Upstream) -> datetime | None:
 
 def _age_s(newest: date | None, now: datetime) -> float | None:
     return (now - final_at(newest, timedelta())).total_seconds() if newest else None
-
-
-def _flagged(months: Months) -> dict[str, int]:
-    counts = {flag.value: sum(m.flags.get(flag.value, 0) for m in months.values()) for flag in Flag}
-    return {flag: count for flag, count in counts.items() if count}
 
 
 def _problems(

@@ -81,8 +81,8 @@ class CopyGauges:
         }
         for state in DAY_STATES:
             self._days.labels(state).set(days[state])
-        self._events.set(sum(month.lines for month in view.months.values()))
-        self._archive_bytes.set(sum(month.size for month in view.months.values()))
+        self._events.set(view.total.lines)
+        self._archive_bytes.set(view.total.size)
         self._newest_day.set(final_at(newest, timedelta()).timestamp() if newest else 0)
         self._bodies.set(len(view.quarantined))
         self._bodies_bytes.set(sum(one.size for one in view.quarantined))

@@ -18,7 +18,7 @@ from mirror.edges.folder import DataDir
 from mirror.edges.polls import load_polls
 from mirror.edges.quarantine import Quarantined, list_quarantined
 from mirror.errors import MirrorError
-from mirror.events.months import Months, sum_months
+from mirror.events.months import Months, Total, sum_months, total_of
 from mirror.model import PollReport, Record
 
 LOADED_POLLS = 200
@@ -46,6 +46,8 @@ class View(Struct, frozen=True):
     quarantined: tuple[Quarantined, ...]
     months: Months
     """What the held days come to, by month."""
+    total: Total
+    """What all of them come to."""
 
 
 def load_view(data: DataDir, name_template: str, before: View | None = None) -> View:
@@ -62,6 +64,7 @@ def load_view(data: DataDir, name_template: str, before: View | None = None) -> 
     claims = load_claims(data)
     polls = load_polls(data, LOADED_POLLS)
     books = compare_books(claims, data.archive, name_template)
+    months = sum_months(books.records.values(), before.months if before else None)
     return View(
         books=books,
         claims={records[-1].name: records for records in claims.candidates.values()},
@@ -69,7 +72,8 @@ def load_view(data: DataDir, name_template: str, before: View | None = None) -> 
         polls=polls.last,
         last_complete=polls.last_complete,
         quarantined=tuple(list_quarantined(data)),
-        months=sum_months(books.records.values(), before.months if before else None),
+        months=months,
+        total=total_of(months),
     )
 
 

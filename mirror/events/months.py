@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from mirror.core.series import month_of
-from mirror.events.findings import add_up
+from mirror.events.findings import add_up, merge
 from mirror.model import Findings, Record
 
 
@@ -29,6 +29,18 @@ class Month(Struct, frozen=True, gc=False):
     """Number of days by flag."""
     findings: Findings | None
     """Sums over the days that were looked into, with every name; None where none was."""
+
+
+class Total(Struct, frozen=True):
+    """What all held days come to."""
+
+    lines: int
+    size: int
+    """Bytes."""
+    flags: Mapping[str, int]
+    """Number of days by flag."""
+    findings: Findings
+    """Sums over the days that were looked into, the names bounded as a day's are."""
 
 
 Months = Mapping[date, Month]
@@ -47,6 +59,19 @@ def sum_months(records: Iterable[Record], before: Months | None = None) -> dict[
     for record in sorted(records, key=lambda one: one.date):
         grouped.setdefault(month_of(record.date), []).append(record)
     return {start: _month(tuple(some), known.get(start)) for start, some in grouped.items()}
+
+
+def total_of(months: Months) -> Total:
+    """Return what the months come to together."""
+    flags: Counter[str] = Counter()
+    for month in months.values():
+        flags.update(month.flags)
+    return Total(
+        lines=sum(month.lines for month in months.values()),
+        size=sum(month.size for month in months.values()),
+        flags=flags,
+        findings=merge(m.findings for m in months.values() if m.findings is not None),
+    )
 
 
 def _month(records: tuple[Record, ...], before: Month | None) -> Month:

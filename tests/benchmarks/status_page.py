@@ -18,7 +18,7 @@ from pathlib import Path
 import aiohttp
 
 from mirror.edges.view import View, load_view
-from mirror.events.months import sum_months
+from mirror.events.months import sum_months, total_of
 from mirror.status import Status, make_status
 from mirror.web.page import Assets, render_page
 from tests.web.copies import Copy, seasonal_counts
@@ -45,7 +45,7 @@ async def main() -> int:
 
         status = judge()
         judged_s = _least_cpu(judge)
-        summed_s = _least_cpu(lambda: sum_months(view.books.records.values()))
+        summed_s = _least_cpu(lambda: total_of(sum_months(view.books.records.values())))
         made_s = _least_cpu(lambda: _make(status, view))
         size, packed = len(_make(status, view)), len(gzip.compress(_make(status, view)))
         async with serving(data, now=_NOW) as url:

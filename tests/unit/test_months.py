@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from mirror.core.series import month_of
 from mirror.events.findings import MAX_KEYS, add_up, merge
-from mirror.events.months import Months, sum_months
+from mirror.events.months import Months, sum_months, total_of
 from mirror.model import Findings, Flag, Record
 from tests.unit.making import day, days, record
 
@@ -46,13 +46,15 @@ def test_months_come_to_what_their_days_come_to(records: list[Record]) -> None:
     ordered = [one for month in months.values() for one in month.records]
     assert ordered == sorted(records, key=lambda one: one.date)
     assert all(month_of(one.date) == start for start in months for one in months[start].records)
-    assert sum(month.lines for month in months.values()) == sum(one.lines for one in records)
-    assert sum(month.size for month in months.values()) == sum(one.size for one in records)
+    for month in months.values():
+        assert month.lines == sum(one.lines for one in month.records)
+        assert month.size == sum(one.size for one in month.records)
+    total = total_of(months)
+    assert total.lines == sum(one.lines for one in records)
+    assert total.size == sum(one.size for one in records)
     for flag in Flag:
-        counted = sum(month.flags.get(flag.value, 0) for month in months.values())
-        assert counted == sum(flag in one.flags for one in records)
-    found = [month.findings for month in months.values() if month.findings is not None]
-    assert merge(found) == total_findings(records)
+        assert total.flags.get(flag.value, 0) == sum(flag in one.flags for one in records)
+    assert total.findings == total_findings(records)
 
 
 @given(RECORDS, RECORDS)
