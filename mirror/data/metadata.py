@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from mirror.events.launch import COLUMNS, ColumnType
+from mirror.events.schema import FIELDS
 from mirror.model import Record
 
 _HOMEPAGE = "https://archive.analytics.mybinder.org/"
@@ -27,7 +28,6 @@ _PUBLISHER = "Project Jupyter"
 _KEYWORDS = ["binder", "mybinder", "jupyter", "reproducibility", "launches"]
 _MEDIA_TYPE = "application/jsonl"
 _CROISSANT_MEDIA_TYPE = "application/jsonlines"
-_FILE_SET = "daily-files"
 
 _TABLE_TYPES = {
     ColumnType.TIMESTAMP: "datetime",
@@ -137,6 +137,7 @@ def render_croissant(records: Iterable[Record]) -> bytes:
         }
         for record in rows
     ]
+    groups = _by_columns(rows)
     dataset: dict[str, Any] = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -151,11 +152,12 @@ def render_croissant(records: Iterable[Record]) -> bytes:
         "keywords": _KEYWORDS,
         "version": _version(rows),
         "isLiveDataset": True,
-        "distribution": [*files, *([_file_set(rows)] if rows else [])],
+        "distribution": [*files, *(_file_set(*group) for group in groups.items())],
     }
     if rows:
         dataset["datePublished"] = dataset["dateModified"] = rows[-1].date.isoformat()
-        dataset["recordSet"] = [_record_set()]
+    if groups:
+        dataset["recordSet"] = [_record_set(version) for version in groups]
     return msgspec.json.encode(dataset) + b"\n"
 
 
@@ -179,33 +181,60 @@ def _citation(rows: list[Record]) -> str:
     )
 
 
-def _file_set(rows: list[Record]) -> dict[str, Any]:
-    """Return all daily files as one set, which the fields are read from."""
+def _by_columns(rows: list[Record]) -> dict[int, list[Record]]:
+    """Return the days that have events by the columns that each of them has.
+
+    These are those of the newest version in the day, here as the first version that has them.
+    Readers go through file after file, and refuse a field that one of them has not.
+    """
+    groups: dict[int, list[Record]] = {}
+    for record in rows:
+        if record.lines:
+            groups.setdefault(_first_with_columns_of(record), []).append(record)
+    return dict(sorted(groups.items()))
+
+
+def _first_with_columns_of(record: Record) -> int:
+    told = record.findings.versions if record.findings else {}
+    # where nothing is known of a day, it has what all have
+    newest = max((version for version in FIELDS if str(version) in told), default=min(FIELDS))
+    return next(version for version in FIELDS if FIELDS[version] == FIELDS[newest])
+
+
+def _file_set(version: int, rows: list[Record]) -> dict[str, Any]:
+    """Return daily files as a set, which the fields are read from.
+
+    It is contained in nothing, so that it is read from the folder that the description lies in.
+    """
     return {
         "@type": "cr:FileSet",
-        "@id": _FILE_SET,
-        "name": _FILE_SET,
-        "containedIn": [{"@id": record.name} for record in rows],
+        "@id": f"daily-files-v{version}",
+        "name": f"daily-files-v{version}",
         "encodingFormat": _CROISSANT_MEDIA_TYPE,
-        "includes": "*.jsonl",
+        "includes": [record.name for record in rows],
     }
 
 
-def _record_set() -> dict[str, Any]:
+def _record_set(version: int) -> dict[str, Any]:
+    name = f"launches-v{version}"
     return {
         "@type": "cr:RecordSet",
-        "@id": "launches",
-        "name": "launches",
-        "description": "A launch a line; what came with a later version is missing before.",
+        "@id": name,
+        "name": name,
+        "description": f"A launch a line, of the days with the fields of version {version}.",
         "field": [
             {
                 "@type": "cr:Field",
-                "@id": f"launches/{one.name}",
+                "@id": f"{name}/{one.name}",
                 "name": one.name,
                 "description": one.doc,
                 "dataType": _SCHEMA_ORG_TYPES[one.type],
-                "source": {"fileSet": {"@id": _FILE_SET}, "extract": {"column": one.name}},
+                "source": {
+                    "fileSet": {"@id": f"daily-files-v{version}"},
+                    "extract": {"column": one.name},
+                },
             }
             for one in COLUMNS
+            if one.since <= version
         ],
     }

@@ -5,9 +5,11 @@ import warnings
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from mirror.data.metadata import render_croissant, render_datapackage
 from mirror.edges.books import load_books
+from mirror.edges.findings_worker import inspect_file
 from mirror.edges.folder import DataDir
 from tests.command import open_shell
 from tests.conftest import World
@@ -50,6 +52,26 @@ def test_croissant_finds_nothing_amiss(data: DataDir):
     assert metadata.cite_as.startswith("@misc{")
     named = {one.id for one in metadata.file_objects}
     assert named == {path.name for path in data.archive.glob("events-*")}
+
+
+def test_croissant_reads_every_launch_with_the_fields_of_its_day(data: DataDir):
+    records = [
+        replace(record, findings=inspect_file(data.archive / record.name, record.date))
+        for record in load_books(data, TEMPLATE).records.values()
+    ]
+    data.croissant.write_bytes(render_croissant(records))
+    sets = [one["@id"] for one in json.loads(data.croissant.read_bytes())["recordSet"]]
+    assert sets == [f"launches-v{version}" for version in (1, 3, 4, 5, 6)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mlcroissant = pytest.importorskip("mlcroissant")
+        dataset = mlcroissant.Dataset(jsonld=str(data.croissant))
+        rows = {name: list(dataset.records(name)) for name in sets}
+    assert sum(map(len, rows.values())) == sum(record.lines for record in records)
+    assert len(rows["launches-v1"][0]) == 6
+    newest = rows["launches-v6"][-1]
+    assert newest["launches-v6/request_origin"] is not None
+    assert newest["launches-v6/timestamp"].date() == max(record.date for record in records)
 
 
 def test_they_follow_what_is_held_and_nothing_else(data: DataDir):
