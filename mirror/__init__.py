@@ -6,14 +6,15 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from mirror.data.reader import Archive
-    from mirror.events.launch import Launch
+    from mirror.events.launch import Launch, OddLine
     from mirror.events.spec import Spec, parse_spec
 
-__all__ = ["Archive", "Launch", "Spec", "__version__", "parse_spec"]
+__all__ = ["Archive", "Launch", "OddLine", "Spec", "__version__", "parse_spec"]
 
 _HOMES = {
     "Archive": "mirror.data.reader",
     "Launch": "mirror.events.launch",
+    "OddLine": "mirror.events.launch",
     "Spec": "mirror.events.spec",
     "parse_spec": "mirror.events.spec",
 }
