@@ -1,23 +1,21 @@
 """Makes the data set: a month's daily files read, checked, sorted and written as one Parquet file.
 
-Each step is a query of DuckDB's; Python looks at a line only where a day's findings are not clean,
-or where DuckDB's reading does not account for every byte of the file
-(`mirror.data.dataset_schema`). A month is written aside and put in place whole, so that readers see
-the old one or the new one. Months are made side by side, one a processor, each within its own bound
-of memory.
+The daily files are read by us (`mirror.data.dataset_lines`), the rows put together and written by
+DuckDB (`mirror.data.dataset_schema`). A month is written aside and put in place whole, so that
+readers see the old one or the new one. Months are made side by side, one a processor, each within
+its own bound of memory.
 """
 
 import hashlib
-import mmap
 import os
-import secrets
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import date
+from itertools import accumulate, starmap
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -30,26 +28,24 @@ from mirror.data.dataset import (
     DayProvenance,
     Month,
     MonthBooks,
-    OddReport,
     Provenance,
     load_dataset,
     plan_dataset,
     save_dataset_books,
     scratch_of,
 )
-from mirror.data.dataset_lines import write_decoded
+from mirror.data.dataset_lines import DayRead, MonthReader
 from mirror.data.dataset_schema import (
-    RAW_TABLE,
+    MAKE_FILES,
     SCHEMA_VERSION,
-    insert_day,
-    insert_decoded,
+    make_launches,
+    make_lines,
+    make_moments,
     select_month,
 )
-from mirror.data.dataset_specs import make_specs
 from mirror.data.duck import duckdb_errors, literal, open_duckdb, path_literal, require_duckdb
 from mirror.edges.books import load_books
 from mirror.edges.disk import open_file, publish_durably, storage_errors
-from mirror.edges.findings_worker import inspect_file
 from mirror.edges.folder import DataDir, dataset_lock
 from mirror.errors import DatasetError
 from mirror.model import Record
@@ -59,7 +55,6 @@ if TYPE_CHECKING:
 
 MONTH_MEMORY_BYTES = 768 * 1024**2
 """What making one month may take; more goes to disk."""
-_LOGGER_FIELD = b'"python_logger": null'
 _WRITE_OPTIONS = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880"
 
 Progress = Callable[[int, int], None]
@@ -182,147 +177,111 @@ class _Builder:
 
     def _build(self, month: Month, days: tuple[Record, ...]) -> MonthBooks:
         with (
-            open_duckdb(memory_bytes=MONTH_MEMORY_BYTES, scratch=self._scratch) as connection,
+            storage_errors(self._scratch),
+            TemporaryDirectory(dir=self._scratch, ignore_cleanup_errors=True) as folder,
             duckdb_errors(f"{month.name} of the data set"),
         ):
-            raw = _Raw(connection, self._data, self._scratch)
-            connection.execute(RAW_TABLE)
+            files = _Files(Path(folder))
+            read = self._read(files, days)
+            provenance = Provenance(
+                SCHEMA_VERSION,
+                f"binder-mirror {__version__}",
+                tuple(starmap(_make_provenance, zip(days, read, strict=True))),
+            )
+            with open_duckdb(memory_bytes=MONTH_MEMORY_BYTES, scratch=files.folder) as connection:
+                _make_tables(connection, files, days, read)
+                _copy_month(connection, files.rows, provenance)
+            return self._publish(files.rows, month, provenance)
+
+    def _read(self, files: "_Files", days: tuple[Record, ...]) -> list[DayRead]:
+        """Read daily files, and make sure that they are those on record."""
+        read: list[DayRead] = []
+        with (
+            files.launches.open("xb") as launches,
+            files.moments.open("xb") as moments,
+            files.lines.open("xb") as lines,
+        ):
+            reader = MonthReader(launches, moments, lines)
             for record in days:
                 if self._stop.is_set():
                     raise _Stopped
-                raw.take(record)
+                path = self._data.archive / record.name
+                with storage_errors(path), open_file(path) as source:
+                    read.append(reader.read(record.date.day, source))
+                _require_unchanged(path, record)
                 self._progress(1, record.size)
-            provenance = Provenance(
-                SCHEMA_VERSION, f"binder-mirror {__version__}", tuple(raw.provenances(days))
-            )
-            return self._write(connection, month, provenance, in_order=raw.is_in_order())
+        return read
 
-    def _write(
-        self,
-        connection: "DuckDBPyConnection",
-        month: Month,
-        provenance: Provenance,
-        *,
-        in_order: bool,
-    ) -> MonthBooks:
-        make_specs(connection)
-        unfinished = self._scratch / f"{month.year}-{month.month}.{secrets.token_hex(4)}"
-        metadata = literal(msgspec.json.encode(provenance).decode())
-        connection.execute(
-            f"COPY ({select_month(in_order=in_order)}) TO {literal(str(unfinished))} "
-            f"({_WRITE_OPTIONS}, KV_METADATA {{{PROVENANCE_KEY}: {metadata}}})"
-        )
+    def _publish(self, made: Path, month: Month, provenance: Provenance) -> MonthBooks:
+        """Put a month's file in place."""
         target = month.path(self._root)
         with storage_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            with unfinished.open("rb") as file:
+            with made.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            stats = unfinished.stat()
-        publish_durably(unfinished, target)
+            stats = made.stat()
+        publish_durably(made, target)
         return MonthBooks(stats.st_size, stats.st_mtime_ns, sha256, provenance)
 
 
-class _Raw:
-    """The launches of a month's daily files, taken into the table raw."""
+class _Files:
+    """What is unfinished of a month."""
 
-    def __init__(self, connection: "DuckDBPyConnection", data: DataDir, scratch: Path) -> None:
-        self._connection = connection
-        self._data = data
-        self._scratch = scratch
-        self._odd: dict[date, tuple[int, tuple[OddReport, ...]]] = {}
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.launches = folder / "launches.jsonl"
+        self.moments = folder / "moments.csv"
+        self.lines = folder / "lines.csv"
+        self.rows = folder / FILE_NAME
 
-    def take(self, record: Record) -> None:
-        """Take in a daily file, and make sure that it is the one on record."""
-        import duckdb  # noqa: PLC0415 - heavy, and an extra
 
-        path = self._data.archive / record.name
-        day = record.date.day
-        regular = _is_clean(path, record)
-        if regular:
-            try:
-                self._connection.execute(insert_day(day, path_literal(path)))
-                regular = self._accounts_for(day, path, record.size)
-            except (duckdb.InvalidInputException, duckdb.ConversionException):
-                regular = False
-        if not regular:
-            self._connection.execute("DELETE FROM raw WHERE day = ?", [day])
-            self._decode(record, path)
-        _require_unchanged(path, record)
+def _make_provenance(record: Record, read: DayRead) -> DayProvenance:
+    """Return what came of a daily file.
 
-    def provenances(self, days: tuple[Record, ...]) -> Iterator[DayProvenance]:
-        """Yield what came of each daily file."""
-        rows = dict(
-            self._connection.execute("SELECT day, count(*) FROM raw GROUP BY day").fetchall()
+    Raises:
+        DatasetError: it does not have the lines that it has on record.
+    """
+    if read.rows + read.odd != record.lines:
+        raise DatasetError(
+            f"{record.name} has {record.lines:,} lines on record, but {read.rows:,} launches "
+            f"and {read.odd:,} odd lines were read",
+            hint="`binder-mirror verify` looks at the file",
         )
-        self._connection.execute("CREATE OR REPLACE TEMP TABLE files (day INTEGER, name VARCHAR)")
-        for record in days:
-            count = rows.get(record.date.day, 0)
-            odd, told = self._odd.get(record.date, (0, ()))
-            if count + odd != record.lines:
-                raise DatasetError(
-                    f"{record.name} has {record.lines:,} lines on record, but {count:,} launches "
-                    f"and {odd:,} odd lines were read",
-                    hint="`binder-mirror verify` looks at the file",
-                )
-            self._connection.execute(
-                "INSERT INTO files VALUES (?, ?)", [record.date.day, record.name]
-            )
-            yield DayProvenance(record.date, record.name, record.sha256, count, odd, told)
-
-    def is_in_order(self) -> bool:
-        """Return whether the rows are sorted by time as they were taken in."""
-        if self._odd:
-            return False
-        late = self._connection.execute(
-            "SELECT count(*) FROM (SELECT timestamp < lag(timestamp) OVER () AS late FROM raw) "
-            "WHERE late"
-        ).fetchone()
-        return late == (0,)
-
-    def _accounts_for(self, day: int, path: Path, size: int) -> bool:
-        counted = self._connection.execute(
-            "SELECT count(*) = count(bytes), coalesce(sum(bytes), 0)::BIGINT "
-            "FROM raw WHERE day = ?",
-            [day],
-        ).fetchone()
-        if counted is None or not counted[0]:
-            return False
-        # the last line may lack its newline
-        last = (0, -1)
-        return size - counted[1] in last or size - counted[1] - _logger_bytes(path) in last
-
-    def _decode(self, record: Record, path: Path) -> None:
-        """Take in a file by our own decoder, which knows what to make of any line."""
-        decoded = self._scratch / f"{record.name}.{secrets.token_hex(4)}"
-        with storage_errors(decoded):
-            odd, told = write_decoded(path, decoded)
-        if decoded.stat().st_size:
-            self._connection.execute(insert_decoded(record.date.day, path_literal(decoded)))
-        decoded.unlink()
-        self._odd[record.date] = (odd, told)
+    return DayProvenance(record.date, record.name, record.sha256, read.rows, read.odd, read.told)
 
 
-def _is_clean(path: Path, record: Record) -> bool:
-    """Return whether each line is an event of a known version with all fields of their types."""
-    findings = record.findings
-    if findings is None:
-        with storage_errors(path):
-            findings = inspect_file(path, record.date)
-    return not (
-        findings.not_objects
-        or findings.unknown_schema
-        or findings.unknown_version
-        or findings.missing_fields
+def _make_tables(
+    connection: "DuckDBPyConnection",
+    files: _Files,
+    days: tuple[Record, ...],
+    read: list[DayRead],
+) -> None:
+    lines_before = [0, *accumulate(one.lines for one in read)][: len(read)]
+    connection.execute(
+        MAKE_FILES, [[day.date.day for day in days], [day.name for day in days], lines_before]
     )
+    for sql in (
+        *make_launches(path_literal(files.launches)),
+        *make_moments(path_literal(files.moments)),
+        make_lines(path_literal(files.lines)),
+    ):
+        connection.execute(sql)
 
 
-def _logger_bytes(path: Path) -> int:
-    """Return the bytes of a logger's own field, null, that upstream lets slip through at times."""
-    count, start = 0, 0
-    with open_file(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as body:
-        while (start := body.find(_LOGGER_FIELD, start) + 1) > 0:
-            count += 1
-    return count * len(b", " + _LOGGER_FIELD)
+def _copy_month(connection: "DuckDBPyConnection", target: Path, provenance: Provenance) -> None:
+    """Write a month's rows, and make sure that they are all there.
+
+    Raises:
+        DatasetError: they are not.
+    """
+    metadata = literal(msgspec.json.encode(provenance).decode())
+    written = connection.execute(
+        f"COPY ({select_month()}) TO {literal(str(target))} "
+        f"({_WRITE_OPTIONS}, KV_METADATA {{{PROVENANCE_KEY}: {metadata}}})"
+    ).fetchone()
+    expected = sum(day.rows for day in provenance.days)
+    if written != (expected,):
+        raise DatasetError(f"{expected:,} launches were read, but not all of them written")
 
 
 def _require_unchanged(path: Path, record: Record) -> None:

@@ -1,64 +1,286 @@
-"""Daily files with odd lines in them, decoded by ourselves for the data set."""
+"""Daily files read for the data set: what repeats in their lines is looked into once.
+
+Most launches of a month differ from another in the timestamp alone (`mirror.events.stamps`). So a
+month comes to DuckDB as three files: its distinct launches, its moments, and for each of its lines
+the numbers of both, which are their places in their files.
+
+    {"launch": {"version": 5, ...}, "repository": ..., "requested_ref": ...}
+    DAY,MICROSECONDS
+    MOMENT,LAUNCH           empty for a line that is no launch
+
+What cannot be parted that way, or is no whole launch, is read line by line by the one decoder of
+launches, with the same outcome.
+"""
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import BinaryIO
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from typing import Any, BinaryIO
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
+from msgspec.structs import astuple, fields, replace
 
 from mirror.data.dataset import TOLD_LINES, OddReport
-from mirror.edges.disk import READ_BYTES, open_file
+from mirror.data.dataset_specs import describe_spec
+from mirror.edges.disk import READ_BYTES
 from mirror.events.launch import Launch, LaunchDecoder, OddLine
-from mirror.events.lines import BlockCutter
+from mirror.events.lines import BAD_JSON, MAX_LINE_BYTES, BlockCutter
+from mirror.events.stamps import Frame, Parted, part
+
+KNOWN_BYTES = 16 * 1024 * 1024
+"""What is remembered of lines, at most, but for the block at hand."""
+_NO_LAUNCH = b",\n"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+_Untimed: Any = msgspec.defstruct(
+    "_Untimed",
+    [(one.name, one.type, one.default) for one in fields(Launch) if one.name != "timestamp"]
+    # left out when it is written; another value tells that there is one where none should be
+    + [("timestamp", Any, UNSET)],
+    frozen=True,
+    gc=False,
+)
+"""A launch but for its timestamp."""
+_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_Untimed)
 
 
 class _Row(Struct, gc=False):
-    """A launch and its line, as they are handed to DuckDB."""
+    """A distinct launch as it is handed to DuckDB."""
 
-    line: int
-    launch: Launch
-
-
-def write_decoded(source: Path, target: Path) -> tuple[int, tuple[OddReport, ...]]:
-    """Write the launches of a file with their lines; return how many lines are none, and some."""
-    encoder = msgspec.json.Encoder()
-    odd = 0
-    told: list[OddReport] = []
-    with open_file(source) as file, target.open("xb") as decoded:
-        for first_line, block in _blocks(file):
-            numbered = _decode_block(block, first_line)
-            rows = [_Row(line, one) for line, one in numbered if isinstance(one, Launch)]
-            decoded.write(encoder.encode_lines(rows))
-            odd += len(numbered) - len(rows)
-            told += [
-                OddReport(line, one.kind, one.reason)
-                for line, one in numbered
-                if isinstance(one, OddLine) and len(told) < TOLD_LINES
-            ]
-    return odd, tuple(told[:TOLD_LINES])
+    launch: Any
+    repository: str | None
+    requested_ref: str | None
 
 
-def _blocks(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Yield blocks of whole lines with the number of the first."""
-    cutter, line = BlockCutter(), 1
-    while chunk := file.read(READ_BYTES):
-        for block in cutter.feed(chunk):
-            yield line, block
-            line += block.count(b"\n")
+class DayRead(Struct, frozen=True):
+    """What came of a daily file."""
+
+    rows: int
+    lines: int
+    """Blank ones too."""
+    odd: int
+    told: tuple[OddReport, ...]
+    """The first of the odd lines."""
+
+
+class _Unlike(Exception):  # noqa: N818 - no error: such lines are looked at one by one
+    """A line may be no whole launch."""
+
+
+class _Launches:
+    """Numbers distinct launches, and writes each as it comes first.
+
+    Args:
+        target: where they are written.
+    """
+
+    def __init__(self, target: BinaryIO) -> None:
+        self._target = target
+        self._encoder = msgspec.json.Encoder()
+        self._count = 0
+        self._known: dict[Any, bytes] = {}
+        self._rests: dict[Frame, _Rests] = {}
+        self._bytes = 0
+
+    def number(self, launch: Any) -> bytes:
+        """Return the number of a launch without a timestamp, with a newline."""
+        text = self._known.get(launch)
+        if text is None:
+            self._count += 1
+            self._known[launch] = text = b"%d\n" % self._count
+            repository, ref, shown = describe_spec(launch.provider, launch.spec)
+            if shown is not None:
+                launch = replace(launch, spec=shown)
+            row = self._encoder.encode(_Row(launch, repository, ref))
+            self._target.write(row + b"\n")
+            self._bytes += len(row)
+        return text
+
+    def rests_of(self, frame: Frame) -> "_Rests":
+        """Return the numbers by the rest of a line that is parted in this frame."""
+        if self._bytes > KNOWN_BYTES:
+            self._known.clear()
+            self._rests.clear()
+            self._bytes = 0
+        if frame not in self._rests:
+            self._rests[frame] = _Rests(frame, self)
+        return self._rests[frame]
+
+    def remember(self, size_bytes: int) -> None:
+        """Take into account that so much is remembered of lines."""
+        self._bytes += size_bytes
+
+
+class _Rests(dict[bytes, bytes]):
+    """The numbers of launches by the rest of their line, looked into once."""
+
+    def __init__(self, frame: Frame, launches: _Launches) -> None:
+        super().__init__()
+        self._frame = frame
+        self._launches = launches
+
+    def __missing__(self, rest: bytes) -> bytes:
+        try:
+            launch = _decoder.decode(self._frame.without_timestamp(rest))
+        except BAD_JSON:
+            raise _Unlike from None
+        if launch.timestamp is not UNSET:
+            raise _Unlike
+        self[rest] = number = self._launches.number(launch)
+        self._launches.remember(len(rest))
+        return number
+
+
+class _Moments:
+    """Numbers moments, and writes each as it comes first on a day.
+
+    Args:
+        target: where they are written.
+    """
+
+    def __init__(self, target: BinaryIO) -> None:
+        self._target = target
+        self._count = 0
+        self._day = 0
+        self._known: dict[datetime, bytes] = {}
+        self._stamps: dict[Frame, _Stamps] = {}
+
+    def begin(self, day: int) -> None:
+        """Begin a daily file."""
+        self._day = day
+        self._known.clear()
+        self._stamps.clear()
+
+    def number(self, moment: datetime) -> bytes:
+        """Return the number of a moment, with a comma."""
+        text = self._known.get(moment)
+        if text is None:
+            self._count += 1
+            self._known[moment] = text = b"%d," % self._count
+            self._target.write(b"%d,%d\n" % (self._day, (moment - _EPOCH) // _MICROSECOND))
+        return text
+
+    def stamps_of(self, frame: Frame) -> "_Stamps":
+        """Return the numbers by the part of a line with the timestamp, parted in this frame."""
+        if frame not in self._stamps:
+            self._stamps[frame] = _Stamps(frame, self)
+        return self._stamps[frame]
+
+
+class _Stamps(dict[bytes, bytes]):
+    """The numbers of moments by the part of a line with the timestamp, looked into once."""
+
+    def __init__(self, frame: Frame, moments: _Moments) -> None:
+        super().__init__()
+        self._frame = frame
+        self._moments = moments
+
+    def __missing__(self, stamp: bytes) -> bytes:
+        try:
+            moment = msgspec.convert(self._frame.timestamp(stamp), datetime)
+        except msgspec.ValidationError:
+            raise _Unlike from None
+        if moment.tzinfo is not UTC:
+            raise _Unlike
+        self[stamp] = number = self._moments.number(moment)
+        return number
+
+
+class MonthReader:
+    """Reads the daily files of a month.
+
+    Args:
+        launches: where the distinct launches are written.
+        moments: where the moments are written.
+        lines: where the numbers of each line are written.
+    """
+
+    def __init__(self, launches: BinaryIO, moments: BinaryIO, lines: BinaryIO) -> None:
+        self._launches = _Launches(launches)
+        self._moments = _Moments(moments)
+        self._target = lines
+
+    def read(self, day: int, source: BinaryIO) -> DayRead:
+        """Read a daily file to its end.
+
+        Args:
+            day: its day of the month.
+            source: the file.
+        """
+        self._moments.begin(day)
+        reading = _DayReader(self._launches, self._moments)
+        for block in _blocks(source):
+            self._target.write(reading.read(block))
+        return DayRead(reading.rows, reading.lines, reading.odd, tuple(reading.told))
+
+
+class _DayReader:
+    """Reads the lines of one daily file, block by block."""
+
+    def __init__(self, launches: _Launches, moments: _Moments) -> None:
+        self.rows = self.lines = self.odd = 0
+        self.told: list[OddReport] = []
+        self._launches = launches
+        self._moments = moments
+
+    def read(self, block: bytes) -> bytes:
+        """Return the numbers of each line of a block."""
+        # in a longer one there may be a line that is too long
+        parted = part(block) if len(block) <= MAX_LINE_BYTES else None
+        if parted is not None:
+            try:
+                numbers = self._read_parted(parted)
+            except _Unlike:
+                pass
+            else:
+                self.rows += len(parted.rests)
+                self.lines += len(parted.rests)
+                return numbers
+        return self._read_lines(block)
+
+    def _read_parted(self, parted: Parted) -> bytes:
+        moments = map(self._moments.stamps_of(parted.frame).__getitem__, parted.stamps)
+        launches = map(self._launches.rests_of(parted.frame).__getitem__, parted.rests)
+        return b"".join(chain.from_iterable(zip(moments, launches, strict=True)))
+
+    def _read_lines(self, block: bytes) -> bytes:
+        lines = block.removesuffix(b"\n").split(b"\n")
+        numbers = [_NO_LAUNCH] * len(lines)
+        for place, one in _decode_lines(block, lines):
+            if isinstance(one, Launch):
+                launch = self._launches.number(_Untimed(*astuple(one)[1:]))
+                numbers[place] = self._moments.number(one.timestamp) + launch
+                self.rows += 1
+            else:
+                self.odd += 1
+                if len(self.told) < TOLD_LINES:
+                    self.told.append(OddReport(self.lines + place + 1, one.kind, one.reason))
+        self.lines += len(lines)
+        return b"".join(numbers)
+
+
+def _blocks(source: BinaryIO) -> Iterator[bytes]:
+    cutter = BlockCutter()
+    while chunk := source.read(READ_BYTES):
+        yield from cutter.feed(chunk)
     if rest := cutter.finish():
-        yield line, rest
+        yield rest
 
 
-def _decode_block(block: bytes, first_line: int) -> list[tuple[int, Launch | OddLine]]:
-    lines = block.removesuffix(b"\n").split(b"\n")
-    decoded = _decode(block)
+def _decode_lines(block: bytes, lines: list[bytes]) -> Iterator[tuple[int, Launch | OddLine]]:
+    """Yield what the lines of a block hold, each with its place among them; nothing of blank ones.
+
+    Args:
+        block: whole lines.
+        lines: the same, one by one.
+    """
+    decoded = LaunchDecoder().decode(block)
     if len(decoded) == len(lines):
-        return list(enumerate(decoded, first_line))
+        yield from enumerate(decoded)
+        return
     # blank lines leave no trace: which line is which can only be told one by one
-    return [(number, one) for number, line in enumerate(lines, first_line) for one in _decode(line)]
-
-
-def _decode(block: bytes) -> list[Launch | OddLine]:
-    decoder = LaunchDecoder()
-    return [one for part in (*decoder.feed(block), decoder.finish()) for one in part]
+    for place, line in enumerate(lines):
+        for one in LaunchDecoder().decode(line):
+            yield place, one

@@ -1,18 +1,19 @@
-"""The one schema of the data set: its columns, and the SQL that reads them off lines. Pure.
+"""The one schema of the data set: its columns, and the SQL that makes a month's rows. Pure.
 
 A row is a launch: a line of a daily file that this version of the software knows
-(`mirror.events.launch`). DuckDB reads the lines of a day far faster than Python does, but takes
-them as they come: a number for a string, the first of two equal keys. So its reading is accepted
-only where the findings tell of nothing odd, and where it accounts for every byte of the file: what
-was read, and the keys and punctuation of lines as upstream writes them, come to the file's size.
-Any other file is read by our own decoder.
+(`mirror.events.launch`). Put together here are the distinct launches of a month and the numbers of
+its lines, as `mirror.data.dataset_lines` writes them, and the names of its files.
+
+Each column of strings has a type of its own until then, the enumeration of the month's values: what
+is joined, sorted and written are their numbers, and Parquet's dictionary of the column is that
+enumeration, as is. Whoever reads the file sees strings.
 """
+
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
 from mirror.events.launch import COLUMNS, ColumnType
-from mirror.events.lines import MAX_LINE_BYTES
-from mirror.events.schema import FIELD_TYPES, FIELDS, LAUNCH_SCHEMA
 
 SCHEMA_VERSION = 1
 """Of the columns and their meaning; a month of an earlier one is made anew."""
@@ -53,108 +54,95 @@ DATASET_COLUMNS = (*_RAW, *_DERIVED)
 EXPORT_COLUMNS = ("origin", "provider", "spec", "timestamp")
 """What the JupyterHub project's weekly data set has, in its order."""
 
-RAW_TABLE = (
-    "CREATE OR REPLACE TEMP TABLE raw (day INTEGER, line INTEGER, bytes BIGINT, "
-    + ", ".join(f'"{one.name}" {one.sql_type}' for one in _RAW if one.name != "schema")
-    + ")"
+_OF_MOMENT = {
+    "timestamp": "make_timestamptz(microseconds)",
+    "date": "CAST(make_timestamp(microseconds) AS DATE)",
+    "file": "name",
+}
+"""Columns that depend on when and in which file, and what they are made of."""
+_OF_LAUNCH = tuple(one for one in DATASET_COLUMNS if one.name not in {*_OF_MOMENT, "line"})
+
+MAKE_FILES = (
+    "CREATE TEMP TABLE files AS SELECT unnest($1::SMALLINT[]) AS day, "
+    "unnest($2::VARCHAR[]) AS name, unnest($3::BIGINT[]) AS lines_before"
 )
-_TEXT_COLUMNS = (
-    "{" + ", ".join(f"'{one.name}': 'VARCHAR'" for one in _RAW if one.name != "schema") + "}"
-)
-_DECODED_COLUMNS = (
-    "{'line': 'INTEGER', 'launch': 'STRUCT("
-    + ", ".join(f'"{one.name}" {one.sql_type}' for one in _RAW if one.name != "schema")
-    + ")'}"
-)
-_DECODED_NAMES = ", ".join(f'launch."{one.name}"' for one in _RAW if one.name != "schema")
+"""Makes the table files: the day of the month, the name, and the lines in all files before."""
 
 
-def insert_day(day: int, path: str) -> str:
-    """Return the SQL that takes in a daily file as DuckDB reads it; `bytes` is null where odd.
+def make_launches(path: str) -> Iterator[str]:
+    """Yield the SQL that makes the table launches.
 
     Args:
-        day: the day of the month.
-        path: the file, as an SQL literal.
+        path: the file of distinct launches, as an SQL literal.
     """
-    values = ", ".join(
-        f'TRY_CAST("{one.name}" AS {one.sql_type})' for one in _RAW if one.name != "schema"
+    derived = {one.name: one.sql_type for one in _OF_LAUNCH if one in _DERIVED}
+    raw = ", ".join(f'"{one.name}" {one.sql_type}' for one in _OF_LAUNCH if one in _RAW)
+    columns = {"launch": f"STRUCT({raw})"} | derived
+    yield (
+        "CREATE TEMP TABLE read_launches AS "
+        "SELECT * EXCLUDE launch, unnest(launch), row_number() OVER () AS launch "
+        f"FROM read_ndjson({path}, columns = {columns}, maximum_object_size = 16777216)"
     )
-    length = _line_bytes()
+    texts = [one.name for one in _OF_LAUNCH if one.sql_type == "VARCHAR"]
+    yield from _enumerate("launches", "read_launches", texts)
+
+
+def make_moments(path: str) -> Iterator[str]:
+    """Yield the SQL that makes the table moments, from the table files.
+
+    Args:
+        path: the file of moments, as an SQL literal.
+    """
+    columns = ", ".join(f'{source} AS "{name}"' for name, source in _OF_MOMENT.items())
+    yield (
+        f"CREATE TEMP TABLE read_moments AS SELECT moment, lines_before, {columns} "
+        "FROM (SELECT *, row_number() OVER () AS moment "
+        f"FROM {_read_numbers(path, day='SMALLINT', microseconds='BIGINT')}) JOIN files USING (day)"
+    )
+    yield from _enumerate("moments", "read_moments", ["file"])
+
+
+def make_lines(path: str) -> str:
+    """Return the SQL that makes the table lines; `place` is a line's number in the month, from 1.
+
+    Args:
+        path: the file of the lines' numbers, as an SQL literal.
+    """
     return (
-        f"INSERT INTO raw SELECT {day}, row_number() OVER (), "
-        f"CASE WHEN {_is_regular()} AND {length} <= {MAX_LINE_BYTES} THEN {length} END, {values} "
-        f"FROM read_ndjson({path}, columns = {_TEXT_COLUMNS}, ignore_errors = true)"
+        "CREATE TEMP TABLE lines AS SELECT *, row_number() OVER () AS place "
+        f"FROM {_read_numbers(path, moment='INTEGER', launch='INTEGER')}"
     )
 
 
-def insert_decoded(day: int, path: str) -> str:
-    """Return the SQL that takes in launches that our own decoder has written out.
+def select_month() -> str:
+    """Return the SQL of a month's rows in their order, from the tables lines, moments and launches.
 
-    Args:
-        day: the day of the month.
-        path: the file of lines with `line` and `launch`, as an SQL literal.
+    Lines that are no launch have no numbers, and so no row.
     """
-    return (
-        f"INSERT INTO raw SELECT {day}, line, NULL, {_DECODED_NAMES} "
-        f"FROM read_ndjson({path}, columns = {_DECODED_COLUMNS}, maximum_object_size = 16777216)"
-    )
-
-
-def select_month(*, in_order: bool) -> str:
-    """Return the SQL of a month's rows, from the tables raw, files (day) and specs (of a provider).
-
-    Args:
-        in_order: whether `raw` is in order already, so that sorting would be for nothing.
-    """
-    sources = {
-        "schema": f"'{LAUNCH_SCHEMA}'",
-        "spec": "coalesce(specs.shown, raw.spec)",
-        "date": "CAST(timestamp AS DATE)",
-        "file": "files.name",
-    }
     columns = ", ".join(
-        f'{sources.get(one.name, one.name)} AS "{one.name}"' for one in DATASET_COLUMNS
-    )
-    order = "" if in_order else " ORDER BY timestamp, day, line"
-    return (
-        f"SELECT {columns} FROM raw JOIN specs USING (provider, spec) JOIN files USING (day){order}"
-    )
-
-
-def _is_regular() -> str:
-    """Return the SQL that tells a launch as upstream writes it, of what the findings call clean.
-
-    By these it has the schema, a known version and that version's fields, each of its type; left to
-    be seen are its moment, and fields of a later version.
-    """
-    later = " AND ".join(
-        f"(\"{one.name}\" IS NOT NULL) = (version >= '{one.since}')"
-        for one in COLUMNS
-        if one.since > 1
+        "CAST(place - lines_before AS INTEGER) AS line" if one.name == "line" else f'"{one.name}"'
+        for one in DATASET_COLUMNS
     )
     return (
-        "length(timestamp) = 25 AND timestamp BETWEEN '2000' AND '3' "
-        "AND substr(timestamp, 11, 1) = 'T' AND substr(timestamp, 12, 2) < '24' "
-        "AND suffix(timestamp, '+00:00') AND TRY_CAST(timestamp AS TIMESTAMPTZ) IS NOT NULL "
-        f"AND {later}"
+        f"SELECT {columns} FROM lines JOIN launches USING (launch) JOIN moments USING (moment) "
+        "ORDER BY timestamp, place"
     )
 
 
-def _line_bytes() -> str:
-    """Return the SQL of the bytes of a regular line, newline included, as `json.dumps` makes it."""
-    framing = " ".join(f"WHEN '{version}' THEN {_framing_bytes(version)}" for version in FIELDS)
-    values = " + ".join(
-        f'coalesce(strlen("{one.name}"), 0)' if one.since > 1 else f'strlen("{one.name}")'
-        for one in COLUMNS
-        if one.name not in ("schema", "timestamp", "version")
+def _read_numbers(path: str, **columns: str) -> str:
+    """Return the SQL of a file of numbers with commas between them."""
+    return (
+        f"read_csv({path}, columns = {columns}, auto_detect = false, header = false, "
+        "delim = ',', quote = '', escape = '')"
     )
-    return f"(CASE version {framing} END + {values})"
 
 
-def _framing_bytes(version: int) -> int:
-    """Return the bytes of a line beside its values, but for those that are as long in each."""
-    fields = FIELDS[version]
-    keys = sum(len(f'"{name}": ') for name in fields)
-    quotes = sum(2 for name in fields if FIELD_TYPES[name] is str)
-    alike = len(LAUNCH_SCHEMA) + len("2018-11-03T00:00:00+00:00") + len(str(version))
-    return len("{}\n") + keys + quotes + len(", ") * (len(fields) - 1) + alike
+def _enumerate(table: str, source: str, columns: Iterable[str]) -> Iterator[str]:
+    """Yield the SQL that makes a table of another, with enumerations as these columns."""
+    for column in columns:
+        yield (
+            f'CREATE TYPE "all {column}" AS ENUM '
+            f'(SELECT DISTINCT "{column}" FROM {source} WHERE "{column}" IS NOT NULL)'
+        )
+    casts = ", ".join(f'CAST("{one}" AS "all {one}") AS "{one}"' for one in columns)
+    yield f"CREATE TEMP TABLE {table} AS SELECT * REPLACE ({casts}) FROM {source}"

@@ -173,6 +173,14 @@ def test_all_odd_lines_of_a_day_are_counted_and_some_told(tmp_path: Path):
     assert faults(data) == []
 
 
+@pytest.mark.parametrize("body", [b"", b"\n\n", b"x\n\ny"])
+def test_a_month_without_a_launch_has_a_file_without_a_row(tmp_path: Path, body: bytes):
+    data = make_mirror(tmp_path / "data", {DAY: body})
+    assert keep_in_step(data, TEMPLATE).rows == 0
+    assert rows(data) == []
+    assert faults(data, rederive=True) == []
+
+
 def test_a_password_in_an_address_is_nowhere_in_it(tmp_path: Path):
     secret = "https%3A%2F%2Fme%3Ahunter2%40example.org%2Fcourse.git/HEAD"
     unparsed = "nonsense%3A%2F%2Fme:hunter2@example.org"
