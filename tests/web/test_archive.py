@@ -34,6 +34,17 @@ async def test_every_body_is_whole_with_its_digest(
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
+@pytest.mark.parametrize("size", [0, 300_000, 3_000_000])
+async def test_a_listing_of_any_size_is_whole_with_its_digest(
+    shell: Shell, url: str, http: aiohttp.ClientSession, size: int
+) -> None:
+    listing = b"0123456789" * (size // 10)
+    (shell.data.archive / "SHA256SUMS").write_bytes(listing)
+    async with http.get(f"{url}SHA256SUMS") as answer:
+        assert await answer.read() == listing
+        assert answer.headers["ETag"] == f'"{hashlib.sha256(listing).hexdigest()}"'
+
+
 @pytest.mark.parametrize(
     ("asked", "start", "stop"),
     [("0-0", 0, 1), ("10-99", 10, 100), ("100-", 100, None), ("-50", -50, None)],
