@@ -2,12 +2,11 @@
 
 The daily files are read by us (`mirror.data.dataset_lines`), the rows put together and written by
 DuckDB (`mirror.data.dataset_schema`). A month is written aside and put in place whole, so that
-readers see the old one or the new one. Months are made side by side, one a processor, each within
+readers see the old one or the new one. While DuckDB writes one month the next is read, each within
 its own bound of memory.
 """
 
 import hashlib
-import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -147,7 +146,7 @@ def build_into(
 
 
 class _Builder:
-    """Makes months, one a processor."""
+    """Makes months, two at a time."""
 
     def __init__(
         self,
@@ -163,13 +162,16 @@ class _Builder:
         self._scratch = scratch
         self._progress = progress
         self._stop = stop
+        self._reading = threading.Lock()
+        """Held by who reads daily files: that is Python's work, of which two only take turns."""
 
     def build_all(
         self, months: Mapping[Month, tuple[Record, ...]]
     ) -> Iterator[tuple[Month, MonthBooks]]:
         """Yield each month once its file is in place."""
         with ExitStack() as stack:
-            pool = stack.enter_context(ThreadPoolExecutor(max_workers=os.cpu_count() or 1))
+            # one is read while the other is written
+            pool = stack.enter_context(ThreadPoolExecutor(max_workers=2))
             # where one fails the others need not be waited for
             stack.callback(pool.shutdown, wait=False, cancel_futures=True)
             made = pool.map(lambda item: self._build(*item), sorted(months.items()))
@@ -182,7 +184,8 @@ class _Builder:
             duckdb_errors(f"{month.name} of the data set"),
         ):
             files = _Files(Path(folder))
-            read = self._read(files, days)
+            with self._reading:
+                read = self._read(files, days)
             provenance = Provenance(
                 SCHEMA_VERSION,
                 f"binder-mirror {__version__}",

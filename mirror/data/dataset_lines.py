@@ -30,6 +30,8 @@ from mirror.events.stamps import Frame, Parted, part
 
 KNOWN_BYTES = 16 * 1024 * 1024
 """What is remembered of lines, at most, but for the block at hand."""
+KNOWN_STAMPS = 100_000
+"""How many are remembered, at most, but for the block at hand; a day has 1,440 minutes."""
 _NO_LAUNCH = b",\n"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -134,7 +136,7 @@ class _Rests(dict[bytes, bytes]):
 
 
 class _Moments:
-    """Numbers moments, and writes each as it comes first on a day.
+    """Numbers moments, and writes each.
 
     Args:
         target: where they are written.
@@ -144,29 +146,25 @@ class _Moments:
         self._target = target
         self._count = 0
         self._day = 0
-        self._known: dict[datetime, bytes] = {}
         self._stamps: dict[Frame, _Stamps] = {}
 
     def begin(self, day: int) -> None:
         """Begin a daily file."""
         self._day = day
-        self._known.clear()
         self._stamps.clear()
 
     def number(self, moment: datetime) -> bytes:
         """Return the number of a moment, with a comma."""
-        text = self._known.get(moment)
-        if text is None:
-            self._count += 1
-            self._known[moment] = text = b"%d," % self._count
-            self._target.write(b"%d,%d\n" % (self._day, (moment - _EPOCH) // _MICROSECOND))
-        return text
+        self._count += 1
+        self._target.write(b"%d,%d\n" % (self._day, (moment - _EPOCH) // _MICROSECOND))
+        return b"%d," % self._count
 
     def stamps_of(self, frame: Frame) -> "_Stamps":
         """Return the numbers by the part of a line with the timestamp, parted in this frame."""
-        if frame not in self._stamps:
-            self._stamps[frame] = _Stamps(frame, self)
-        return self._stamps[frame]
+        stamps = self._stamps.get(frame)
+        if stamps is None or len(stamps) > KNOWN_STAMPS:
+            stamps = self._stamps[frame] = _Stamps(frame, self)
+        return stamps
 
 
 class _Stamps(dict[bytes, bytes]):
