@@ -12,7 +12,7 @@ import msgspec
 
 BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What a decoder raises for what is no JSON, or not of its type."""
-BLOCK_BYTES = 128 * 1024
+BLOCK_BYTES = 64 * 1024
 """Lines decoded at a time: small enough that the processor's cache holds text and objects."""
 MAX_LINE_BYTES = 1024 * 1024
 """A longer line is no event, and not kept in memory."""
