@@ -169,7 +169,7 @@ def plain_environment(home: Path) -> dict[str, str]:
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("BINDER_MIRROR_", "XDG_", "COV_"))
-            and name not in ("STATE_DIRECTORY", "NO_COLOR", "FORCE_COLOR")
+            and name not in ("STATE_DIRECTORY", "NO_COLOR", "FORCE_COLOR", "PYTHONUNBUFFERED")
         },
         "HOME": str(home.parent),
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),

@@ -2,7 +2,6 @@
 
 import errno
 import importlib
-import io
 import os
 import signal
 import sys
@@ -14,6 +13,7 @@ import click
 
 from mirror import __version__
 from mirror.cli.lean import lean_imports
+from mirror.cli.streams import abandon_stdout, prepare_streams
 from mirror.core.text import shown
 from mirror.errors import ExitCode, MirrorError
 
@@ -76,7 +76,7 @@ def cli(ctx: click.Context, config_file: Path | None) -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit."""
-    _prepare_streams()
+    prepare_streams()
     # as PID 1 of a container a process ignores SIGTERM unless it says otherwise
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(int(ExitCode.TERMINATED)))
     sys.exit(run(sys.argv[1:], os.environ))
@@ -96,23 +96,11 @@ def run(arguments: list[str], environ: Mapping[str, str]) -> int:
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         # whoever read our output has had enough: nothing is wrong
+        abandon_stdout()
         return int(ExitCode.COMPLETE)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug, told in one line
         return _tell_unwritable(error) or _tell_bug(error, environ)
     return int(result or 0)
-
-
-def _prepare_streams() -> None:
-    """Make sure that output can be written at all, and that no character of it can be refused."""
-    # what whoever started us has closed: its descriptor must not become a file's
-    if sys.stdin is None:
-        os.open(os.devnull, os.O_RDONLY)
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, Path(os.devnull).open("r+", encoding="utf-8"))  # noqa: SIM115
-        elif name == "stdout" and isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _tell_error(error: MirrorError | click.ClickException) -> ExitCode:
@@ -134,8 +122,7 @@ def _tell_unwritable(error: Exception) -> int | None:
     # all that is ours to write has its own errors: help and version are written by click
     if not isinstance(error, OSError) or error.errno not in _FULL or error.filename is not None:
         return None
-    from mirror.cli.common import abandon_stdout  # noqa: PLC0415 - imports much, for this alone
-    from mirror.edges.disk import storage_error  # noqa: PLC0415 - likewise
+    from mirror.edges.disk import storage_error  # noqa: PLC0415 - imports much, for this alone
 
     abandon_stdout()
     return int(_tell_error(storage_error(error, Path("standard output"))))

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from mirror.cli.streams import abandon_stdout
 from mirror.config import Config, LogConfig
 from mirror.edges.disk import storage_error
 from mirror.edges.folder import DataDir, check_data_dir, default_data_dir
@@ -152,11 +153,6 @@ def say(text: str) -> None:
         abandon_stdout()
         if not isinstance(error, BrokenPipeError):
             raise storage_error(error, Path("standard output")) from error
-
-
-def abandon_stdout() -> None:
-    """Make sure that what is still in the buffer is not tried again at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_json(value: object) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from mirror.cli.common import DAY, abandon_stdout, data_dir_option, is_interactive, load
+from mirror.cli.common import DAY, data_dir_option, is_interactive, load
+from mirror.cli.streams import abandon_stdout
 from mirror.core.text import plural, shown
 from mirror.data.reader import Archive
 from mirror.data.selection import Unknown
