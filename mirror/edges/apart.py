@@ -7,12 +7,14 @@ address space that is merely reserved, as allocators do, does not count.
 """
 
 import ctypes
+import math
 import os
 import pickle
 import resource
 import select
 import signal
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +24,7 @@ from mirror.errors import MirrorError, StorageError
 
 _HELD_BACK = (signal.SIGINT, signal.SIGTERM)
 _PR_SET_PDEATHSIG = 1
-_LONGEST_WAIT_S = 10.0**8
+_LOOK_S = 0.2
 _READ_BYTES = 65536
 _NOTE_LENGTH = 20_000
 
@@ -99,9 +101,11 @@ def limit_memory(more_bytes: int) -> None:
 
 def _read_report(reader: int, timeout_s: float) -> bytes:
     """Return what the child has to say at its end: nothing, where all went well."""
-    wait_s = min(timeout_s, _LONGEST_WAIT_S) if timeout_s else None
-    if not select.select([reader], [], [], wait_s)[0]:
-        raise TimeoutError
+    ends_at = time.monotonic() + (timeout_s or math.inf)
+    # by and by: a signal that comes right before select does not wake it
+    while not select.select([reader], [], [], min(_LOOK_S, max(0, ends_at - time.monotonic())))[0]:
+        if time.monotonic() >= ends_at:
+            raise TimeoutError
     report = b""
     while chunk := os.read(reader, _READ_BYTES):
         report += chunk

@@ -77,3 +77,20 @@ def test_a_limit_on_memory_holds_and_does_not_rise():
 def test_its_time_is_bounded():
     assert outcome("lambda: time.sleep(60)", 0.05) == "TimeoutError()|\n"
     assert outcome("lambda: None", 1e30) == "done\n"
+
+
+def test_a_signal_is_heeded_whenever_it_comes():
+    # right before the wait begins, among others: it wakes nobody then
+    code = """
+interrupted = 0
+for _ in range(400):
+    try:
+        run_apart(lambda: os.kill(os.getppid(), signal.SIGINT) or time.sleep(60))
+    except KeyboardInterrupt:
+        interrupted += 1
+print(interrupted)
+"""
+    command = [sys.executable, "-W", "error", "-c", BEFORE + code]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=50)
+
+    assert (ran.stdout, ran.stderr) == ("400\n", "")
