@@ -31,6 +31,9 @@ _BYTES_ACKED = slice(120, 128)
 _RESERVED_DESCRIPTORS = 200
 """For the daemon's own files and its connections with upstream."""
 _DESCRIPTORS_A_CLIENT = 2
+_UNSENT_BYTES = 64 * 1024**2
+"""What may wait in the kernel for all clients; more of some megabytes each starves every socket."""
+_LEAST_UNSENT_BYTES = 64 * 1024
 
 
 class Guard:
@@ -55,6 +58,7 @@ class Guard:
             return web.Response(status=503, headers=headers, text="503: too many clients\n")
         patience = asyncio.timeout(None)
         self._busy[request.protocol] = patience
+        _bound_unsent(request.transport, len(self._busy))
         try:
             async with patience:
                 return await handler(request)
@@ -142,6 +146,14 @@ def _read_progress(transport: asyncio.Transport) -> tuple[int, int]:
     taken = int.from_bytes(info[_BYTES_ACKED], sys.byteorder)
     waiting = int.from_bytes(queued, sys.byteorder) + transport.get_write_buffer_size()
     return taken, waiting
+
+
+def _bound_unsent(transport: asyncio.Transport | None, clients: int) -> None:
+    """Give a client its share of what the kernel may keep for those who are slower than we are."""
+    connection = transport.get_extra_info("socket") if transport is not None else None
+    if connection is not None:
+        share = max(_LEAST_UNSENT_BYTES, _UNSENT_BYTES // clients)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, share)
 
 
 def _raise_descriptor_limit() -> int:
