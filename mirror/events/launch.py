@@ -12,6 +12,7 @@ The meaning of the fields: https://archive.analytics.mybinder.org/ and BinderHub
 https://github.com/jupyterhub/binderhub/tree/main/binderhub/event-schemas.
 """
 
+import io
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -27,7 +28,6 @@ from mirror.events.lines import (
     MAX_LINE_BYTES,
     BlockCutter,
     halve,
-    holds_one_object_a_line,
 )
 from mirror.events.schema import FIELD_TYPES, FIELDS, LAUNCH_SCHEMA
 
@@ -195,14 +195,12 @@ def _decode_uniform(block: bytes) -> list[Launch] | None:
         # it may be one line that is too long, which the decoder would not mind
         return None
     try:
-        launches = _decoder.decode_lines(block)
+        # by line and not the block as a whole, for that would not ask for one object a line
+        launches = list(map(_decoder.decode, io.BytesIO(block)))
     except BAD_JSON:
         return None
-    if not launches or not holds_one_object_a_line(block, len(launches)):
-        return None
-    if {launch.timestamp.tzinfo for launch in launches} != {UTC}:
-        return None
-    return launches
+    elsewhere = [launch for launch in launches if launch.timestamp.tzinfo is not UTC]
+    return launches if launches and not elsewhere else None
 
 
 def _decode_odd(block: bytes, first_line: int) -> list[Launch | OddLine]:

@@ -4,9 +4,7 @@ Whoever decodes lines does it a block at a time, for that is fast, and goes by h
 line where something in a block is odd.
 """
 
-import io
-from collections.abc import Callable, Iterator
-from operator import itemgetter
+from collections.abc import Iterator
 
 import msgspec
 
@@ -16,11 +14,6 @@ BLOCK_BYTES = 64 * 1024
 """Lines decoded at a time: small enough that the processor's cache holds text and objects."""
 MAX_LINE_BYTES = 1024 * 1024
 """A longer line is no event, and not kept in memory."""
-
-_get_first: Callable[[bytes], int] = itemgetter(0)
-_get_last: Callable[[bytes], int] = itemgetter(-2)
-"""The byte before the newline."""
-_OPENING, _CLOSING = {ord("{")}, {ord("}")}
 
 
 class BlockCutter:
@@ -54,25 +47,6 @@ class BlockCutter:
         """Return the unfinished last line; nothing where there is none."""
         rest, self._rest = self._rest, b""
         return rest
-
-
-def holds_one_object_a_line(block: bytes, objects: int) -> bool:
-    r"""Return whether each line of a block is one whole object, no line blank.
-
-    Args:
-        block: what a decoder of JSON has found to be nothing but objects and white space; it does
-            not ask for one object a line.
-        objects: how many objects it found.
-    """
-    # "}", newline, "{" is found between objects only, for inside of one it is no JSON. So where all
-    # lines begin and end like this, each has whole objects; and as many as lines, each has one.
-    lines = io.BytesIO(block).readlines()
-    ended = lines if block.endswith(b"\n") else lines[:-1]
-    return (
-        len(lines) == objects
-        and set(map(_get_first, lines)) == _OPENING
-        and set(map(_get_last, ended)) <= _CLOSING
-    )
 
 
 def halve(block: bytes) -> tuple[bytes, bytes] | None:

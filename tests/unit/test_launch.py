@@ -179,6 +179,25 @@ def test_blank_lines_are_nothing_and_are_numbered():
     assert (len(found), found[1].line) == (2, 6)
 
 
+@pytest.mark.parametrize(
+    ("block", "found"),
+    [
+        (b"E\nE\n", [GOOD, GOOD]),
+        (b"E\nE", [GOOD, GOOD]),
+        (b" E\nE \r\n", [GOOD, GOOD]),
+        (b"\nE\n\nE\n\n", [GOOD, GOOD]),
+        (b"EE\n\n", [1]),
+        (b"E\nEE\nE", [GOOD, 2, GOOD]),
+        (b'{"a":\n1}\nE\nE\n', [1, 2, GOOD, GOOD]),
+        (b'{"a":\n1}EE\n', [1, 2]),
+    ],
+)
+def test_a_launch_is_one_object_alone_on_its_line(block, found):
+    # of which a decoder of JSON knows nothing: newlines are white space to it like any other
+    decoded = decode(block.replace(b"E", event()[:-1]))
+    assert [one.line if isinstance(one, OddLine) else one for one in decoded] == found
+
+
 def test_an_object_over_two_lines_is_two_odd_lines():
     first, second = event().split(b" ", 1)
     found = decode(event() + first + b"\n" + second + event())

@@ -1,7 +1,5 @@
 """Blocks of lines: nothing is lost however a body is divided, and memory stays bounded."""
 
-import msgspec
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,7 +8,6 @@ from mirror.events.lines import (
     MAX_LINE_BYTES,
     BlockCutter,
     halve,
-    holds_one_object_a_line,
 )
 from tests.unit.making import divided
 
@@ -50,27 +47,6 @@ def test_what_follows_a_line_that_is_too_long_is_not_lost():
     blocks, rest = cut(*[b"x" * BLOCK_BYTES] * 40, b"yy\nnext\nla", b"st")
     assert blocks == [b"x" * (MAX_LINE_BYTES + 1) + b"\nnext\n"]
     assert rest == b"last"
-
-
-@pytest.mark.parametrize(
-    ("block", "whole"),
-    [
-        (b"{}\n{}\n", True),
-        (b"{}\n{}", True),
-        (b"{}{}\n\n", False),
-        (b"{}\n\n{}\n", False),
-        (b"\n{}\n{}\n", False),
-        (b"{}\n{}\n\n", False),
-        (b'{"a":\n1}\n{}\n', False),
-        (b'{"a":\n1}{}\n', False),
-        (b"{}\n {}\n", False),
-        (b"{} \n{}\n", False),
-    ],
-)
-def test_one_object_a_line(block, whole):
-    objects = msgspec.json.Decoder(dict).decode_lines(block)
-    assert len(objects) == 2
-    assert holds_one_object_a_line(block, 2) is whole
 
 
 @given(BODIES)
