@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -27,6 +28,13 @@ from mirror.wiring import open_mirror
 
 NOON = datetime(2024, 5, 15, 12, tzinfo=UTC)
 """Where the clock of most tests begins."""
+
+
+def pytest_configure() -> None:
+    """Have Ctrl-C mean something to the commands under test, however the tests were started."""
+    # a shell starts what it puts in the background with SIGINT ignored, and children inherit that
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Clock:
