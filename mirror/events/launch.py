@@ -1,7 +1,8 @@
 """Launches, typed: lines of a daily file decoded, and the columns of every table made of them.
 
-Blocks of lines go through one typed decode; what is odd is looked at line by line, so that a line
-that is no launch is told with its number and costs no other. A launch has the fields that every
+Lines go through one typed decode; a block in which all are launches is done with that, and of any
+other the odd lines are looked into, so that a line that is no launch is told with its number and
+costs no other. A launch has the fields that every
 version has, with their types; what came with a later version and is not there, or is null, is None.
 No field is `required` in the schema, so a line that lacks one of the first six is no crime of
 upstream's, but nothing can be counted by it: it is reported like any other odd line. Fields that
@@ -23,12 +24,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from mirror.core.text import shown
-from mirror.events.lines import (
-    BAD_JSON,
-    MAX_LINE_BYTES,
-    BlockCutter,
-    halve,
-)
+from mirror.events.lines import BAD_JSON, MAX_LINE_BYTES, BlockCutter, halve
 from mirror.events.schema import FIELD_TYPES, FIELDS, LAUNCH_SCHEMA
 
 _SHOWN_BYTES = 200

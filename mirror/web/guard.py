@@ -32,7 +32,8 @@ _RESERVED_DESCRIPTORS = 200
 """For the daemon's own files and its connections with upstream."""
 _DESCRIPTORS_A_CLIENT = 2
 _UNSENT_BYTES = 64 * 1024**2
-"""What may wait in the kernel for all clients; more of some megabytes each starves every socket."""
+"""What may wait in the kernel, unsent, for all clients together: left alone it keeps megabytes for
+each, and a thousand slow ones take the memory of every socket of the machine."""
 _LEAST_UNSENT_BYTES = 64 * 1024
 
 

@@ -3,12 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.events.lines import (
-    BLOCK_BYTES,
-    MAX_LINE_BYTES,
-    BlockCutter,
-    halve,
-)
+from mirror.events.lines import BLOCK_BYTES, MAX_LINE_BYTES, BlockCutter, halve
 from tests.unit.making import divided
 
 BODIES = st.lists(st.sampled_from([b"{}\n", b"\n", b"a" * 99 + b"\n", b"x"])).map(b"".join)
