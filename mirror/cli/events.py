@@ -58,7 +58,7 @@ class _Repository(click.ParamType[str]):
     default="raise",
     show_default=True,
     help="What to do about a line that is no launch of a known version: end with exit code 3, pass "
-    "over it, or give it as it is (JSON lines only).",
+    "over it, or give it as it is (JSON lines only; of one of more than 1 MiB the beginning).",
 )
 @click.option(
     "--fill-origin", is_flag=True, help="Take mybinder.org for the origin before 2019-06-12."

@@ -127,10 +127,9 @@ class Events(Generic[T_co]):
             StorageError: it cannot be read.
         """
         file, record = self._shelf.open(day)
-        decoder, found, size = LaunchDecoder(record.name), 0, 0
+        decoder, found = LaunchDecoder(record.name), 0
         with file:
             for block in _cut(file, advance):
-                size += len(block)
                 odd_before = decoder.odd_lines
                 decoded = decoder.decode(block)
                 found += len(decoded)
@@ -138,6 +137,8 @@ class Events(Generic[T_co]):
                     yield from self._note_odd(block, decoded)
                 else:
                     yield block, decoded
+            # what was read, for of a line that is too long the blocks have not all
+            size = file.tell()
         if (found, size) != (record.lines, record.size):
             raise UnrecordedError(
                 f"{day.name} has {plural(found, 'line')} in {size:,} bytes, and "

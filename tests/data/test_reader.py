@@ -26,6 +26,7 @@ from mirror.edges.books import append_journal
 from mirror.errors import ConfigError, SpecError, UnknownSchemaError, UnrecordedError
 from mirror.events import spec as specs
 from mirror.events.launch import COLUMNS, Oddity, OddLine
+from mirror.events.lines import MAX_LINE_BYTES
 from tests.data.held import DAYS, NOW, make_mirror, publish, three_days
 
 OLD, MIXED = date(2019, 6, 11), date(2019, 6, 12)
@@ -241,6 +242,23 @@ def test_unknown_lines_are_given_raw_by_choice_and_counted(odd):
     assert events.odd.total() == 3
     whole = b"\n".join(line for line in ODD_BODY.split(b"\n") if line) + b"\n"
     assert b"".join(events.lines()) == whole
+
+
+@pytest.mark.parametrize("size", [MAX_LINE_BYTES - 9, MAX_LINE_BYTES + 1, 3 * MAX_LINE_BYTES])
+@pytest.mark.parametrize("newline", [b"\n", b""])
+def test_a_line_too_long_to_be_kept_costs_no_neighbour(tmp_path, size, newline):
+    neighbours = make_day(DAYS[0], 2), (make_day(DAYS[0], 3) if newline else b"")
+    body = neighbours[0] + b"x" * size + newline + neighbours[1]
+    make_mirror(tmp_path, {DAYS[0]: body, DAYS[1]: three_days()[DAYS[1]]})
+    archive = open_archive(tmp_path)
+    expected = len((b"".join(neighbours)).splitlines()) + len(lines_of(DAYS[1]))
+    assert sum(1 for _ in archive.events(unknown="skip")) == expected
+    events = archive.events(DAYS[0], DAYS[0], unknown="raw")
+    odd_lines = [one for one in events if isinstance(one, OddLine)]
+    assert [(one.line, one.kind) for one in odd_lines] == [(3, Oddity.NOT_AN_OBJECT)]
+    raw = b"".join(events.lines())
+    assert raw.startswith(neighbours[0] + b"x" * min(size, MAX_LINE_BYTES))
+    assert raw.endswith(b"x\n" + neighbours[1])
 
 
 def test_tables_and_counts_leave_out_what_is_no_launch(odd):
