@@ -14,9 +14,10 @@ import msgspec
 
 from mirror.cli.streams import abandon_stdout
 from mirror.config import Config, LogConfig
+from mirror.core.text import shown
 from mirror.edges.disk import storage_error
 from mirror.edges.folder import DataDir, check_data_dir, default_data_dir
-from mirror.errors import ExitCode
+from mirror.errors import ConfigError, ExitCode
 from mirror.logs import configure_logs
 from mirror.settings import load_config
 
@@ -85,6 +86,25 @@ def load_settings(
     given = {"storage.data_dir": data_dir, "upstream.url": upstream, "server.listen": listen}
     flags = {name: value for name, value in given.items() if value is not None}
     return load_config(ctx.obj, os.environ, flags)
+
+
+def check_range(since: date | None, until: date | None) -> None:
+    """Refuse a range of days that ends before it begins."""
+    if since is not None and until is not None and since > until:
+        raise click.UsageError(f"--since {since} is after --until {until}")
+
+
+def check_output(output: Path, data: DataDir) -> None:
+    """Refuse to write a user's file among the mirror's own.
+
+    Raises:
+        ConfigError: it is within the data directory.
+    """
+    if Path(os.path.realpath(output)).is_relative_to(data.root.resolve()):
+        raise ConfigError(
+            f"{shown(str(output), 300)} is within the data directory",
+            hint="write it to another place",
+        )
 
 
 def utc_now() -> datetime:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from mirror.cli.common import (
+    check_output,
     data_dir_option,
     is_interactive,
     json_option,
@@ -88,6 +89,7 @@ def export(ctx: click.Context, target: Path, data_dir: str | None) -> int:
     """
     _, data = load(ctx, data_dir=data_dir)
     require_mirror(data)
+    check_output(target, data)
     count = export_launches(data, target)
     say(f"{shown(str(target), 300)}: {count:,} launches, {human_bytes(target.stat().st_size)}")
     return int(ExitCode.COMPLETE)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mirror.cli.common import DAY, data_dir_option, is_interactive, load
+from mirror.cli.common import DAY, check_output, check_range, data_dir_option, is_interactive, load
 from mirror.cli.streams import abandon_stdout
 from mirror.core.text import plural, shown
 from mirror.data.reader import Archive
@@ -106,13 +106,12 @@ def events(  # noqa: PLR0913 - one argument an option
 
     An option given several times takes any of its values.
     """
+    check_range(since, until)
     config, data = load(ctx, data_dir=data_dir)
     form, compress = _choose(output, form, compress)
     _check(form, compress, unknown, fill_origin=fill_origin)
-    if output is not None and output.absolute().resolve().is_relative_to(data.root):
-        raise ConfigError(
-            "--output names a file within the data directory", hint="write it to another place"
-        )
+    if output is not None:
+        check_output(output, data)
     archive = Archive(
         data.root,
         name_template=config.upstream.name_template,
@@ -181,6 +180,8 @@ def _write(chosen: AnyEvents, form: Format, compress: Compression, output: Path 
 
 def _tell(chosen: AnyEvents) -> None:
     """Say on standard error what a reader of the output should know."""
+    if not chosen.days:
+        click.echo("binder-mirror: no day of that range is held", err=True)
     partial = [str(day.date) for day in chosen.days if not day.is_final]
     if partial:
         click.echo(

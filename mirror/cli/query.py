@@ -1,25 +1,24 @@
 """`binder-mirror query`: SQL over the launches; a table, CSV, JSON, Markdown or Parquet."""
 
 import os
-import secrets
-import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from mirror.cli.common import data_dir_option, load
+from mirror.cli.common import check_output, data_dir_option, load
 from mirror.core.text import shown
 from mirror.core.units import parse_duration, parse_size
 from mirror.data.query import Bounds, Result, Session, open_months
 from mirror.data.query_format import as_is, plain, write_csv, write_json, write_markdown
 from mirror.data.query_process import answer_apart
 from mirror.edges.apart import run_apart
-from mirror.edges.disk import publish_durably, storage_error, storage_errors
+from mirror.edges.disk import storage_error
 from mirror.edges.folder import require_mirror
+from mirror.edges.output import replacing
 from mirror.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
@@ -100,6 +99,8 @@ def query(
         raise click.UsageError("--output wants a query")
     config, data = load(ctx, data_dir=data_dir)
     require_mirror(data)
+    if output is not None:
+        check_output(output, data)
     text = _read_sql() if sql == "-" else sql
     bounds = Bounds(
         memory_bytes=max(int(memory), 64 * 1024**2),
@@ -108,7 +109,7 @@ def query(
     )
     template = config.upstream.name_template
     with (
-        _replacing(output) as part,
+        replacing(output) if output is not None else nullcontext() as part,
         open_months(data, template, notice=_notice, run=run_apart) as months,
     ):
 
@@ -195,45 +196,22 @@ def _notice(text: str) -> None:
 
 
 @contextmanager
-def _replacing(output: Path | None) -> Iterator[Path | None]:
-    """Have a file that takes the place of the output when all went well; a device is written to."""
-    if output is None or _is_special(output):
-        yield output
-        return
-    part = output.absolute().with_name(f".{output.name}.{secrets.token_hex(4)}")
-    with storage_errors(output):
-        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
-    try:
-        yield part
-        publish_durably(part, output)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _is_special(path: Path) -> bool:
-    with storage_errors(path):
-        try:
-            return not stat.S_ISREG(path.stat().st_mode)
-        except FileNotFoundError:
-            return False
-
-
-@contextmanager
 def _open_text(output: Path | None) -> Iterator[TextIO]:
     """Open what text is written to, at the end of which all of it is.
 
     Raises:
-        StorageError: it cannot be written.
+        StorageError: standard output cannot be written.
+        OSError: the file cannot be written.
         BrokenPipeError: nobody reads it any more.
     """
-    try:
-        if output is None:
-            yield sys.stdout
-            sys.stdout.flush()
-            return
+    if output is not None:
         with output.open("w", encoding="utf-8", errors="backslashreplace", newline="") as out:
             yield out
+        return
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise storage_error(error, output or Path("standard output")) from error
+        raise storage_error(error, Path("standard output")) from error

@@ -15,6 +15,8 @@ import msgspec
 
 from mirror.cli.common import (
     DAY,
+    check_output,
+    check_range,
     data_dir_option,
     has_motion,
     json_option,
@@ -28,8 +30,8 @@ from mirror.core.sparks import ASCII, BLOCKS
 from mirror.data.report import Report, Window, read_report, to_json
 from mirror.data.report_text import Look, render_report
 from mirror.data.repositories import Ranking, rank_repositories
-from mirror.edges.disk import write_durably
 from mirror.edges.folder import DataDir, require_mirror
+from mirror.edges.output import replacing
 
 _TOP_ON_A_PAGE = 20
 _QUARTER = re.compile(r"([0-9]{4})-?Q([1-4])", re.IGNORECASE)
@@ -91,6 +93,8 @@ def report(
         raise click.UsageError("--html and --json are two reports: ask for one of them")
     config, data = load(ctx, data_dir=data_dir)
     require_mirror(data)
+    if html is not None and html != "-":
+        check_output(Path(html), data)
     found = read_report(
         data,
         config.upstream.name_template,
@@ -130,8 +134,8 @@ def _put_page(found: Report, html: str) -> None:
     if html == "-":
         say(page.rstrip("\n"))
         return
-    path = Path(html).absolute()
-    write_durably(path, page.encode(), staging=path.parent)
+    with replacing(Path(html)) as unfinished:
+        unfinished.write_bytes(page.encode())
 
 
 def _window(since: date | None, until: date | None, quarter: Window | None) -> Window:
@@ -141,8 +145,7 @@ def _window(since: date | None, until: date | None, quarter: Window | None) -> W
                 "--quarter names the days already: leave --since and --until out"
             )
         return quarter
-    if since is not None and until is not None and since > until:
-        raise click.UsageError(f"--since {since} is after --until {until}")
+    check_range(since, until)
     return Window(since, until)
 
 

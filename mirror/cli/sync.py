@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from mirror.cli.common import (
     DAY,
+    check_range,
     data_dir_option,
     is_interactive,
     json_option,
@@ -82,8 +83,7 @@ def sync(
     Asks for the index; downloads, verifies and publishes the days that are new or changed; writes
     the local index and SHA256SUMS. Can be killed at any moment and goes on from there.
     """
-    if since is not None and until is not None and since > until:
-        raise click.UsageError(f"--since {since} is after --until {until}")
+    check_range(since, until)
     if metrics_file is not None and metrics_file.suffix != ".prom":
         raise click.UsageError(f"--metrics-file {metrics_file} does not end in .prom")
     config, data = load(ctx, data_dir=data_dir, upstream=upstream)

@@ -4,8 +4,6 @@ The weekly file is `launches.parquet` of https://github.com/jupyterhub/binder-da
 `provider`, `spec` as strings and `timestamp` with a time zone, sorted by time, as pandas makes it.
 """
 
-import os
-import secrets
 from pathlib import Path
 
 from mirror.data.dataset import list_months
@@ -17,8 +15,8 @@ from mirror.data.duck import (
     path_literal,
     require_duckdb,
 )
-from mirror.edges.disk import publish_durably, require_file_or_nothing, storage_errors
 from mirror.edges.folder import DataDir
+from mirror.edges.output import replacing
 from mirror.errors import DatasetError
 
 EXPORT_MEMORY_BYTES = 1024**3
@@ -42,24 +40,15 @@ def export_launches(data: DataDir, target: Path) -> int:
         raise DatasetError(
             "there is no data set yet", hint="make it with `binder-mirror dataset build`"
         )
-    require_file_or_nothing(target)
-    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    with storage_errors(target):
-        # found out before the work, and with the operating system's own word
-        os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
     files = ", ".join(path_literal(path) for path in months.values())
     columns = ", ".join(EXPORT_COLUMNS)
-    try:
-        with (
-            duckdb_errors(f"cannot write {target}"),
-            open_duckdb(memory_bytes=EXPORT_MEMORY_BYTES, scratch=target.parent) as connection,
-        ):
-            written = connection.execute(
-                f"COPY (SELECT {columns} FROM read_parquet([{files}]) "
-                "ORDER BY timestamp, file, line) "
-                f"TO {literal(str(unfinished))} (FORMAT parquet, COMPRESSION zstd)"
-            ).fetchone()
-        publish_durably(unfinished, target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with (
+        replacing(target) as unfinished,
+        duckdb_errors(f"cannot write {target}"),
+        open_duckdb(memory_bytes=EXPORT_MEMORY_BYTES, scratch=target.parent) as connection,
+    ):
+        written = connection.execute(
+            f"COPY (SELECT {columns} FROM read_parquet([{files}]) ORDER BY timestamp, file, line) "
+            f"TO {literal(str(unfinished))} (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"
+        ).fetchone()
     return int(written[0]) if written is not None else 0

@@ -1,6 +1,8 @@
 """DuckDB, where it is installed: connections are made, and its errors become ours, here alone."""
 
 import glob
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _MESSAGE_LENGTH = 500
+_ERRNO = re.compile(r'"errno":"([0-9]{1,4})"')
 
 
 def require_duckdb() -> None:
@@ -68,13 +71,23 @@ def duckdb_errors(what: str) -> Iterator[None]:
 
     Raises:
         DatasetError: DuckDB refused.
+        OSError: the operating system did.
     """
     import duckdb  # noqa: PLC0415 - heavy, and an extra
 
     try:
         yield
     except duckdb.Error as error:
+        if (refused := os_error(error)) is not None:
+            raise refused from error
         raise DatasetError(f"{what}: {one_line(error)}") from error
+
+
+def os_error(error: Exception) -> OSError | None:
+    """Return the error of the operating system that one of DuckDB's tells of."""
+    found = _ERRNO.search(str(error))
+    number = int(found[1]) if found else 0
+    return OSError(number, os.strerror(number)) if number else None
 
 
 def one_line(error: Exception) -> str:

@@ -19,7 +19,7 @@ from mirror.core.text import plural, shown
 from mirror.data.dataset import list_months, load_dataset, months_of, plan_dataset
 from mirror.data.dataset_build import build_into
 from mirror.data.dataset_schema import DATASET_COLUMNS
-from mirror.data.duck import literal, one_line, open_duckdb, path_literal, require_duckdb
+from mirror.data.duck import literal, one_line, open_duckdb, os_error, path_literal, require_duckdb
 from mirror.edges.books import load_books
 from mirror.edges.disk import storage_error
 from mirror.edges.folder import DataDir
@@ -78,8 +78,9 @@ class Session:
 
         Raises:
             QueryError, StorageError: as for `run`.
+            OSError: the output cannot be written.
         """
-        with _query_errors(sql):
+        with _query_errors(sql, is_written=True):
             query = self._check(sql)
             written = self._connection.execute(
                 f"COPY (\n{query}\n) TO {literal(str(self._output))} "
@@ -112,8 +113,8 @@ class Session:
 
 
 @contextmanager
-def _query_errors(sql: str) -> Iterator[None]:
-    """Turn what goes wrong with a query into our errors."""
+def _query_errors(sql: str, *, is_written: bool = False) -> Iterator[None]:
+    """Turn what goes wrong with a query into our errors, but for an OSError of its output."""
     import duckdb  # noqa: PLC0415 - heavy, and an extra
 
     try:
@@ -121,7 +122,10 @@ def _query_errors(sql: str) -> Iterator[None]:
     except (duckdb.OutOfMemoryException, MemoryError) as error:
         raise too_large() from error
     except duckdb.IOException as error:
-        raise storage_error(OSError(one_line(error)), Path("the data set")) from error
+        refused = os_error(error) or OSError(one_line(error))
+        if is_written:
+            raise refused from error
+        raise storage_error(refused, Path("the data set")) from error
     except duckdb.Error as error:
         raise QueryError(f"{one_line(error)}{place_of(str(error), sql)}") from error
 

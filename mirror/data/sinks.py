@@ -8,8 +8,6 @@ hold is no formula: in CSV a cell that a spreadsheet would run is led by an apos
 import csv
 import gzip
 import io
-import secrets
-import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -24,6 +22,7 @@ import msgspec
 from mirror.core.text import shown
 from mirror.data.stream import Events
 from mirror.edges.disk import storage_errors
+from mirror.edges.output import replacing
 from mirror.events.launch import COLUMNS, ColumnType, Launch, OddLine
 
 Format: TypeAlias = Literal["json", "csv", "parquet"]
@@ -60,7 +59,10 @@ def open_sink(path: Path | None, compression: Compression = "none") -> Iterator[
         BrokenPipeError: nobody reads standard output any more.
     """
     with ExitStack() as stack:
-        target = stack.enter_context(_replacing(path)) if path else sys.stdout.buffer
+        if path is None:
+            target: BinaryIO = sys.stdout.buffer
+        else:
+            target = stack.enter_context(stack.enter_context(replacing(path)).open("wb"))
         if compression == "gzip":
             # mtime=0: the same events give the same file
             packed = gzip.GzipFile(
@@ -159,29 +161,6 @@ WRITERS: dict[Format, Callable[[AnyEvents, BinaryIO], None]] = {
     "csv": write_csv,
     "parquet": write_parquet,
 }
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that takes the place of `path` when all went well; a device is written to."""
-    with storage_errors(path):
-        try:
-            is_special = not stat.S_ISREG(path.stat().st_mode)
-        except FileNotFoundError:
-            is_special = False
-        if is_special:
-            with path.open("wb") as device:
-                yield device
-            return
-        unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        try:
-            with unfinished.open("xb") as file:
-                yield file
-            unfinished.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                unfinished.unlink(missing_ok=True)
-            raise
 
 
 def _open_zstd(target: BinaryIO) -> BinaryIO:

@@ -1,6 +1,7 @@
 """`dataset` as people run it: made, proved, exported; what is missing is told in one line."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.command import Shell
 pytest.importorskip("duckdb")
 
 
-async def test_built_proved_and_exported(shell: Shell):
+async def test_built_proved_and_exported(shell: Shell, tmp_path: Path):
     await shell.synced()
     events = sum(shell.body(day).count(b"\n") for day in shell.days)
     done = await shell.run("dataset", "build")
@@ -21,7 +22,7 @@ async def test_built_proved_and_exported(shell: Shell):
     proved = await shell.run("dataset", "verify", "--rederive")
     assert proved.code == 0
     assert "as the mirror has them" in proved.out
-    exported = await shell.run("dataset", "export", str(shell.data.root / "launches.parquet"))
+    exported = await shell.run("dataset", "export", str(tmp_path / "launches.parquet"))
     assert (exported.code, f"{events:,} launches" in exported.out) == (0, True)
 
 
@@ -46,19 +47,19 @@ async def test_out_of_step_is_incomplete(shell: Shell):
     assert "missing" in done.out
 
 
-async def test_refusals(shell: Shell):
+async def test_refusals(shell: Shell, tmp_path: Path):
     assert "there is no mirror" in (await shell.run("dataset", "build")).refused(2)
     await shell.synced()
-    target = str(shell.data.root / "x.parquet")
+    target = str(tmp_path / "x.parquet")
     assert "no data set yet" in (await shell.run("dataset", "export", target)).refused(3)
     make_folders(shell.data)
     with dataset_lock(shell.data):
         assert "by another" in (await shell.run("dataset", "build")).refused(6)
 
 
-async def test_without_duckdb_one_line_says_what_to_install(shell: Shell):
+async def test_without_duckdb_one_line_says_what_to_install(shell: Shell, tmp_path: Path):
     await shell.synced()
-    blocked = shell.data.root / "blocked"
+    blocked = tmp_path / "blocked"
     blocked.mkdir()
     (blocked / "duckdb.py").write_text("raise ImportError('no duckdb')\n")
     shell.environ["PYTHONPATH"] = f"{blocked}:{shell.environ['PYTHONPATH']}"

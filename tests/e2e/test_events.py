@@ -237,11 +237,6 @@ def test_a_file_that_fails_leaves_the_old_one(tmp_path):
     assert sorted(one.name for one in tmp_path.iterdir()) == ["data", "x.jsonl"]
 
 
-def test_output_to_a_device(root):
-    assert run(root, "--output", "/dev/null").code == 0
-    assert Path("/dev/null").is_char_device()
-
-
 # what is no launch, and days that are open
 
 
@@ -283,6 +278,7 @@ def test_the_origin_that_was_meant(tmp_path):
     ("arguments", "code", "message"),
     [
         (("--since", "yesterday"), 2, "no date like"),
+        (("--since", "2024-03-02", "--until", "2024-03-01"), 2, "is after --until 2024-03-01"),
         (("--repo", "https://user:s3cret@/x"), 2, "no repository"),
         (("--repo", "???"), 2, "'--repo': no repository: '?***' (user/repository, an address or a"),
         (("--repo", ""), 2, "'--repo': no repository: ''"),
@@ -301,9 +297,10 @@ def test_refusals_are_one_line(root, arguments, code, message):
     assert "s3cret" not in told
 
 
-def test_nothing_is_written_into_the_mirror(root):
-    told = run(root, "--output", root / "archive" / "x.jsonl").refused(2)
-    assert "within the data directory" in told
+def test_a_range_of_which_nothing_is_held_is_told(root):
+    done = run(root, "--since", "2024-04-01")
+    assert (done.code, done.out) == (0, "")
+    assert done.said == ["binder-mirror: no day of that range is held"]
 
 
 def test_no_mirror(tmp_path):
