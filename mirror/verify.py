@@ -40,6 +40,8 @@ class VerifyReport(Struct, frozen=True):
     checked_bytes: int
     held: int
     damage: tuple[Damage, ...]
+    undated: int = 0
+    """Files that are as recorded but for their time; nobody reads them until that is recorded."""
 
 
 Progress = Callable[[int, int], None]
@@ -89,6 +91,7 @@ def verify(
     damage += _check_names(books, name_template)
     # A sync may have replaced files while they were read: look again before crying wolf.
     suspects = {one.day for one in damage if one.day is not None}
+    doubted = set(books.unproven)
     if suspects:
         damage = list(_second_look(data, name_template, books, suspects))
     damage += (
@@ -101,6 +104,7 @@ def verify(
         checked_bytes=sum(record.size for record in (*chosen, *claimed)),
         held=held,
         damage=tuple(damage),
+        undated=len(doubted & books.records.keys()),
     )
 
 

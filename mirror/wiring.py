@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from mirror.config import Config
 from mirror.core.plan import PlanPolicy
 from mirror.core.retry import RetryPolicy
-from mirror.core.upstream import Upstream
+from mirror.core.upstream import ETags, Upstream
 from mirror.edges.books import load_upstream
 from mirror.edges.folder import DataDir
 from mirror.edges.history import Version
@@ -18,7 +18,7 @@ from mirror.edges.source import HttpSource
 from mirror.edges.store import LocalStore, open_store
 from mirror.model import Damage, PollReport, Traffic
 from mirror.poll import Poll, PollPolicy, PollRange
-from mirror.polling.adopt import AdoptPolicy
+from mirror.polling.adopt import Adopter, AdoptPolicy
 from mirror.polling.fetch import Fetcher, FetchPolicy
 from mirror.polling.publish import Publisher
 from mirror.polling.repair import repair, restore
@@ -111,7 +111,15 @@ class Mirror:
     async def repair(self, damage: Sequence[Damage], observer: Observer) -> None:
         """Put right what a verification found, as far as it can be; see `mirror.polling.repair`."""
         upstream = self._upstream()
-        policy = poll_policy(self.config, PollRange()).fetch
+        policies = poll_policy(self.config, PollRange())
+        policy = policies.fetch
+        adopter = Adopter(
+            self.source,
+            self.store,
+            policies.adopt,
+            now=self._now,
+            etags_are_opaque=upstream.etags is ETags.OPAQUE,
+        )
         async with Inspections(0) as inspections:
             fetcher = Fetcher(
                 source=self.source,
@@ -127,6 +135,7 @@ class Mirror:
             await repair(
                 damage,
                 store=self.store,
+                adopter=adopter,
                 fetcher=fetcher,
                 publisher=self._publisher(upstream),
                 upstream=upstream,

@@ -88,7 +88,7 @@ def verify(
     report = _verify(config, data, share)
     before = report.damage
     lost: list[date] = []
-    if repair and report.damage:
+    if repair and (report.damage or report.undated):
         if not as_json:
             say(_render(report))
         run_until_signal(_repair(_with_known_upstream(config, data), data, report))
@@ -184,8 +184,13 @@ def _render(report: VerifyReport) -> str:
         + (f"{len(report.damage):,} damaged" if report.damage else "all as recorded")
     ]
     lines += [f"  {one.kind:<14} {one.name}: {one.detail}" for one in report.damage]
-    if any(one.kind not in _BY_HAND for one in report.damage):
+    if report.undated:
+        lines.append(f"  {plural(report.undated, 'file')} with another time than is recorded")
+    kinds = {one.kind for one in report.damage}
+    if report.undated or kinds - {*_BY_HAND, DamageKind.UNRECORDED}:
         lines.append("  `binder-mirror verify --repair` puts right what can be put right")
-    if any(one.kind in _BY_HAND for one in report.damage):
+    if DamageKind.UNRECORDED in kinds:
+        lines.append("  `binder-mirror sync` asks upstream about what is not on record")
+    if kinds & {*_BY_HAND}:
         lines.append("  what is none of ours is not touched: move it away by hand")
     return "\n".join(lines)

@@ -1,15 +1,14 @@
 """Putting damaged days right, and predecessors back.
 
 Upstream's body first, else history's with the recorded digest; else the day is no longer held: it
-leaves the listings, and only then does its rotten file go to quarantine.
+leaves the listings, and only then does its rotten file go to quarantine. A file without a record is
+not known to be rotten: it is proved by upstream or by SHA256SUMS, or left for the next poll.
 """
 
 import asyncio
-import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime, timedelta
-from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -17,13 +16,13 @@ from mirror.core.plan import final_at
 from mirror.core.scan import Scan, Scanner
 from mirror.core.upstream import Upstream, listed_counts
 from mirror.edges import history
-from mirror.edges.disk import READ_BYTES, open_file, storage_errors
 from mirror.edges.history import Version
 from mirror.edges.store import LocalStore
 from mirror.errors import StorageError
 from mirror.events.findings import Inspector
 from mirror.logs import get_logger
 from mirror.model import Damage, DamageKind, Due, Flag, Reason, Record
+from mirror.polling.adopt import Adopter
 from mirror.polling.fetch import Fetcher, FetchPolicy
 from mirror.polling.publish import Publisher
 
@@ -34,6 +33,7 @@ async def repair(
     damage: Sequence[Damage],
     *,
     store: LocalStore,
+    adopter: Adopter,
     fetcher: Fetcher,
     publisher: Publisher,
     upstream: Upstream,
@@ -45,24 +45,25 @@ async def repair(
     Raises:
         StorageError: the disk refused.
     """
-    await _settle_claims(store)
-    names = {one.day: one.name for one in damage if one.day is not None and _is_fetched(one)}
-    claims = _claims(store, names)
     listed = listed_counts(upstream, now=now())
+    doubted = set(store.books.unproven)
+    with _first_error():
+        await adopter.adopt_all(listed)
+    proved = doubted & store.records.keys()
+    rotten = {one.day: one.name for one in damage if one.day is not None and _is_fetched(one)}
+    claims = _claims(store, rotten.keys() - proved)
+    names = {day: rotten[day] for day in claims}
     for day in names:
         store.doubt(day)
-    try:
+    with _first_error():
         await fetcher.fetch_all(
             [
                 Due(day, name, Reason.DAMAGED, listed.get(day), 0)
                 for day, name in sorted(names.items(), reverse=True)
             ]
         )
-    except ExceptionGroup as group:
-        raise group.exceptions[0] from group
     for day in names.keys() - store.records.keys():
-        if claim := claims.get(day):
-            await _take_from_history(store, claim, final_after=policy.final_after)
+        await _take_from_history(store, claims[day], final_after=policy.final_after)
     # a listing must not name what is about to be taken away
     await publisher.publish(upstream)
     for day in names.keys() - store.records.keys():
@@ -70,23 +71,12 @@ async def repair(
     await publisher.publish(upstream)
 
 
-async def _settle_claims(store: LocalStore) -> None:
-    """Take files on record again that have but lost their recorded time."""
-    for claims in list(store.books.unproven.values()):
-        for claim in reversed(claims):
-            path = store.path_of(claim.name)
-            sha256, mtime_ns = await asyncio.to_thread(_digest, path)
-            if sha256 == claim.sha256:
-                await store.note(replace(claim, mtime_ns=mtime_ns))
-                break
-
-
-def _digest(path: Path) -> tuple[str, int]:
-    digest = hashlib.sha256()
-    with storage_errors(path), open_file(path) as file:
-        while chunk := file.read(READ_BYTES):
-            digest.update(chunk)
-        return digest.hexdigest(), os.fstat(file.fileno()).st_mtime_ns
+@contextmanager
+def _first_error() -> Iterator[None]:
+    try:
+        yield
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from group
 
 
 def _is_fetched(damage: Damage) -> bool:

@@ -267,3 +267,72 @@ async def test_what_cannot_be_repaired_is_told_with_what_to_do(shell: Shell) -> 
     assert "move it away" in after
     assert "verify --repair` puts right" not in after
     assert "no longer held" not in after
+
+
+def tear_a_line(shell: Shell) -> None:
+    lines = shell.data.manifest.read_bytes().splitlines(keepends=True)
+    lines[3] = b'{"torn\n'
+    shell.data.manifest.write_bytes(b"".join(lines))
+
+
+def lose_the_books(shell: Shell) -> None:
+    for path in shell.data.root.iterdir():
+        if path.is_file():
+            path.unlink()
+
+
+@pytest.mark.parametrize("upstream", ["up", "down"])
+@pytest.mark.parametrize("lose", [tear_a_line, lose_the_books])
+async def test_what_is_merely_off_the_record_is_taken_up_and_not_away(
+    shell: Shell, lose: Callable[[Shell], None], upstream: str
+) -> None:
+    await shell.synced()
+    shell.asked()
+    lose(shell)
+    if upstream == "down":
+        await shell.server.close()
+
+    found = await shell.run("verify")
+    done = await shell.run("verify", "--repair")
+
+    assert found.code == 3
+    assert "`binder-mirror sync` asks upstream about what is not on record" in found.out
+    assert done.code == 0, done
+    assert not list(shell.data.quarantine.glob("*"))
+    assert {shell.path(day).read_bytes() == shell.body(day) for day in shell.days} == {True}
+    assert (await shell.run("verify", "--json")).json["damage"] == []
+    assert shell.data.sums.read_bytes().count(b"\n") == len(shell.days)
+
+
+async def test_what_nobody_can_prove_stays_and_is_told(shell: Shell) -> None:
+    await shell.synced()
+    lose_the_books(shell)
+    shell.data.sums.unlink()
+    await shell.server.close()
+
+    done = await shell.run("verify", "--repair")
+
+    assert done.code == 3
+    assert done.out.rpartition("files of")[2].count("no record of it") == len(shell.days)
+    assert {shell.path(day).read_bytes() == shell.body(day) for day in shell.days} == {True}
+    async with shell.server:
+        await shell.synced()
+    shell.assert_complete()
+    assert not list(shell.data.quarantine.glob("*"))
+
+
+async def test_a_copy_that_lost_its_times_alone_is_read_again_after_a_repair(shell: Shell) -> None:
+    await shell.synced()
+    for path in shell.data.archive.glob("events-*"):
+        os.utime(path)
+    await shell.server.close()
+
+    found = await shell.run("verify")
+    done = await shell.run("verify", "--repair")
+
+    assert found.code == done.code == 0
+    assert f"{len(shell.days)} files with another time than is recorded" in found.out
+    assert "`binder-mirror verify --repair` puts right" in found.out
+    assert "another time" not in done.out.rpartition("files of")[2]
+    events = await shell.run("events")
+    assert events.out.encode() == b"".join(map(shell.body, shell.days))
