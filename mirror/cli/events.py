@@ -21,7 +21,7 @@ from mirror.data.sinks import (
 )
 from mirror.edges.disk import storage_error
 from mirror.errors import ConfigError, SpecError, UnknownSchemaError
-from mirror.events.spec import repository_key
+from mirror.events.repository import repository_key
 
 _FORMAT_BY_SUFFIX: dict[str, Format] = {".csv": "csv", ".parquet": "parquet"}
 
@@ -33,9 +33,10 @@ class _Repository(click.ParamType[str]):
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> str:
         try:
-            return repository_key(str(value))
+            repository_key(str(value))
         except SpecError as error:
             self.fail(error.line(), param, ctx)
+        return str(value)
 
 
 @click.command()
@@ -49,7 +50,7 @@ class _Repository(click.ParamType[str]):
     type=_Repository(),
     multiple=True,
     metavar="NAME",
-    help="Only launches of this repository, in any spelling: user/repository, an address, a DOI.",
+    help="Only launches of this repository, in any spelling: user/repository, an address, a DOI, the link of a launch.",
 )
 @click.option("--final-only", is_flag=True, help="Leave out days that are still open.")
 @click.option(

@@ -14,4 +14,5 @@ def describe_spec(provider: str, spec: str) -> tuple[str | None, str | None, str
     except SpecError:
         masked = mask(spec)
         return None, None, masked if MASK in masked else None
-    return parsed.key, parsed.ref, parsed.unparse() if MASK in parsed.repository else None
+    is_masked = MASK in f"{parsed.repository} {parsed.ref}"
+    return parsed.key, parsed.ref, parsed.unparse() if is_masked else None

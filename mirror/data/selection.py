@@ -18,7 +18,8 @@ from mirror.events.launch import (
     OddLine,
     pair_lines,
 )
-from mirror.events.spec import parse_spec, repository_key
+from mirror.events.repository import repository_key
+from mirror.events.spec import parse_spec
 
 Unknown: TypeAlias = Literal["raise", "skip", "raw"]
 
@@ -62,11 +63,14 @@ class Selection(Struct, frozen=True):
         """
         if unknown not in ("raise", "skip", "raw"):
             raise ValueError('unknown must be "raise", "skip" or "raw"')
-        repositories = _names(repo)
+        providers, repositories = _names(provider), _names(repo)
+        forge = "gitlab.com" if providers == frozenset({"GitLab"}) else "github.com"
         return cls(
-            _names(provider),
+            providers,
             _names(origin),
-            None if repositories is None else frozenset(map(repository_key, repositories)),
+            None
+            if repositories is None
+            else frozenset(repository_key(one, forge=forge) for one in repositories),
             unknown,
             fill_origin,
         )

@@ -36,6 +36,8 @@ _DOI_VERSION = re.compile(r"\.v[0-9]+$")
 _RESOURCE = re.compile(r"[0-9a-f]{32}")
 _SCP_ADDRESS = re.compile(r"([A-Za-z0-9_-]+@[A-Za-z0-9_.-]+):(?!/)(.+)")
 
+_USER = re.compile(r"(?<=//).*@")
+
 _PATH_SAFE = "/~@:+,;=!$&'()*"
 _GIT_PORTS = {"http": 80, "https": 443, "git": 9418, "ssh": 22}
 # The forges where case is of no account; elsewhere paths may differ by it.
@@ -51,8 +53,8 @@ class Spec(Struct, frozen=True, gc=False):
     """As the user named it, decoded: "user/repository", an address, a DOI. Credentials in it, and a
     query, are `***`."""
     ref: str | None
-    """The reference asked for, decoded: a branch, a tag, a commit. None where a provider has
-    none."""
+    """The reference asked for, decoded: a branch, a tag, a commit; credentials masked as well. None
+    where a provider has none."""
     url: str | None
     """Where a browser finds the repository; None where it cannot."""
     key: str
@@ -93,41 +95,6 @@ def parse_spec(provider: str, spec: str) -> Spec:
     raise SpecError(f"no spec of {provider}: {mask(spec)}: {reason}")
 
 
-def repository_key(name: str) -> str:
-    """Return the key of a repository as a person names it.
-
-    Args:
-        name: "user/repository" for GitHub's, an address, a DOI, or a key itself.
-
-    Raises:
-        SpecError: it names no repository.
-
-    >>> repository_key("QISKit/qiskit-tutorial")
-    'github.com/qiskit/qiskit-tutorial'
-    >>> repository_key("https://gitlab.com/Group/Course.git")
-    'gitlab.com/group/course'
-    >>> repository_key("10.5281/Zenodo.4032875")
-    'doi.org/10.5281/zenodo.4032875'
-    """
-    if not name.isprintable():
-        raise SpecError(f"no repository: {mask(name)!r}: it holds control characters")
-    doi = _DOI.fullmatch(name.removeprefix("doi.org/"))
-    if doi:
-        return f"doi.org/{doi[1].lower()}"
-    if "://" in name or _SCP_ADDRESS.fullmatch(name):
-        address = name
-    elif re.fullmatch(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+", name):
-        address = f"https://github.com/{name}"
-    else:
-        address = f"https://{name}"
-    try:
-        return parse_spec("Git", f"{quote(address, safe='', errors='replace')}/HEAD").key
-    except SpecError as error:
-        raise SpecError(
-            f"no repository: {mask(name)!r}", hint="user/repository, an address or a DOI"
-        ) from error
-
-
 def mask(spec: str) -> str:
     """Return a spec as it may be shown: escaped, and masked all of it that may be a secret."""
     if len(spec) > _LONGEST_SHOWN:
@@ -163,10 +130,15 @@ def _decode(text: str) -> str:
     return plain
 
 
+def _decode_ref(text: str) -> str:
+    # an address pasted after the repository's becomes its reference
+    return _USER.sub(f"{MASK}@", _decode(text))
+
+
 def _split_ref(text: str) -> tuple[str, str]:
     repository, slash, ref = text.partition("/")
     _require(slash, "no reference follows the repository")
-    return repository, _decode(ref)
+    return repository, _decode_ref(ref)
 
 
 def _check_name(name: str) -> str:
@@ -210,7 +182,7 @@ def _parse_gist(provider: str, spec: str) -> Spec:
     gist, slash, quoted_ref = rest.partition("/")
     _check_name(user)
     _require(_GIST_ID.fullmatch(gist), "not a gist's id")
-    ref = _decode(quoted_ref) if slash else None
+    ref = _decode_ref(quoted_ref) if slash else None
     url = f"https://gist.github.com/{user}/{gist}"
     # an id is of one gist alone, and an address for Git has no user in it
     return Spec(provider, f"{user}/{gist}", ref, url, f"gist.github.com/{gist}")
@@ -276,10 +248,8 @@ def _parse_doi(provider: str, spec: str) -> Spec:
     doi = match[1].rstrip("/") if match else ""
     _require("/" in doi and "//" not in doi, "not a DOI")
     # a DOI is the same in any case (ISO 26324); Figshare's name the version of an article
-    key = _DOI_VERSION.sub("", doi.lower()) if provider == "Figshare" else doi.lower()
-    return Spec(
-        provider, text, None, f"https://doi.org/{quote(doi, safe='/:;()')}", f"doi.org/{key}"
-    )
+    key = f"doi.org/{_DOI_VERSION.sub('', doi.lower())}"
+    return Spec(provider, text, None, f"https://doi.org/{quote(doi, safe='/:;()')}", key)
 
 
 def _parse_hydroshare(provider: str, spec: str) -> Spec:

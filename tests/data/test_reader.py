@@ -24,6 +24,7 @@ from mirror.data.stream import PartialDayWarning
 from mirror.demo.launches import make_day
 from mirror.edges.books import append_journal
 from mirror.errors import ConfigError, SpecError, UnknownSchemaError, UnrecordedError
+from mirror.events import repository
 from mirror.events import spec as specs
 from mirror.events.launch import COLUMNS, Oddity, OddLine
 from mirror.events.lines import MAX_LINE_BYTES
@@ -109,6 +110,14 @@ def test_a_repository_is_found_in_every_spelling(archive, name):
     expected = [line for line in lines_of(*DAYS) if "qiskit-tutorial" in str(line["spec"])]
     assert len(found) == len(expected) > 0
     assert {spec.rpartition("/")[0] for spec in found} == {"qiskit/qiskit-tutorial"}
+
+
+def test_the_short_name_beside_gitlab_is_gitlabs(tmp_path):
+    event = json.loads(make_day(DAYS[0], 1)) | {"provider": "GitLab", "spec": "team%2Fcourse/HEAD"}
+    make_mirror(tmp_path, {DAYS[0]: json.dumps(event).encode() + b"\n"})
+    gitlab = open_archive(tmp_path)
+    assert len(list(gitlab.events(provider="GitLab", repo="team/course"))) == 1
+    assert list(gitlab.events(repo="team/course")) == []
 
 
 def test_filters_work_together(archive):
@@ -468,7 +477,7 @@ def test_the_names_of_the_package():
         mirror.Nothing  # noqa: B018 - the attribute's absence is the point
 
 
-@pytest.mark.parametrize("module", [reader, specs], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [reader, repository, specs], ids=lambda module: module.__name__)
 def test_the_examples_in_the_docstrings(module, tmp_path, monkeypatch):
     make_mirror(tmp_path / "demo-data", three_days())
     monkeypatch.chdir(tmp_path)

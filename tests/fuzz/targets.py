@@ -7,8 +7,9 @@ from mirror.events.findings import Inspector
 from mirror.events.kinds import Kinds
 from mirror.events.launch import Launch, LaunchDecoder, pair_lines
 from mirror.events.lines import BlockCutter
+from mirror.events.repository import repository_key
 from mirror.events.schema import PROVIDERS
-from mirror.events.spec import mask, parse_spec, repository_key
+from mirror.events.spec import mask, parse_spec
 
 _DAY = date(2021, 7, 2)
 _KINDS = Kinds()
