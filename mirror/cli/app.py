@@ -13,7 +13,7 @@ import click
 
 from mirror import __version__
 from mirror.cli.lean import lean_imports
-from mirror.cli.streams import abandon_stdout, prepare_streams
+from mirror.cli.streams import abandon_stdout, prepare_streams, stdout_error
 from mirror.core.text import shown
 from mirror.errors import ExitCode, MirrorError
 
@@ -122,10 +122,8 @@ def _tell_unwritable(error: Exception) -> int | None:
     # all that is ours to write has its own errors: help and version are written by click
     if not isinstance(error, OSError) or error.errno not in _FULL or error.filename is not None:
         return None
-    from mirror.edges.disk import storage_error  # noqa: PLC0415 - imports much, for this alone
-
     abandon_stdout()
-    return int(_tell_error(storage_error(error, Path("standard output"))))
+    return int(_tell_error(stdout_error(error)))
 
 
 def _tell_bug(error: Exception, environ: Mapping[str, str]) -> int:

@@ -12,10 +12,9 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from mirror.cli.streams import abandon_stdout
+from mirror.cli.streams import abandon_stdout, stdout_error
 from mirror.config import Config, LogConfig
 from mirror.core.text import shown
-from mirror.edges.disk import storage_error
 from mirror.edges.folder import DataDir, check_data_dir, default_data_dir
 from mirror.errors import ConfigError, ExitCode
 from mirror.logs import configure_logs
@@ -43,6 +42,20 @@ class DayType(click.ParamType[date]):
 
 
 DAY = DayType()
+
+
+class OutputType(click.Path):
+    """A file to be written on the command line; None for standard output, "-"."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, dir_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path that `value` is."""
+        return None if str(value) == "-" else super().convert(value, param, ctx)
+
+
+OUTPUT = OutputType()
 
 data_dir_option = click.option(
     "--data-dir", metavar="DIR", help="The data directory (setting storage.data_dir)."
@@ -172,7 +185,7 @@ def say(text: str) -> None:
     except OSError as error:
         abandon_stdout()
         if not isinstance(error, BrokenPipeError):
-            raise storage_error(error, Path("standard output")) from error
+            raise stdout_error(error) from error
 
 
 def print_json(value: object) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from mirror.cli.common import (
+    OUTPUT,
     check_output,
     data_dir_option,
     is_interactive,
@@ -16,6 +17,7 @@ from mirror.cli.common import (
     say,
 )
 from mirror.core.text import human_bytes, plural, shown
+from mirror.data.dataset import TOLD_LINES
 from mirror.data.dataset_build import DatasetReport, keep_in_step
 from mirror.data.dataset_export import export_launches
 from mirror.data.dataset_verify import DatasetVerifyReport, verify_dataset
@@ -54,7 +56,7 @@ def build(ctx: click.Context, data_dir: str | None, *, anew: bool, as_json: bool
         print_json(report)
     else:
         say(_render_build(report))
-    return int(ExitCode.COMPLETE)
+    return int(ExitCode.INCOMPLETE if report.left_out else ExitCode.COMPLETE)
 
 
 @dataset.command()
@@ -79,14 +81,16 @@ def verify(ctx: click.Context, data_dir: str | None, *, rederive: bool, as_json:
 
 
 @dataset.command()
-@click.argument("target", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@click.argument("target", type=OUTPUT, metavar="FILE")
 @data_dir_option
 @click.pass_context
-def export(ctx: click.Context, target: Path, data_dir: str | None) -> int:
+def export(ctx: click.Context, target: Path | None, data_dir: str | None) -> int:
     """Write all launches into one Parquet FILE: origin, provider, spec, timestamp.
 
     These are the columns and types of the JupyterHub project's weekly launches.parquet.
     """
+    if target is None:
+        raise click.UsageError("Parquet cannot be written to standard output: name a file")
     _, data = load(ctx, data_dir=data_dir)
     require_mirror(data)
     check_output(target, data)
@@ -125,15 +129,21 @@ def _progress(total: int) -> Iterator[Callable[[int, int], None]]:
 
 def _render_build(report: DatasetReport) -> str:
     size = human_bytes(report.size)
+    state = "incomplete" if report.left_out else "in step"
     lines = [
-        f"Data set in step: {plural(report.months, 'month')}, {report.rows:,} launches, {size}",
+        f"Data set {state}: {plural(report.months, 'month')}, {report.rows:,} launches, {size}",
         f"  months made: {len(report.built):,}, taken away: {len(report.removed):,}",
     ]
+    if report.left_out:
+        lines.append(
+            f"  left out: {plural(report.left_out, 'day')} whose files are not those on record "
+            "(see `binder-mirror verify`)"
+        )
     if report.odd:
         lines.append(f"  not in it: {plural(report.odd, 'line')} of no launch we know")
     lines += [f"    {line}" for line in report.odd_lines[:_TOLD_LINES]]
-    if (more := len(report.odd_lines) - _TOLD_LINES) > 0:
-        lines.append(f"    and {more:,} more (see --json)")
+    if report.odd_lines and (more := report.odd - _TOLD_LINES) > 0:
+        lines.append(f"    and {more:,} more (--json tells up to {TOLD_LINES:,} a day)")
     return "\n".join(lines)
 
 

@@ -6,8 +6,16 @@ from pathlib import Path
 
 import click
 
-from mirror.cli.common import DAY, check_output, check_range, data_dir_option, is_interactive, load
-from mirror.cli.streams import abandon_stdout
+from mirror.cli.common import (
+    DAY,
+    OUTPUT,
+    check_output,
+    check_range,
+    data_dir_option,
+    is_interactive,
+    load,
+)
+from mirror.cli.streams import abandon_stdout, stdout_error
 from mirror.core.text import plural, shown
 from mirror.data.reader import Archive
 from mirror.data.selection import Unknown
@@ -23,7 +31,14 @@ from mirror.edges.disk import storage_error
 from mirror.errors import ConfigError, SpecError, UnknownSchemaError
 from mirror.events.repository import repository_key
 
-_FORMAT_BY_SUFFIX: dict[str, Format] = {".csv": "csv", ".parquet": "parquet"}
+_FORMAT_BY_SUFFIX: dict[str, Format] = {
+    "": "json",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".csv": "csv",
+    ".parquet": "parquet",
+}
 
 
 class _Repository(click.ParamType[str]):
@@ -50,7 +65,8 @@ class _Repository(click.ParamType[str]):
     type=_Repository(),
     multiple=True,
     metavar="NAME",
-    help="Only launches of this repository, in any spelling: user/repository, an address, a DOI, the link of a launch.",
+    help="Only launches of this repository, in any spelling: user/repository, an address, a DOI, "
+    "the link of a launch.",
 )
 @click.option("--final-only", is_flag=True, help="Leave out days that are still open.")
 @click.option(
@@ -78,7 +94,7 @@ class _Repository(click.ParamType[str]):
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OUTPUT,
     metavar="FILE",
     help="Write to a file, which is replaced when all is written.",
 )
@@ -138,13 +154,12 @@ def _choose(
     output: Path | None, form: Format | None, compress: Compression | None
 ) -> tuple[Format, Compression]:
     """Return format and compression; what is not said is told by the name of the output."""
-    suffixes = output.suffixes if output is not None else []
+    suffixes = [one.lower() for one in output.suffixes] if output is not None else []
     packed = COMPRESSION_BY_SUFFIX.get(suffixes[-1]) if suffixes else None
-    inner = suffixes[-2:-1] if packed else suffixes[-1:]
-    return (
-        form or _FORMAT_BY_SUFFIX.get("".join(inner), "json"),
-        compress or packed or "none",
-    )
+    inner = "".join(suffixes[-2:-1] if packed else suffixes[-1:])
+    if form is None and inner not in _FORMAT_BY_SUFFIX:
+        raise click.UsageError(f"the name {shown(str(output), 300)} tells no format: say --format")
+    return form or _FORMAT_BY_SUFFIX[inner], compress or packed or "none"
 
 
 def _check(form: Format, compress: Compression, unknown: Unknown, *, fill_origin: bool) -> None:
@@ -176,13 +191,15 @@ def _write(chosen: AnyEvents, form: Format, compress: Compression, output: Path 
         abandon_stdout()
     except OSError as error:
         abandon_stdout()
-        raise storage_error(error, output or Path("standard output")) from error
+        raise (storage_error(error, output) if output else stdout_error(error)) from error
 
 
 def _tell(chosen: AnyEvents) -> None:
     """Say on standard error what a reader of the output should know."""
     if not chosen.days:
         click.echo("binder-mirror: no day of that range is held", err=True)
+    elif not chosen.given:
+        click.echo(f"binder-mirror: no event found: {chosen.describe()}", err=True)
     partial = [str(day.date) for day in chosen.days if not day.is_final]
     if partial:
         click.echo(
@@ -192,4 +209,4 @@ def _tell(chosen: AnyEvents) -> None:
         )
     if total := chosen.odd.total():
         kinds = ", ".join(f"{shown(kind)} {count:,}" for kind, count in sorted(chosen.odd.items()))
-        click.echo(f"binder-mirror: {plural(total, 'line')} no known launch: {kinds}", err=True)
+        click.echo(f"binder-mirror: {plural(total, 'line')} of no known launch: {kinds}", err=True)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from mirror.cli.common import check_output, data_dir_option, load
+from mirror.cli.common import OUTPUT, check_output, data_dir_option, load
+from mirror.cli.streams import stdout_error
 from mirror.core.text import shown
 from mirror.core.units import parse_duration, parse_size
 from mirror.data.query import Bounds, Result, Session, open_months
 from mirror.data.query_format import as_is, plain, write_csv, write_json, write_markdown
 from mirror.data.query_process import answer_apart
 from mirror.edges.apart import run_apart
-from mirror.edges.disk import storage_error
 from mirror.edges.folder import require_mirror
 from mirror.edges.output import replacing
 from mirror.errors import ConfigError, ExitCode
@@ -58,7 +58,7 @@ class _Quantity(click.ParamType[float]):
 )
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OUTPUT,
     metavar="FILE",
     help="Write the answer there, whole or not at all.",
 )
@@ -214,4 +214,4 @@ def _open_text(output: Path | None) -> Iterator[TextIO]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise storage_error(error, Path("standard output")) from error
+        raise stdout_error(error) from error

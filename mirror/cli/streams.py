@@ -5,6 +5,8 @@ import os
 import sys
 from pathlib import Path
 
+from mirror.errors import StorageError
+
 
 def prepare_streams() -> None:
     """Make sure that output can be written at all, and that no character of it can be refused."""
@@ -17,6 +19,14 @@ def prepare_streams() -> None:
             setattr(sys, name, Path(os.devnull).open("r+", encoding="utf-8"))  # noqa: SIM115 - for good
         elif name == "stdout" and isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def stdout_error(error: OSError) -> StorageError:
+    """Return what kept us from writing all there was to standard output."""
+    return StorageError(
+        f"standard output: {error.strerror or error}",
+        hint="what has been written is not all: run it again",
+    )
 
 
 def abandon_stdout() -> None:

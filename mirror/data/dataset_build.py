@@ -75,6 +75,8 @@ class DatasetReport(Struct, frozen=True):
     """Bytes of all months' files."""
     odd_lines: tuple[str, ...]
     """"FILE:LINE: what is wrong" for the odd lines of the months made; bounded for each day."""
+    left_out: int = 0
+    """Days in no month, for their files are not those on record."""
 
 
 class _Stopped(Exception):  # noqa: N818 - not an error: somebody wants us to end
@@ -104,12 +106,14 @@ def keep_in_step(
         StorageError: the disk refused.
         DatasetError: a month could not be made.
     """
-    records = load_books(data, name_template).records
+    held = load_books(data, name_template)
+    records = held.records
+    left_out = len(held.unproven) + len(held.missing) + len(held.wrong_kind)
     plan = plan_dataset(records.values(), load_dataset(data), anew=anew)
     if plan.build:
         require_duckdb()
     elif not plan.remove:
-        return _report(load_dataset(data), (), ())
+        return _report(load_dataset(data), (), (), left_out)
     with storage_errors(data.dataset):
         data.dataset.mkdir(exist_ok=True)
     with dataset_lock(data), _scratch(scratch_of(data)) as scratch:
@@ -129,7 +133,7 @@ def keep_in_step(
             _remove_month(data, name)
             books.pop(name, None)
         save_dataset_books(data, books)
-    return _report(books, tuple(sorted(built)), plan.remove)
+    return _report(books, tuple(sorted(built)), plan.remove, left_out)
 
 
 def build_into(
@@ -324,7 +328,10 @@ def _scratch(folder: Path) -> Iterator[Path]:
 
 
 def _report(
-    books: Mapping[str, MonthBooks], built: tuple[str, ...], removed: tuple[str, ...]
+    books: Mapping[str, MonthBooks],
+    built: tuple[str, ...],
+    removed: tuple[str, ...],
+    left_out: int,
 ) -> DatasetReport:
     days = [day for month in books.values() for day in month.provenance.days]
     made = [day for name in built for day in books[name].provenance.days]
@@ -338,4 +345,5 @@ def _report(
         odd_lines=tuple(
             f"{day.name}:{one.line}: {one.kind}: {one.reason}" for day in made for one in day.told
         ),
+        left_out=left_out,
     )

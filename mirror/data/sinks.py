@@ -76,8 +76,17 @@ def open_sink(path: Path | None, compression: Compression = "none") -> Iterator[
 
 
 def write_json(events: AnyEvents, sink: BinaryIO) -> None:
-    """Write events as upstream's own lines, byte for byte."""
-    sink.writelines(events.lines())
+    """Write events as upstream's own lines, byte for byte.
+
+    What would control a terminal is escaped where it is one that reads.
+    """
+    sink.writelines(map(_show_lines, events.lines()) if sink.isatty() else events.lines())
+
+
+def _show_lines(lines: bytes) -> bytes:
+    return b"".join(
+        shown(line, len(line) * 10 + 1).encode() + b"\n" for line in lines.split(b"\n")[:-1]
+    )
 
 
 def write_csv(events: AnyEvents, sink: BinaryIO) -> None:

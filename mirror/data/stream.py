@@ -35,6 +35,7 @@ class Events(Generic[T_co]):
 
     Attributes:
         days: the days it is of, ascending.
+        given: how many events were given, or chunks of lines, when it was last gone through.
         odd: how many lines were no launch, by kind, when it was last gone through.
     """
 
@@ -56,6 +57,7 @@ class Events(Generic[T_co]):
                 stacklevel=3,
             )
         self.days: Sequence[Day] = [day for day in days if day.is_final or open_days is not False]
+        self.given = 0
         self.odd: Counter[str] = Counter()
         self._shelf = shelf
         self._selection = selection
@@ -82,11 +84,14 @@ class Events(Generic[T_co]):
 
         Byte for byte as upstream wrote them, those given raw too.
         """
+        self.given = 0
         self.odd.clear()
         with reading_progress(sum(day.size for day in self.days), wanted=self._progress) as advance:
             for day in self.days:
                 for data, decoded in self._read(day, advance):
-                    yield self._selection.choose_lines(data, decoded)
+                    lines = self._selection.choose_lines(data, decoded)
+                    self.given += bool(lines)
+                    yield lines
 
     def to_arrow(self) -> "pa.Table":
         """Return the launches as an Arrow table."""
@@ -106,16 +111,23 @@ class Events(Generic[T_co]):
 
         return tables.make_polars(self.launch_blocks())
 
+    def describe(self) -> str:
+        """Return days and choice in a few words."""
+        return f"{describe(self.days)}{self._selection.describe()}"
+
     def __repr__(self) -> str:
-        return f"Events({describe(self.days)}{self._selection.describe()})"
+        return f"Events({self.describe()})"
 
     def _blocks(self) -> Iterator[tuple[Day, Sequence[Launch | OddLine]]]:
+        self.given = 0
         self.odd.clear()
         choose_launches = self._selection.choose_launches
         with reading_progress(sum(day.size for day in self.days), wanted=self._progress) as advance:
             for day in self.days:
                 for _, decoded in self._read(day, advance):
-                    yield day, choose_launches(decoded)
+                    chosen = choose_launches(decoded)
+                    self.given += len(chosen)
+                    yield day, chosen
 
     def _read(self, day: Day, advance: Advance) -> Iterator[tuple[bytes, Decoded]]:
         """Yield a day's blocks of lines with what they hold; odd lines are counted.

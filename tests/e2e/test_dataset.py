@@ -1,6 +1,7 @@
 """`dataset` as people run it: made, proved, exported; what is missing is told in one line."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,30 @@ async def test_odd_lines_are_told_escaped_with_file_and_line(shell: Shell):
     assert f"events-{day}.jsonl:{number}: unknown-schema: schema " in done.out
     assert "\x1b" not in done.out
     assert "1 line of no launch we know" in done.out
+
+
+async def test_odd_lines_beyond_those_told_are_counted(shell: Shell):
+    day = shell.days[-1]
+    body = shell.body(day) + b"no JSON\n" * 1500
+    shell.archive.put_day(day, body, shell.archive["index.jsonl"].last_modified)
+    shell.archive.write_index(shell.archive["index.jsonl"].last_modified)
+    await shell.synced()
+    done = await shell.run("dataset", "build")
+    assert "    and 1,480 more (--json tells up to 1,000 a day)\n" in done.out
+
+
+async def test_days_whose_files_are_not_those_on_record_are_left_out_and_told(shell: Shell):
+    await shell.synced()
+    os.utime(shell.path(shell.days[2]))
+    done = await shell.run("dataset", "build")
+    assert done.code == 3
+    assert done.out.startswith("Data set incomplete: ")
+    assert "left out: 1 day whose files are not those on record (see `binder-mirror verify`)" in (
+        done.out
+    )
+    assert (await shell.run("verify", "--repair")).code == 0
+    assert (await shell.run("dataset", "build")).code == 0
+    assert (await shell.run("dataset", "verify")).code == 0
 
 
 async def test_out_of_step_is_incomplete(shell: Shell):

@@ -73,8 +73,11 @@ def test_filters(root):
     assert out == b"".join(expected) != b""
 
 
-def test_nothing_found_is_nothing_written(root):
-    assert run_bytes(root, "--origin", "nowhere.example") == (0, b"", "")
+def test_nothing_found_is_nothing_written_and_told(root):
+    code, out, err = run_bytes(root, "--origin", "nowhere.example")
+    assert (code, out) == (0, b"")
+    assert err.startswith("binder-mirror: no event found: 3 days from 2024-03-01 to 2024-03-03, ")
+    assert err.endswith(", origin nowhere.example\n")
 
 
 def test_head_closes_the_pipe_quietly(tmp_path):
@@ -143,17 +146,32 @@ def test_cells_keep_what_is_no_formula():
 # Parquet
 
 
-def test_a_terminal_is_not_controlled_by_a_cell(tmp_path):
-    line = json.loads(make_day(DAYS[0], 1)) | {"spec": "a/\x1b[31mRED/b"}
-    make_mirror(tmp_path, {DAYS[0]: json.dumps(line).encode() + b"\n"})
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_a_terminal_is_not_controlled_by_an_event(tmp_path, form):
+    spec = "a/\x9b31mRED\x7f\u202e/b" + ("\x1b" if form == "csv" else "")
+    line = json.loads(make_day(DAYS[0], 1)) | {"spec": spec}
+    body = json.dumps(line, ensure_ascii=form == "csv")
+    make_mirror(tmp_path, {DAYS[0]: body.encode() + b"\n"})
+    seen = on_a_terminal(tmp_path, "--format", form)
+    assert "a/\\x9b31mRED\\x7f\\u202e" in seen
+    assert not {"\x1b", "\x9b", "\x7f", "\u202e"} & set(seen)
+
+
+def test_a_terminal_is_not_controlled_by_what_is_no_event(tmp_path):
+    make_mirror(tmp_path, {DAYS[0]: b"\x1b]0;title\x07 \xff\n" + make_day(DAYS[0], 2)})
+    seen = on_a_terminal(tmp_path, "--unknown", "raw")
+    assert seen.startswith("\\x1b]0;title\\x07 \\xff\r\n")
+    assert seen.replace("\r", "").endswith(make_day(DAYS[0], 2).decode())
+
+
+def on_a_terminal(root: Path, *arguments: str) -> str:
     ours, terminal = pty.openpty()
-    command = [*COMMAND, "events", "--data-dir", str(tmp_path), "--format", "csv"]
-    subprocess.run(command, check=True, stdout=terminal, env=plain_environment(tmp_path))
+    command = [*COMMAND, "events", "--data-dir", str(root), *arguments]
+    subprocess.run(command, check=True, stdout=terminal, env=plain_environment(root))
     os.close(terminal)
     seen = os.read(ours, 100_000)
     os.close(ours)
-    assert b"a/\\x1b[31mRED/b" in seen
-    assert b"\x1b" not in seen
+    return seen.decode()
 
 
 def test_parquet_has_every_column_and_type(tmp_path):
@@ -179,7 +197,7 @@ def test_parquet_has_every_column_and_type(tmp_path):
 
 def test_parquet_through_a_pipe(root):
     code, out, err = run_bytes(root, "--format", "parquet", "--provider", "nobody")
-    assert (code, err) == (0, "")
+    assert (code, "no event found" in err) == (0, True)
     frame = pd.read_parquet(io.BytesIO(out))
     assert (len(frame), list(frame.columns)) == (0, NAMES)
 
@@ -227,6 +245,13 @@ def test_compressed_through_a_pipe(root):
         assert opened(out) == b"".join(three_days().values())
 
 
+def test_a_name_may_be_in_capitals_and_a_dash_is_standard_output(root, tmp_path):
+    whole = b"".join(three_days().values())
+    assert run(root, "--output", tmp_path / "X.JSONL.GZ").code == 0
+    assert gzip.decompress((tmp_path / "X.JSONL.GZ").read_bytes()) == whole
+    assert run_bytes(root, "--output", "-") == (0, whole, "")
+
+
 def test_a_file_that_fails_leaves_the_old_one(tmp_path):
     make_mirror(tmp_path / "data", {DAYS[0]: three_days()[DAYS[0]] + b"no JSON\n"})
     path = tmp_path / "x.jsonl"
@@ -250,7 +275,7 @@ def test_unknown_lines(tmp_path):
         'binder-mirror: events-2024-03-01.jsonl, line 108: schema "x" (--unknown skip passes over '
         "such lines, --unknown raw gives them as they are)\n"
     )
-    told = "binder-mirror: 2 lines no known launch: not-an-object 1, unknown-schema 1\n"
+    told = "binder-mirror: 2 lines of no known launch: not-an-object 1, unknown-schema 1\n"
     assert run_bytes(tmp_path, "--unknown", "skip") == (0, body, told)
     assert run_bytes(tmp_path, "--unknown", "raw") == (0, body + odd, told)
 
@@ -289,6 +314,8 @@ def test_the_origin_that_was_meant(tmp_path):
         (("--fill-origin",), 2, "upstream's own"),
         (("--output", "/nowhere/x.jsonl"), 5, "/nowhere/x.jsonl"),
         (("--output", "/dev/full"), 5, "No space left"),
+        (("--output", "x.csv.xz"), 2, "the name x.csv.xz tells no format: say --format"),
+        (("--output", "x.xlsx"), 2, "say --format"),
     ],
 )
 def test_refusals_are_one_line(root, arguments, code, message):
@@ -314,5 +341,8 @@ def test_a_full_disk_behind_standard_output(root):
     )
     assert done.returncode == 5
     told = done.stderr.decode()
-    assert told.startswith("binder-mirror: standard output: No space left on device (")
+    assert told == (
+        "binder-mirror: standard output: No space left on device (what has been written is not "
+        "all: run it again)\n"
+    )
     assert told.count("\n") == 1
