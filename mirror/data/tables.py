@@ -4,7 +4,7 @@ Whoever lets a reader of JSON find out the columns loses those that came later. 
 is there with its type, whatever the first lines hold; what a version has not is null.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
+_BLOCK_ROWS = 8192
 _GETTERS = [(column, attrgetter(column.name)) for column in COLUMNS]
 
 
@@ -36,7 +37,7 @@ def make_arrow(blocks: Iterable[Sequence[Launch]]) -> "pa.Table":
     schema = arrow.schema(
         [arrow.field(one.name, types[one.type], metadata={"doc": one.doc}) for one in COLUMNS]
     )
-    batches = (arrow.record_batch(_values(block), schema=schema) for block in blocks)
+    batches = (arrow.record_batch(_values(block), schema=schema) for block in _joined(blocks))
     table: pa.Table = arrow.Table.from_batches(batches, schema=schema)
     return table
 
@@ -61,7 +62,7 @@ def make_pandas(blocks: Iterable[Sequence[Launch]]) -> "pd.DataFrame":
             {one.name: pandas.Series(values, dtype=types[one.type]) for one, values in columns}
         )
 
-    frames = [make_frame(block) for block in blocks] or [make_frame(())]
+    frames = [make_frame(block) for block in _joined(blocks)] or [make_frame(())]
     whole: pd.DataFrame = pandas.concat(frames, ignore_index=True)
     return whole
 
@@ -80,10 +81,24 @@ def make_polars(blocks: Iterable[Sequence[Launch]]) -> "pl.DataFrame":
         ColumnType.BOOLEAN: polars.Boolean,
     }
     schema = {one.name: types[one.type] for one in COLUMNS}
-    frames = [polars.DataFrame(_values(block), schema=schema, orient="col") for block in blocks]
+    frames = [
+        polars.DataFrame(_values(block), schema=schema, orient="col") for block in _joined(blocks)
+    ]
     empty = polars.DataFrame(schema=schema)
     whole: pl.DataFrame = polars.concat([empty, *frames], rechunk=True)
     return whole
+
+
+def _joined(blocks: Iterable[Sequence[Launch]]) -> Iterator[list[Launch]]:
+    """Yield blocks of `_BLOCK_ROWS` and more: each costs a library as much as many rows."""
+    joined: list[Launch] = []
+    for block in blocks:
+        joined += block
+        if len(joined) >= _BLOCK_ROWS:
+            yield joined
+            joined = []
+    if joined:
+        yield joined
 
 
 def _values(block: Sequence[Launch]) -> list[list[Any]]:

@@ -447,6 +447,16 @@ def test_polars_has_every_column_and_type_whatever_comes_first(eras):
     assert eras.to_polars(provider="nobody").schema == frame.schema
 
 
+def test_tables_of_many_blocks_have_each_launch_once_and_in_order(tmp_path):
+    make_mirror(tmp_path, {DAYS[0]: make_day(DAYS[0], 20_000), DAYS[1]: make_day(DAYS[1], 10)})
+    archive = open_archive(tmp_path)
+    refs = [launch.ref for launch in archive.events()]
+    assert len(refs) == 20_010
+    assert archive.to_arrow()["ref"].to_pylist() == refs
+    assert archive.to_pandas()["ref"].to_list() == refs
+    assert archive.to_polars()["ref"].to_list() == refs
+
+
 def test_sums_are_equal_whichever_way(eras):
     total = sum(day.events for day in eras.days())
     assert total == 750
