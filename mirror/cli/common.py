@@ -188,6 +188,11 @@ def say(text: str) -> None:
             raise stdout_error(error) from error
 
 
+def notice(text: str) -> None:
+    """Tell a person something beside the answer, on standard error."""
+    click.echo(f"binder-mirror: {text}", err=True)
+
+
 def print_json(value: object) -> None:
     """Print a value as one JSON object."""
     say(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

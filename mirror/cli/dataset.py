@@ -13,6 +13,7 @@ from mirror.cli.common import (
     is_interactive,
     json_option,
     load,
+    notice,
     print_json,
     say,
 )
@@ -20,12 +21,13 @@ from mirror.core.text import human_bytes, plural, shown
 from mirror.data.dataset import TOLD_LINES
 from mirror.data.dataset_build import DatasetReport, keep_in_step
 from mirror.data.dataset_export import export_launches
-from mirror.data.dataset_verify import DatasetVerifyReport, verify_dataset
+from mirror.data.dataset_verify import DatasetVerifyReport, FaultKind, verify_dataset
 from mirror.edges.books import load_books
 from mirror.edges.folder import require_mirror
 from mirror.errors import ExitCode
 
 _TOLD_LINES = 20
+_IN_STEP = {FaultKind.MISSING, FaultKind.BEHIND, FaultKind.SURPLUS}
 
 
 @click.group()
@@ -56,7 +58,8 @@ def build(ctx: click.Context, data_dir: str | None, *, anew: bool, as_json: bool
         print_json(report)
     else:
         say(_render_build(report))
-    return int(ExitCode.INCOMPLETE if report.left_out else ExitCode.COMPLETE)
+    is_whole = not report.left_out and not report.failed
+    return int(ExitCode.COMPLETE if is_whole else ExitCode.INCOMPLETE)
 
 
 @dataset.command()
@@ -91,10 +94,10 @@ def export(ctx: click.Context, target: Path | None, data_dir: str | None) -> int
     """
     if target is None:
         raise click.UsageError("Parquet cannot be written to standard output: name a file")
-    _, data = load(ctx, data_dir=data_dir)
+    config, data = load(ctx, data_dir=data_dir)
     require_mirror(data)
     check_output(target, data)
-    count = export_launches(data, target)
+    count = export_launches(data, config.upstream.name_template, target, notice=notice)
     say(f"{shown(str(target), 300)}: {count:,} launches, {human_bytes(target.stat().st_size)}")
     return int(ExitCode.COMPLETE)
 
@@ -129,7 +132,7 @@ def _progress(total: int) -> Iterator[Callable[[int, int], None]]:
 
 def _render_build(report: DatasetReport) -> str:
     size = human_bytes(report.size)
-    state = "incomplete" if report.left_out else "in step"
+    state = "incomplete" if report.left_out or report.failed else "in step"
     lines = [
         f"Data set {state}: {plural(report.months, 'month')}, {report.rows:,} launches, {size}",
         f"  months made: {len(report.built):,}, taken away: {len(report.removed):,}",
@@ -139,6 +142,7 @@ def _render_build(report: DatasetReport) -> str:
             f"  left out: {plural(report.left_out, 'day')} whose files are not those on record "
             "(see `binder-mirror verify`)"
         )
+    lines += [f"  failed: {line}" for line in report.failed]
     if report.odd:
         lines.append(f"  not in it: {plural(report.odd, 'line')} of no launch we know")
     lines += [f"    {line}" for line in report.odd_lines[:_TOLD_LINES]]
@@ -156,6 +160,9 @@ def _render_verify(report: DatasetVerifyReport) -> str:
         f"  {what}: {plural(faults, 'fault') if faults else 'as the mirror has them'}",
     ]
     lines += [f"  {one.kind:<14} {one.month}: {one.detail}" for one in report.faults]
-    if report.faults:
-        lines.append("  `binder-mirror dataset build` makes these months anew")
+    kinds = {one.kind for one in report.faults}
+    if kinds & _IN_STEP:
+        lines.append("  `binder-mirror dataset build` brings these months in step")
+    if kinds - {*_IN_STEP, FaultKind.DAILY_FILE}:
+        lines.append("  `binder-mirror dataset build --anew` makes all months anew")
     return "\n".join(lines)

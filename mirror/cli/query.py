@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from mirror.cli.common import OUTPUT, check_output, data_dir_option, load
+from mirror.cli.common import OUTPUT, check_output, data_dir_option, load, notice
 from mirror.cli.streams import stdout_error
 from mirror.core.text import shown
 from mirror.core.units import parse_duration, parse_size
@@ -110,7 +110,7 @@ def query(
     template = config.upstream.name_template
     with (
         replacing(output) if output is not None else nullcontext() as part,
-        open_months(data, template, notice=_notice, run=run_apart) as months,
+        open_months(data, template, notice=notice, run=run_apart) as months,
     ):
 
         def answer(asked: str) -> None:
@@ -189,10 +189,6 @@ def _read_sql() -> str:
     if len(text) > _MAX_SQL_BYTES:
         raise ConfigError("the query on standard input is longer than 1 MiB")
     return text
-
-
-def _notice(text: str) -> None:
-    click.echo(f"binder-mirror: {text}", err=True)
 
 
 @contextmanager

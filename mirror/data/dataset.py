@@ -1,11 +1,11 @@
 """The Parquet data set on disk: a file a month, and what each was made from.
 
     dataset/year=YYYY/month=MM/launches.parquet
-    dataset/_months.json    size, time and digest of each, with its provenance
+    dataset.json    size, time and digest of each, with its provenance
 
 The provenance stands in the Parquet file's own metadata too, under `PROVENANCE_KEY`, so that each
-file tells by itself which bodies it was made from. Names that begin with "_" or "." are passed over
-by whatever reads such a folder. Nothing here needs DuckDB.
+file tells by itself which bodies it was made from. In the folder is nothing else, for some readers
+take all that is in it for Parquet. Nothing here needs DuckDB.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -15,7 +15,9 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from mirror.core.text import plural
 from mirror.data.dataset_schema import SCHEMA_VERSION
+from mirror.edges.books import Books
 from mirror.edges.disk import kind_of, read_file, storage_errors, write_durably
 from mirror.edges.folder import DataDir
 from mirror.events.launch import Oddity
@@ -101,7 +103,7 @@ def months_of(records: Iterable[Record]) -> dict[Month, tuple[Record, ...]]:
     """Return the held days by month, ascending."""
     months: dict[Month, list[Record]] = {}
     for record in sorted(records, key=lambda one: one.date):
-        months.setdefault(Month(record.date.year, record.date.month), []).append(record)
+        months.setdefault(month_of(record.date), []).append(record)
     return {month: tuple(days) for month, days in months.items()}
 
 
@@ -114,23 +116,65 @@ def matches(provenance: Provenance, days: Collection[Record]) -> bool:
 
 
 def plan_dataset(
-    records: Iterable[Record], books: Mapping[str, MonthBooks], *, anew: bool = False
+    records: Iterable[Record],
+    books: Mapping[str, MonthBooks],
+    *,
+    there: Iterable[str] = (),
+    doubted: Collection[date] = (),
+    anew: bool = False,
 ) -> DatasetPlan:
     """Return which months are to be made, and which to go.
 
     Args:
         records: the days held.
         books: the months there are, whose files are as they were written.
-        anew: whether to make all of them.
+        there: names of all months of which there is a file.
+        doubted: days that are not read, for their files are not those on record. A month that has
+            one is left as it is: it was made when the file was right.
+        anew: whether to make all others.
     """
     wanted = months_of(records)
+    kept = {month_of(day).name for day in doubted}
     build = {
         month: days
         for month, days in wanted.items()
-        if anew or month.name not in books or not matches(books[month.name].provenance, days)
+        if month.name not in books
+        or (month.name not in kept and (anew or not matches(books[month.name].provenance, days)))
     }
-    known = {month.name for month in wanted}
-    return DatasetPlan(build, tuple(sorted(books.keys() - known)))
+    known = {month.name for month in wanted} | kept
+    return DatasetPlan(build, tuple(sorted((books.keys() | set(there)) - known)))
+
+
+def doubted_days(books: Books) -> set[date]:
+    """Return the days whose file is not the one on record, or is gone."""
+    return {*books.unproven, *books.missing, *books.wrong_kind}
+
+
+def describe_lag(data: DataDir, books: Books) -> list[str]:
+    """Return what whoever reads the data set should know of it, in a line each.
+
+    Raises:
+        StorageError: its books cannot be read.
+    """
+    doubted = doubted_days(books)
+    plan = plan_dataset(
+        books.records.values(), load_dataset(data), there=list_months(data), doubted=doubted
+    )
+    told: list[str] = []
+    if behind := len(plan.build) + len(plan.remove):
+        told.append(
+            f"the data set is behind in {plural(behind, 'month')}: `binder-mirror dataset build` "
+            "brings it in step"
+        )
+    return told + describe_doubt(books)
+
+
+def describe_doubt(books: Books) -> list[str]:
+    """Return a line about days that are not read; none where there are none."""
+    count = len(doubted_days(books))
+    if not count:
+        return []
+    return [f"{plural(count, 'day')} not as on record and left out: see `binder-mirror verify`"]
 
 
 def load_dataset(data: DataDir) -> dict[str, MonthBooks]:
@@ -150,7 +194,7 @@ def load_dataset_books(data: DataDir) -> dict[str, MonthBooks]:
         StorageError: they cannot be read.
     """
     try:
-        books = msgspec.json.decode(read_file(_books_path(data)) or b"", type=_Books)
+        books = msgspec.json.decode(read_file(data.dataset_books) or b"", type=_Books)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return {}
     return books.months if books.format == _FORMAT else {}
@@ -163,7 +207,7 @@ def save_dataset_books(data: DataDir, months: Mapping[str, MonthBooks]) -> None:
         StorageError: the disk refused.
     """
     books = _Books(_FORMAT, dict(sorted(months.items())))
-    write_durably(_books_path(data), msgspec.json.encode(books), staging=scratch_of(data))
+    write_durably(data.dataset_books, msgspec.json.encode(books), staging=scratch_of(data))
 
 
 def scratch_of(data: DataDir) -> Path:
@@ -182,8 +226,9 @@ def list_months(data: DataDir) -> dict[str, Path]:
     }
 
 
-def _books_path(data: DataDir) -> Path:
-    return data.dataset / "_months.json"
+def month_of(day: date) -> Month:
+    """Return the month of a daily file."""
+    return Month(day.year, day.month)
 
 
 def _is_there(data: DataDir, name: str, month: MonthBooks) -> bool:

@@ -19,15 +19,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from mirror import __version__
 from mirror.data.dataset import (
     FILE_NAME,
     PROVENANCE_KEY,
+    DatasetPlan,
     DayProvenance,
     Month,
     MonthBooks,
     Provenance,
+    doubted_days,
+    list_months,
     load_dataset,
     plan_dataset,
     save_dataset_books,
@@ -76,7 +80,9 @@ class DatasetReport(Struct, frozen=True):
     odd_lines: tuple[str, ...]
     """"FILE:LINE: what is wrong" for the odd lines of the months made; bounded for each day."""
     left_out: int = 0
-    """Days in no month, for their files are not those on record."""
+    """Days that were not read, for their files are not those on record."""
+    failed: tuple[str, ...] = ()
+    """Months that could not be made, each with what is wrong; what there was of them stays."""
 
 
 class _Stopped(Exception):  # noqa: N818 - not an error: somebody wants us to end
@@ -104,26 +110,33 @@ def keep_in_step(
         ConfigError: DuckDB is not installed.
         LockedError: another process makes the data set.
         StorageError: the disk refused.
-        DatasetError: a month could not be made.
     """
     held = load_books(data, name_template)
-    records = held.records
-    left_out = len(held.unproven) + len(held.missing) + len(held.wrong_kind)
-    plan = plan_dataset(records.values(), load_dataset(data), anew=anew)
+    doubted = doubted_days(held)
+
+    def make_plan(books: Mapping[str, MonthBooks]) -> DatasetPlan:
+        there = list_months(data)
+        return plan_dataset(held.records.values(), books, there=there, doubted=doubted, anew=anew)
+
+    plan = make_plan(load_dataset(data))
     if plan.build:
         require_duckdb()
     elif not plan.remove:
-        return _report(load_dataset(data), (), (), left_out)
+        return replace(_report(load_dataset(data), (), ()), left_out=len(doubted))
     with storage_errors(data.dataset):
         data.dataset.mkdir(exist_ok=True)
     with dataset_lock(data), _scratch(scratch_of(data)) as scratch:
         # another may have been at work until now
         books = load_dataset(data)
-        plan = plan_dataset(records.values(), books, anew=anew)
+        plan = make_plan(books)
         builder = _Builder(data, scratch, progress, stop or threading.Event())
         built: list[str] = []
+        failed: list[str] = []
         try:
             for month, made in builder.build_all(plan.build):
+                if isinstance(made, DatasetError):
+                    failed.append(f"{month.name}: {made.line()}")
+                    continue
                 books[month.name] = made
                 built.append(month.name)
                 save_dataset_books(data, books)
@@ -133,7 +146,8 @@ def keep_in_step(
             _remove_month(data, name)
             books.pop(name, None)
         save_dataset_books(data, books)
-    return _report(books, tuple(sorted(built)), plan.remove, left_out)
+    report = _report(books, tuple(sorted(built)), plan.remove)
+    return replace(report, left_out=len(doubted), failed=tuple(failed))
 
 
 def build_into(
@@ -146,7 +160,12 @@ def build_into(
     """
     with _scratch(root / ".unfinished") as scratch:
         builder = _Builder(data, scratch, progress, threading.Event(), root=root)
-        return dict(builder.build_all(months))
+        made: dict[Month, MonthBooks] = {}
+        for month, books in builder.build_all(months):
+            if isinstance(books, DatasetError):
+                raise books
+            made[month] = books
+        return made
 
 
 class _Builder:
@@ -171,15 +190,22 @@ class _Builder:
 
     def build_all(
         self, months: Mapping[Month, tuple[Record, ...]]
-    ) -> Iterator[tuple[Month, MonthBooks]]:
-        """Yield each month once its file is in place."""
+    ) -> Iterator[tuple[Month, MonthBooks | DatasetError]]:
+        """Yield each month once its file is in place, or why it cannot be made."""
         with ExitStack() as stack:
             # one is read while the other is written
             pool = stack.enter_context(ThreadPoolExecutor(max_workers=2))
             # where one fails the others need not be waited for
             stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-            made = pool.map(lambda item: self._build(*item), sorted(months.items()))
+            made = pool.map(lambda item: self._try(*item), sorted(months.items()))
             yield from zip(sorted(months), made, strict=True)
+
+    def _try(self, month: Month, days: tuple[Record, ...]) -> MonthBooks | DatasetError:
+        """Make a month; one that cannot be made does not keep the others from it."""
+        try:
+            return self._build(month, days)
+        except DatasetError as error:
+            return error
 
     def _build(self, month: Month, days: tuple[Record, ...]) -> MonthBooks:
         with (
@@ -246,8 +272,13 @@ def _make_provenance(record: Record, read: DayRead) -> DayProvenance:
     """Return what came of a daily file.
 
     Raises:
-        DatasetError: it does not have the lines that it has on record.
+        DatasetError: it is not the one on record.
     """
+    if read.sha256 != record.sha256:
+        raise DatasetError(
+            f"{record.name} has not its recorded SHA-256",
+            hint="`binder-mirror verify --repair` puts it right",
+        )
     if read.rows + read.odd != record.lines:
         raise DatasetError(
             f"{record.name} has {record.lines:,} lines on record, but {read.rows:,} launches "
@@ -328,10 +359,7 @@ def _scratch(folder: Path) -> Iterator[Path]:
 
 
 def _report(
-    books: Mapping[str, MonthBooks],
-    built: tuple[str, ...],
-    removed: tuple[str, ...],
-    left_out: int,
+    books: Mapping[str, MonthBooks], built: tuple[str, ...], removed: tuple[str, ...]
 ) -> DatasetReport:
     days = [day for month in books.values() for day in month.provenance.days]
     made = [day for name in built for day in books[name].provenance.days]
@@ -345,5 +373,4 @@ def _report(
         odd_lines=tuple(
             f"{day.name}:{one.line}: {one.kind}: {one.reason}" for day in made for one in day.told
         ),
-        left_out=left_out,
     )

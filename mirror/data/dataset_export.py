@@ -4,9 +4,10 @@ The weekly file is `launches.parquet` of https://github.com/jupyterhub/binder-da
 `provider`, `spec` as strings and `timestamp` with a time zone, sorted by time, as pandas makes it.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
-from mirror.data.dataset import list_months
+from mirror.data.dataset import describe_lag, list_months
 from mirror.data.dataset_schema import EXPORT_COLUMNS
 from mirror.data.duck import (
     duckdb_errors,
@@ -15,6 +16,7 @@ from mirror.data.duck import (
     path_literal,
     require_duckdb,
 )
+from mirror.edges.books import load_books
 from mirror.edges.folder import DataDir
 from mirror.edges.output import replacing
 from mirror.errors import DatasetError
@@ -22,12 +24,20 @@ from mirror.errors import DatasetError
 EXPORT_MEMORY_BYTES = 1024**3
 
 
-def export_launches(data: DataDir, target: Path) -> int:
+def export_launches(
+    data: DataDir,
+    name_template: str,
+    target: Path,
+    *,
+    notice: Callable[[str], None] = lambda _text: None,
+) -> int:
     """Write all launches of the data set into one Parquet file; return how many there are.
 
     Args:
         data: the data directory, with a data set.
+        name_template: what a daily file is called.
         target: the file; replaced whole.
+        notice: told what a user should know of the data.
 
     Raises:
         ConfigError: DuckDB is not installed.
@@ -40,6 +50,8 @@ def export_launches(data: DataDir, target: Path) -> int:
         raise DatasetError(
             "there is no data set yet", hint="make it with `binder-mirror dataset build`"
         )
+    for line in describe_lag(data, load_books(data, name_template)):
+        notice(line)
     files = ", ".join(path_literal(path) for path in months.values())
     columns = ", ".join(EXPORT_COLUMNS)
     with (

@@ -12,7 +12,8 @@ What cannot be parted that way, or is no whole launch, is read line by line by t
 launches, with the same outcome.
 """
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any, BinaryIO
@@ -58,6 +59,9 @@ class _Row(Struct, gc=False):
 
 class DayRead(Struct, frozen=True):
     """What came of a daily file."""
+
+    sha256: str
+    """Of what was read."""
 
     rows: int
     lines: int
@@ -208,10 +212,12 @@ class MonthReader:
             source: the file.
         """
         self._moments.begin(day)
-        reading = _DayReader(self._launches, self._moments)
-        for block in _blocks(source):
+        reading, digest = _DayReader(self._launches, self._moments), hashlib.sha256()
+        for block in _blocks(source, digest.update):
             self._target.write(reading.read(block))
-        return DayRead(reading.rows, reading.lines, reading.odd, tuple(reading.told))
+        return DayRead(
+            digest.hexdigest(), reading.rows, reading.lines, reading.odd, tuple(reading.told)
+        )
 
 
 class _DayReader:
@@ -259,9 +265,10 @@ class _DayReader:
         return b"".join(numbers)
 
 
-def _blocks(source: BinaryIO) -> Iterator[bytes]:
+def _blocks(source: BinaryIO, note: Callable[[bytes], object]) -> Iterator[bytes]:
     cutter = BlockCutter()
     while chunk := source.read(READ_BYTES):
+        note(chunk)
         yield from cutter.feed(chunk)
     if rest := cutter.finish():
         yield rest

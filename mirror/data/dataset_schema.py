@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from mirror.events.launch import COLUMNS, ColumnType
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of the columns and their meaning; a month of an earlier one is made anew."""
 
 
@@ -146,3 +146,6 @@ def _enumerate(table: str, source: str, columns: Iterable[str]) -> Iterator[str]
         )
     casts = ", ".join(f'CAST("{one}" AS "all {one}") AS "{one}"' for one in columns)
     yield f"CREATE TEMP TABLE {table} AS SELECT * REPLACE ({casts}) FROM {source}"
+    # a row of nulls that nothing is joined with: DuckDB declares a column without any as required,
+    # and each month would have a schema of its own
+    yield f"INSERT INTO {table} DEFAULT VALUES"

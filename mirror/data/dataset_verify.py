@@ -4,7 +4,7 @@ Reads only, and takes no lock. What a poll has just replaced is told as out of s
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,9 +18,11 @@ from mirror.data.dataset import (
     Month,
     MonthBooks,
     Provenance,
+    doubted_days,
     list_months,
     load_dataset_books,
     matches,
+    month_of,
     months_of,
 )
 from mirror.data.dataset_build import build_into
@@ -29,6 +31,7 @@ from mirror.data.duck import one_line, open_duckdb, path_literal, require_duckdb
 from mirror.edges.books import load_books
 from mirror.edges.disk import storage_errors
 from mirror.edges.folder import DataDir
+from mirror.errors import DatasetError
 from mirror.model import Record
 
 if TYPE_CHECKING:
@@ -52,6 +55,8 @@ class FaultKind(StrEnum):
     UNREADABLE = "unreadable"
     WRONG_SCHEMA = "wrong-schema"
     WRONG_ROWS = "wrong-rows"
+    DAILY_FILE = "daily-file"
+    """A daily file is not the one on record."""
 
 
 class Fault(Struct, frozen=True):
@@ -95,12 +100,17 @@ def verify_dataset(
         StorageError: something cannot be read.
     """
     require_duckdb()
-    wanted = {month.name: (month, days) for month, days in _held(data, name_template).items()}
+    held = load_books(data, name_template)
+    wanted = {month.name: (month, days) for month, days in months_of(held.records.values()).items()}
+    doubted = {month_of(day).name: day for day in sorted(doubted_days(held), reverse=True)}
     books, there = load_dataset_books(data), list_months(data)
     faults: list[Fault] = []
     provenances: list[Provenance] = []
     for name in sorted(wanted.keys() | there.keys()):
-        if name not in there:
+        if name in doubted:
+            detail = f"{doubted[name]} is not as on record (see `binder-mirror verify`)"
+            faults.append(Fault(name, FaultKind.DAILY_FILE, detail))
+        elif name not in there:
             faults.append(Fault(name, FaultKind.MISSING, "there is no file of this month"))
         elif name not in wanted:
             faults.append(Fault(name, FaultKind.SURPLUS, "nothing is held of this month"))
@@ -123,10 +133,6 @@ def verify_dataset(
         rederived=rederive,
         faults=tuple(faults),
     )
-
-
-def _held(data: DataDir, name_template: str) -> Mapping[Month, tuple[Record, ...]]:
-    return months_of(load_books(data, name_template).records.values())
 
 
 class _Check:
@@ -155,6 +161,12 @@ class _Check:
 
     def rederive(self, month: Month, days: tuple[Record, ...]) -> Iterator[Fault]:
         """Yield whether the month, made anew from the daily files, has other rows."""
+        try:
+            yield from self._compare(month, days)
+        except DatasetError as error:
+            yield self._fault(FaultKind.DAILY_FILE, error.line())
+
+    def _compare(self, month: Month, days: tuple[Record, ...]) -> Iterator[Fault]:
         with (
             TemporaryDirectory(prefix="binder-mirror-") as folder,
             open_duckdb(memory_bytes=VERIFY_MEMORY_BYTES, scratch=Path(folder)) as connection,

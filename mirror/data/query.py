@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from mirror.core.text import plural, shown
-from mirror.data.dataset import list_months, load_dataset, months_of, plan_dataset
+from mirror.data.dataset import describe_doubt, describe_lag, list_months, months_of
 from mirror.data.dataset_build import build_into
 from mirror.data.dataset_schema import DATASET_COLUMNS
 from mirror.data.duck import literal, one_line, open_duckdb, os_error, path_literal, require_duckdb
@@ -202,16 +202,15 @@ def open_months(
         StorageError, DatasetError: the data set or the daily files cannot be read.
     """
     require_duckdb()
-    records = load_books(data, name_template).records.values()
+    books = load_books(data, name_template)
     if months := list_months(data):
-        plan = plan_dataset(records, load_dataset(data))
-        if behind := len(plan.build) + len(plan.remove):
-            notice(
-                f"the data set is behind in {plural(behind, 'month')}: "
-                "`binder-mirror dataset build` brings it in step"
-            )
+        for line in describe_lag(data, books):
+            notice(line)
         yield list(months.values())
         return
+    records = books.records.values()
+    for line in describe_doubt(books):
+        notice(line)
     size = sum(record.size for record in records)
     notice(
         f"there is no data set: reading {plural(len(records), 'daily file')}, {size / 1e6:,.0f} MB "

@@ -52,4 +52,6 @@ async def follow_poll(
             rows=report.rows,
             odd=report.odd,
         )
-    return None
+    for problem in report.failed:
+        log.warning("dataset.failed", problem=problem)
+    return "; ".join(report.failed) or None

@@ -5,19 +5,21 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from mirror.data.dataset import load_dataset, load_dataset_books
+from mirror.data.dataset import describe_lag, load_dataset, load_dataset_books
 from mirror.data.dataset_build import keep_in_step
 from mirror.data.dataset_export import export_launches
 from mirror.data.dataset_schema import DATASET_COLUMNS
 from mirror.data.dataset_specs import describe_spec
 from mirror.data.dataset_verify import FaultKind, verify_dataset
 from mirror.demo.launches import make_day
+from mirror.edges.books import load_books
 from mirror.edges.folder import DataDir, dataset_lock
 from mirror.errors import DatasetError, LockedError, StorageError, WrongKindError
 from tests.data.mirrors import ERAS, TEMPLATE, drop, hold, make_mirror, of_all_eras
@@ -231,9 +233,55 @@ def test_a_month_of_which_nothing_is_held_goes(data: DataDir):
     assert faults(data) == []
 
 
+def test_a_month_whose_file_is_no_month_of_ours_goes(data: DataDir):
+    keep_in_step(data, TEMPLATE)
+    stray = data.dataset / "year=2017" / "month=01" / "launches.parquet"
+    stray.parent.mkdir(parents=True)
+    stray.write_bytes((data.dataset / "year=2020/month=06/launches.parquet").read_bytes())
+    assert faults(data) == [FaultKind.SURPLUS]
+    assert keep_in_step(data, TEMPLATE).removed == ("year=2017/month=01",)
+    assert faults(data) == []
+
+
+@pytest.mark.parametrize("anew", [False, True])
+@pytest.mark.parametrize("harm", [Path.unlink, os.utime, lambda path: path.write_bytes(b"")])
+def test_a_month_with_a_day_off_the_record_stays_as_it_was(
+    data: DataDir, harm: Callable[[Path], object], *, anew: bool
+):
+    first = keep_in_step(data, TEMPLATE)
+    before = stamps(data)
+    harm(data.archive / "events-2020-06-18.jsonl")
+    report = keep_in_step(data, TEMPLATE, anew=anew)
+    assert (report.left_out, report.removed, report.rows) == (1, (), first.rows)
+    path = str(data.dataset / "year=2020/month=06/launches.parquet")
+    assert stamps(data)[path] == before[path]
+    assert faults(data) == [FaultKind.DAILY_FILE]
+    told = describe_lag(data, load_books(data, TEMPLATE))
+    assert told == ["1 day not as on record and left out: see `binder-mirror verify`"]
+
+
+def test_rot_that_keeps_size_and_time_is_found_as_it_is_read(data: DataDir):
+    path = data.archive / "events-2020-06-18.jsonl"
+    stats, body = path.stat(), path.read_bytes()
+    path.write_bytes(body.replace(b"a", b"b", 1))
+    os.utime(path, ns=(stats.st_atime_ns, stats.st_mtime_ns))
+    report = keep_in_step(data, TEMPLATE)
+    assert len(report.built) == len({(day.year, day.month) for day in ERAS}) - 1
+    assert [line.partition(" (")[0] for line in report.failed] == [
+        "year=2020/month=06: events-2020-06-18.jsonl has not its recorded SHA-256"
+    ]
+    path.write_bytes(body)
+    os.utime(path, ns=(stats.st_atime_ns, stats.st_mtime_ns))
+    assert keep_in_step(data, TEMPLATE).built == ("year=2020/month=06",)
+    path.write_bytes(body.replace(b"a", b"b", 1))
+    os.utime(path, ns=(stats.st_atime_ns, stats.st_mtime_ns))
+    assert faults(data) == []
+    assert faults(data, rederive=True) == [FaultKind.DAILY_FILE]
+
+
 def test_lost_books_cost_a_rebuild_and_nothing_else(data: DataDir):
     first = keep_in_step(data, TEMPLATE)
-    (data.dataset / "_months.json").write_bytes(b"{torn")
+    data.dataset_books.write_bytes(b"{torn")
     assert load_dataset_books(data) == {}
     again = keep_in_step(data, TEMPLATE)
     assert again.rows == first.rows
@@ -278,7 +326,7 @@ def test_rederiving_finds_a_value_that_was_changed_behind_our_back(data: DataDir
             f"FROM read_parquet('{path}', hive_partitioning = false)) TO '{path}' "
             f"(FORMAT parquet, KV_METADATA {{binder_mirror: '{told}'}})"
         )
-    (data.dataset / "_months.json").unlink()
+    data.dataset_books.unlink()
     assert faults(data) == []
     assert faults(data, rederive=True) == [FaultKind.WRONG_ROWS]
 
@@ -337,7 +385,7 @@ def test_the_export_has_the_columns_and_types_of_the_weekly_data_set(data: DataD
     pandas = pytest.importorskip("pandas")
     keep_in_step(data, TEMPLATE)
     target = data.root / "launches.parquet"
-    count = export_launches(data, target)
+    count = export_launches(data, TEMPLATE, target)
     frame = pandas.read_parquet(target)
     assert list(frame.columns) == ["origin", "provider", "spec", "timestamp"]
     assert (
@@ -355,10 +403,10 @@ def test_the_export_has_the_columns_and_types_of_the_weekly_data_set(data: DataD
 
 def test_an_export_says_what_is_in_its_way(data: DataDir):
     with pytest.raises(DatasetError, match="no data set yet"):
-        export_launches(data, data.root / "x.parquet")
+        export_launches(data, TEMPLATE, data.root / "x.parquet")
     keep_in_step(data, TEMPLATE)
     with pytest.raises(StorageError):
-        export_launches(data, data.root / "nowhere" / "x.parquet")
+        export_launches(data, TEMPLATE, data.root / "nowhere" / "x.parquet")
     with pytest.raises(WrongKindError):
-        export_launches(data, data.archive)
+        export_launches(data, TEMPLATE, data.archive)
     assert not list(data.root.glob(".*.parquet*"))

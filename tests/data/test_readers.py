@@ -38,7 +38,7 @@ def with_duckdb(root: Path) -> dict[str, int]:
 
 def with_polars(root: Path) -> dict[str, int]:
     polars = pytest.importorskip("polars")
-    frame = polars.scan_parquet(f"{root}/**/*.parquet", hive_partitioning=True)
+    frame = polars.scan_parquet(root, hive_partitioning=True)
     counted = frame.filter(polars.col("year") > 0).group_by("provider").len().collect()
     return dict(counted.iter_rows())
 
@@ -55,6 +55,14 @@ def with_pyarrow(root: Path) -> dict[str, int]:
     table = pyarrow.dataset(root, format="parquet", partitioning="hive").to_table()
     assert {"year", "month"} <= set(table.column_names)
     return {one["values"]: one["counts"] for one in table["provider"].value_counts().to_pylist()}
+
+
+def test_all_months_have_one_schema(data):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    schemas = [parquet.read_schema(path) for path in sorted(data.dataset.glob("*/*/*.parquet"))]
+    assert len(schemas) > 5
+    assert all(schema.equals(schemas[0]) for schema in schemas)
+    assert all(field.nullable for field in schemas[0])
 
 
 @pytest.mark.filterwarnings("ignore")

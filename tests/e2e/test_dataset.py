@@ -65,6 +65,51 @@ async def test_days_whose_files_are_not_those_on_record_are_left_out_and_told(sh
     assert (await shell.run("dataset", "verify")).code == 0
 
 
+async def test_rot_in_a_daily_file_is_told_and_never_proved(shell: Shell):
+    await shell.synced()
+    path = shell.path(shell.days[2])
+    stats = path.stat()
+    path.write_bytes(path.read_bytes().replace(b"a", b"b", 1))
+    os.utime(path, ns=(stats.st_atime_ns, stats.st_mtime_ns))
+    done = await shell.run("dataset", "build")
+    assert done.code == 3
+    assert f"{path.name} has not its recorded SHA-256 (`binder-mirror verify --repair`" in done.out
+    assert (await shell.run("verify", "--repair")).code == 0
+    assert (await shell.run("dataset", "build")).code == 0
+    assert (await shell.run("dataset", "verify", "--rederive")).code == 0
+
+
+async def test_rot_in_a_months_file_is_told_with_what_mends_it(shell: Shell):
+    await shell.synced()
+    assert (await shell.run("dataset", "build")).code == 0
+    path = next(shell.data.dataset.glob("*/*/launches.parquet"))
+    stats, body = path.stat(), bytearray(path.read_bytes())
+    body[len(body) // 2] ^= 4
+    path.write_bytes(body)
+    os.utime(path, ns=(stats.st_atime_ns, stats.st_mtime_ns))
+    found = await shell.run("dataset", "verify")
+    assert found.code == 3
+    assert "`binder-mirror dataset build --anew` makes all months anew" in found.out
+    assert (await shell.run("dataset", "build", "--anew")).code == 0
+    assert (await shell.run("dataset", "verify")).code == 0
+
+
+async def test_what_is_exported_or_asked_of_a_data_set_that_is_behind_is_told(
+    shell: Shell, tmp_path: Path
+):
+    await shell.synced()
+    assert (await shell.run("dataset", "build")).code == 0
+    next(shell.data.dataset.glob("*/*/launches.parquet")).touch()
+    os.utime(shell.path(shell.days[2]))
+    for command in (
+        ("dataset", "export", tmp_path / "x.parquet"),
+        ("query", "SELECT 1 AS a"),
+    ):
+        done = await shell.run(*command)
+        assert done.code == 0
+        assert "1 day not as on record and left out" in done.err
+
+
 async def test_out_of_step_is_incomplete(shell: Shell):
     await shell.synced()
     done = await shell.run("dataset", "verify")
