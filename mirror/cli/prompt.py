@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from mirror.errors import MirrorError
+from mirror.errors import ExitCode, MirrorError
 
 _HISTORY_LENGTH = 1000
 _HELP = """\
@@ -25,8 +25,10 @@ _COMMANDS: dict[str, str | None] = {
 """What is no SQL: the query that it stands for, "" for help, None for the end."""
 
 
-def prompt(answer: Callable[[str], None]) -> None:
-    """Ask for queries until there are no more.
+def prompt(answer: Callable[[str], None]) -> int:
+    """Ask for queries until there are no more; return the exit code.
+
+    What somebody types may be wrong; of queries from elsewhere the first failure is the exit code.
 
     Args:
         answer: answers one, and raises MirrorError where it cannot.
@@ -35,8 +37,8 @@ def prompt(answer: Callable[[str], None]) -> None:
     if is_interactive:
         _keep_history(os.environ)
         click.echo(_HELP, err=True)
-    for query in _queries(is_interactive=is_interactive):
-        _try(answer, query)
+    codes = [_try(answer, query) for query in _queries(is_interactive=is_interactive)]
+    return 0 if is_interactive else next(filter(None, codes), 0)
 
 
 def _queries(*, is_interactive: bool) -> Iterator[str]:
@@ -69,13 +71,16 @@ def _queries(*, is_interactive: bool) -> Iterator[str]:
         click.echo("", err=True)
 
 
-def _try(answer: Callable[[str], None], sql: str) -> None:
+def _try(answer: Callable[[str], None], sql: str) -> int:
     try:
         answer(sql)
     except MirrorError as error:
         click.echo(f"binder-mirror: {error.line()}", err=True)
+        return int(error.exit_code)
     except KeyboardInterrupt:
         click.echo("cancelled", err=True)
+        return int(ExitCode.INTERRUPTED)
+    return int(ExitCode.COMPLETE)
 
 
 def _keep_history(environ: Mapping[str, str]) -> None:

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -22,10 +23,21 @@ from mirror.edges.output import replacing
 from mirror.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
+    from rich.table import Table
     from rich.text import Text
 
+_FORMAT_BY_SUFFIX = {
+    "": "csv",
+    ".csv": "csv",
+    ".json": "json",
+    ".md": "markdown",
+    ".parquet": "parquet",
+    ".txt": "table",
+}
 _TABLE_ROWS = 500
+_RECORDS = 50
 _CELL = 120
+_GAP = 3
 _MAX_SQL_BYTES = 1024 * 1024
 _WRITERS = {"csv": write_csv, "json": write_json, "markdown": write_markdown}
 
@@ -54,7 +66,7 @@ class _Quantity(click.ParamType[float]):
     "--format",
     "format_name",
     type=click.Choice(["table", "csv", "json", "markdown", "parquet"]),
-    help="How to answer; a table on a terminal, else CSV.",
+    help="How to answer. A table on a terminal, for a file what its name tells, else CSV.",
 )
 @click.option(
     "--output",
@@ -93,6 +105,8 @@ def query(
     input, without any there is a prompt. Reads the data set (`dataset build`) or, where there is
     none, the daily files. Nothing else can be read, and nothing written.
     """
+    if format_name is None and output is not None:
+        format_name = _format_of(output)
     if format_name == "parquet" and output is None:
         raise click.UsageError("--format parquet wants --output FILE")
     if output is not None and sql is None:
@@ -127,8 +141,16 @@ def query(
             # readline is worth its start-up time only where somebody types
             from mirror.cli.prompt import prompt  # noqa: PLC0415
 
-            prompt(answer)
+            return prompt(answer)
     return int(ExitCode.COMPLETE)
+
+
+def _format_of(output: Path) -> str:
+    """Return the format that a file's name tells."""
+    suffix = output.suffix.lower()
+    if suffix not in _FORMAT_BY_SUFFIX:
+        raise click.UsageError(f"the name {shown(str(output), 300)} tells no format: say --format")
+    return _FORMAT_BY_SUFFIX[suffix]
 
 
 def _answer(session: Session, sql: str, format_name: str | None, output: Path | None) -> None:
@@ -153,34 +175,56 @@ def _show(text: str) -> str:
 
 def _print_table(result: Result, out: TextIO) -> None:
     # rich is worth its start-up time only where it is seen
-    from rich import box  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    names = [Text(shown(name, _CELL)) for name in result.columns]
+    rows = iter(result.rows)
+    cells = [[_cell(value) for value in row] for row in islice(rows, _TABLE_ROWS)]
+    count = len(cells) + sum(1 for _ in rows)
+    console = Console(file=out, highlight=False)
+    widths = [max(text.cell_len for text in column) for column in zip(names, *cells, strict=True)]
+    is_wide = sum(widths) + _GAP * len(widths) > console.width
+    told = min(len(cells), _RECORDS if is_wide else _TABLE_ROWS)
+    # written by ourselves: when nobody reads it any more, the console would end the process
+    with console.capture() as text:
+        console.print(_records(names, cells[:told]) if is_wide else _table(names, cells))
+        if count > told:
+            console.print(f"... {count:,} rows in all; --format csv gives every one")
+    out.write(text.get())
+
+
+def _table(names: "list[Text]", rows: "list[list[Text]]") -> "Table":
+    from rich import box  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _records(names: "list[Text]", rows: "list[list[Text]]") -> "Table":
+    """Return rows that are too wide one below the other, a line for each of their values."""
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for name in result.columns:
-        table.add_column(Text(shown(name, _CELL)), overflow="fold")
-    count = 0
-    for row in result.rows:
-        count += 1
-        if count <= _TABLE_ROWS:
-            table.add_row(*(_cell(value) for value in row))
-    console = Console(file=out, highlight=False)
-    # written by ourselves: when nobody reads it any more, the console would end the process
-    with console.capture() as text:
-        console.print(table)
-        if count > _TABLE_ROWS:
-            console.print(f"... {count:,} rows in all; --format csv gives every one")
-    out.write(text.get())
+    table = Table.grid(padding=(0, _GAP, 0, 0))
+    for number, row in enumerate(rows, start=1):
+        table.add_row(Text(f"row {number:,}", style="bold"), "")
+        for name, value in zip(names, row, strict=True):
+            table.add_row(name, Text(value.plain, overflow="fold"))
+    return table
 
 
 def _cell(value: object) -> "Text":
     from rich.text import Text  # noqa: PLC0415
 
     if isinstance(value, int | float) and not isinstance(value, bool):
-        number = f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
-        return Text(number, justify="right")
+        # without marks between thousands: a year, an id or a hash is a number too
+        return Text(f"{value}" if isinstance(value, int) else f"{value:.6g}", justify="right")
     return Text(shown(plain(value), _CELL))
 
 

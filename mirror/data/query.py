@@ -107,7 +107,7 @@ class Session:
                 if kind == "MULTI"
                 else "",
             )
-        query = str(statements[0].query).strip().rstrip(";")
+        query = _without_end(str(statements[0].query))
         self._connection.execute(f"EXPLAIN FROM (\n{query}\n)").fetchall()
         return query
 
@@ -136,6 +136,19 @@ def too_large() -> QueryError:
         "the query wants more memory than it may take",
         hint="ask for less, or allow more with --memory",
     )
+
+
+def _without_end(statement: str) -> str:
+    """Return a statement without the semicolons and comments that it ends with."""
+    import duckdb  # noqa: PLC0415 - heavy, and an extra
+
+    # places in it are counted in bytes
+    text = statement.encode()
+    for place, kind in reversed(duckdb.tokenize(statement)):
+        if kind != duckdb.token_type.comment and text[place:].strip() != b";":
+            break
+        text = text[:place]
+    return text.decode()
 
 
 def _is_text(sql: str) -> bool:

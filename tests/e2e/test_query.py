@@ -46,10 +46,51 @@ async def test_sql_from_standard_input_and_at_a_prompt(shell: Shell):
     assert (await type_in(shell, COUNT, "-"))[:2] == (0, f"n\n{count}\n")
     typed = f"SELECT\n  1 AS a;\nSELEKT 2;\n\\d\n{COUNT}\n\n\\q\nSELECT 3;\n"
     code, out, err = await type_in(shell, typed)
-    assert code == 0
+    # what follows a failure is answered, and the failure is not forgotten
+    assert code == 2
     assert out.startswith("a\n1\ncolumn_name,column_type\ntimestamp,")
     assert out.endswith(f"n\n{count}\n")
     assert "SELEKT" in err
+
+
+@pytest.mark.parametrize("end", [";", " ; -- é;\n", "\n/* ; */ ;;", " -- c\n;\n-- d\n"])
+async def test_a_query_ends_with_semicolons_and_comments(shell: Shell, end: str):
+    await events(shell)
+    assert (await type_in(shell, f"SELECT 'é;--' AS a{end}", "-"))[:2] == (0, "a\né;--\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        ("x.csv", b"n,b\n"),
+        ("x", b"n,b\n"),
+        ("x.JSON", b"[\n{"),
+        ("x.md", b"| n | b |"),
+        ("x.parquet", b"PAR1"),
+        ("x.txt", b"n "),
+    ],
+)
+async def test_the_name_of_the_file_tells_the_format(
+    shell: Shell, tmp_path: Path, name: str, begins: bytes
+):
+    await events(shell)
+    done = await shell.run("query", "SELECT 1 AS n, 'x' AS b", "--output", tmp_path / name)
+    assert done.code == 0
+    assert (tmp_path / name).read_bytes().startswith(begins)
+    told = (await shell.run("query", "SELECT 1", "--output", tmp_path / "x.csv.gz")).refused(2)
+    assert "x.csv.gz tells no format: say --format" in told
+
+
+async def test_rows_that_are_too_wide_stand_one_below_the_other(shell: Shell):
+    await events(shell)
+    shell.environ["COLUMNS"] = "60"
+    done = await shell.run("query", "--format", "table", "SELECT * FROM launches LIMIT 60")
+    lines = [line.split() for line in done.out.splitlines()]
+    assert lines.count(["status", "success"]) == 50
+    assert lines[-1][:4] == ["...", "60", "rows", "in"]
+    assert lines[0] == ["row", "1"]
+    narrow = await shell.run("query", "--format", "table", "SELECT 2026 AS year, 'x' AS b")
+    assert [line.split() for line in narrow.out.splitlines()][::2] == [["year", "b"], ["2026", "x"]]
 
 
 async def test_a_query_that_is_no_text_is_refused(shell: Shell):
@@ -93,5 +134,5 @@ async def test_a_terminal_gets_a_table_with_its_strings_escaped(shell: Shell):
     seen = os.read(reader, 65536).decode()
     os.close(reader)
     assert "\\x1b[31mred" in seen
-    assert "12,345" in seen
+    assert " 12345" in seen
     assert "\x1b[31m" not in seen

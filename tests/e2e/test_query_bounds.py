@@ -155,7 +155,7 @@ async def type_in(mirror: Shell, *lines: str) -> Done:
 
 async def test_a_query_over_its_bounds_does_not_end_the_prompt(mirror: Shell):
     done = await type_in(mirror, f"{FOLDED};\n", "SELECT 41 + 1 AS n;\n")
-    assert (done.code, done.out) == (0, "n\n42\n")
+    assert (done.code, done.out) == (2, "n\n42\n")
     assert "--memory" in done.said[0]
 
 
