@@ -157,12 +157,12 @@ def _check_file(path: Path, record: Record, progress: Progress) -> Damage | None
 
 def _check_names(books: Books, name_template: str) -> Iterator[Damage]:
     """Yield what directory and manifest alone tell."""
-    for day, record in books.missing.items():
+    for day, record in sorted(books.missing.items()):
         yield Damage(record.name, DamageKind.MISSING, "the file is gone", day)
-    for day, kind in books.wrong_kind.items():
+    for day, kind in sorted(books.wrong_kind.items()):
         name = name_template.format(date=day)
         yield Damage(name, DamageKind.WRONG_KIND, f"a {kind}, not a file", day)
-    for day, claims in books.unproven.items():
+    for day, claims in sorted(books.unproven.items()):
         detail = "size or time differ from the record" if claims else "no record of it"
         yield Damage(name_template.format(date=day), DamageKind.UNRECORDED, detail, day)
 
