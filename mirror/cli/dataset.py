@@ -58,7 +58,7 @@ def build(ctx: click.Context, data_dir: str | None, *, anew: bool, as_json: bool
         print_json(report)
     else:
         say(_render_build(report))
-    is_whole = not report.left_out and not report.failed
+    is_whole = not report.unread and not report.failed
     return int(ExitCode.COMPLETE if is_whole else ExitCode.INCOMPLETE)
 
 
@@ -132,14 +132,14 @@ def _progress(total: int) -> Iterator[Callable[[int, int], None]]:
 
 def _render_build(report: DatasetReport) -> str:
     size = human_bytes(report.size)
-    state = "incomplete" if report.left_out or report.failed else "in step"
+    state = "incomplete" if report.unread or report.failed else "in step"
     lines = [
         f"Data set {state}: {plural(report.months, 'month')}, {report.rows:,} launches, {size}",
         f"  months made: {len(report.built):,}, taken away: {len(report.removed):,}",
     ]
-    if report.left_out:
+    if report.unread:
         lines.append(
-            f"  left out: {plural(report.left_out, 'day')} whose files are not those on record "
+            f"  not read: {plural(report.unread, 'day')} whose files are not those on record "
             "(see `binder-mirror verify`)"
         )
     lines += [f"  failed: {line}" for line in report.failed]

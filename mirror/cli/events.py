@@ -27,7 +27,6 @@ from mirror.data.sinks import (
     Format,
     open_sink,
 )
-from mirror.edges.disk import storage_error
 from mirror.errors import ConfigError, SpecError, UnknownSchemaError
 from mirror.events.repository import repository_key
 
@@ -96,7 +95,7 @@ class _Repository(click.ParamType[str]):
     "--output",
     type=OUTPUT,
     metavar="FILE",
-    help="Write to a file, which is replaced when all is written.",
+    help="Write to a file, which is replaced when all is written; - for standard output.",
 )
 @click.pass_context
 def events(  # noqa: PLR0913 - one argument an option
@@ -191,7 +190,7 @@ def _write(chosen: AnyEvents, form: Format, compress: Compression, output: Path 
         abandon_stdout()
     except OSError as error:
         abandon_stdout()
-        raise (storage_error(error, output) if output else stdout_error(error)) from error
+        raise stdout_error(error) from error
 
 
 def _tell(chosen: AnyEvents) -> None:

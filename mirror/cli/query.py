@@ -4,9 +4,8 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 import click
 
@@ -14,17 +13,13 @@ from mirror.cli.common import OUTPUT, check_output, data_dir_option, load, notic
 from mirror.cli.streams import stdout_error
 from mirror.core.text import shown
 from mirror.core.units import parse_duration, parse_size
-from mirror.data.query import Bounds, Result, Session, open_months
-from mirror.data.query_format import as_is, plain, write_csv, write_json, write_markdown
+from mirror.data.query import Bounds, Session, open_months
+from mirror.data.query_format import as_is, write_csv, write_json, write_markdown
 from mirror.data.query_process import answer_apart
 from mirror.edges.apart import run_apart
 from mirror.edges.folder import require_mirror
 from mirror.edges.output import replacing
 from mirror.errors import ConfigError, ExitCode
-
-if TYPE_CHECKING:
-    from rich.table import Table
-    from rich.text import Text
 
 _FORMAT_BY_SUFFIX = {
     "": "csv",
@@ -34,10 +29,6 @@ _FORMAT_BY_SUFFIX = {
     ".parquet": "parquet",
     ".txt": "table",
 }
-_TABLE_ROWS = 500
-_RECORDS = 50
-_CELL = 120
-_GAP = 3
 _MAX_SQL_BYTES = 1024 * 1024
 _WRITERS = {"csv": write_csv, "json": write_json, "markdown": write_markdown}
 
@@ -72,7 +63,7 @@ class _Quantity(click.ParamType[float]):
     "--output",
     type=OUTPUT,
     metavar="FILE",
-    help="Write the answer there, whole or not at all.",
+    help="Write the answer there, whole or not at all; - for standard output.",
 )
 @click.option(
     "--memory",
@@ -163,7 +154,10 @@ def _answer(session: Session, sql: str, format_name: str | None, output: Path | 
     show = _show if is_terminal else as_is
     with session.run(sql) as result, _open_text(output) as out:
         if name == "table":
-            _print_table(result, out)
+            # rich is worth its start-up time only where it is seen
+            from mirror.cli.table import print_table  # noqa: PLC0415
+
+            print_table(result, out)
         else:
             _WRITERS[name](result, out.write, show)
 
@@ -171,61 +165,6 @@ def _answer(session: Session, sql: str, format_name: str | None, output: Path | 
 def _show(text: str) -> str:
     """Return a string as a terminal may have it, however long."""
     return shown(text, max(len(text) * 10, 1))
-
-
-def _print_table(result: Result, out: TextIO) -> None:
-    # rich is worth its start-up time only where it is seen
-    from rich.console import Console  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    names = [Text(shown(name, _CELL)) for name in result.columns]
-    rows = iter(result.rows)
-    cells = [[_cell(value) for value in row] for row in islice(rows, _TABLE_ROWS)]
-    count = len(cells) + sum(1 for _ in rows)
-    console = Console(file=out, highlight=False)
-    widths = [max(text.cell_len for text in column) for column in zip(names, *cells, strict=True)]
-    is_wide = sum(widths) + _GAP * len(widths) > console.width
-    told = min(len(cells), _RECORDS if is_wide else _TABLE_ROWS)
-    # written by ourselves: when nobody reads it any more, the console would end the process
-    with console.capture() as text:
-        console.print(_records(names, cells[:told]) if is_wide else _table(names, cells))
-        if count > told:
-            console.print(f"... {count:,} rows in all; --format csv gives every one")
-    out.write(text.get())
-
-
-def _table(names: "list[Text]", rows: "list[list[Text]]") -> "Table":
-    from rich import box  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for name in names:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def _records(names: "list[Text]", rows: "list[list[Text]]") -> "Table":
-    """Return rows that are too wide one below the other, a line for each of their values."""
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table.grid(padding=(0, _GAP, 0, 0))
-    for number, row in enumerate(rows, start=1):
-        table.add_row(Text(f"row {number:,}", style="bold"), "")
-        for name, value in zip(names, row, strict=True):
-            table.add_row(name, Text(value.plain, overflow="fold"))
-    return table
-
-
-def _cell(value: object) -> "Text":
-    from rich.text import Text  # noqa: PLC0415
-
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        # without marks between thousands: a year, an id or a hash is a number too
-        return Text(f"{value}" if isinstance(value, int) else f"{value:.6g}", justify="right")
-    return Text(shown(plain(value), _CELL))
 
 
 def _read_sql() -> str:

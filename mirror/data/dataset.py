@@ -174,7 +174,7 @@ def describe_doubt(books: Books) -> list[str]:
     count = len(doubted_days(books))
     if not count:
         return []
-    return [f"{plural(count, 'day')} not as on record and left out: see `binder-mirror verify`"]
+    return [f"{plural(count, 'day')} not read, not being as on record: see `binder-mirror verify`"]
 
 
 def load_dataset(data: DataDir) -> dict[str, MonthBooks]:

@@ -47,7 +47,7 @@ from mirror.data.dataset_schema import (
     select_month,
 )
 from mirror.data.duck import duckdb_errors, literal, open_duckdb, path_literal, require_duckdb
-from mirror.edges.books import load_books
+from mirror.edges.books import load_steady_books
 from mirror.edges.disk import open_file, publish_durably, storage_errors
 from mirror.edges.folder import DataDir, dataset_lock
 from mirror.errors import DatasetError
@@ -79,7 +79,7 @@ class DatasetReport(Struct, frozen=True):
     """Bytes of all months' files."""
     odd_lines: tuple[str, ...]
     """"FILE:LINE: what is wrong" for the odd lines of the months made; bounded for each day."""
-    left_out: int = 0
+    unread: int = 0
     """Days that were not read, for their files are not those on record."""
     failed: tuple[str, ...] = ()
     """Months that could not be made, each with what is wrong; what there was of them stays."""
@@ -111,7 +111,7 @@ def keep_in_step(
         LockedError: another process makes the data set.
         StorageError: the disk refused.
     """
-    held = load_books(data, name_template)
+    held = load_steady_books(data, name_template)
     doubted = doubted_days(held)
 
     def make_plan(books: Mapping[str, MonthBooks]) -> DatasetPlan:
@@ -122,7 +122,7 @@ def keep_in_step(
     if plan.build:
         require_duckdb()
     elif not plan.remove:
-        return replace(_report(load_dataset(data), (), ()), left_out=len(doubted))
+        return replace(_report(load_dataset(data), (), ()), unread=len(doubted))
     with storage_errors(data.dataset):
         data.dataset.mkdir(exist_ok=True)
     with dataset_lock(data), _scratch(scratch_of(data)) as scratch:
@@ -130,24 +130,32 @@ def keep_in_step(
         books = load_dataset(data)
         plan = make_plan(books)
         builder = _Builder(data, scratch, progress, stop or threading.Event())
-        built: list[str] = []
-        failed: list[str] = []
-        try:
-            for month, made in builder.build_all(plan.build):
-                if isinstance(made, DatasetError):
-                    failed.append(f"{month.name}: {made.line()}")
-                    continue
-                books[month.name] = made
-                built.append(month.name)
-                save_dataset_books(data, books)
-        except _Stopped:
-            pass
-        for name in plan.remove:
-            _remove_month(data, name)
-            books.pop(name, None)
-        save_dataset_books(data, books)
+        report = _follow(plan, data, books, builder)
+    return replace(report, unread=len(doubted))
+
+
+def _follow(
+    plan: DatasetPlan, data: DataDir, books: dict[str, MonthBooks], builder: "_Builder"
+) -> DatasetReport:
+    """Make and take away months, and keep the books of it."""
+    built: list[str] = []
+    failed: list[str] = []
+    try:
+        for month, made in builder.build_all(plan.build):
+            if isinstance(made, DatasetError):
+                failed.append(f"{month.name}: {made.line()}")
+                continue
+            books[month.name] = made
+            built.append(month.name)
+            save_dataset_books(data, books)
+    except _Stopped:
+        pass
+    for name in plan.remove:
+        _remove_month(data, name)
+        books.pop(name, None)
+    save_dataset_books(data, books)
     report = _report(books, tuple(sorted(built)), plan.remove)
-    return replace(report, left_out=len(doubted), failed=tuple(failed))
+    return replace(report, failed=tuple(failed))
 
 
 def build_into(

@@ -16,7 +16,7 @@ from mirror.data.duck import (
     path_literal,
     require_duckdb,
 )
-from mirror.edges.books import load_books
+from mirror.edges.books import load_steady_books
 from mirror.edges.folder import DataDir
 from mirror.edges.output import replacing
 from mirror.errors import DatasetError
@@ -50,7 +50,7 @@ def export_launches(
         raise DatasetError(
             "there is no data set yet", hint="make it with `binder-mirror dataset build`"
         )
-    for line in describe_lag(data, load_books(data, name_template)):
+    for line in describe_lag(data, load_steady_books(data, name_template)):
         notice(line)
     files = ", ".join(path_literal(path) for path in months.values())
     columns = ", ".join(EXPORT_COLUMNS)

@@ -28,7 +28,7 @@ from mirror.data.dataset import (
 from mirror.data.dataset_build import build_into
 from mirror.data.dataset_schema import DATASET_COLUMNS
 from mirror.data.duck import one_line, open_duckdb, path_literal, require_duckdb
-from mirror.edges.books import load_books
+from mirror.edges.books import load_steady_books
 from mirror.edges.disk import storage_errors
 from mirror.edges.folder import DataDir
 from mirror.errors import DatasetError
@@ -100,7 +100,7 @@ def verify_dataset(
         StorageError: something cannot be read.
     """
     require_duckdb()
-    held = load_books(data, name_template)
+    held = load_steady_books(data, name_template)
     wanted = {month.name: (month, days) for month, days in months_of(held.records.values()).items()}
     doubted = {month_of(day).name: day for day in sorted(doubted_days(held), reverse=True)}
     books, there = load_dataset_books(data), list_months(data)

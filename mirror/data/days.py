@@ -14,7 +14,7 @@ from msgspec import Struct
 from mirror.core.manifest import choose
 from mirror.core.plan import final_at
 from mirror.core.text import human_bytes, plural
-from mirror.edges.books import Books, compare_books, load_claims
+from mirror.edges.books import load_books, load_claims, load_steady_books
 from mirror.edges.disk import open_file, storage_errors
 from mirror.edges.folder import DataDir
 from mirror.errors import UnrecordedError
@@ -75,7 +75,7 @@ class Shelf:
             StorageError, ConfigError: the books cannot be read.
         """
         _require_dates(since, until)
-        records = self._books().records
+        records = load_books(self.data, self._name_template).records
         return [
             self._day(records[day]) for day in sorted(records) if _is_between(day, since, until)
         ]
@@ -92,12 +92,7 @@ class Shelf:
             StorageError, ConfigError: the books cannot be read.
         """
         _require_dates(since, until)
-        books = self._books()
-        for _ in range(_TRIES):
-            # a writer may have been between journal and rename
-            if not books.unproven and not books.missing:
-                break
-            books = self._books()
+        books = load_steady_books(self.data, self._name_template)
         found: tuple[tuple[Iterable[date], str], ...] = (
             (books.missing, "is on record, but its file is gone"),
             (books.unproven, "has a file that is not the one on record"),
@@ -130,9 +125,6 @@ class Shelf:
         raise UnrecordedError(
             f"{day.name} is not the file on record", hint="see `binder-mirror verify`"
         )
-
-    def _books(self) -> Books:
-        return compare_books(load_claims(self.data), self.data.archive, self._name_template)
 
     def _day(self, record: Record) -> Day:
         is_final = self._now() >= final_at(record.date, self._final_after)

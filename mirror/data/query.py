@@ -20,7 +20,7 @@ from mirror.data.dataset import describe_doubt, describe_lag, list_months, month
 from mirror.data.dataset_build import build_into
 from mirror.data.dataset_schema import DATASET_COLUMNS
 from mirror.data.duck import literal, one_line, open_duckdb, os_error, path_literal, require_duckdb
-from mirror.edges.books import load_books
+from mirror.edges.books import load_steady_books
 from mirror.edges.disk import storage_error
 from mirror.edges.folder import DataDir
 from mirror.errors import QueryError
@@ -215,7 +215,7 @@ def open_months(
         StorageError, DatasetError: the data set or the daily files cannot be read.
     """
     require_duckdb()
-    books = load_books(data, name_template)
+    books = load_steady_books(data, name_template)
     if months := list_months(data):
         for line in describe_lag(data, books):
             notice(line)

@@ -154,7 +154,7 @@ def write_parquet(events: AnyEvents, sink: BinaryIO) -> None:
             encoder = msgspec.json.Encoder()
             for block in events.launch_blocks():
                 lines.write(encoder.encode_lines(block))
-        with duck.duckdb_errors("Parquet"):
+        with storage_errors(folder), duck.duckdb_errors("Parquet"):
             source = f"read_ndjson({duck.path_literal(aside)}, columns = {{{columns}}})"
             connection.execute(
                 f"COPY (FROM {source}) TO {duck.literal(str(made))} "

@@ -35,7 +35,7 @@ class Events(Generic[T_co]):
 
     Attributes:
         days: the days it is of, ascending.
-        given: how many events were given, or chunks of lines, when it was last gone through.
+        given: how many events were given when it was last gone through.
         odd: how many lines were no launch, by kind, when it was last gone through.
     """
 
@@ -90,7 +90,7 @@ class Events(Generic[T_co]):
             for day in self.days:
                 for data, decoded in self._read(day, advance):
                     lines = self._selection.choose_lines(data, decoded)
-                    self.given += bool(lines)
+                    self.given += lines.count(b"\n")
                     yield lines
 
     def to_arrow(self) -> "pa.Table":

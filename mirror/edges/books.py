@@ -37,6 +37,8 @@ _OURS = frozenset(
     {"index.jsonl", "index.html", "SHA256SUMS", "datapackage.json", "croissant.json", "static"}
 )
 
+_LOOKS = 3
+
 _upstream_decoder = msgspec.json.Decoder(Upstream)
 
 
@@ -75,6 +77,20 @@ def load_books(data: DataDir, name_template: str) -> Books:
         ConfigError: they were written by a later version of this software.
     """
     return compare_books(load_claims(data), data.archive, name_template)
+
+
+def load_steady_books(data: DataDir, name_template: str) -> Books:
+    """Return the books, looked at again where a writer may have been between journal and rename.
+
+    Raises:
+        StorageError, ConfigError: as for `load_books`.
+    """
+    books = load_books(data, name_template)
+    for _ in range(_LOOKS):
+        if not books.unproven and not books.missing:
+            break
+        books = load_books(data, name_template)
+    return books
 
 
 def load_claims(data: DataDir) -> Claims:

@@ -1,20 +1,11 @@
 """What people call a repository, and the key that its launches have. Pure."""
 
 import re
-from collections.abc import Iterator
 from urllib.parse import quote
 
 from mirror.errors import SpecError
-from mirror.events.spec import mask, parse_spec
+from mirror.events.spec import DOI, mask, parse_spec
 
-_SHORT = re.compile(r"([A-Za-z0-9-]+/[A-Za-z0-9._-]+)/?")
-_DOI = re.compile(r"(?:(?:https?://)?(?:dx\.)?doi\.org/|doi:)?(10\.[0-9]{4,9}/.+)", re.IGNORECASE)
-_HYDROSHARE_DOI = re.compile(r"10\.4211/hs\.", re.IGNORECASE)
-_ZENODO_RECORD = re.compile(r"(?:https?://)?(?:www\.)?zenodo\.org/records?/([0-9]+)(?:[/?#].*)?")
-_DATAVERSE_PAGE = re.compile(r"https?://[^?#]+\?(?:[^#]*&)?persistentId=doi:(10\.[^&#]+).*")
-_SCP = re.compile(r"[A-Za-z0-9_-]+@[A-Za-z0-9_.-]+:(?!/).+")
-_HOST_AND_PATH = re.compile(r"(?:[^/@]*\.[^/@]*|localhost|[^/@]+:[0-9]+)/.+")
-_BINDER_LINK = re.compile(r"https?://[^?#]+?/v2/([a-z]+)/([^?#]+).*")
 _PROVIDER_BY_PREFIX = {
     "gh": "GitHub",
     "gl": "GitLab",
@@ -27,6 +18,14 @@ _PROVIDER_BY_PREFIX = {
     "ckan": "CKAN",
 }
 """Of the address of a launch: https://mybinder.readthedocs.io/, "v2/gh/user/repository/ref"."""
+
+_SHORT = re.compile(r"([A-Za-z0-9_-]+/[A-Za-z0-9._-]+)/?")
+_DOI_HOST = re.compile(r"^(?:dx\.)?doi\.org/", re.IGNORECASE)
+_HYDROSHARE_DOI = re.compile(r"10\.4211/hs\.", re.IGNORECASE)
+_ZENODO_RECORD = re.compile(r"(?:https?://)?(?:www\.)?zenodo\.org/records?/([0-9]+)(?:[/?#].*)?")
+_DATAVERSE_PAGE = re.compile(r"https?://[^?#]+\?(?:[^#]*&)?persistentId=doi:(10\.[^&#]+).*")
+_HOST_AND_PATH = re.compile(r"(?:(?:[^/@:]*\.[^/@:]*|localhost)(?::[0-9]+)?|[^/@:]+:[0-9]+)/.+")
+_LAUNCH_LINK = re.compile(rf"https?://[^?#]+?/v2/({'|'.join(_PROVIDER_BY_PREFIX)})(?:/([^?#]*).*)?")
 
 
 def repository_key(name: str, *, forge: str = "github.com") -> str:
@@ -50,28 +49,27 @@ def repository_key(name: str, *, forge: str = "github.com") -> str:
     """
     if not name.isprintable():
         raise SpecError(f"no repository: {mask(name)!r}: it holds control characters")
-    for provider, spec in _readings(name, forge):
-        try:
-            return parse_spec(provider, spec).key
-        except SpecError:
-            continue
-    raise SpecError(f"no repository: {mask(name)!r}", hint="user/repository, an address or a DOI")
+    try:
+        return parse_spec(*_spec_of(name, forge)).key
+    except SpecError as error:
+        raise SpecError(
+            f"no repository: {mask(name)!r}", hint="user/repository, an address or a DOI"
+        ) from error
 
 
-def _readings(name: str, forge: str) -> Iterator[tuple[str, str]]:
-    """Yield the provider and spec that a name may be short for, the likeliest first."""
-    if link := _BINDER_LINK.fullmatch(name):
-        yield _PROVIDER_BY_PREFIX.get(link[1], ""), link[2].rstrip("/")
-    if doi := _DOI.fullmatch(name) or _DATAVERSE_PAGE.fullmatch(name):
-        yield "Hydroshare" if _HYDROSHARE_DOI.match(doi[1]) else "Zenodo", _quoted(doi[1], "/")
-    elif record := _ZENODO_RECORD.fullmatch(name):
-        yield "Zenodo", f"10.5281/zenodo.{record[1]}"
-    elif short := _SHORT.fullmatch(name):
-        yield "Git", f"{_quoted(f'https://{forge}/{short[1]}')}/HEAD"
-    elif "://" in name or _SCP.fullmatch(name):
-        yield "Git", f"{_quoted(name)}/HEAD"
+def _spec_of(name: str, forge: str) -> tuple[str, str]:
+    """Return provider and spec of what a name stands for."""
+    if link := _LAUNCH_LINK.fullmatch(name):
+        return _PROVIDER_BY_PREFIX[link[1]], (link[2] or "").rstrip("/")
+    if doi := DOI.fullmatch(_DOI_HOST.sub("", name)) or _DATAVERSE_PAGE.fullmatch(name):
+        return "Hydroshare" if _HYDROSHARE_DOI.match(doi[1]) else "Zenodo", _quoted(doi[1], "/")
+    if record := _ZENODO_RECORD.fullmatch(name):
+        return "Zenodo", f"10.5281/zenodo.{record[1]}"
+    if short := _SHORT.fullmatch(name):
+        name = f"https://{forge}/{short[1]}"
     elif _HOST_AND_PATH.fullmatch(name):
-        yield "Git", f"{_quoted(f'https://{name}')}/HEAD"
+        name = f"https://{name}"
+    return "Git", f"{_quoted(name)}/HEAD"
 
 
 def _quoted(text: str, safe: str = "") -> str:

@@ -31,11 +31,10 @@ _LONGEST_SHOWN = 2000
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _GIST_ID = re.compile(r"[0-9a-f]{20}|[0-9a-f]{32}|[0-9]+")
 _DISGUISED_GIST = re.compile(r"[0-9a-f]{20}|[0-9a-f]{32}")
-_DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.[0-9]{4,9}/[^\s?#]+)", re.IGNORECASE)
+DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.[0-9]{4,9}/[^\s?#]+)", re.IGNORECASE)
 _DOI_VERSION = re.compile(r"\.v[0-9]+$")
 _RESOURCE = re.compile(r"[0-9a-f]{32}")
 _SCP_ADDRESS = re.compile(r"([A-Za-z0-9_-]+@[A-Za-z0-9_.-]+):(?!/)(.+)")
-
 _USER = re.compile(r"(?<=//).*@")
 
 _PATH_SAFE = "/~@:+,;=!$&'()*"
@@ -243,7 +242,7 @@ def _git_key(host: str, names: list[str]) -> str:
 
 def _parse_doi(provider: str, spec: str) -> Spec:
     text = _decode(spec)
-    match = _DOI.fullmatch(text)
+    match = DOI.fullmatch(text)
     _require(match, "not a DOI")
     doi = match[1].rstrip("/") if match else ""
     _require("/" in doi and "//" not in doi, "not a DOI")

@@ -252,12 +252,12 @@ def test_a_month_with_a_day_off_the_record_stays_as_it_was(
     before = stamps(data)
     harm(data.archive / "events-2020-06-18.jsonl")
     report = keep_in_step(data, TEMPLATE, anew=anew)
-    assert (report.left_out, report.removed, report.rows) == (1, (), first.rows)
+    assert (report.unread, report.removed, report.rows) == (1, (), first.rows)
     path = str(data.dataset / "year=2020/month=06/launches.parquet")
     assert stamps(data)[path] == before[path]
     assert faults(data) == [FaultKind.DAILY_FILE]
     told = describe_lag(data, load_books(data, TEMPLATE))
-    assert told == ["1 day not as on record and left out: see `binder-mirror verify`"]
+    assert told == ["1 day not read, not being as on record: see `binder-mirror verify`"]
 
 
 def test_rot_that_keeps_size_and_time_is_found_as_it_is_read(data: DataDir):

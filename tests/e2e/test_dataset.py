@@ -57,7 +57,7 @@ async def test_days_whose_files_are_not_those_on_record_are_left_out_and_told(sh
     done = await shell.run("dataset", "build")
     assert done.code == 3
     assert done.out.startswith("Data set incomplete: ")
-    assert "left out: 1 day whose files are not those on record (see `binder-mirror verify`)" in (
+    assert "not read: 1 day whose files are not those on record (see `binder-mirror verify`)" in (
         done.out
     )
     assert (await shell.run("verify", "--repair")).code == 0
@@ -107,7 +107,7 @@ async def test_what_is_exported_or_asked_of_a_data_set_that_is_behind_is_told(
     ):
         done = await shell.run(*command)
         assert done.code == 0
-        assert "1 day not as on record and left out" in done.err
+        assert "1 day not read, not being as on record" in done.err
 
 
 async def test_out_of_step_is_incomplete(shell: Shell):

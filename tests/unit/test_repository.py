@@ -19,6 +19,8 @@ SPELLINGS = {
         "https://mybinder.org/v2/gh/jupyterlab/jupyterlab-demo/HEAD?urlpath=lab",
         "https://hub.example/prefix/v2/gh/jupyterlab/jupyterlab-demo/HEAD",
     ),
+    ("GitHub", "user_company/course/HEAD"): ("user_company/course",),
+    ("Git", "https%3A%2F%2Fexample.org%2Fv2%2Fa%2Fb/HEAD"): ("https://example.org/v2/a/b",),
     ("GitLab", "group%2Fteam%2Fcourse/master"): (
         "gitlab.com/group/team/course",
         "https://gitlab.com/Group/team/course/-/tree/main",
@@ -87,6 +89,7 @@ def test_the_short_form_is_of_the_forge_that_is_meant():
     [
         *("", "name", "user/repository/HEAD", "gh/user/repository", "10.5281", "x y/z"),
         *("https://", "https://mybinder.org", "zenodo.org", "://x/y"),
+        *("https://mybinder.org/v2/gh/user", "https://mybinder.org/v2/gh"),
     ],
 )
 def test_what_names_no_repository_is_refused(name):

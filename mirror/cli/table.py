@@ -1,0 +1,62 @@
+"""An answer as a table for people; imported where one is printed, for rich takes time to start."""
+
+from itertools import islice
+from typing import TextIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mirror.core.text import shown
+from mirror.data.query import Result
+from mirror.data.query_format import plain
+
+_ROWS = 500
+_RECORDS = 50
+_CELL = 120
+_GAP = 3
+
+
+def print_table(result: Result, out: TextIO) -> None:
+    """Print the first rows of an answer: a table or, where that is too wide, row by row."""
+    names = [Text(shown(name, _CELL)) for name in result.columns]
+    rows = iter(result.rows)
+    cells = [[_cell(value) for value in row] for row in islice(rows, _ROWS)]
+    count = len(cells) + sum(1 for _ in rows)
+    console = Console(file=out, highlight=False)
+    widths = [max(text.cell_len for text in column) for column in zip(names, *cells, strict=True)]
+    is_wide = sum(widths) + _GAP * len(widths) > console.width
+    told = min(len(cells), _RECORDS if is_wide else _ROWS)
+    # written by ourselves: when nobody reads it any more, the console would end the process
+    with console.capture() as text:
+        console.print(_records(names, cells[:told]) if is_wide else _table(names, cells))
+        if count > told:
+            console.print(f"... {count:,} rows in all; --format csv gives every one")
+    out.write(text.get())
+
+
+def _table(names: list[Text], rows: list[list[Text]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _records(names: list[Text], rows: list[list[Text]]) -> Table:
+    """Return rows one below the other, a line for each of their values."""
+    table = Table.grid(padding=(0, _GAP, 0, 0))
+    for number, row in enumerate(rows, start=1):
+        table.add_row(Text(f"row {number:,}", style="bold"), "")
+        for name, value in zip(names, row, strict=True):
+            table.add_row(name, Text(value.plain, overflow="fold"))
+    return table
+
+
+def _cell(value: object) -> Text:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        # without marks between thousands: a year, an id or a hash is a number too
+        return Text(f"{value}" if isinstance(value, int) else f"{value:.6g}", justify="right")
+    return Text(shown(plain(value), _CELL))
