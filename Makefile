@@ -60,13 +60,13 @@ lock: $(STAMP) ## make the lock files anew: newest versions, with hashes; what r
 	$(PIP_COMPILE) --upgrade --extra data --constraint requirements.lock --output-file requirements-runtime.lock pyproject.toml
 
 kill: $(STAMP) ## the long suite of kills: SIGKILL at 50 moments of a sync
-	$(BIN)/python -m pytest -m slow tests/e2e/test_kill.py
+	$(BIN)/python -m pytest -m slow tests/system/test_kill.py
 
 soak: $(STAMP) ## 500 polls against an upstream that fails in every way
-	$(BIN)/python -m pytest -m slow -s tests/soak
+	$(BIN)/python -m pytest -m slow -s tests/system/test_soak.py
 
 real: $(STAMP) ## the real index, snapshot after snapshot, bodies of real size (wants MIRROR_REAL_DATA)
-	$(BIN)/python -m pytest -m slow -s tests/real
+	$(BIN)/python -m pytest -m slow -s tests/system/test_replay.py
 
 mutation: $(STAMP) ## mutation-test the decisions of the pure core: at least 85 % killed (8 min)
 	$(BIN)/mutmut run
@@ -74,7 +74,7 @@ mutation: $(STAMP) ## mutation-test the decisions of the pure core: at least 85 
 
 mutation-slice: $(STAMP) ## mutation-test the scanner alone
 	rm -rf mutants
-	$(BIN)/mutmut run 'mirror.core.scan*'
+	$(BIN)/mutmut run 'mirror.archive.scan*'
 	$(BIN)/python -m tests.mutants 85
 
 bench: $(STAMP) ## time the sync beside rclone, aria2, wget2 and curl (wants nginx and these)
@@ -82,10 +82,10 @@ bench: $(STAMP) ## time the sync beside rclone, aria2, wget2 and curl (wants ngi
 	$(BIN)/python -m tests.benchmarks.run
 
 test-container: $(STAMP) ## build the image and run it for real (wants root, podman, buildah, runc, debootstrap)
-	$(BIN)/python -m pytest -m slow -rs tests/deploy/test_container.py
+	$(BIN)/python -m pytest -m slow -rs tests/system/test_container.py
 
 test-systemd: $(STAMP) wheel ## install on a booted systemd, by the guide, and run there (wants the same)
-	$(BIN)/python -m pytest -m slow -rs tests/deploy/test_systemd.py
+	$(BIN)/python -m pytest -m slow -rs tests/system/test_systemd.py
 
 bench-reading: $(STAMP) ## time the reading of events beside pandas, polars and DuckDB
 	$(BIN)/python -m tests.benchmarks.reading

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from mirror.data.reader import Archive
     from mirror.events.launch import Launch, OddLine
     from mirror.events.spec import Spec, parse_spec
+    from mirror.reading.reader import Archive
 
 __all__ = ["Archive", "Launch", "OddLine", "Spec", "__version__", "parse_spec"]
 
 _HOMES = {
-    "Archive": "mirror.data.reader",
+    "Archive": "mirror.reading.reader",
     "Launch": "mirror.events.launch",
     "OddLine": "mirror.events.launch",
     "Spec": "mirror.events.spec",

@@ -12,8 +12,8 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from mirror.config import LogConfig
-from mirror.core.text import shown
+from mirror.config.settings import LogConfig
+from mirror.text import shown
 
 _MAX_VALUE = 500
 

@@ -12,12 +12,12 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mirror.archive.ports import Silent
+from mirror.config.loading import load_config
 from mirror.demo.archive import DemoArchive
 from mirror.demo.server import ArchiveServer
-from mirror.edges.folder import DataDir
-from mirror.ports import Silent
-from mirror.settings import load_config
-from mirror.wiring import open_mirror
+from mirror.store.layout import DataDir
+from mirror.sync.wiring import open_mirror
 
 COMMAND = (sys.executable, "-m", "mirror")
 PATIENCE_S = 30

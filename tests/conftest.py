@@ -9,22 +9,28 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import settings
 
-from mirror.config import Config, HttpConfig, StorageConfig, UpstreamConfig
-from mirror.core.upstream import Upstream
+from mirror.archive.ports import Observer, Silent
+from mirror.archive.upstream import Upstream
+from mirror.config.settings import Config, HttpConfig, StorageConfig, UpstreamConfig
 from mirror.demo.archive import DemoArchive, day_name
 from mirror.demo.server import ArchiveServer
 from mirror.demo.wire import RequestRecord
-from mirror.edges.books import load_books, load_upstream
-from mirror.edges.folder import DataDir
-from mirror.edges.history import Version, list_versions
-from mirror.edges.quarantine import Quarantined, list_quarantined
 from mirror.model import PollReport, Record
-from mirror.poll import PollRange
-from mirror.ports import Observer, Silent
-from mirror.status import Status, read_status
-from mirror.verify import verify
-from mirror.wiring import open_mirror
+from mirror.status.standing import Status, read_status
+from mirror.store.history import Version, list_versions
+from mirror.store.inventory import load_books, load_upstream
+from mirror.store.layout import DataDir
+from mirror.store.quarantine import Quarantined, list_quarantined
+from mirror.store.verification import verify
+from mirror.sync.poll import PollRange
+from mirror.sync.wiring import open_mirror
+from tests.command import Shell, open_shell
+
+# hypothesis without deadlines: a busy machine makes no test wrong
+settings.register_profile("unit", deadline=None)
+settings.load_profile("unit")
 
 NOON = datetime(2024, 5, 15, 12, tzinfo=UTC)
 """Where the clock of most tests begins."""
@@ -173,3 +179,10 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("MIRROR_REAL_DATA is not set")
     return Path(folder)
+
+
+@pytest.fixture
+async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
+    """Six final days upstream, and nothing here yet."""
+    async with open_shell(tmp_path / "data") as shell:
+        yield shell

@@ -14,8 +14,8 @@ import click
 from mirror import __version__
 from mirror.cli.lean import lean_imports
 from mirror.cli.streams import abandon_stdout, prepare_streams, stdout_error
-from mirror.core.text import shown
 from mirror.errors import ExitCode, MirrorError
+from mirror.text import shown
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 

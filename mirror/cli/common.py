@@ -13,12 +13,12 @@ import click
 import msgspec
 
 from mirror.cli.streams import abandon_stdout, stdout_error
-from mirror.config import Config, LogConfig
-from mirror.core.text import shown
-from mirror.edges.folder import DataDir, check_data_dir, default_data_dir
+from mirror.config.loading import load_config
+from mirror.config.settings import Config, LogConfig
 from mirror.errors import ConfigError, ExitCode
 from mirror.logs import configure_logs
-from mirror.settings import load_config
+from mirror.store.layout import DataDir, check_data_dir, default_data_dir
+from mirror.text import shown
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")

@@ -3,8 +3,8 @@
 import click
 
 from mirror.cli.common import data_dir_option, load, load_settings, say
-from mirror.config import Config
-from mirror.settings import render
+from mirror.config.loading import render
+from mirror.config.settings import Config
 
 
 @click.group()

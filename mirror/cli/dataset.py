@@ -17,14 +17,14 @@ from mirror.cli.common import (
     print_json,
     say,
 )
-from mirror.core.text import human_bytes, plural, shown
-from mirror.data.dataset import TOLD_LINES
-from mirror.data.dataset_build import DatasetReport, keep_in_step
-from mirror.data.dataset_export import export_launches
-from mirror.data.dataset_verify import DatasetVerifyReport, FaultKind, verify_dataset
-from mirror.edges.books import load_books
-from mirror.edges.folder import require_mirror
+from mirror.dataset.audit import DatasetVerifyReport, FaultKind, verify_dataset
+from mirror.dataset.build import DatasetReport, keep_in_step
+from mirror.dataset.export import export_launches
+from mirror.dataset.provenance import TOLD_LINES
 from mirror.errors import ExitCode
+from mirror.store.inventory import load_books
+from mirror.store.layout import require_mirror
+from mirror.text import human_bytes, plural, shown
 
 _TOLD_LINES = 20
 _IN_STEP = {FaultKind.MISSING, FaultKind.BEHIND, FaultKind.SURPLUS}

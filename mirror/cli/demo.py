@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 
 from mirror.cli.common import run_until_signal, say
-from mirror.config import LogConfig
-from mirror.edges.folder import check_data_dir
+from mirror.config.settings import LogConfig
 from mirror.logs import configure_logs
+from mirror.store.layout import check_data_dir
 
 
 @click.command()

@@ -16,10 +16,11 @@ from mirror.cli.common import (
     load,
 )
 from mirror.cli.streams import abandon_stdout, stdout_error
-from mirror.core.text import plural, shown
-from mirror.data.reader import Archive
-from mirror.data.selection import Unknown
-from mirror.data.sinks import (
+from mirror.errors import ConfigError, SpecError, UnknownSchemaError
+from mirror.events.repository import repository_key
+from mirror.reading.reader import Archive
+from mirror.reading.selection import Unknown
+from mirror.reading.sinks import (
     COMPRESSION_BY_SUFFIX,
     WRITERS,
     AnyEvents,
@@ -27,8 +28,7 @@ from mirror.data.sinks import (
     Format,
     open_sink,
 )
-from mirror.errors import ConfigError, SpecError, UnknownSchemaError
-from mirror.events.repository import repository_key
+from mirror.text import plural, shown
 
 _FORMAT_BY_SUFFIX: dict[str, Format] = {
     "": "json",

@@ -2,7 +2,7 @@
 
 A quiet poll is one request, so most of its time is imports. Two libraries do work of their own
 while they are imported: structlog brings rich along, and aiohttp reads the system's certificates
-twice, whatever the address (`mirror.edges.source` reads them itself, for https alone). Together
+twice, whatever the address (`mirror.sync.source` reads them itself, for https alone). Together
 they are a quarter of the start. Only for a process of our own: whoever imports `mirror` as a
 library gets both libraries as they are.
 """

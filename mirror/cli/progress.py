@@ -15,8 +15,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from mirror.core.text import plural, shown
 from mirror.model import Due, Outcome, Plan, PollReport
+from mirror.text import plural, shown
 
 
 class SyncProgress:

@@ -7,12 +7,12 @@ from itertools import groupby
 import click
 
 from mirror.cli.common import data_dir_option, load, say, utc_now
-from mirror.core.text import human_bytes, plural
-from mirror.core.units import parse_duration
-from mirror.edges import history, quarantine
-from mirror.edges.folder import require_mirror, writer_lock
-from mirror.edges.history import Version
-from mirror.edges.quarantine import Quarantined
+from mirror.store import history, quarantine
+from mirror.store.history import Version
+from mirror.store.layout import require_mirror, writer_lock
+from mirror.store.quarantine import Quarantined
+from mirror.text import human_bytes, plural
+from mirror.units import parse_duration
 
 
 class _Duration(click.ParamType[timedelta]):

@@ -11,15 +11,15 @@ import click
 
 from mirror.cli.common import OUTPUT, check_output, data_dir_option, load, notice
 from mirror.cli.streams import stdout_error
-from mirror.core.text import shown
-from mirror.core.units import parse_duration, parse_size
-from mirror.data.query import Bounds, Session, open_months
-from mirror.data.query_format import as_is, write_csv, write_json, write_markdown
-from mirror.data.query_process import answer_apart
-from mirror.edges.apart import run_apart
-from mirror.edges.folder import require_mirror
-from mirror.edges.output import replacing
+from mirror.dataset.isolated import run_apart
+from mirror.dataset.query import Bounds, Session, open_months
+from mirror.dataset.query_format import as_is, write_csv, write_json, write_markdown
+from mirror.dataset.query_process import answer_apart
 from mirror.errors import ConfigError, ExitCode
+from mirror.store.layout import require_mirror
+from mirror.store.output import replacing
+from mirror.text import shown
+from mirror.units import parse_duration, parse_size
 
 _FORMAT_BY_SUFFIX = {
     "": "csv",

@@ -25,13 +25,13 @@ from mirror.cli.common import (
     say,
     utc_now,
 )
-from mirror.config import Config
-from mirror.core.sparks import ASCII, BLOCKS
-from mirror.data.report import Report, Window, read_report, to_json
-from mirror.data.report_text import Look, render_report
-from mirror.data.repositories import Ranking, rank_repositories
-from mirror.edges.folder import DataDir, require_mirror
-from mirror.edges.output import replacing
+from mirror.config.settings import Config
+from mirror.report.report_text import Look, render_report
+from mirror.report.repositories import Ranking, rank_repositories
+from mirror.report.sparks import ASCII, BLOCKS
+from mirror.report.summing import Report, Window, read_report, to_json
+from mirror.store.layout import DataDir, require_mirror
+from mirror.store.output import replacing
 
 _TOP_ON_A_PAGE = 20
 _QUARTER = re.compile(r"([0-9]{4})-?Q([1-4])", re.IGNORECASE)
@@ -116,7 +116,7 @@ def report(
 
 
 def _rank(data: DataDir, config: Config, window: Window, number: int) -> Ranking:
-    from mirror.data.reader import Archive  # noqa: PLC0415 - only where files are read
+    from mirror.reading.reader import Archive  # noqa: PLC0415 - only where files are read
 
     archive = Archive(
         data.root,
@@ -128,7 +128,7 @@ def _rank(data: DataDir, config: Config, window: Window, number: int) -> Ranking
 
 
 def _put_page(found: Report, html: str) -> None:
-    from mirror.data.report_html import render_page  # noqa: PLC0415 - only where a page is made
+    from mirror.report.report_html import render_page  # noqa: PLC0415 - only where a page is made
 
     page = render_page(found)
     if html == "-":

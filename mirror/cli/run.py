@@ -15,11 +15,11 @@ from mirror.cli.common import (
     upstream_option,
     utc_now,
 )
-from mirror.config import Config
-from mirror.core.readiness import judge_readiness
-from mirror.edges.folder import DataDir, daemon_lock, make_folders, require_mirror
-from mirror.edges.polls import load_polls
+from mirror.config.settings import Config
 from mirror.errors import ConfigError, ExitCode
+from mirror.status.readiness import judge_readiness
+from mirror.store.layout import DataDir, daemon_lock, make_folders, require_mirror
+from mirror.store.polls import load_polls
 
 
 @click.command()
@@ -87,7 +87,7 @@ def _serve(
         favour_the_loop,
         set_aside_what_stays,
     )
-    from mirror.wiring import open_mirror  # noqa: PLC0415
+    from mirror.sync.wiring import open_mirror  # noqa: PLC0415
 
     async def main() -> bool:
         service = make_service(

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 import click
 
 from mirror.cli.common import data_dir_option, json_option, load, print_json, say, utc_now
-from mirror.core.text import human_bytes, plural
-from mirror.edges.folder import require_mirror
 from mirror.model import PollReport
-from mirror.status import Status, read_status
+from mirror.status.standing import Status, read_status
+from mirror.store.layout import require_mirror
+from mirror.text import human_bytes, plural
 
 
 @click.command()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from msgspec.structs import replace
 
+from mirror.archive.ports import Observer, Observers, Silent
 from mirror.cli.common import (
     DAY,
     check_range,
@@ -23,19 +24,18 @@ from mirror.cli.common import (
     say,
     upstream_option,
 )
-from mirror.config import Config
-from mirror.core.text import human_bytes, plural
-from mirror.edges.books import Books, load_books, load_upstream
-from mirror.edges.folder import DataDir
-from mirror.edges.source import HttpSource
+from mirror.config.settings import Config
+from mirror.dataset.update import follow_poll
 from mirror.errors import ExitCode
 from mirror.model import IndexState, PollReport
-from mirror.poll import PollRange
-from mirror.polling.dataset import follow_poll
-from mirror.polling.preview import Preview, preview
-from mirror.polling.survey import Surveyor
-from mirror.ports import Observer, Observers, Silent
-from mirror.wiring import Mirror, open_mirror, poll_policy, utc_now
+from mirror.store.inventory import Books, load_books, load_upstream
+from mirror.store.layout import DataDir
+from mirror.sync.poll import PollRange
+from mirror.sync.preview import Preview, preview
+from mirror.sync.source import HttpSource
+from mirror.sync.survey import Surveyor
+from mirror.sync.wiring import Mirror, open_mirror, poll_policy, utc_now
+from mirror.text import human_bytes, plural
 
 if TYPE_CHECKING:
     from mirror.cli.textfile import Run

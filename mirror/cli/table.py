@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mirror.core.text import shown
-from mirror.data.query import Result
-from mirror.data.query_format import plain
+from mirror.dataset.query import Result
+from mirror.dataset.query_format import plain
+from mirror.text import shown
 
 _ROWS = 500
 _RECORDS = 50

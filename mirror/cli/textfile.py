@@ -11,14 +11,14 @@ from pathlib import Path
 import click
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from mirror.config import Config
-from mirror.edges.disk import storage_errors, write_durably
-from mirror.edges.folder import DataDir
-from mirror.edges.gauges import Moment
-from mirror.edges.metrics import Metrics
-from mirror.edges.view import load_view
+from mirror.config.settings import Config
 from mirror.errors import ExitCode, MirrorError
 from mirror.logs import get_logger
+from mirror.status.copy_metrics import Moment
+from mirror.status.metrics import Metrics
+from mirror.status.snapshot import load_view
+from mirror.store.disk import storage_errors, write_durably
+from mirror.store.layout import DataDir
 
 
 class Run:

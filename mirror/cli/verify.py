@@ -11,6 +11,7 @@ import click
 import msgspec
 from msgspec.structs import replace
 
+from mirror.archive.ports import Silent
 from mirror.cli.common import (
     data_dir_option,
     is_interactive,
@@ -22,15 +23,14 @@ from mirror.cli.common import (
     upstream_option,
     utc_now,
 )
-from mirror.config import Config, UpstreamConfig
-from mirror.core.text import human_bytes, plural
-from mirror.edges.books import load_books, load_upstream
-from mirror.edges.folder import DataDir, require_mirror
+from mirror.config.settings import Config, UpstreamConfig
 from mirror.errors import ExitCode
 from mirror.model import Damage, DamageKind
-from mirror.ports import Silent
-from mirror.verify import Progress, VerifyReport, everything, sample
-from mirror.verify import verify as verify_copy
+from mirror.store.inventory import load_books, load_upstream
+from mirror.store.layout import DataDir, require_mirror
+from mirror.store.verification import Progress, VerifyReport, everything, sample
+from mirror.store.verification import verify as verify_copy
+from mirror.text import human_bytes, plural
 
 _PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?)%?")
 
@@ -136,7 +136,7 @@ def _with_known_upstream(config: Config, data: DataDir) -> Config:
 
 async def _repair(config: Config, data: DataDir, report: VerifyReport) -> None:
     # brings the HTTP client along: imported by those who ask upstream
-    from mirror.wiring import open_mirror  # noqa: PLC0415
+    from mirror.sync.wiring import open_mirror  # noqa: PLC0415
 
     async with open_mirror(config, data) as mirror:
         await mirror.repair(report.damage, Silent())

@@ -13,12 +13,12 @@ from mirror.cli.common import (
     run_until_signal,
     say,
 )
-from mirror.core.text import human_bytes, plural
-from mirror.edges import history as kept
-from mirror.edges.books import load_books
-from mirror.edges.folder import require_mirror
-from mirror.edges.history import Version
 from mirror.errors import ConfigError
+from mirror.store import history as kept
+from mirror.store.history import Version
+from mirror.store.inventory import load_books
+from mirror.store.layout import require_mirror
+from mirror.text import human_bytes, plural
 
 
 @click.command()
@@ -83,7 +83,7 @@ def restore(ctx: click.Context, day: date, digest: str, data_dir: str | None) ->
         )
 
     # brings the HTTP client along, which `history` has no use for
-    from mirror.wiring import open_mirror  # noqa: PLC0415
+    from mirror.sync.wiring import open_mirror  # noqa: PLC0415
 
     async def put_back() -> None:
         async with open_mirror(config, data) as mirror:

@@ -12,27 +12,30 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from mirror.config import Config
-from mirror.core.plan import final_at
+from mirror.archive.plan import final_at
+from mirror.archive.ports import Observer, Observers
+from mirror.config.settings import Config
 from mirror.daemon.schedule import SLICE, JobKind
-from mirror.edges.folder import DataDir
-from mirror.edges.live import LiveProgress
-from mirror.edges.metrics import Metrics
-from mirror.edges.view import Viewer
+from mirror.dataset.update import follow_poll
 from mirror.errors import LockedError, MirrorError, StorageError
 from mirror.logs import get_logger
 from mirror.model import Damage, DamageKind, PollReport, Record, Traffic
-from mirror.poll import PollRange
-from mirror.polling.dataset import follow_poll
-from mirror.ports import Observer, Observers
-from mirror.verify import verify
+from mirror.status.live import LiveProgress
+from mirror.status.metrics import Metrics
+from mirror.status.snapshot import Viewer
+from mirror.store.layout import DataDir
+from mirror.store.verification import verify
+from mirror.sync.poll import PollRange
 
 _BY_HAND = (DamageKind.WRONG_KIND, DamageKind.STRANGER)
 """Damage that no download mends: told again at each slice until somebody has looked."""
 
 
 class Writer(Protocol):
-    """A data directory held for writing and a session with upstream (`mirror.wiring.Mirror`)."""
+    """A data directory held for writing, and a session with upstream.
+
+    See `mirror.sync.wiring.Mirror`.
+    """
 
     @property
     def traffic(self) -> Traffic:

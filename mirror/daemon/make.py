@@ -3,16 +3,16 @@
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from mirror.config import Config
+from mirror.config.settings import Config
 from mirror.daemon.jobs import Jobs, OpenWriter
 from mirror.daemon.notify import Notifier
 from mirror.daemon.schedule import Schedule, longest_interval
 from mirror.daemon.service import Service
 from mirror.daemon.work import Work
-from mirror.edges.folder import DataDir
-from mirror.edges.live import LiveProgress
-from mirror.edges.metrics import Metrics
-from mirror.edges.view import Viewer
+from mirror.status.live import LiveProgress
+from mirror.status.metrics import Metrics
+from mirror.status.snapshot import Viewer
+from mirror.store.layout import DataDir
 from mirror.web.site import Site
 
 

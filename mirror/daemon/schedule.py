@@ -17,8 +17,8 @@ from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from mirror.config import ScheduleConfig
-from mirror.core.cron import crontab_fields
+from mirror.config.crontab import crontab_fields
+from mirror.config.settings import ScheduleConfig
 
 SLICE = timedelta(hours=1)
 """The slow jobs go through the archive in slices, one an hour."""

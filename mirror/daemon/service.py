@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
-from mirror.config import Config
+from mirror.config.settings import Config
 from mirror.daemon.notify import Notifier
 from mirror.daemon.schedule import longest_interval
 from mirror.daemon.work import Work

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from mirror.config import Config
-from mirror.core.text import human_bytes, plural
+from mirror.config.settings import Config
 from mirror.daemon.jobs import Jobs
 from mirror.daemon.schedule import JobKind, Schedule
-from mirror.edges.live import LiveProgress
 from mirror.errors import ExitCode
 from mirror.logs import get_logger
+from mirror.status.live import LiveProgress
+from mirror.text import human_bytes, plural
 
 _TRY_AGAIN_S = 60
 """After another writer was in the way."""

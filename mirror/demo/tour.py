@@ -12,18 +12,18 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from mirror.config import Config, HttpConfig, StorageConfig, UpstreamConfig
-from mirror.core.text import human_bytes, plural
+from mirror.archive.ports import Silent
+from mirror.config.settings import Config, HttpConfig, StorageConfig, UpstreamConfig
 from mirror.demo.archive import DemoArchive, day_name
 from mirror.demo.faults import Cut
 from mirror.demo.server import ArchiveServer
-from mirror.edges.disk import storage_errors
-from mirror.edges.folder import DataDir, check_data_dir
 from mirror.errors import ConfigError
 from mirror.model import PollReport
-from mirror.ports import Silent
-from mirror.verify import verify
-from mirror.wiring import Mirror, open_mirror
+from mirror.store.disk import storage_errors
+from mirror.store.layout import DataDir, check_data_dir
+from mirror.store.verification import verify
+from mirror.sync.wiring import Mirror, open_mirror
+from mirror.text import human_bytes, plural
 
 _MARKER = ".binder-mirror-demo"
 _EVENTS_A_DAY = 3000

@@ -12,11 +12,11 @@ from datetime import date
 
 import msgspec
 
-from mirror.core.text import shown
 from mirror.events.kinds import BY_KEY, MAX_KEY_LENGTH, Kind, Kinds, find_kind
 from mirror.events.lines import BAD_JSON, MAX_LINE_BYTES, BlockCutter, halve
 from mirror.events.stamps import Parted, part
 from mirror.model import Findings
+from mirror.text import shown
 
 MAX_KEYS = 32
 """Distinct values of a field counted by name; the strings are upstream's, so they are bounded."""

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union
 
 import msgspec
 
-from mirror.core.text import shown
 from mirror.events.lines import BAD_JSON
 from mirror.events.schema import FIELD_TYPES, FIELDS, LAUNCH_SCHEMA, PROVIDERS
 from mirror.events.stamps import Frame, Parted
+from mirror.text import shown
 
 MAX_KEY_LENGTH = 64
 """Of a value that is counted by name; the strings are upstream's, so they are bounded."""

@@ -23,9 +23,9 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from mirror.core.text import shown
 from mirror.events.lines import BAD_JSON, MAX_LINE_BYTES, BlockCutter, halve
 from mirror.events.schema import FIELD_TYPES, FIELDS, LAUNCH_SCHEMA
+from mirror.text import shown
 
 _SHOWN_BYTES = 200
 

@@ -12,8 +12,8 @@ from itertools import chain
 from msgspec import Struct
 from msgspec.structs import replace
 
-from mirror.core.series import month_of
 from mirror.events.findings import add_up, merge
+from mirror.events.series import month_of
 from mirror.model import Findings, Record
 
 

@@ -21,8 +21,8 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from msgspec import Struct
 
-from mirror.core.text import shown
 from mirror.errors import SpecError
+from mirror.text import shown
 
 MASK = "***"
 

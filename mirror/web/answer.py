@@ -17,8 +17,8 @@ from aiohttp import web
 from aiohttp.helpers import ETag
 from msgspec import Struct
 
-from mirror.core.ranges import parse_range
 from mirror.logs import get_logger
+from mirror.web.ranges import parse_range
 
 
 class Representation(Struct):

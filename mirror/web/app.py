@@ -6,11 +6,11 @@ from aiohttp import web
 
 from mirror.errors import MirrorError
 from mirror.logs import get_logger
-from mirror.web.archive import add_archive
+from mirror.web.archive_files import add_archive
 from mirror.web.guard import Guard
 from mirror.web.probes import add_probes
 from mirror.web.site import SITE, Site
-from mirror.web.status import add_status
+from mirror.web.status_routes import add_status
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

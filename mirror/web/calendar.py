@@ -12,7 +12,7 @@ from itertools import groupby
 
 from msgspec import Struct
 
-from mirror.core.text import plural
+from mirror.text import plural
 
 _LEVELS = 5
 _WEEKS = 54

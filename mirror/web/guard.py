@@ -18,9 +18,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestHandler
 
-from mirror.config import ServerConfig
-from mirror.core.pace import Pace
+from mirror.config.settings import ServerConfig
 from mirror.logs import get_logger
+from mirror.web.pace import Pace
 from mirror.web.site import SITE
 
 _LOOK_S = 1.0

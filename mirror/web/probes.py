@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from aiohttp import web
 
-from mirror.core.readiness import judge_readiness
-from mirror.edges.gauges import Moment
+from mirror.status.copy_metrics import Moment
+from mirror.status.readiness import judge_readiness
 from mirror.web.site import SITE
 
 _NOT_KEPT = {"Cache-Control": "no-store"}

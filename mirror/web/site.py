@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 from aiohttp import web
 
-from mirror.config import Config
-from mirror.edges.folder import DataDir
-from mirror.edges.live import LiveProgress
-from mirror.edges.metrics import Metrics
-from mirror.edges.view import Viewer
+from mirror.config.settings import Config
+from mirror.status.live import LiveProgress
+from mirror.status.metrics import Metrics
+from mirror.status.snapshot import Viewer
+from mirror.store.layout import DataDir
 
 
 @dataclass(slots=True)

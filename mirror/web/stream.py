@@ -14,9 +14,9 @@ from typing import Protocol
 from aiohttp import web
 from msgspec import Struct
 
-from mirror.edges.live import LiveProgress
 from mirror.errors import MirrorError
-from mirror.web.page import Page
+from mirror.status.live import LiveProgress
+from mirror.web.status_page import Page
 
 _PAUSE_S = 0.5
 """Between two messages, however fast things move."""
@@ -47,7 +47,7 @@ class Limits(Struct, frozen=True):
 
 
 class Teller(Protocol):
-    """Who knows the page (`mirror.web.status.Pages`)."""
+    """Who knows the page (`mirror.web.status_routes.Pages`)."""
 
     async def page(self) -> Page:
         """Return the page of now, but for the running poll."""

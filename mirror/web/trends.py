@@ -1,7 +1,7 @@
 """The charts of the status page and their tables: events over time, and who and what they were of.
 
-Pure. Months are summed by `mirror.events.months`, weeks by `mirror.core.series`; both are drawn by
-`mirror.core.charts`.
+Pure. Months are summed by `mirror.events.months`, weeks by `mirror.events.series`; both are drawn
+by `mirror.report.charts`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,17 @@ from html import escape
 
 from msgspec import Struct
 
-from mirror.core.charts import (
+from mirror.events.findings import OTHERS
+from mirror.events.months import Month, Months
+from mirror.events.series import (
+    fill_periods,
+    fold_names,
+    month_of,
+    rank_names,
+    sum_counts,
+    week_of,
+)
+from mirror.report.charts import (
     BANDS,
     Frame,
     render_shares,
@@ -19,17 +29,7 @@ from mirror.core.charts import (
     render_trend,
     shares,
 )
-from mirror.core.series import (
-    fill_periods,
-    fold_names,
-    month_of,
-    rank_names,
-    sum_counts,
-    week_of,
-)
-from mirror.events.findings import OTHERS
-from mirror.events.months import Month, Months
-from mirror.status import told
+from mirror.status.standing import told
 from mirror.web.markup import with_times
 
 _ORIGIN_SAID_FROM = date(2019, 6, 12)

@@ -17,11 +17,11 @@ import duckdb
 import polars as pl
 from msgspec.structs import replace
 
-from mirror.data.dataset_build import keep_in_step
-from mirror.data.query import Bounds, open_months, open_session
-from mirror.edges.books import load_books, save_manifest
-from mirror.edges.findings_worker import inspect_file
-from mirror.edges.folder import DataDir
+from mirror.dataset.build import keep_in_step
+from mirror.dataset.query import Bounds, open_months, open_session
+from mirror.store.inventory import load_books, save_manifest
+from mirror.store.layout import DataDir
+from mirror.sync.findings_worker import inspect_file
 from tests.benchmarks.launches import open_mirror_of
 
 _TEMPLATE = "events-{date}.jsonl"

@@ -73,7 +73,7 @@ CONTESTANTS: dict[str, Callable[[Path, list[str]], int]] = {
     "duckdb": count_duckdb,
 }
 _LIBRARIES = {
-    "mirror": "mirror.data.reader",
+    "mirror": "mirror.reading.reader",
     "pandas": "pandas",
     "polars": "polars",
     "duckdb": "duckdb",

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import aiohttp
 
-from mirror.edges.view import View, load_view
 from mirror.events.months import sum_months, total_of
-from mirror.status import Status, make_status
-from mirror.web.page import Assets, render_page
+from mirror.status.snapshot import View, load_view
+from mirror.status.standing import Status, make_status
+from mirror.web.status_page import Assets, render_page
 from tests.web.copies import Copy, seasonal_counts
 from tests.web.serving import serving
 

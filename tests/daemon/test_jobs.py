@@ -11,15 +11,15 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from mirror.config import Config
+from mirror.config.loading import load_config
+from mirror.config.settings import Config
 from mirror.daemon.jobs import Jobs, OpenWriter, Writer
 from mirror.daemon.schedule import JobKind, Schedule
 from mirror.daemon.work import Work
-from mirror.edges.live import LiveProgress
-from mirror.edges.metrics import Metrics
-from mirror.edges.view import Viewer
-from mirror.settings import load_config
-from mirror.wiring import open_mirror
+from mirror.status.live import LiveProgress
+from mirror.status.metrics import Metrics
+from mirror.status.snapshot import Viewer
+from mirror.sync.wiring import open_mirror
 from tests.command import Shell, long_final_days, open_shell
 from tests.conftest import Clock
 

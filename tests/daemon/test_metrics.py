@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from mirror.config.loading import load_config
 from mirror.daemon.jobs import Jobs
 from mirror.daemon.schedule import JobKind
 from mirror.demo import faults
-from mirror.edges.folder import make_folders
-from mirror.edges.live import LiveProgress
-from mirror.edges.metrics import Metrics
-from mirror.edges.view import Viewer
 from mirror.errors import Failure
-from mirror.settings import load_config
-from mirror.wiring import open_mirror
+from mirror.status.live import LiveProgress
+from mirror.status.metrics import Metrics
+from mirror.status.snapshot import Viewer
+from mirror.store.layout import make_folders
+from mirror.sync.wiring import open_mirror
 from tests.command import PATIENCE_S, Shell, long_final_days, open_shell
 from tests.daemon.running import running
 from tests.samples import at, read_samples

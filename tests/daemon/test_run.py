@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from mirror.demo.faults import Drip, Stall, Status
-from mirror.edges.folder import writer_lock
+from mirror.store.layout import writer_lock
 from tests.command import PATIENCE_S, Shell
 from tests.daemon.running import running
 

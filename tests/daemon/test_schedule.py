@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mirror.config import ScheduleConfig
+from mirror.config.settings import ScheduleConfig
 from mirror.daemon.schedule import JobKind, Schedule, longest_interval
 
 SOON = ScheduleConfig(interval=1, jitter=0)

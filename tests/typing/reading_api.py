@@ -8,8 +8,8 @@ import pandas as pd
 import polars as pl
 
 from mirror import Archive, Launch, OddLine, Spec, parse_spec
-from mirror.data.days import Day, DayCount
-from mirror.data.stream import Events
+from mirror.reading.days import Day, DayCount
+from mirror.reading.stream import Events
 
 
 def read(archive: Archive) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from mirror.config.loading import load_config
 from mirror.demo.server import ArchiveServer
-from mirror.edges.live import LiveProgress
-from mirror.edges.metrics import Metrics
-from mirror.edges.view import Viewer
-from mirror.settings import load_config
+from mirror.status.live import LiveProgress
+from mirror.status.metrics import Metrics
+from mirror.status.snapshot import Viewer
 from mirror.web.server import WebServer
 from mirror.web.site import Site
 from tests.command import Shell, open_shell

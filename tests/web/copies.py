@@ -8,13 +8,13 @@ from pathlib import Path
 
 import msgspec
 
-from mirror.core.manifest import render_manifest
-from mirror.core.upstream import IndexFacts, Upstream
-from mirror.edges.books import save_upstream
-from mirror.edges.folder import DataDir, make_folders
-from mirror.edges.polls import append_poll
-from mirror.edges.quarantine import Quarantined
+from mirror.archive.manifest import render_manifest
+from mirror.archive.upstream import IndexFacts, Upstream
 from mirror.model import Findings, IndexState, PollReport, Record
+from mirror.store.inventory import save_upstream
+from mirror.store.layout import DataDir, make_folders
+from mirror.store.polls import append_poll
+from mirror.store.quarantine import Quarantined
 
 FIRST_DAY = date(2018, 11, 3)
 _VERSIONS = {

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from mirror.edges.live import LiveProgress
-from mirror.edges.quarantine import Quarantined
 from mirror.errors import ExitCode
 from mirror.model import Due, IndexState, Outcome, OutcomeKind, Plan, Reason
+from mirror.status.live import LiveProgress
+from mirror.store.quarantine import Quarantined
 from tests.web.copies import MINUTES, Copy, poll_report, seasonal_counts
 
 NOW = datetime(2026, 11, 25, 15, 12, tzinfo=UTC)

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
-from mirror.config import Config
-from mirror.edges.folder import DataDir
-from mirror.edges.live import LiveProgress
-from mirror.edges.metrics import Metrics
-from mirror.edges.view import Viewer
+from mirror.config.settings import Config
+from mirror.status.live import LiveProgress
+from mirror.status.metrics import Metrics
+from mirror.status.snapshot import Viewer
+from mirror.store.layout import DataDir
 from mirror.web.server import WebServer
 from mirror.web.site import Site
 

@@ -15,9 +15,9 @@ import aiohttp
 import msgspec
 import pytest
 
-from mirror.config import Config, ServerConfig, StorageConfig
-from mirror.edges.encodings import EncodedBodies
-from mirror.edges.folder import DataDir
+from mirror.config.settings import Config, ServerConfig, StorageConfig
+from mirror.store.layout import DataDir
+from mirror.web.encodings import EncodedBodies
 from tests.command import Shell
 
 if sys.version_info >= (3, 14):

@@ -11,13 +11,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from mirror.core.index import parse_index
-from mirror.core.text import shown
-from mirror.edges.quarantine import Quarantined
+from mirror.archive.index import parse_index
 from mirror.errors import ExitCode
 from mirror.events.findings import MAX_KEY_LENGTH
 from mirror.model import Findings, IndexState, Refusal
-from mirror.status import masked
+from mirror.status.standing import masked
+from mirror.store.quarantine import Quarantined
+from mirror.text import shown
 from tests.command import ROOT, Shell
 from tests.web.copies import Copy, poll_report, seasonal_counts
 from tests.web.serving import serving

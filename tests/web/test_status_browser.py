@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
-from mirror.core.text import shown
-from mirror.edges.live import LiveProgress
 from mirror.events.findings import MAX_KEY_LENGTH
 from mirror.model import Due, Findings, Reason
+from mirror.status.live import LiveProgress
+from mirror.text import shown
 from tests.web.copies import poll_report
 from tests.web.scenes import NOW, SCENES, failing, in_step, poll_under_way
 from tests.web.serving import serving

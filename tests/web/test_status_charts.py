@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.core.charts import (
+from mirror.events.series import fill_periods, month_of
+from mirror.report.charts import (
     Frame,
     nice_scale,
     render_shares,
@@ -17,7 +18,6 @@ from mirror.core.charts import (
     shares,
     short_number,
 )
-from mirror.core.series import fill_periods, month_of
 
 MONTHS = fill_periods(date(2020, 11, 1), date(2023, 2, 1), month_of)
 FRAME = Frame(400, 200, "A name", "A description")

@@ -7,10 +7,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from mirror.edges.polls import append_poll
 from mirror.errors import WrongKindError
-from mirror.web.page import Assets
-from mirror.web.status import LAG_S, Pages
+from mirror.store.polls import append_poll
+from mirror.web.status_page import Assets
+from mirror.web.status_routes import LAG_S, Pages
 from tests.web.copies import Copy, poll_report, seasonal_counts
 from tests.web.serving import make_site, serving
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
-from mirror.edges.live import LiveProgress
 from mirror.model import Due, Outcome, OutcomeKind, Plan, Reason
-from mirror.web.page import Page
+from mirror.status.live import LiveProgress
+from mirror.web.status_page import Page
 from mirror.web.stream import Limits, add_stream
 from tests.web.copies import Copy, seasonal_counts
 from tests.web.serving import serving

@@ -1,0 +1,1 @@
+"""The archive's own rules: names, headers, listings, plan and verdict. All pure."""

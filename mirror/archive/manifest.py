@@ -1,0 +1,119 @@
+"""The manifest and its journal: bytes to records and back. Pure.
+
+JSON Lines: a header that names the format and its version, then a record a held day, ascending. The
+journal has the same lines in the order of events. Where both speak of a day there are candidates,
+and the published file itself tells which one is true.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
+
+import msgspec
+from msgspec import Struct
+
+from mirror.errors import ConfigError
+from mirror.model import Record
+from mirror.text import shown
+
+FORMAT = "binder-mirror manifest"
+VERSION = 1
+_BLOCK_BYTES = 64 * 1024
+
+
+class _Header(Struct, frozen=True):
+    format: str
+    version: int
+
+
+Candidates = Mapping[date, tuple[Record, ...]]
+"""What is claimed of each day, oldest claim first."""
+
+_header_decoder = msgspec.json.Decoder(_Header)
+_record_decoder = msgspec.json.Decoder(Record)
+_encoder = msgspec.json.Encoder()
+
+
+def render_manifest(records: Iterable[Record]) -> bytes:
+    """Return the whole manifest."""
+    rows = sorted(records, key=lambda record: record.date)
+    return _encoder.encode_lines([_Header(FORMAT, VERSION), *rows])
+
+
+def render_journal_line(record: Record) -> bytes:
+    """Return the journal's line for a day published."""
+    return _encoder.encode(record) + b"\n"
+
+
+def parse_manifest(body: bytes) -> tuple[dict[date, Record], int]:
+    """Return the records and the number of lines that could not be read.
+
+    A line that cannot be read costs its day's record only: the file is then proved anew.
+
+    Raises:
+        ConfigError: the manifest was written by a later version of this software.
+    """
+    head, _, rest = body.partition(b"\n")
+    try:
+        header = _header_decoder.decode(head)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}, len(body.splitlines())
+    if header.format != FORMAT or header.version > VERSION:
+        raise ConfigError(
+            f"manifest.jsonl is a {shown(header.format, 40)} of format {header.version}; "
+            f"this version knows the {FORMAT} up to format {VERSION}",
+            hint="upgrade binder-mirror, or move manifest.jsonl away to have it rebuilt",
+        )
+    known: dict[date, Record] = {}
+    unreadable = 0
+    for block in _blocks(rest):
+        try:
+            records, bad = _record_decoder.decode_lines(block), 0
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            records, bad = _decode_each(block)
+        known |= {record.date: record for record in records}
+        unreadable += bad
+    return known, unreadable
+
+
+def _blocks(body: bytes) -> Iterator[bytes]:
+    """Cut into some lines at a time: one decode holds the interpreter to its end."""
+    start = 0
+    while start < len(body):
+        end = body.find(b"\n", start + _BLOCK_BYTES) + 1 or len(body)
+        yield body[start:end]
+        start = end
+
+
+def _decode_each(body: bytes) -> tuple[list[Record], int]:
+    records: list[Record] = []
+    unreadable = 0
+    for line in filter(None, body.split(b"\n")):
+        try:
+            records.append(_record_decoder.decode(line))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            unreadable += 1
+    return records, unreadable
+
+
+def replay_journal(records: Mapping[date, Record], journal: bytes) -> Candidates:
+    """Return what manifest and journal together claim of each day.
+
+    A torn last line, as a kill leaves it, is passed over.
+    """
+    candidates = {day: (record,) for day, record in records.items()}
+    for line in filter(None, journal.split(b"\n")):
+        try:
+            record = _record_decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue
+        candidates[record.date] = (*candidates.get(record.date, ()), record)
+    return candidates
+
+
+def choose(candidates: Iterable[Record], *, size: int, mtime_ns: int) -> Record | None:
+    """Return the latest claim that agrees with the file on disk; None if it must be read."""
+    found = None
+    for record in candidates:
+        if (record.size, record.mtime_ns) == (size, mtime_ns):
+            found = record
+    return found

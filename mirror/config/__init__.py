@@ -1,0 +1,1 @@
+"""The settings: what there is to set, and how files, environment and flags set it."""

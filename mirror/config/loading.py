@@ -1,0 +1,236 @@
+"""The settings as people give them: TOML tables, environment, flags; all that is wrong at once.
+
+TOML is overridden by `BINDER_MIRROR_<TABLE>__<KEY>`, that by flags. `config/mirror.toml` is
+`render(Config())`.
+"""
+
+import difflib
+import re
+import textwrap
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import UnionType
+from typing import get_args, get_type_hints
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta, Struct
+
+from mirror.config.crontab import crontab_fields
+from mirror.config.settings import Config
+from mirror.errors import ConfigError
+from mirror.text import shown
+from mirror.units import format_duration, format_size, parse_duration, parse_size
+
+ENV_PREFIX = "BINDER_MIRROR_"
+_MAX_CONFIG_BYTES = 1024 * 1024
+_FLAGS = {"storage.data_dir": "data-dir", "upstream.url": "upstream", "server.listen": "listen"}
+
+
+class Setting(Struct, frozen=True):
+    """One value as given, and where."""
+
+    table: str
+    key: str
+    value: object
+    place: str
+
+
+def load_config(
+    path: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]
+) -> Config:
+    """Return the settings that file, environment and flags make together.
+
+    Args:
+        path: the TOML file; None for none.
+        environ: the process's environment.
+        flags: values by "table.key"; they win.
+
+    Raises:
+        ConfigError: the file cannot be read, or settings are wrong: one line for each.
+    """
+    given = [
+        *(_read_file(path) if path is not None else ()),
+        *_read_environment(environ),
+        *_read_flags(flags),
+    ]
+    tables: dict[str, dict[str, object]] = {}
+    problems = list(_misspelt(environ))
+    for setting in given:
+        try:
+            value = _convert(setting)
+        except ValueError as error:
+            name = f"{setting.table}.{setting.key}" if setting.key else setting.table
+            problems.append(f"{setting.place}: {name} {error}")
+        else:
+            tables.setdefault(setting.table, {})[setting.key] = value
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return msgspec.convert(tables, Config)
+
+
+def render(config: Config) -> str:
+    """Return the settings as a TOML file that says of each key what it means."""
+    lines: list[str] = []
+    for name, table in ((name, getattr(config, name)) for name in config.__struct_fields__):
+        lines += [f"# {table.__doc__}", f"[{name}]"]
+        for key, hint in get_type_hints(type(table), include_extras=True).items():
+            meta = _meta(hint)
+            lines += textwrap.wrap(
+                meta.description or "", 98, initial_indent="# ", subsequent_indent="# "
+            )
+            lines.append(f"{key} = {_render_value(getattr(table, key), meta)}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _read_file(path: Path) -> Iterator[Setting]:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_MAX_CONFIG_BYTES)
+        text = raw.decode()
+        document = tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the settings in {path}: {error.strerror}", hint="see --config"
+        ) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    for table, keys in document.items():
+        if not isinstance(keys, dict):
+            yield Setting(table, "", keys, f"{path}:{_line_of(text, '', table)}")
+            continue
+        for key, value in keys.items():
+            yield Setting(table, key, value, f"{path}:{_line_of(text, table, key)}")
+
+
+def _read_environment(environ: Mapping[str, str]) -> Iterator[Setting]:
+    for name, value in sorted(environ.items()):
+        table, separator, key = name.removeprefix(ENV_PREFIX).partition("__")
+        if name.startswith(ENV_PREFIX) and separator:
+            yield Setting(table.lower(), key.lower(), value, name)
+
+
+def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield a line for each variable that sets nothing for want of an underscore.
+
+    Others with our prefix are left alone: Kubernetes makes some for a service of our name.
+    """
+    for table, kind in get_type_hints(Config).items():
+        for key in kind.__struct_fields__:
+            name = f"{ENV_PREFIX}{table}_{key}".upper()
+            if name in environ:
+                meant = f"{ENV_PREFIX}{table}__{key}".upper()
+                yield f'{name}: is no setting; did you mean "{meant}"?'
+
+
+def _read_flags(flags: Mapping[str, object]) -> Iterator[Setting]:
+    for name, value in flags.items():
+        table, _, key = name.partition(".")
+        yield Setting(table, key, value, "--" + _FLAGS.get(name, name))
+
+
+def _line_of(text: str, table: str, key: str) -> int:
+    """Return the number of the line that sets `key`, as far as it can be told without a parser."""
+    current = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[\s*([^\]]+?)\s*\]", line):
+            current = header[1]
+        elif current == table and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=", line):
+            return number
+    return 1
+
+
+def _convert(setting: Setting) -> object:
+    """Return the value in the key's own type; ValueError says what is wrong with it."""
+    tables = get_type_hints(Config)
+    if setting.table in tables and not setting.key:
+        raise ValueError("is a table of settings, not a value")
+    if setting.table not in tables:
+        raise ValueError(f"is no table of settings{_guess(setting.table, tables)}")
+    hints = get_type_hints(tables[setting.table], include_extras=True)
+    if setting.key not in hints:
+        raise ValueError(f"is no setting{_guess(setting.key, hints)}")
+    hint = hints[setting.key]
+    value = setting.value
+    if isinstance(value, str) and setting.place.startswith(ENV_PREFIX):
+        value = _from_text(value, get_args(hint)[0])
+    unit = (_meta(hint).extra or {}).get("unit")
+    if unit is not None and isinstance(value, str | int | float):
+        value = parse_duration(value) if unit == "duration" else parse_size(value)
+    try:
+        converted: object = msgspec.convert(value, hint)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"is wrong: {shown(str(error))}") from None
+    if check := _CHECKS.get(f"{setting.table}.{setting.key}"):
+        check(str(converted))
+    return converted
+
+
+def _from_text(text: str, kind: type | UnionType) -> object:
+    if kind is bool:
+        return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
+    if kind is int and re.fullmatch(r"-?[0-9]{1,18}", text):
+        return int(text)
+    return text
+
+
+def _guess(name: str, known: Mapping[str, object]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f'; did you mean "{near[0]}"?' if near else f"; there are: {', '.join(known)}"
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        # reading the port is what finds a wrong one
+        good = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
+        plain = not parts.query and not parts.fragment
+    except ValueError:
+        good = plain = False
+    if not good or not plain:
+        raise ValueError(f'must be a base URL like "https://host/path/", not "{shown(url)}"')
+
+
+def _check_template(template: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]*\{date\}[A-Za-z0-9_.-]*", template):
+        raise ValueError("must hold {date} once, and else only letters, digits, '.', '_', '-'")
+    if template.startswith((".", "-")) or template == "{date}":
+        raise ValueError("must be a plain file name that begins with a letter or digit")
+
+
+def _check_listen(listen: str) -> None:
+    if listen and not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):[0-9]{1,5}", listen):
+        raise ValueError('must be "HOST:PORT" or ""')
+
+
+def _check_cron(cron: str) -> None:
+    if not cron:
+        return
+    # slow to import, and only the daemon needs it otherwise
+    from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415
+
+    try:
+        CronTrigger(**crontab_fields(cron))
+    except ValueError as error:
+        raise ValueError(f"is no crontab line: {shown(str(error))}") from None
+
+
+_CHECKS = {
+    "upstream.url": _check_url,
+    "upstream.name_template": _check_template,
+    "server.listen": _check_listen,
+    "schedule.cron": _check_cron,
+}
+
+
+def _meta(hint: object) -> Meta:
+    return next(extra for extra in get_args(hint) if isinstance(extra, Meta))
+
+
+def _render_value(value: object, meta: Meta) -> str:
+    unit = (meta.extra or {}).get("unit")
+    if unit is not None and isinstance(value, int | float):
+        value = format_duration(value) if unit == "duration" else format_size(int(value))
+    return msgspec.json.encode(value).decode()

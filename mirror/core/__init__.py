@@ -1,1 +1,0 @@
-"""The pure core: no network, disk, clock or log."""

@@ -1,1 +1,0 @@
-"""What the copy is good for: read, reported, as Parquet, with SQL."""

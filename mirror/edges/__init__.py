@@ -1,1 +1,0 @@
-"""The edges: HTTP and the local disk."""

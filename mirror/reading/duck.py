@@ -1,0 +1,105 @@
+"""DuckDB, where it is installed: connections are made, and its errors become ours, here alone."""
+
+import glob
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mirror.errors import ConfigError, DatasetError
+from mirror.text import shown
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_MESSAGE_LENGTH = 500
+_ERRNO = re.compile(r'"errno":"([0-9]{1,4})"')
+
+
+def require_duckdb() -> None:
+    """Make sure that DuckDB can be imported.
+
+    Raises:
+        ConfigError: the extra is not installed.
+    """
+    try:
+        import duckdb  # noqa: F401, PLC0415 - heavy, and an extra
+    except ImportError as error:
+        raise ConfigError(
+            "the data set and SQL want DuckDB", hint="install binder-mirror[data]"
+        ) from error
+
+
+@contextmanager
+def open_duckdb(
+    *, memory_bytes: int, threads: int = 1, scratch: Path | None = None
+) -> Iterator["DuckDBPyConnection"]:
+    """Open a database in memory that reads times as UTC and fetches nothing from the network.
+
+    Args:
+        memory_bytes: what it may take.
+        threads: processors it may use.
+        scratch: a folder for what has no room in memory; None for none.
+
+    Raises:
+        ConfigError: the extra is not installed.
+    """
+    require_duckdb()
+    import duckdb  # noqa: PLC0415 - heavy, and an extra
+
+    connection = duckdb.connect(
+        config={
+            "threads": str(threads),
+            "memory_limit": f"{memory_bytes}B",
+            "temp_directory": str(scratch) if scratch is not None else "",
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+        }
+    )
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
+    finally:
+        connection.close()
+
+
+@contextmanager
+def duckdb_errors(what: str) -> Iterator[None]:
+    """Turn DuckDB's errors about `what` into ours.
+
+    Raises:
+        DatasetError: DuckDB refused.
+        OSError: the operating system did.
+    """
+    import duckdb  # noqa: PLC0415 - heavy, and an extra
+
+    try:
+        yield
+    except duckdb.Error as error:
+        if (refused := os_error(error)) is not None:
+            raise refused from error
+        raise DatasetError(f"{what}: {one_line(error)}") from error
+
+
+def os_error(error: Exception) -> OSError | None:
+    """Return the error of the operating system that one of DuckDB's tells of."""
+    found = _ERRNO.search(str(error))
+    number = int(found[1]) if found else 0
+    return OSError(number, os.strerror(number)) if number else None
+
+
+def one_line(error: Exception) -> str:
+    """Return what DuckDB says, without the picture of the query below it, fit to show."""
+    return shown(" ".join(str(error).split("\n\n")[0].split()), _MESSAGE_LENGTH)
+
+
+def literal(text: str) -> str:
+    """Return a string as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def path_literal(path: Path) -> str:
+    """Return the path of one file as SQL writes it: what looks like a pattern is none."""
+    return literal(glob.escape(str(path)))

@@ -1,0 +1,181 @@
+"""Where events go to when they leave: JSON lines, CSV, Parquet; plain, gzipped or as zstd.
+
+A file is written under another name and put in its place when it is whole. What upstream's strings
+hold is no formula: in CSV a cell that a spreadsheet would run is led by an apostrophe
+(https://owasp.org/www-community/attacks/CSV_Injection).
+"""
+
+import csv
+import gzip
+import io
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, TypeAlias, cast
+
+import msgspec
+
+from mirror.events.launch import COLUMNS, ColumnType, Launch, OddLine
+from mirror.reading.stream import Events
+from mirror.store.disk import storage_errors
+from mirror.store.output import replacing
+from mirror.text import shown
+
+Format: TypeAlias = Literal["json", "csv", "parquet"]
+Compression: TypeAlias = Literal["none", "gzip", "zstd"]
+
+COMPRESSION_BY_SUFFIX: dict[str, Compression] = {".gz": "gzip", ".zst": "zstd"}
+
+_GZIP_LEVEL = 6
+_ZSTD_LEVEL = 3
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_NAMES = [column.name for column in COLUMNS]
+_get_row: Callable[[Launch], tuple[Any, ...]] = attrgetter(*_NAMES)
+_SQL_TYPES = {
+    ColumnType.TIMESTAMP: "TIMESTAMP WITH TIME ZONE",
+    ColumnType.STRING: "VARCHAR",
+    ColumnType.INTEGER: "SMALLINT",
+    ColumnType.BOOLEAN: "BOOLEAN",
+}
+_PARQUET_MEMORY_BYTES = 512 * 1024 * 1024
+
+AnyEvents: TypeAlias = Events[Launch] | Events[Launch | OddLine]
+
+
+@contextmanager
+def open_sink(path: Path | None, compression: Compression = "none") -> Iterator[BinaryIO]:
+    """Open what events are written to.
+
+    Args:
+        path: the file, replaced when all is written; None for standard output.
+        compression: what to do to the bytes.
+
+    Raises:
+        StorageError: it cannot be written.
+        BrokenPipeError: nobody reads standard output any more.
+    """
+    with ExitStack() as stack:
+        if path is None:
+            target: BinaryIO = sys.stdout.buffer
+        else:
+            target = stack.enter_context(stack.enter_context(replacing(path)).open("wb"))
+        if compression == "gzip":
+            # mtime=0: the same events give the same file
+            packed = gzip.GzipFile(
+                filename="", mode="wb", fileobj=target, compresslevel=_GZIP_LEVEL, mtime=0
+            )
+            yield cast("BinaryIO", stack.enter_context(packed))
+        elif compression == "zstd":
+            yield stack.enter_context(_open_zstd(target))
+        else:
+            yield target
+
+
+def write_json(events: AnyEvents, sink: BinaryIO) -> None:
+    """Write events as upstream's own lines, byte for byte.
+
+    What would control a terminal is escaped where it is one that reads.
+    """
+    sink.writelines(map(_show_lines, events.lines()) if sink.isatty() else events.lines())
+
+
+def _show_lines(lines: bytes) -> bytes:
+    return b"".join(
+        shown(line, len(line) * 10 + 1).encode() + b"\n" for line in lines.split(b"\n")[:-1]
+    )
+
+
+def write_csv(events: AnyEvents, sink: BinaryIO) -> None:
+    """Write launches as CSV in UTF-8: a header, ISO 8601, true and false, nothing for null.
+
+    What would control a terminal is escaped where it is one that reads.
+    """
+    make = _make_shown_cell if sink.isatty() else make_cell
+    text = io.TextIOWrapper(sink, encoding="utf-8", newline="", write_through=True)
+    try:
+        # by RFC 4180; a lone carriage return in a cell is quoted only where lines end so
+        writer = csv.writer(text, lineterminator="\r\n")
+        writer.writerow(_NAMES)
+        for block in events.launch_blocks():
+            writer.writerows([list(map(make, _get_row(launch))) for launch in block])
+        text.flush()
+    finally:
+        # the sink is closed by whoever opened it
+        with suppress(ValueError, OSError):
+            text.detach()
+
+
+def disarm(text: str) -> str:
+    """Return a string as a cell that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+
+
+def make_cell(value: object) -> str:
+    """Return a value as a cell of CSV; none that begins like a formula."""
+    if isinstance(value, str):
+        return disarm(value)
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _make_shown_cell(value: object) -> str:
+    cell = make_cell(value)
+    return shown(cell, max(len(cell) * 10, 1))
+
+
+def write_parquet(events: AnyEvents, sink: BinaryIO) -> None:
+    """Write launches as one Parquet file with zstd, in the order of the daily files.
+
+    DuckDB makes it, of lines that are put aside for it: that takes room for all of them in the
+    folder for temporary files.
+
+    Raises:
+        ConfigError: DuckDB is not installed.
+        StorageError: there is no room.
+        DatasetError: DuckDB refused.
+    """
+    from mirror.reading import duck  # noqa: PLC0415 - for this format alone
+
+    columns = ", ".join(f"'{one.name}': '{_SQL_TYPES[one.type]}'" for one in COLUMNS)
+    with ExitStack() as stack:
+        connection = stack.enter_context(
+            duck.open_duckdb(memory_bytes=_PARQUET_MEMORY_BYTES, threads=1)
+        )
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="binder-mirror-")))
+        aside, made = folder / "launches.jsonl", folder / "launches.parquet"
+        with storage_errors(folder), aside.open("wb") as lines:
+            encoder = msgspec.json.Encoder()
+            for block in events.launch_blocks():
+                lines.write(encoder.encode_lines(block))
+        with storage_errors(folder), duck.duckdb_errors("Parquet"):
+            source = f"read_ndjson({duck.path_literal(aside)}, columns = {{{columns}}})"
+            connection.execute(
+                f"COPY (FROM {source}) TO {duck.literal(str(made))} "
+                "(FORMAT parquet, COMPRESSION zstd)"
+            )
+        with made.open("rb") as file:
+            while chunk := file.read(1024 * 1024):
+                sink.write(chunk)
+
+
+WRITERS: dict[Format, Callable[[AnyEvents, BinaryIO], None]] = {
+    "json": write_json,
+    "csv": write_csv,
+    "parquet": write_parquet,
+}
+
+
+def _open_zstd(target: BinaryIO) -> BinaryIO:
+    if sys.version_info >= (3, 14):
+        from compression import zstd  # noqa: PLC0415 - for this suffix alone
+    else:
+        from backports import zstd  # noqa: PLC0415 - likewise
+
+    return cast("BinaryIO", zstd.ZstdFile(target, mode="w", level=_ZSTD_LEVEL))

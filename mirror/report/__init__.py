@@ -1,0 +1,1 @@
+"""The report: what is odd about the days held, and how launches went."""

@@ -1,0 +1,1 @@
+"""How the copy stands: a snapshot, its problems, its metrics."""

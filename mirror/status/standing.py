@@ -1,0 +1,220 @@
+"""How the copy stands, from its books alone: no lock, no network, nothing written."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from itertools import takewhile
+
+from msgspec import Struct
+
+from mirror.archive.plan import final_at, first_open_day
+from mirror.archive.upstream import Upstream, listed_counts, vanished
+from mirror.model import Findings, Flag, IndexState, PollReport
+from mirror.status.snapshot import LOADED_POLLS, View, load_view
+from mirror.store.inventory import Books
+from mirror.store.layout import DataDir, is_being_written
+from mirror.store.quarantine import Quarantined
+from mirror.text import plural, shown
+
+_HEALTHY = (IndexState.FRESH, IndexState.UNCHANGED)
+_TOLD_DAYS = 5
+_TOLD_LENGTH = 400
+_CREDENTIALS = re.compile(r"(//|%2f%2f)(?:(?!/|%2f|\s).)*(?:@|%40)", re.IGNORECASE)
+
+
+class Status(Struct, frozen=True):
+    """How a mirror stands, for people and programs."""
+
+    sentence: str
+    """The whole in one sentence."""
+    data_dir: str
+    upstream_url: str
+    is_syncing: bool
+    """Whether a writer is at work right now."""
+    index_state: IndexState
+    index_state_since: datetime | None
+    index_changed_at: datetime | None
+    """Upstream's own date of its index, else when this body was first seen."""
+    held: int
+    events: int
+    archive_bytes: int
+    first_day: date | None
+    newest_day: date | None
+    newest_day_age_s: float | None
+    """Seconds since the end of the newest day."""
+    open_days: tuple[date, ...]
+    missing_days: tuple[date, ...]
+    """Listed by upstream and not held."""
+    vanished_days: tuple[date, ...]
+    """Held, and in no listing of upstream's any more."""
+    flagged: Mapping[str, int]
+    """Number of days by flag."""
+    quarantined: tuple[Quarantined, ...]
+    findings: Findings
+    """Sums over all held days."""
+    last_poll: PollReport | None
+    last_success_at: datetime | None
+    """End of the last complete poll."""
+    problems: tuple[str, ...]
+    """What to look at, one line each."""
+
+
+def read_status(
+    data: DataDir, name_template: str, *, final_after: timedelta, now: datetime
+) -> Status:
+    """Return how the mirror stands.
+
+    Raises:
+        StorageError, ConfigError: the books cannot be read.
+    """
+    view = load_view(data, name_template)
+    return make_status(view, data, final_after=final_after, now=now)
+
+
+def make_status(view: View, data: DataDir, *, final_after: timedelta, now: datetime) -> Status:
+    """Return how the mirror stands by a view of it."""
+    books, upstream, polls, quarantined = view.books, view.upstream, view.polls, view.quarantined
+    records = books.records
+    newest = max(records, default=None)
+    listed = listed_counts(upstream, now=now)
+    missing = tuple(sorted(listed.keys() - records.keys()))
+    last_poll = polls[-1] if polls else None
+    complete = view.last_complete
+    first_open = first_open_day(now, final_after)
+    return Status(
+        sentence=_sentence(upstream, missing, polls),
+        data_dir=shown(str(data.root), 4096),
+        upstream_url=masked(upstream.url),
+        is_syncing=is_being_written(data),
+        index_state=_state(upstream, last_poll),
+        index_state_since=upstream.state_since,
+        index_changed_at=_index_changed_at(upstream),
+        held=len(records),
+        events=view.total.lines,
+        archive_bytes=view.total.size,
+        first_day=min(records, default=None),
+        newest_day=newest,
+        newest_day_age_s=_age_s(newest, now),
+        open_days=tuple(sorted(day for day in records if day >= first_open)),
+        missing_days=missing,
+        vanished_days=tuple(sorted(vanished(upstream, now=now) & records.keys())),
+        flagged={flag.value: count for flag in Flag if (count := view.total.flags.get(flag.value))},
+        quarantined=quarantined,
+        findings=view.total.findings,
+        last_poll=last_poll,
+        last_success_at=complete.ended_at if complete is not None else None,
+        problems=tuple(_problems(books, missing, quarantined, last_poll)),
+    )
+
+
+def masked(url: str) -> str:
+    """Return a URL, or any text with URLs in it, with users and passwords hidden.
+
+    In the path of a Git launch the repository's URL is percent-encoded.
+    """
+    return _CREDENTIALS.sub(r"\1***@", url)
+
+
+def told(text: str) -> str:
+    """Return a line that may have come from upstream as it is shown: printable, masked, bounded."""
+    return shown(masked(text), _TOLD_LENGTH)
+
+
+def _sentence(upstream: Upstream, missing: tuple[date, ...], polls: Sequence[PollReport]) -> str:
+    if not polls:
+        return "Never polled to the end yet."
+    last, when = polls[-1], _since(polls)
+    if last.index_state is IndexState.UNUSABLE:
+        return f"Upstream is unusable {when}; what is held is untouched."
+    if missing or last.exit_code:
+        return f"Incomplete {when}: {_lacks(missing, last)}."
+    if upstream.state not in _HEALTHY:
+        return f"All that upstream lists is held {when}, but its index is {upstream.state}."
+    return f"In step with upstream {when}."
+
+
+def _since(polls: Sequence[PollReport]) -> str:
+    """Return since when polls have ended as the last one did, and when that was."""
+    first = _first_alike(polls)
+    asked = f"as of {_minute(polls[-1].started_at)}"
+    if first is polls[-1]:
+        return asked
+    # of what was before the polls at hand nothing is known
+    word = "since before" if first is polls[0] and len(polls) >= LOADED_POLLS else "since"
+    return f"{word} {_minute(first.started_at)}, {asked}"
+
+
+def _first_alike(polls: Sequence[PollReport]) -> PollReport:
+    alike = takewhile(lambda poll: _is_alike(poll, polls[-1]), reversed(polls))
+    return list(alike)[-1]
+
+
+def _is_alike(poll: PollReport, last: PollReport) -> bool:
+    """Return whether a poll has ended as the last one did; any that failed is as incomplete."""
+    if last.exit_code and last.index_state is not IndexState.UNUSABLE:
+        return poll.exit_code != 0
+    healthy = poll.index_state in _HEALTHY and last.index_state in _HEALTHY
+    same_state = healthy or poll.index_state is last.index_state
+    return same_state and (poll.exit_code == 0) == (last.exit_code == 0)
+
+
+def _lacks(missing: tuple[date, ...], last: PollReport) -> str:
+    days = f"{plural(len(missing), 'listed day')} not held"
+    problems = f"{plural(len(last.problems), 'problem')} at the last poll"
+    return ", ".join([days] * bool(missing) + [problems] * bool(last.problems))
+
+
+def _minute(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _state(upstream: Upstream, last: PollReport | None) -> IndexState:
+    if last is not None and last.index_state is IndexState.UNUSABLE:
+        return IndexState.UNUSABLE
+    return upstream.state
+
+
+def _index_changed_at(upstream: Upstream) -> datetime | None:
+    if upstream.index is None:
+        return None
+    return upstream.index.last_modified or upstream.index.first_seen_at
+
+
+def _age_s(newest: date | None, now: datetime) -> float | None:
+    return (now - final_at(newest, timedelta())).total_seconds() if newest else None
+
+
+def _problems(
+    books: Books,
+    missing: tuple[date, ...],
+    quarantined: tuple[Quarantined, ...],
+    last: PollReport | None,
+) -> list[str]:
+    problems = list(last.problems if last is not None else ())
+    if last is not None:
+        problems += last.warnings
+    if missing:
+        days = ", ".join(map(str, missing[-_TOLD_DAYS:]))
+        more = " among them" if len(missing) > _TOLD_DAYS else ""
+        problems.append(f"{plural(len(missing), 'listed day')} not held:{more} {days}")
+    if books.missing:
+        problems.append(
+            f"{plural(len(books.missing), 'file')} gone from archive/: "
+            "the next sync fetches them again"
+        )
+    if books.unproven:
+        problems.append(
+            f"{plural(len(books.unproven), 'file')} in archive/ without a record that fits: "
+            "the next sync proves or replaces them"
+        )
+    if quarantined:
+        problems.append(
+            f"{len(quarantined)} refused or rotten in quarantine, the last of "
+            f"{quarantined[-1].date}: {quarantined[-1].reason}"
+        )
+    if books.unreadable_lines:
+        problems.append(
+            f"{plural(books.unreadable_lines, 'line')} of manifest.jsonl cannot be read: "
+            "the next sync mends it"
+        )
+    return problems

@@ -1,0 +1,1 @@
+"""The data directory: its layout, locks, files, records and their verification."""

@@ -1,0 +1,288 @@
+"""The local disk, durably: one place where bytes become files and OSErrors become ours.
+
+A file is written under another name, flushed, renamed over its place and its directory flushed; a
+file whose fsync failed is discarded, never flushed again (https://wiki.postgresql.org/wiki/Fsync_Errors).
+"""
+
+import errno
+import gzip
+import hashlib
+import os
+import secrets
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from mirror.errors import StorageError, WrongKindError
+from mirror.text import human_bytes, shown
+
+READ_BYTES = 1024 * 1024
+
+_HINTS = {
+    errno.ENOSPC: "free some room; what is there is whole, and the next run goes on from it",
+    errno.EDQUOT: "the quota is used up; free some room or have it raised",
+    errno.EROFS: "mount the file system for writing; a failing disk turns read-only too: see dmesg",
+    errno.EACCES: "give the user that runs binder-mirror the right to write there",
+    errno.EPERM: "give the user that runs binder-mirror the right to write there",
+    errno.EIO: "the disk fails: see dmesg",
+    errno.EXDEV: "archive/, history/, quarantine/ and staging/ must be on one file system",
+    errno.EMFILE: "raise the limit of open files (ulimit -n), or lower http.concurrency",
+    errno.ENFILE: "raise the limit of open files (ulimit -n), or lower http.concurrency",
+}
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError about `path` into a StorageError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def storage_error(error: OSError, path: Path) -> StorageError:
+    """Return an OSError as one of ours."""
+    return StorageError(
+        f"{shown(str(path), 300)}: {error.strerror or error}", hint=_HINTS.get(error.errno or 0, "")
+    )
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a directory: makes the names in it durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class SharedSync:
+    """Flushes a directory for several threads at a time.
+
+    A flush covers every name that was put there before it began; so those who wait for one that is
+    under way share the next, instead of asking the disk once each.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._counting = threading.Lock()
+        self._flushing = threading.Lock()
+        self._wanted = 0
+        self._done = 0
+
+    def __call__(self) -> None:
+        """Return once the names put into the directory before the call are durable."""
+        with self._counting:
+            self._wanted += 1
+            mine = self._wanted
+        with self._flushing:
+            if self._done >= mine:
+                return
+            with self._counting:
+                covered = self._wanted
+            sync_folder(self._folder)
+            self._done = covered
+
+
+def kind_of(path: Path) -> str | None:
+    """Return what stands at `path`, links not followed: "file", "directory", …, or None."""
+    try:
+        return kind_of_mode(path.lstat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def kind_of_mode(mode: int) -> str:
+    """Return what an `st_mode` stands for, as a person would call it."""
+    kinds = {
+        stat.S_IFREG: "file",
+        stat.S_IFDIR: "directory",
+        stat.S_IFLNK: "symlink",
+        stat.S_IFIFO: "FIFO",
+        stat.S_IFSOCK: "socket",
+    }
+    return kinds.get(stat.S_IFMT(mode), "device")
+
+
+def require_file_or_nothing(path: Path) -> None:
+    """Make sure that `path` may be replaced by a file.
+
+    Raises:
+        WrongKindError: a symlink, directory, FIFO or the like stands there.
+    """
+    kind = kind_of(path)
+    if kind not in (None, "file"):
+        raise WrongKindError(
+            f"{shown(str(path), 300)} is a {kind}, not a file",
+            hint="move it away; it is not followed",
+        )
+
+
+def write_durably(path: Path, content: bytes, *, staging: Path) -> None:
+    """Replace the file at `path` by `content`, whole or not at all.
+
+    Args:
+        path: the file.
+        content: all of it.
+        staging: a folder on the same file system for the unfinished file.
+
+    Raises:
+        StorageError: the disk refused; the old file stands.
+        WrongKindError: something other than a file stands there.
+    """
+    require_file_or_nothing(path)
+    unfinished = staging / f"{path.name}.{secrets.token_hex(4)}"
+    with storage_errors(path):
+        try:
+            with unfinished.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def publish_durably(unfinished: Path, target: Path) -> None:
+    """Put a finished file in the place of `target`, flushed, whole or not at all.
+
+    Args:
+        unfinished: the file, on the same file system; gone afterwards, whatever comes.
+        target: where it belongs.
+
+    Raises:
+        StorageError: the disk refused; the old file stands.
+        WrongKindError: something other than a file stands there.
+    """
+    with storage_errors(target):
+        try:
+            require_file_or_nothing(target)
+            with unfinished.open("rb") as file:
+                os.fsync(file.fileno())
+            unfinished.replace(target)
+        except BaseException:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+            raise
+        sync_folder(target.parent)
+
+
+def compress_durably(source: Path, target: Path, *, sha256: str, staging: Path) -> bool:
+    """Write a gzip of the file `source` to `target`, whole or not at all; `source` stays.
+
+    Returns:
+        Whether it was written: not where the file has another digest than `sha256`.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    unfinished = staging / f"{target.name}.{secrets.token_hex(4)}"
+    digest = hashlib.sha256()
+    with storage_errors(target):
+        try:
+            with open_file(source) as plain, unfinished.open("xb") as file:
+                # mtime=0: the same body gives the same file
+                with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
+                    while chunk := plain.read(READ_BYTES):
+                        digest.update(chunk)
+                        packed.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            if digest.hexdigest() != sha256:
+                unfinished.unlink()
+                return False
+            unfinished.replace(target)
+        except BaseException:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+            raise
+        sync_folder(target.parent)
+    return True
+
+
+def append_line(path: Path, line: bytes, *, durably: bool = False) -> int:
+    """Add a line to a file in one write, whole or not at all; return the file's size.
+
+    Args:
+        path: the file; made where there is none.
+        line: the line, its newline included.
+        durably: whether to flush it too.
+
+    Raises:
+        StorageError: the disk refused.
+        WrongKindError: something other than a file stands there.
+    """
+    require_file_or_nothing(path)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    with storage_errors(path):
+        descriptor = os.open(path, flags, 0o644)
+        try:
+            size = os.fstat(descriptor).st_size
+            if (written := os.write(descriptor, line)) < len(line):
+                # the last room of a full disk took a part of it
+                os.ftruncate(descriptor, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if durably:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    return size + written
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file for reading; a symlink is not followed and a FIFO not waited for.
+
+    Raises:
+        WrongKindError: something other than a file stands there.
+        OSError: it cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        # a symlink; a socket, or a FIFO's like
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            require_file_or_nothing(path)
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        require_file_or_nothing(path)
+    return os.fdopen(descriptor, "rb", buffering=0)
+
+
+def read_file(path: Path) -> bytes | None:
+    """Return a whole file of ours, or None where there is none.
+
+    Raises:
+        StorageError: it cannot be read.
+        WrongKindError: something other than a file stands there.
+    """
+    with storage_errors(path):
+        try:
+            with open_file(path) as file:
+                return file.read()
+        except FileNotFoundError:
+            return None
+
+
+def require_room(folder: Path, needed: int, min_free: int) -> None:
+    """Make sure that `needed` bytes fit and `min_free` are left.
+
+    Raises:
+        StorageError: they do not.
+    """
+    with storage_errors(folder):
+        stats = os.statvfs(folder)
+    free = stats.f_bavail * stats.f_frsize
+    if free < needed + min_free:
+        raise StorageError(
+            f"not enough room in {shown(str(folder), 300)}: the poll needs about "
+            f"{human_bytes(needed)} and {human_bytes(min_free)} are to stay free, "
+            f"{human_bytes(free)} are there",
+            hint="free some room, or lower storage.min_free or the range of days",
+        )

@@ -1,0 +1,211 @@
+"""The books of a data directory: manifest and journal, and what upstream said.
+
+Loading compares the manifest with the directory itself, by name, size and time; no daily file is
+opened. Readers and the writer load alike; only the writer writes.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct, field
+
+from mirror.archive.manifest import (
+    Candidates,
+    choose,
+    parse_manifest,
+    render_journal_line,
+    render_manifest,
+    replay_journal,
+)
+from mirror.archive.upstream import VERSION, Upstream
+from mirror.errors import ConfigError
+from mirror.model import Record
+from mirror.store.disk import (
+    append_line,
+    kind_of_mode,
+    read_file,
+    storage_errors,
+    write_durably,
+)
+from mirror.store.layout import DataDir
+
+_OURS = frozenset(
+    {"index.jsonl", "index.html", "SHA256SUMS", "datapackage.json", "croissant.json", "static"}
+)
+
+_LOOKS = 3
+
+_upstream_decoder = msgspec.json.Decoder(Upstream)
+
+
+class Books(Struct):
+    """What is held, as manifest and directory agree on it."""
+
+    records: dict[date, Record] = field(default_factory=dict)
+    """The days whose file is the one on record, by size and time."""
+    unproven: dict[date, tuple[Record, ...]] = field(default_factory=dict)
+    """Files there without a record that fits, with the records that claim the day."""
+    missing: dict[date, Record] = field(default_factory=dict)
+    """Days on record whose file is gone."""
+    wrong_kind: dict[date, str] = field(default_factory=dict)
+    """Days at whose path something other than a file stands, and what."""
+    strangers: tuple[str, ...] = ()
+    """Names in archive/ that are none of ours."""
+    unreadable_lines: int = 0
+    """Lines of the manifest that could not be read."""
+    settled: bool = True
+    """Whether the manifest says it all, without journal or correction."""
+
+
+class Claims(Struct, frozen=True):
+    """What manifest and journal say, before it is compared with the directory."""
+
+    candidates: Candidates
+    unreadable_lines: int
+    has_journal: bool
+
+
+def load_books(data: DataDir, name_template: str) -> Books:
+    """Return what manifest, journal and directory say together.
+
+    Raises:
+        StorageError: they cannot be read.
+        ConfigError: they were written by a later version of this software.
+    """
+    return compare_books(load_claims(data), data.archive, name_template)
+
+
+def load_steady_books(data: DataDir, name_template: str) -> Books:
+    """Return the books, looked at again where a writer may have been between journal and rename.
+
+    Raises:
+        StorageError, ConfigError: as for `load_books`.
+    """
+    books = load_books(data, name_template)
+    for _ in range(_LOOKS):
+        if not books.unproven and not books.missing:
+            break
+        books = load_books(data, name_template)
+    return books
+
+
+def load_claims(data: DataDir) -> Claims:
+    """Return what manifest and journal say.
+
+    Raises:
+        StorageError: they cannot be read.
+        ConfigError: they were written by a later version of this software.
+    """
+    # The journal first: a writer that finishes meanwhile moves its lines into the manifest.
+    journal = read_file(data.journal) or b""
+    known, unreadable = parse_manifest(read_file(data.manifest) or b"")
+    return Claims(replay_journal(known, journal), unreadable, bool(journal))
+
+
+def compare_books(claims: Claims, archive: Path, name_template: str) -> Books:
+    """Return what the claims come to, seen against the directory.
+
+    Raises:
+        StorageError: the directory cannot be read.
+    """
+    settled = not claims.has_journal and not claims.unreadable_lines
+    books = Books(unreadable_lines=claims.unreadable_lines, settled=settled)
+    _compare(books, claims.candidates, archive, name_template)
+    return books
+
+
+def _compare(books: Books, candidates: Candidates, archive: Path, name_template: str) -> None:
+    pattern = name_pattern(name_template)
+    strangers: list[str] = []
+    seen: set[date] = set()
+    with storage_errors(archive), os.scandir(archive) as entries:
+        for entry in entries:
+            day = day_of(entry.name, pattern)
+            if day is None:
+                if entry.name not in _OURS:
+                    strangers.append(entry.name)
+                continue
+            seen.add(day)
+            try:
+                stats = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            kind = kind_of_mode(stats.st_mode)
+            if kind != "file":
+                books.wrong_kind[day] = kind
+                continue
+            claims = candidates.get(day, ())
+            record = choose(claims, size=stats.st_size, mtime_ns=stats.st_mtime_ns)
+            if record is None:
+                books.unproven[day] = claims
+            else:
+                books.records[day] = record
+    books.strangers = tuple(sorted(strangers))
+    books.missing = {day: claims[-1] for day, claims in candidates.items() if day not in seen}
+    books.settled = books.settled and not books.missing and not books.unproven
+
+
+def name_pattern(name_template: str) -> re.Pattern[str]:
+    """Return the pattern of a daily file's name, its date as the one group."""
+    before, _, after = name_template.partition("{date}")
+    return re.compile(re.escape(before) + r"([0-9]{4}-[0-9]{2}-[0-9]{2})" + re.escape(after))
+
+
+def day_of(name: str, pattern: re.Pattern[str]) -> date | None:
+    """Return the day of a daily file by its name, or None for any other name."""
+    match = pattern.fullmatch(name)
+    try:
+        return date.fromisoformat(match[1]) if match else None
+    except ValueError:
+        return None
+
+
+def append_journal(data: DataDir, record: Record) -> None:
+    """Add a line to the journal, in one write.
+
+    It need not be durable: a line that a power cut takes is won back from the file itself.
+    """
+    # a newline first: a line that a power cut tore must not take this one with it
+    append_line(data.journal, b"\n" + render_journal_line(record))
+
+
+def save_manifest(data: DataDir, records: Mapping[date, Record]) -> None:
+    """Write the manifest whole and end the journal."""
+    write_durably(data.manifest, render_manifest(records.values()), staging=data.staging)
+    with storage_errors(data.journal):
+        data.journal.unlink(missing_ok=True)
+
+
+def load_upstream(data: DataDir, url: str) -> Upstream:
+    """Return what is kept of the upstream at `url`; a blank page where there is nothing.
+
+    What another upstream said is not taken over. A file that cannot be read is as if lost: it is
+    made anew from the next index.
+
+    Raises:
+        ConfigError: it was written by a later version of this software.
+        StorageError: it cannot be read.
+    """
+    body = read_file(data.upstream)
+    if body is None:
+        return Upstream(url)
+    try:
+        upstream = _upstream_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Upstream(url)
+    if upstream.version > VERSION:
+        raise ConfigError(
+            f"upstream.json is in format {upstream.version}, later than {VERSION}, the last one "
+            "known to this version",
+            hint="upgrade binder-mirror",
+        )
+    return upstream if not url or upstream.url == url else Upstream(url)
+
+
+def save_upstream(data: DataDir, upstream: Upstream) -> None:
+    """Replace what is kept of upstream."""
+    write_durably(data.upstream, msgspec.json.encode(upstream), staging=data.staging)

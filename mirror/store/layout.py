@@ -1,0 +1,258 @@
+"""The data directory: where everything is, whether it may be used, and the one writer's lock."""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+
+from mirror.errors import ConfigError, LockedError
+from mirror.store.disk import kind_of, require_file_or_nothing, storage_error
+from mirror.text import shown
+
+_LOCK_TRIES = 10
+_LOCK_PAUSE_S = 0.02
+
+
+class DataDir:
+    """The paths of a data directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.archive = root / "archive"
+        self.history = root / "history"
+        self.quarantine = root / "quarantine"
+        self.staging = root / "staging"
+        self.encoded = root / "encoded"
+        self.manifest = root / "manifest.jsonl"
+        self.journal = root / "manifest.journal.jsonl"
+        self.upstream = root / "upstream.json"
+        self.upstream_index = root / "upstream-index.jsonl"
+        self.polls = root / "polls.jsonl"
+        self.dataset = root / "dataset"
+        self.dataset_books = root / "dataset.json"
+        self.lock = root / "lock"
+        self.daemon_lock = root / "daemon.lock"
+        self.dataset_lock = root / "dataset.lock"
+        self.index = self.archive / "index.jsonl"
+        self.page = self.archive / "index.html"
+        self.style = self.archive / "static" / "archive.css"
+        self.sums = self.archive / "SHA256SUMS"
+        self.datapackage = self.archive / "datapackage.json"
+        self.croissant = self.archive / "croissant.json"
+
+    def free_bytes(self) -> int:
+        """Return the room that is left for us; 0 where that cannot be told."""
+        try:
+            stats = os.statvfs(self.root)
+        except OSError:
+            return 0
+        return stats.f_bavail * stats.f_frsize
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders that a writer makes."""
+        return (self.archive, self.history, self.quarantine, self.staging)
+
+
+def default_data_dir(environ: Mapping[str, str]) -> Path:
+    """Return where the copy is kept when nothing says otherwise.
+
+    Raises:
+        ConfigError: there is no such place.
+    """
+    if state := environ.get("STATE_DIRECTORY"):
+        # systemd separates several by colons; the first is ours
+        return Path(state.split(":")[0])
+    if data := environ.get("XDG_DATA_HOME"):
+        return Path(data) / "binder-mirror"
+    home = _home()
+    if home is None:
+        raise ConfigError(
+            "there is no home directory to keep the mirror in",
+            hint="name a data directory with --data-dir or storage.data_dir",
+        )
+    return home / ".local" / "share" / "binder-mirror"
+
+
+def _home() -> Path | None:
+    try:
+        return Path.home()
+    except RuntimeError:
+        # no HOME, and a user that the system does not know, as in a container
+        return None
+
+
+def check_data_dir(root: Path) -> DataDir:
+    """Return the data directory, if it may be one.
+
+    Args:
+        root: its path; `~` stands for a home directory, and what is relative is taken from here.
+
+    Raises:
+        ConfigError: it is `/`, the home directory, or no directory.
+        StorageError: it cannot be looked at.
+    """
+    name = shown(str(root), 300)
+    try:
+        resolved = root.expanduser().absolute().resolve()
+        _require_no_circle(resolved)
+        is_something_else = resolved.exists() and not resolved.is_dir()
+    except PermissionError as error:
+        raise storage_error(error, root) from error
+    except (OSError, RuntimeError, ValueError) as error:
+        # a name too long, a circle of symlinks, no such user, a NUL, a current directory gone
+        problem = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise ConfigError(
+            f"{name} cannot be the data directory: {shown(problem)}",
+            hint="name another with --data-dir",
+        ) from error
+    home = _home()
+    if resolved == Path(resolved.anchor) or (home is not None and resolved == home.resolve()):
+        raise ConfigError(
+            f"{name} cannot be the data directory: it is a root or home directory",
+            hint="name a directory of the mirror's own, as with --data-dir",
+        )
+    if is_something_else:
+        raise ConfigError(
+            f"{name} cannot be the data directory: it is not a directory",
+            hint="name a directory with --data-dir",
+        )
+    return DataDir(resolved)
+
+
+def _require_no_circle(resolved: Path) -> None:
+    """Raise OSError for a circle of symlinks: from Python 3.13 on `resolve` lets it pass."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        resolved.stat()
+
+
+def require_mirror(data: DataDir) -> None:
+    """Make sure that a reader has something to read.
+
+    Raises:
+        ConfigError: there is no mirror there.
+    """
+    try:
+        there = data.archive.is_dir()
+    except OSError as error:
+        raise storage_error(error, data.archive) from error
+    if not there:
+        raise ConfigError(
+            f"there is no mirror in {shown(str(data.root), 300)}",
+            hint="make one with `binder-mirror sync`, or name another with --data-dir",
+        )
+
+
+def make_folders(data: DataDir) -> None:
+    """Make the data directory and its folders.
+
+    Raises:
+        ConfigError: one of them is something else.
+        StorageError: the disk refused.
+    """
+    for folder in (data.root, *data.folders):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise ConfigError(
+                f"{shown(str(folder), 300)} cannot be made: there is something else in its place",
+                hint="move that away, or name another data directory with --data-dir",
+            ) from error
+        except OSError as error:
+            raise storage_error(error, folder) from error
+        if folder != data.root and kind_of(folder) != "directory":
+            raise ConfigError(
+                f"{shown(str(folder), 300)} is a symlink",
+                hint="renames must stay on one file system: link the data directory instead",
+            )
+
+
+def writer_lock(data: DataDir) -> AbstractContextManager[None]:
+    """Hold the data directory as its one writer.
+
+    Raises:
+        LockedError: another process holds it.
+        StorageError: the lock file cannot be made.
+        WrongKindError: something other than a file stands in its place.
+    """
+    return _locked(data.lock, f"{shown(str(data.root), 300)} is being written by another")
+
+
+def daemon_lock(data: DataDir) -> AbstractContextManager[None]:
+    """Hold the data directory as its one daemon, which writes from time to time.
+
+    Raises:
+        LockedError, StorageError, WrongKindError: as for `writer_lock`.
+    """
+    return _locked(data.daemon_lock, f"{shown(str(data.root), 300)} is kept by another")
+
+
+def dataset_lock(data: DataDir) -> AbstractContextManager[None]:
+    """Hold the data set as its one writer; polls go on meanwhile.
+
+    Raises:
+        LockedError, StorageError, WrongKindError: as for `writer_lock`.
+    """
+    return _locked(data.dataset_lock, f"{shown(str(data.dataset), 300)} is being made by another")
+
+
+@contextmanager
+def _locked(path: Path, problem: str) -> Iterator[None]:
+    require_file_or_nothing(path)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    try:
+        if not _take(descriptor):
+            raise LockedError(
+                f"{problem} binder-mirror{_holder(descriptor)}", hint="wait for it, or stop it"
+            )
+        # who holds it is a help for a person; a full disk must not stop us here
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_being_written(data: DataDir) -> bool:
+    """Return whether a writer holds the lock; works on a read-only file system too."""
+    try:
+        # not waiting for a FIFO
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(data.lock, flags)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _take(descriptor: int) -> bool:
+    # a reader that asks whether somebody writes holds the lock for a moment: try for longer
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE_S)
+        else:
+            return True
+    return False
+
+
+def _holder(descriptor: int) -> str:
+    with suppress(OSError):
+        pid = os.pread(descriptor, 32, 0).strip()
+        if pid.isdigit():
+            return f" (process {pid.decode()})"
+    return ""

@@ -1,0 +1,106 @@
+"""The log of polls, `polls.jsonl`: a line each, bounded, and the last complete one never lost."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from mirror.errors import ExitCode
+from mirror.model import PollReport
+from mirror.store.disk import append_line, read_file, write_durably
+from mirror.store.layout import DataDir
+
+KEPT_POLLS = 2000
+MAX_BYTES = 2_000_000
+"""Over this the log is written anew, half as long at most, so that not every poll does so."""
+
+
+class Polls(Struct, frozen=True):
+    """What the log says."""
+
+    last: tuple[PollReport, ...] = ()
+    """The last polls, latest last."""
+    last_complete: PollReport | None = None
+    """The complete poll that ended last by its own time, however long ago that was."""
+
+
+class _PollEnd(Struct, frozen=True, gc=False):
+    """The part of a line by which complete polls are found, in a tenth of the time of the whole."""
+
+    exit_code: int
+    started_at: Annotated[datetime, Meta(tz=True)]
+    duration_s: float = 0
+
+
+_decoder = msgspec.json.Decoder(PollReport)
+_end_decoder = msgspec.json.Decoder(_PollEnd)
+
+
+def append_poll(data: DataDir, report: PollReport) -> None:
+    """Add a poll.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    size = append_line(data.polls, b"\n" + msgspec.json.encode(report) + b"\n")
+    if size > MAX_BYTES:
+        lines = _lines(data)
+        kept = _newest(lines)
+        complete = _last_complete_line(lines)
+        if complete is not None and complete not in kept:
+            kept = [complete, *kept]
+        write_durably(data.polls, b"".join(line + b"\n" for line in kept), staging=data.staging)
+
+
+def load_polls(data: DataDir, count: int) -> Polls:
+    """Return the last `count` polls, and the last complete one; torn lines are passed over.
+
+    Raises:
+        StorageError: the log cannot be read.
+    """
+    lines = _lines(data)
+    complete = _last_complete_line(lines)
+    return Polls(
+        last=tuple(poll for line in lines[-count:] if (poll := _decoded(line)) is not None),
+        last_complete=_decoded(complete) if complete is not None else None,
+    )
+
+
+def _lines(data: DataDir) -> list[bytes]:
+    return list(filter(None, (read_file(data.polls) or b"").split(b"\n")))
+
+
+def _newest(lines: Sequence[bytes]) -> list[bytes]:
+    kept: list[bytes] = []
+    size = 0
+    for line in reversed(lines[-KEPT_POLLS:]):
+        size += len(line) + 1
+        if size > MAX_BYTES // 2:
+            break
+        kept.append(line)
+    return kept[::-1]
+
+
+def _last_complete_line(lines: Sequence[bytes]) -> bytes | None:
+    latest: tuple[datetime, bytes] | None = None
+    for line in lines:
+        try:
+            end = _end_decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+        if end.exit_code != ExitCode.COMPLETE:
+            continue
+        # by time, not by place: a clock that was wrong may have put them out of order
+        at = end.started_at + timedelta(seconds=end.duration_s)
+        if latest is None or at >= latest[0]:
+            latest = at, line
+    return latest[1] if latest is not None else None
+
+
+def _decoded(line: bytes) -> PollReport | None:
+    try:
+        return _decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

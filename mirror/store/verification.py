@@ -1,0 +1,256 @@
+"""Our copy against the manifest: every published byte read again, several files at a time.
+
+Finds flipped bits, missing, extra and truncated files, and listings that do not say what is held.
+Reads only; takes no lock, so a sync may go on meanwhile.
+"""
+
+import hashlib
+import math
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+
+from msgspec import Struct
+
+from mirror.archive.index import parse_index
+from mirror.archive.listings import entries_of
+from mirror.archive.metadata import render_croissant, render_datapackage
+from mirror.archive.sums import render_sums
+from mirror.errors import IndexUnusableError, MirrorError, WrongKindError
+from mirror.model import Damage, DamageKind, Record
+from mirror.store.disk import READ_BYTES, kind_of, open_file, read_file
+from mirror.store.inventory import Books, load_books
+from mirror.store.layout import DataDir, is_being_written
+from mirror.text import shown
+
+_LISTING_LOOKS_S = (0, 0.2, 1)
+"""Pauses between looks at listings that seem wrong."""
+
+
+class VerifyReport(Struct, frozen=True):
+    """What a verification found."""
+
+    checked: int
+    """Daily files read."""
+    checked_bytes: int
+    held: int
+    damage: tuple[Damage, ...]
+    undated: int = 0
+    """Files that are as recorded but for their time; nobody reads them until that is recorded."""
+
+
+Progress = Callable[[int, int], None]
+"""Told, from any thread, of files and bytes read since the last call."""
+
+Choose = Callable[[Sequence[Record]], Sequence[Record]]
+"""Which of the held days, ascending, are to be read."""
+
+
+def everything(records: Sequence[Record]) -> Sequence[Record]:
+    """Choose all of them."""
+    return records
+
+
+def sample(share: float, rng: random.Random) -> Choose:
+    """Choose a part, 0 to 1, drawn at random."""
+    return lambda records: rng.sample(records, math.ceil(len(records) * share))
+
+
+def verify(
+    data: DataDir,
+    name_template: str,
+    *,
+    choose: Choose = everything,
+    progress: Progress = lambda _files, _bytes: None,
+    today: date,
+) -> VerifyReport:
+    """Read the published files again and compare them with the manifest.
+
+    Args:
+        data: the data directory.
+        name_template: what a daily file is called.
+        choose: which files to read; the rest is compared by size and time only.
+        progress: told as it goes.
+        today: the current UTC date, for reading the local index.
+
+    Raises:
+        StorageError, ConfigError: the manifest or the directory cannot be read.
+    """
+    books = load_books(data, name_template)
+    records = sorted(books.records.values(), key=lambda record: record.date)
+    chosen = choose(records)
+    # files that have lost their recorded time, as in a backup: read in any case, by their records
+    claimed = [claims[-1] for claims in books.unproven.values() if claims]
+    held = len(records) + len(claimed) + len(books.missing)
+    damage = list(_check_files(data, chosen, progress))
+    damage += _check_names(books, name_template)
+    # A sync may have replaced files while they were read: look again before crying wolf.
+    suspects = {one.day for one in damage if one.day is not None}
+    doubted = set(books.unproven)
+    if suspects:
+        damage = list(_second_look(data, name_template, books, suspects))
+    damage += (
+        Damage(shown(name), DamageKind.STRANGER, "is none of the archive's files")
+        for name in books.strangers
+    )
+    damage += _check_listings(data, books, name_template, today)
+    return VerifyReport(
+        checked=len(chosen) + len(claimed),
+        checked_bytes=sum(record.size for record in (*chosen, *claimed)),
+        held=held,
+        damage=tuple(damage),
+        undated=len(doubted & books.records.keys()),
+    )
+
+
+def _check_files(data: DataDir, records: Iterable[Record], progress: Progress) -> Iterator[Damage]:
+    given_up = threading.Event()
+
+    def get_on(files: int, size: int) -> None:
+        if given_up.is_set():
+            raise CancelledError
+        progress(files, size)
+
+    def check(record: Record) -> Damage | None:
+        return _check_file(data.archive / record.name, record, get_on)
+
+    # hashing lets go of the interpreter: a thread for each processor keeps them all busy
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        try:
+            yield from filter(None, pool.map(check, records))
+        finally:
+            # whoever interrupts does not wait for the end of a large file
+            given_up.set()
+
+
+def _check_file(path: Path, record: Record, progress: Progress) -> Damage | None:
+    def damage(kind: DamageKind, detail: str) -> Damage:
+        return Damage(record.name, kind, detail, record.date)
+
+    digest, size = hashlib.sha256(), 0
+    buffer = bytearray(READ_BYTES)
+    try:
+        with open_file(path) as file:
+            while count := file.readinto(buffer):  # type: ignore[attr-defined]
+                digest.update(memoryview(buffer)[:count])
+                size += count
+                progress(0, count)
+    except FileNotFoundError:
+        return damage(DamageKind.MISSING, "the file is gone")
+    except MirrorError as error:
+        return damage(DamageKind.WRONG_KIND, error.line())
+    except OSError as error:
+        return damage(DamageKind.UNREADABLE, error.strerror or str(error))
+    progress(1, 0)
+    if size != record.size:
+        kind = DamageKind.TRUNCATED if size < record.size else DamageKind.OVERLONG
+        return damage(kind, f"has {size:,} bytes, recorded are {record.size:,}")
+    if digest.hexdigest() != record.sha256:
+        return damage(DamageKind.ALTERED, "has not its recorded SHA-256")
+    return None
+
+
+def _check_names(books: Books, name_template: str) -> Iterator[Damage]:
+    """Yield what directory and manifest alone tell."""
+    for day, record in sorted(books.missing.items()):
+        yield Damage(record.name, DamageKind.MISSING, "the file is gone", day)
+    for day, kind in sorted(books.wrong_kind.items()):
+        name = name_template.format(date=day)
+        yield Damage(name, DamageKind.WRONG_KIND, f"a {kind}, not a file", day)
+    for day, claims in sorted(books.unproven.items()):
+        detail = "size or time differ from the record" if claims else "no record of it"
+        yield Damage(name_template.format(date=day), DamageKind.UNRECORDED, detail, day)
+
+
+def _second_look(
+    data: DataDir, name_template: str, before: Books, suspects: set[date]
+) -> Iterator[Damage]:
+    books = load_books(data, name_template)
+    for damage in _check_names(books, name_template):
+        claims = books.unproven.get(damage.day, ()) if damage.day is not None else ()
+        claim, wrong = _prove(data, claims)
+        if claim is not None:
+            books.records[claim.date] = claim
+        else:
+            yield wrong or damage
+    for day in sorted(suspects & books.records.keys()):
+        record = books.records[day]
+        if found := _check_file(data.archive / record.name, record, _unheard):
+            yield found
+    # what was drawn up later is what the listings are compared with
+    before.records, before.unproven, before.missing = books.records, books.unproven, books.missing
+    before.strangers = books.strangers
+
+
+def _prove(data: DataDir, claims: tuple[Record, ...]) -> tuple[Record | None, Damage | None]:
+    """Return the claim that the file bears out, else what the latest claim says is wrong.
+
+    An interrupted poll leaves a claim for a body that never came.
+    """
+    problem: Damage | None = None
+    for claim in reversed(claims):
+        wrong = _check_file(data.archive / claim.name, claim, _unheard)
+        if wrong is None:
+            return claim, None
+        problem = problem or wrong
+    return None, problem
+
+
+def _unheard(_files: int, _bytes: int) -> None:
+    """Progress of a second look is not told: its files were counted already."""
+
+
+def _check_listings(
+    data: DataDir, books: Books, name_template: str, today: date
+) -> Iterable[Damage]:
+    """Return which listings do not say what is held, unless a sync is about to write them."""
+    damage: list[Damage] = []
+    for pause_s in _LISTING_LOOKS_S:
+        damage = list(_compare_listings(data, _on_record(books), name_template, today))
+        # Listings are written at the end of a poll; until then the journal is ahead of them.
+        if not damage or (data.journal.exists() and is_being_written(data)):
+            return ()
+        # A poll may have ended since the books were read.
+        time.sleep(pause_s)
+        books = load_books(data, name_template)
+    return damage
+
+
+def _on_record(books: Books) -> dict[date, Record]:
+    """Return what the manifest claims; a file that is damaged or gone is told of by itself."""
+    doubted = {day: claims[-1] for day, claims in books.unproven.items() if claims}
+    return doubted | books.missing | books.records
+
+
+def _compare_listings(
+    data: DataDir, records: Mapping[date, Record], name_template: str, today: date
+) -> Iterator[Damage]:
+    if not records and kind_of(data.index) is None:
+        return
+    rendered = {
+        data.sums: render_sums(records.values()),
+        data.datapackage: render_datapackage(records.values()),
+        data.croissant: render_croissant(records.values()),
+    }
+    for path, body in rendered.items():
+        try:
+            if read_file(path) != body:
+                detail = "does not say what the manifest says"
+                yield Damage(path.name, DamageKind.WRONG_LISTING, detail)
+        except WrongKindError as error:
+            yield Damage(path.name, DamageKind.WRONG_KIND, error.line())
+    try:
+        parsed = parse_index(read_file(data.index) or b"", name_template=name_template, today=today)
+        good = parsed.entries == entries_of(records.values()) and not parsed.refused_lines
+    except WrongKindError as error:
+        yield Damage(data.index.name, DamageKind.WRONG_KIND, error.line())
+        return
+    except IndexUnusableError:
+        good = not records
+    if not good:
+        yield Damage(data.index.name, DamageKind.WRONG_LISTING, "does not list just what is held")

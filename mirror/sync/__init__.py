@@ -1,0 +1,1 @@
+"""One poll: ask upstream, plan, adopt, fetch, judge, publish. `poll` has the sequence."""

@@ -1,0 +1,240 @@
+"""Files that are in `archive/` without a record that fits: proved by upstream, not fetched again.
+
+They come from other tools, from a lost manifest, or from a copy that did not keep times. A file is
+never taken by its count alone; one that our own SHA256SUMS vouches for is held whatever upstream
+has by now, so that upstream's loss is not ours.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from mirror.archive.judge import Expectation, judge
+from mirror.archive.plan import final_at
+from mirror.archive.ports import Ask, Source
+from mirror.archive.scan import Scanner
+from mirror.archive.sums import parse_sums
+from mirror.errors import MirrorError, StorageError, UpstreamError, WrongKindError
+from mirror.events.findings import Inspector
+from mirror.logs import get_logger
+from mirror.model import Evidence, Findings, Flag, Record, ReplyMeta, VerdictKind
+from mirror.store.destination import LocalStore
+from mirror.store.disk import READ_BYTES, open_file, read_file, storage_errors
+
+
+class AdoptPolicy(Struct, frozen=True):
+    """The settings that bear on adoption."""
+
+    name_template: str
+    concurrency: int
+    max_file_size: int
+    final_after: timedelta
+    findings: bool
+
+
+class _File(Struct, frozen=True):
+    """One file as read from disk."""
+
+    day: date
+    name: str
+    size: int
+    mtime_ns: int
+    sha256: str
+    md5: str
+    lines: int
+    ends_with_newline: bool
+    findings: Findings | None
+
+
+class _Word(Struct, frozen=True):
+    """What upstream says of a file's bytes: its own, others, or nothing."""
+
+    meta: ReplyMeta = ReplyMeta()
+    is_same: bool = False
+    is_other: bool = False
+
+
+class Adopter:
+    """Proves files that are already there and takes them on record.
+
+    Args:
+        source: upstream, asked for validators and headers only.
+        store: the data directory.
+        policy: the settings.
+        now: the clock, aware UTC.
+        etags_are_opaque: whether this upstream's ETags have proved to be no digests.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        store: LocalStore,
+        policy: AdoptPolicy,
+        *,
+        now: Callable[[], datetime],
+        etags_are_opaque: bool = False,
+    ) -> None:
+        self._source = source
+        self._store = store
+        self._policy = policy
+        self._now = now
+        self._etags_are_opaque = etags_are_opaque
+        self._log = get_logger()
+
+    async def adopt_all(self, listed: Mapping[date, int | None]) -> int:
+        """Take on record what can be proved; return how many files that was.
+
+        What cannot be proved stays as it is: its day is not held, and so is fetched.
+
+        Args:
+            listed: upstream's days with the count that its listings promise.
+
+        Raises:
+            ExceptionGroup: of StorageErrors: the disk refused.
+        """
+        unproven = dict(self._store.books.unproven)
+        if not unproven:
+            return 0
+        sums = parse_sums(_read_sums(self._store.data.sums))
+        slots = asyncio.Semaphore(self._policy.concurrency)
+        adopted = 0
+
+        async def adopt(day: date, claims: tuple[Record, ...]) -> None:
+            nonlocal adopted
+            try:
+                record = await self._prove(day, claims, listed.get(day), sums)
+            except StorageError:
+                raise
+            except MirrorError as error:
+                self._log.info("file.not_adopted", file=self._name(day), problem=error.line())
+                record = None
+            finally:
+                slots.release()
+            if record is not None:
+                await self._store.note(record)
+                adopted += 1
+
+        async with asyncio.TaskGroup() as group:
+            for day, claims in unproven.items():
+                await slots.acquire()
+                group.create_task(adopt(day, claims))
+        self._log.info("files.adopted", adopted=adopted, unproven=len(unproven) - adopted)
+        return adopted
+
+    async def _prove(
+        self, day: date, claims: tuple[Record, ...], expected: int | None, sums: Mapping[str, str]
+    ) -> Record | None:
+        file = await asyncio.to_thread(
+            _read, self._store.path_of(self._name(day)), day, self._policy
+        )
+        for claim in reversed(claims):
+            if claim.sha256 == file.sha256:
+                return replace(claim, mtime_ns=file.mtime_ns)
+        word = await self._ask_upstream(file)
+        record = self._judged(file, word.meta, expected) if word.is_same else None
+        if record is None and sums.get(file.name) == file.sha256:
+            # Published by us once, and so verified. Where its count or upstream's word is against
+            # it the day is due, and what replaces it finds a predecessor to keep.
+            agreed = file.lines == expected and not word.is_other
+            return self._record(file, ReplyMeta(), expected if agreed else None)
+        return record
+
+    async def _ask_upstream(self, file: _File) -> _Word:
+        """Return what upstream says of the file's bytes."""
+        try:
+            ask = Ask(if_none_match=f'"{file.md5}"', head=True)
+            async with self._source.open(file.name, ask) as reply:
+                meta = reply.meta
+                if reply.status == 304:
+                    return _Word(replace(meta, etag=meta.etag or f'"{file.md5}"'), is_same=True)
+                if reply.status == 404:
+                    return _Word()
+        except UpstreamError as error:
+            self._source.traffic.fail(error.failure)
+            self._log.info("file.not_proved", file=file.name, problem=error.line())
+            return _Word()
+        # digests of an encoded or stored representation are over other bytes than the file's
+        if meta.encoding not in ("", "identity") or meta.stored_encoding != "identity":
+            return _Word()
+        own = {"md5": file.md5, "sha256": file.sha256}
+        right = [
+            digest.value == own[digest.algorithm]
+            for digest in meta.digests
+            if not (self._etags_are_opaque and digest.source == "etag")
+        ]
+        return _Word(meta, is_same=bool(right) and all(right), is_other=not all(right))
+
+    def _judged(self, file: _File, meta: ReplyMeta, expected: int | None) -> Record | None:
+        evidence = Evidence(
+            size=file.size,
+            sha256=file.sha256,
+            lines=file.lines,
+            ends_with_newline=file.ends_with_newline,
+        )
+        is_open = self._now() < final_at(file.day, self._policy.final_after)
+        verdict = judge(evidence, meta, Expectation(lines=expected, is_open=is_open))
+        if not verdict.publish:
+            return None
+        record = self._record(file, meta, expected)
+        if verdict.kind is VerdictKind.AHEAD:
+            return replace(record, flags=(*record.flags, Flag.AHEAD))
+        if verdict.kind is VerdictKind.BEHIND:
+            return replace(record, flags=(*record.flags, Flag.BEHIND))
+        return record
+
+    def _record(self, file: _File, meta: ReplyMeta, expected: int | None) -> Record:
+        now = self._now()
+        return Record(
+            date=file.day,
+            name=file.name,
+            size=file.size,
+            sha256=file.sha256,
+            lines=file.lines,
+            mtime_ns=file.mtime_ns,
+            fetched_at=now,
+            checked_at=now,
+            index_count=expected,
+            etag=meta.etag,
+            last_modified=meta.last_modified,
+            generation=meta.generation,
+            flags=(Flag.ADOPTED,),
+            findings=file.findings,
+        )
+
+    def _name(self, day: date) -> str:
+        return self._policy.name_template.format(date=day)
+
+
+def _read_sums(path: Path) -> bytes:
+    try:
+        return read_file(path) or b""
+    except WrongKindError:
+        return b""
+
+
+def _read(path: Path, day: date, policy: AdoptPolicy) -> _File:
+    """Read a file that is there, with all that is needed to prove it."""
+    scanner = Scanner(("sha256", "md5"), max_bytes=policy.max_file_size)
+    inspector = Inspector(day) if policy.findings else None
+    with storage_errors(path), open_file(path) as file:
+        while chunk := file.read(READ_BYTES):
+            scanner.feed(chunk)
+            if inspector is not None:
+                inspector.feed(chunk)
+        mtime_ns = path.lstat().st_mtime_ns
+    scan = scanner.finish()
+    return _File(
+        day=day,
+        name=path.name,
+        size=scan.size,
+        mtime_ns=mtime_ns,
+        sha256=scan.digests["sha256"],
+        md5=scan.digests["md5"],
+        lines=scan.lines,
+        ends_with_newline=scan.ends_with_newline,
+        findings=inspector.finish() if inspector is not None else None,
+    )

@@ -1,0 +1,301 @@
+"""One day after the other from upstream: ask, take in, judge; then `mirror.sync.settle` ends it.
+
+Each day fails for itself. Only a failing disk stops them all.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import structlog
+from msgspec import Struct
+from msgspec.structs import replace
+
+from mirror.archive.intake import Intake
+from mirror.archive.judge import Expectation, failure_of, judge
+from mirror.archive.plan import final_at
+from mirror.archive.ports import Ask, Destination, Observer, Reply, Source
+from mirror.archive.retry import RetryPolicy, retry_delay
+from mirror.archive.upstream import ETags, Trial, stands
+from mirror.errors import Failure, UpstreamError, WrongKindError
+from mirror.logs import get_logger
+from mirror.model import (
+    Due,
+    Evidence,
+    Findings,
+    Outcome,
+    OutcomeKind,
+    Reason,
+    Record,
+    ReplyMeta,
+    Verdict,
+)
+from mirror.sync.settle import Settler, absent, failed, fits
+
+_ABSENT = (403, 410)
+"""Statuses that mean absence too, of a day that no listing has: a store that may not be listed
+answers 403 for what it has not."""
+
+
+SETTLING = 16
+"""Bodies that may be on their way from arrived to published, beside those that are arriving."""
+
+
+class FetchPolicy(Struct, frozen=True):
+    """The settings that bear on fetching."""
+
+    concurrency: int
+    retry: RetryPolicy
+    max_file_size: int
+    final_after: timedelta
+    disagree_after: timedelta
+
+
+Inspect = Callable[[Path, date], Awaitable[Findings]]
+
+
+class _Slot:
+    """One of the places for transfers: taken and given back, never twice."""
+
+    def __init__(self, slots: asyncio.Semaphore) -> None:
+        self._slots = slots
+        self._is_held = False
+
+    async def take(self) -> None:
+        """Wait for a place."""
+        await self._slots.acquire()
+        self._is_held = True
+
+    def free(self) -> None:
+        """Give the place to the next."""
+        if self._is_held:
+            self._is_held = False
+            self._slots.release()
+
+
+class _Try(Struct):
+    """How the asking for one day has gone so far."""
+
+    slot: _Slot
+    conditional: bool
+    number: int = 0
+    past_caches: bool = False
+    refused_sha256: str = ""
+    """Of the body that was refused last: the same once more settles the matter."""
+
+
+class _AskAgain(Struct, frozen=True):
+    """What came cannot be taken as it is; another try may mend it."""
+
+    problem: str
+    error: UpstreamError | None = None
+    at_once: bool = False
+
+
+class Fetcher:
+    """Fetches due days, several at a time.
+
+    Args:
+        source: where from.
+        destination: where to.
+        observer: told as it goes.
+        policy: the settings.
+        now: the clock, aware UTC.
+        rng: the jitter.
+        inspect: counts the content findings of a file; None to leave them out.
+        trials: refused bodies that may yet be taken; see `mirror.archive.upstream`.
+        etags: what this upstream's ETags have proved to be.
+
+    Attributes:
+        etags: as they are after the fetching.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        destination: Destination,
+        observer: Observer,
+        policy: FetchPolicy,
+        now: Callable[[], datetime],
+        rng: random.Random,
+        inspect: Inspect | None,
+        trials: Mapping[date, Trial],
+        etags: ETags,
+    ) -> None:
+        self._source = source
+        self._destination = destination
+        self._observer = observer
+        self._policy = policy
+        self._now = now
+        self._rng = rng
+        self._inspect = inspect
+        self._slots = asyncio.Semaphore(policy.concurrency)
+        self._room = asyncio.Semaphore(policy.concurrency + SETTLING)
+        self._log = get_logger()
+        self._settler = Settler(destination, final_after=policy.final_after, now=now, trials=trials)
+        self.etags = etags
+
+    @property
+    def trials(self) -> Mapping[date, Trial]:
+        """Refused bodies that may yet be taken, as they stand now."""
+        return self._settler.trials
+
+    async def fetch_all(self, due: Sequence[Due]) -> list[Outcome]:
+        """Fetch every due day and return how each ended.
+
+        Raises:
+            ExceptionGroup: of StorageErrors (the disk refused), or of bugs.
+        """
+        outcomes: list[Outcome] = []
+
+        async def fetch(one: Due, slot: _Slot) -> None:
+            outcome = await self._fetch(one, slot)
+            outcomes.append(outcome)
+            self._observer.finished(outcome)
+
+        async with asyncio.TaskGroup() as group:
+            for one in due:
+                # a task for each that there is room for, not for each day: days that wait cost no
+                # memory, and those that are tried again come before
+                await self._room.acquire()
+                slot = _Slot(self._slots)
+                await slot.take()
+                group.create_task(fetch(one, slot))
+        return outcomes
+
+    async def _fetch(self, due: Due, slot: _Slot) -> Outcome:
+        """Try until it is published, settled or hopeless. Gives back slot and room."""
+        structlog.contextvars.bind_contextvars(file=due.name)
+        state = _Try(slot, conditional=due.conditional)
+        try:
+            while True:
+                state.number += 1
+                result = await self._try(due, state)
+                if isinstance(result, Outcome):
+                    return self._told(due, result)
+                delay = self._delay(state, result)
+                if delay is None:
+                    return self._told(due, failed(due, state.number, result.problem))
+                await self._wait(due, slot, result.problem, delay)
+        finally:
+            slot.free()
+            self._room.release()
+
+    async def _wait(self, due: Due, slot: _Slot, problem: str, delay_s: float) -> None:
+        if not delay_s:
+            return
+        self._observer.retrying(due, problem, delay_s)
+        self._log.info("file.retrying", problem=problem, delay_s=round(delay_s, 3))
+        # a day that waits blocks no other
+        slot.free()
+        self._room.release()
+        try:
+            await asyncio.sleep(delay_s)
+        finally:
+            await self._room.acquire()
+        await slot.take()
+
+    def _delay(self, state: _Try, result: _AskAgain) -> float | None:
+        if result.at_once:
+            return 0
+        return retry_delay(
+            state.number, self._policy.retry, fraction=self._rng.random(), error=result.error
+        )
+
+    async def _try(self, due: Due, state: _Try) -> Outcome | _AskAgain:
+        held = due.held if state.conditional else None
+        ask = Ask(
+            if_none_match=held.etag if held else None,
+            if_modified_since=held.last_modified if held else None,
+            past_caches=state.past_caches,
+        )
+        try:
+            async with self._source.open(due.name, ask) as reply:
+                if reply.status == 304 and due.held is not None:
+                    return await self._unchanged(due, due.held, state)
+                if reply.status == 404:
+                    if due.reason is not Reason.BY_NAME:
+                        self._source.traffic.fail(Failure.HTTP_4XX)
+                    return absent(due, state.number)
+                return await self._take_in(due, state, reply)
+        except UpstreamError as error:
+            if due.reason is Reason.BY_NAME and error.status in _ABSENT:
+                return absent(due, state.number)
+            self._source.traffic.fail(error.failure)
+            return _AskAgain(error.line(), error)
+        except WrongKindError as error:
+            return failed(due, state.number, error.line())
+
+    async def _take_in(self, due: Due, state: _Try, reply: Reply) -> Outcome | _AskAgain:
+        intake = Intake(reply.meta, max_bytes=self._policy.max_file_size)
+        async with self._destination.stage(due.name, intake.feed) as staged:
+            async with aclosing(reply.blocks()) as blocks:
+                async for block in blocks:
+                    await staged.write(block)
+                    self._observer.received(due, sum(map(len, block)))
+            evidence = intake.finish()
+            verdict = self._judge(due, state, evidence, reply.meta)
+            if failure := failure_of(evidence, verdict):
+                self._source.traffic.fail(failure)
+            if self._asks_again(state, evidence, verdict):
+                state.refused_sha256 = evidence.sha256
+                state.past_caches, state.conditional = True, False
+                return _AskAgain(verdict.reason)
+            # the rest is the disk's and the processor's: upstream need not wait for it
+            state.slot.free()
+            if verdict.publish:
+                findings = await self._inspect(staged.path, due.date) if self._inspect else None
+                record = self._settler.make_record(due, evidence, findings, reply.meta, verdict)
+                return await self._settler.publish(due, state.number, staged, record, verdict)
+            return await self._settler.refuse(due, state.number, staged, evidence, verdict)
+
+    def _judge(self, due: Due, state: _Try, evidence: Evidence, meta: ReplyMeta) -> Verdict:
+        """Judge a body, with what this upstream's ETags and the body's own past say for it."""
+        if "etag" in evidence.right and self.etags is ETags.UNKNOWN:
+            self.etags = ETags.DIGESTS
+        same_again = evidence.sha256 == state.refused_sha256
+        if evidence.wrong == ("etag",) and same_again and self.etags is ETags.UNKNOWN:
+            # Two bodies agree and no ETag was ever right: they are no digests here.
+            self.etags = ETags.OPAQUE
+        expectation = Expectation(
+            lines=due.expected,
+            is_open=self._now() < final_at(due.date, self._policy.final_after),
+            held=due.held,
+            etags_are_opaque=self.etags is ETags.OPAQUE,
+        )
+        verdict = judge(evidence, meta, expectation)
+        if verdict.contestable and not verdict.publish and self._stands(due, evidence):
+            return replace(verdict, publish=True, ask_again=False)
+        return verdict
+
+    def _stands(self, due: Due, evidence: Evidence) -> bool:
+        return stands(
+            self.trials.get(due.date),
+            evidence.sha256,
+            now=self._now(),
+            disagree_after=self._policy.disagree_after,
+        )
+
+    def _asks_again(self, state: _Try, evidence: Evidence, verdict: Verdict) -> bool:
+        tries_left = state.number <= self._policy.retry.retries
+        return verdict.ask_again and tries_left and evidence.sha256 != state.refused_sha256
+
+    async def _unchanged(self, due: Due, held: Record, state: _Try) -> Outcome | _AskAgain:
+        """Take a 304, unless the index says by now that the body we hold is not the one."""
+        if fits(held, due.expected):
+            return await self._settler.confirm(due, held, state.number)
+        state.past_caches, state.conditional = True, False
+        self._source.traffic.fail(Failure.ROLLED_BACK)
+        return _AskAgain("upstream says unchanged, its index says otherwise", at_once=True)
+
+    def _told(self, due: Due, outcome: Outcome) -> Outcome:
+        log = self._log.warning if outcome.problem else self._log.info
+        if outcome.kind in (OutcomeKind.ABSENT, OutcomeKind.UNCHANGED):
+            log = self._log.debug
+        extra = {"problem": outcome.problem} if outcome.problem else {}
+        log(f"file.{outcome.kind}", reason=due.reason.value, size=outcome.size, **extra)
+        return outcome

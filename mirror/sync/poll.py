@@ -1,0 +1,269 @@
+"""One pass, in the order in which it happens. The only place where the whole sequence can be read.
+
+    survey      ask for the index (a 304 will do); in trouble, for index.html too
+    adopt       prove files that are there without a record
+    plan        listed days and records to what is due
+    fetch       due days, several at a time: stage, judge, publish, journal
+    publish     SHA256SUMS, page and index from what is held now; then the manifest
+
+A crash anywhere is harmless: the next pass plans again what is missing and adopts what is there.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime
+
+import structlog
+from msgspec import Struct
+from msgspec.structs import replace
+
+from mirror.archive.plan import PlanPolicy, is_in_range, make_plan
+from mirror.archive.ports import Observer, Source
+from mirror.archive.upstream import ETags, Upstream, days_to_ask, listed_counts
+from mirror.errors import ExitCode, UpstreamError
+from mirror.logs import get_logger
+from mirror.model import IndexState, Outcome, OutcomeKind, Plan, PollReport, Reason
+from mirror.store.destination import LocalStore
+from mirror.store.disk import require_room
+from mirror.store.polls import append_poll
+from mirror.sync.adopt import Adopter, AdoptPolicy
+from mirror.sync.fetch import Fetcher, FetchPolicy
+from mirror.sync.inspections import Inspections
+from mirror.sync.publish import Publisher
+from mirror.sync.summary import count_outcomes, make_problems, make_warnings
+from mirror.sync.survey import Survey, Surveyor, SurveyPolicy
+
+
+class PollRange(Struct, frozen=True):
+    """Which days a poll is about."""
+
+    since: date | None = None
+    until: date | None = None
+    recheck: int = 0
+
+
+class PollPolicy(Struct, frozen=True):
+    """All settings that bear on a poll, one part for each step."""
+
+    survey: SurveyPolicy
+    adopt: AdoptPolicy
+    plan: PlanPolicy
+    fetch: FetchPolicy
+    min_free: int
+    findings: bool = True
+
+
+class Poll:
+    """One pass over one data directory.
+
+    Args:
+        source: upstream.
+        store: the data directory, held for writing.
+        upstream: what is known of upstream from before.
+        policy: the settings.
+        observer: told as it goes.
+        now: the clock, aware UTC.
+        rng: the jitter and the poll's id.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        store: LocalStore,
+        upstream: Upstream,
+        policy: PollPolicy,
+        observer: Observer,
+        now: Callable[[], datetime],
+        rng: random.Random,
+    ) -> None:
+        self._source = source
+        self._store = store
+        self._upstream = upstream
+        self._policy = policy
+        self._observer = observer
+        self._now = now
+        self._rng = rng
+        self._log = get_logger()
+        self._in_the_way: tuple[str, ...] = ()
+        self._adopted = 0
+        template = policy.plan.name_template
+        self._publisher = Publisher(store, upstream, name_template=template, now=now)
+
+    async def run(self) -> PollReport:
+        """Bring the copy in step with upstream, as far as it can be had.
+
+        Raises:
+            StorageError: the disk refused; what was published stands.
+        """
+        started_at, started = self._now(), time.monotonic()
+        poll_id = f"{started_at:%Y%m%dT%H%M%S}-{self._rng.getrandbits(24):06x}"
+        with structlog.contextvars.bound_contextvars(poll=poll_id):
+            report = replace(
+                await self._run(),
+                poll_id=poll_id,
+                started_at=started_at.astimezone(UTC),
+                duration_s=round(time.monotonic() - started, 3),
+                requests=self._source.traffic.requests,
+                downloaded_bytes=self._source.traffic.received_bytes,
+            )
+            append_poll(self._store.data, report)
+            self._log.info("poll.finished", **_log_fields(report))
+        self._observer.reported(report)
+        return report
+
+    async def _run(self) -> PollReport:
+        try:
+            survey = await self._survey()
+        except UpstreamError as error:
+            problem = f"upstream is unusable, nothing changed: {error.line()}"
+            return replace(
+                self._report([], (problem,), ExitCode.UPSTREAM_UNUSABLE),
+                index_state=IndexState.UNUSABLE,
+            )
+        outcomes = await self._follow(survey)
+        in_the_way = self._store.books.wrong_kind
+        problems = make_problems(self._upstream, outcomes, in_the_way, self._policy.plan)
+        problems = (*self._in_the_way, *problems)
+        warnings = make_warnings(self._upstream, self._store.records.values(), now=self._now())
+        exit_code = ExitCode.INCOMPLETE if problems else ExitCode.COMPLETE
+        return replace(
+            self._report(outcomes, problems, exit_code), warnings=(*survey.warnings, *warnings)
+        )
+
+    async def _survey(self) -> Survey:
+        """Ask upstream what it has."""
+        surveyor = Surveyor(self._source, self._policy.survey, now=self._now, rng=self._rng)
+        has_body = self._publisher.index_body(self._upstream) is not None
+        return await surveyor.survey(self._upstream, has_body=has_body)
+
+    async def _follow(self, survey: Survey) -> list[Outcome]:
+        """Do all that follows from a survey."""
+        self._upstream = survey.upstream
+        was_settled = self._store.books.settled
+        await self._publisher.remember(
+            survey.upstream, survey.index.body if survey.index is not None else None
+        )
+        if not was_settled:
+            # files may be gone or altered since the index was written: first of all, be true
+            await self._publisher.publish_index(self._upstream)
+        try:
+            await self._adopt()
+            # off the loop, on which a daemon serves: it goes through all days
+            plan = await asyncio.to_thread(self._plan, survey)
+            self._check_room(plan)
+            self._observer.planned(plan)
+            self._log.info("poll.planned", due=len(plan.due), listed=plan.listed, **plan.reasons())
+            outcomes = await self._fetch(plan)
+        except ExceptionGroup as group:
+            # of one disk that refuses, the first word is enough
+            raise group.exceptions[0] from group
+        if self._is_anything_new():
+            self._in_the_way = await self._publisher.publish(self._upstream)
+        else:
+            await self._publisher.remember(self._upstream, None)
+        return outcomes
+
+    def _is_anything_new(self) -> bool:
+        """Return whether the listings may have to change: what they are made of has, or they lack.
+
+        The books are settled only after the listings were written by them.
+        """
+        return not self._store.books.settled or not self._publisher.are_listings_there()
+
+    async def _adopt(self) -> None:
+        adopter = Adopter(
+            self._source,
+            self._store,
+            self._policy.adopt,
+            now=self._now,
+            etags_are_opaque=self._upstream.etags is ETags.OPAQUE,
+        )
+        self._adopted = await adopter.adopt_all(self._listed())
+
+    def _plan(self, survey: Survey) -> Plan:
+        """Return what is due, the asking by name included where it is time for it."""
+        books, now = self._store.books, self._now()
+        policy = replace(self._policy.plan, passed_over=frozenset(books.wrong_kind))
+        by_name = days_to_ask(self._upstream, now=now) if survey.searched else ()
+        return make_plan(self._listed(), books.records, policy, now=now, by_name=by_name)
+
+    def _check_room(self, plan: Plan) -> None:
+        """Refuse to begin what cannot be finished; a day that is asked about may be unchanged."""
+        needed = sum(due.estimated_bytes for due in plan.due if not due.conditional)
+        require_room(self._store.data.root, needed, self._policy.min_free if needed else 0)
+
+    async def _fetch(self, plan: Plan) -> list[Outcome]:
+        async with Inspections(plan.estimated_bytes) as inspections:
+            fetcher = Fetcher(
+                source=self._source,
+                destination=self._store,
+                observer=self._observer,
+                policy=self._policy.fetch,
+                now=self._now,
+                rng=self._rng,
+                inspect=inspections.inspect if self._policy.findings else None,
+                trials=self._upstream.trials,
+                etags=self._upstream.etags,
+            )
+            try:
+                outcomes = await fetcher.fetch_all(plan.due)
+            except asyncio.CancelledError:
+                # interrupted: what has arrived counts, and the next run would do the same anyway
+                await asyncio.shield(self._publisher.publish(self._upstream))
+                raise
+        self._learn(plan, outcomes, fetcher)
+        return outcomes
+
+    def _learn(self, plan: Plan, outcomes: Sequence[Outcome], fetcher: Fetcher) -> None:
+        """Remember what the fetching told of upstream: days found by name, trials, its ETags."""
+        asked_by_name = {due.date for due in plan.due if due.expected is None}
+        found, absent = dict(self._upstream.found), dict(self._upstream.absent)
+        for outcome in outcomes:
+            if outcome.kind is OutcomeKind.ABSENT:
+                absent[outcome.date] = self._now()
+            elif outcome.kind is not OutcomeKind.FAILED and outcome.date in asked_by_name:
+                found.setdefault(outcome.date, None)
+                absent.pop(outcome.date, None)
+        known = self._upstream.accepted.keys() | found.keys()
+        trials = {day: fetcher.trials[day] for day in sorted(fetcher.trials) if day in known}
+        self._upstream = replace(
+            self._upstream, found=found, absent=absent, trials=trials, etags=fetcher.etags
+        )
+        by_name = {due.date for due in plan.due if due.reason is Reason.BY_NAME}
+        if any(one.kind is OutcomeKind.FAILED and one.date in by_name for one in outcomes):
+            # it may be there: it stays due, and so the search is not over
+            self._upstream = replace(self._upstream, searched_at=None)
+
+    def _listed(self) -> dict[date, int | None]:
+        return listed_counts(self._upstream, now=self._now())
+
+    def _report(
+        self, outcomes: Sequence[Outcome], problems: tuple[str, ...], exit_code: ExitCode
+    ) -> PollReport:
+        records = self._store.records.values()
+        return PollReport(
+            exit_code=int(exit_code),
+            index_state=self._upstream.state,
+            listed=sum(is_in_range(day, self._policy.plan) for day in self._listed()),
+            held=len(records),
+            events=sum(record.lines for record in records),
+            archive_bytes=sum(record.size for record in records),
+            outcomes=count_outcomes(outcomes, adopted=self._adopted),
+            problems=problems,
+        )
+
+
+def _log_fields(report: PollReport) -> Mapping[str, object]:
+    return {
+        "exit_code": report.exit_code,
+        "index_state": report.index_state.value,
+        "held": report.held,
+        "listed": report.listed,
+        "requests": report.requests,
+        "downloaded_bytes": report.downloaded_bytes,
+        "duration_s": report.duration_s,
+        **report.outcomes,
+    }

@@ -1,0 +1,196 @@
+"""How a day ends: its body published, refused or confirmed, and what is remembered of that."""
+
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, timedelta
+
+from msgspec.structs import replace
+
+from mirror.archive.judge import keeps_predecessor
+from mirror.archive.plan import final_at
+from mirror.archive.ports import Destination, Staged
+from mirror.archive.upstream import Trial, put_on_trial
+from mirror.model import (
+    Due,
+    Evidence,
+    Findings,
+    Flag,
+    Outcome,
+    OutcomeKind,
+    Reason,
+    Record,
+    ReplyMeta,
+    Verdict,
+    VerdictKind,
+)
+
+_FLAGS = {
+    VerdictKind.AHEAD: (Flag.AHEAD,),
+    VerdictKind.BEHIND: (Flag.BEHIND,),
+    VerdictKind.UNLISTED: (Flag.UNLISTED,),
+}
+
+
+class Settler:
+    """Brings judged bodies to their end.
+
+    Args:
+        destination: where published and refused bodies go.
+        final_after: a day is final so long after its end.
+        now: the clock, aware UTC.
+        trials: refused bodies that may yet be taken; see `mirror.archive.upstream`.
+
+    Attributes:
+        trials: as they are now.
+    """
+
+    def __init__(
+        self,
+        destination: Destination,
+        *,
+        final_after: timedelta,
+        now: Callable[[], datetime],
+        trials: Mapping[date, Trial],
+    ) -> None:
+        self._destination = destination
+        self._final_after = final_after
+        self._now = now
+        self.trials = dict(trials)
+
+    def make_record(
+        self,
+        due: Due,
+        evidence: Evidence,
+        findings: Findings | None,
+        meta: ReplyMeta,
+        verdict: Verdict,
+    ) -> Record:
+        """Return what is known of a body that is about to be published."""
+        now = self._now()
+        disputed = verdict.contestable and not verdict.ask_again
+        return Record(
+            date=due.date,
+            name=due.name,
+            size=evidence.size,
+            sha256=evidence.sha256,
+            lines=evidence.lines,
+            mtime_ns=0,
+            fetched_at=now,
+            checked_at=now,
+            index_count=due.expected,
+            etag=meta.etag,
+            last_modified=meta.last_modified,
+            generation=meta.generation,
+            flags=(Flag.DISPUTED,) if disputed else _FLAGS.get(verdict.kind, ()),
+            findings=findings,
+        )
+
+    async def publish(
+        self, due: Due, attempts: int, staged: Staged, record: Record, verdict: Verdict
+    ) -> Outcome:
+        """Publish a body, or note that it is the one held.
+
+        Raises:
+            StorageError: the disk refused.
+            WrongKindError: something other than a file stands in the way.
+        """
+        held = due.held
+        kind = OutcomeKind.PUBLISHED
+        if held is not None and held.sha256 == record.sha256 and due.reason is not Reason.DAMAGED:
+            await self._destination.note(replace(record, mtime_ns=held.mtime_ns))
+            kind = OutcomeKind.UNCHANGED
+        else:
+            was_final = held is not None and held.checked_at >= final_at(
+                due.date, self._final_after
+            )
+            keep = (
+                held is not None
+                and due.reason is not Reason.DAMAGED
+                and keeps_predecessor(held, record.sha256, record.lines, was_final=was_final)
+            )
+            await self._destination.publish(
+                staged, record, predecessor=held if keep else None, is_final=was_final
+            )
+        self.trials.pop(due.date, None)
+        behind = Flag.BEHIND in record.flags
+        return Outcome(
+            date=due.date,
+            name=due.name,
+            kind=kind,
+            verdict=verdict.kind,
+            problem=verdict.reason if behind else "",
+            size=record.size,
+            attempts=attempts,
+            current=not behind,
+        )
+
+    async def refuse(
+        self, due: Due, attempts: int, staged: Staged, evidence: Evidence, verdict: Verdict
+    ) -> Outcome:
+        """Keep a refused body aside, and put on trial what only a count, ETag or age is against."""
+        if verdict.contestable:
+            self.trials[due.date] = put_on_trial(
+                self.trials.get(due.date),
+                sha256=evidence.sha256,
+                reason=verdict.reason,
+                now=self._now(),
+            )
+        held_sha256 = due.held.sha256 if due.held is not None else ""
+        if evidence.sha256 != held_sha256:
+            await self._destination.quarantine(
+                staged, due.date, evidence.sha256, f"{verdict.kind}: {verdict.reason}"
+            )
+        return Outcome(
+            date=due.date,
+            name=due.name,
+            kind=OutcomeKind.REFUSED,
+            verdict=verdict.kind,
+            problem=f"{verdict.kind}: {verdict.reason}",
+            attempts=attempts,
+            current=False,
+        )
+
+    async def confirm(self, due: Due, held: Record, attempts: int) -> Outcome:
+        """Take a 304: what is held is what upstream has."""
+        now = self._now()
+        final = final_at(due.date, self._final_after)
+        # that an open day has not changed is nothing to remember
+        matters = now >= final and (held.checked_at < final or due.reason is Reason.RECHECK)
+        if matters or held.index_count != due.expected:
+            await self._destination.note(
+                replace(
+                    held,
+                    checked_at=now,
+                    index_count=due.expected,
+                    flags=() if held.lines == due.expected else held.flags,
+                )
+            )
+        return Outcome(due.date, due.name, OutcomeKind.UNCHANGED, size=held.size, attempts=attempts)
+
+
+def fits(held: Record, expected: int | None) -> bool:
+    """Return whether a held body is what a listing's count asks for, as far as it was judged."""
+    if expected is None or held.lines == expected:
+        return True
+    if Flag.BEHIND in held.flags:
+        return False
+    known = held.index_count == expected
+    return known or (Flag.AHEAD in held.flags and held.lines > expected)
+
+
+def absent(due: Due, attempts: int) -> Outcome:
+    """Return the end of a day that is not there."""
+    if due.reason is Reason.BY_NAME:
+        return Outcome(due.date, due.name, OutcomeKind.ABSENT, attempts=attempts)
+    return failed(due, attempts, "upstream lists it, but answers 404: no such file")
+
+
+def failed(due: Due, attempts: int, problem: str) -> Outcome:
+    """Return the end of a day that could not be had."""
+    return Outcome(
+        date=due.date,
+        name=due.name,
+        kind=OutcomeKind.FAILED,
+        problem=problem,
+        attempts=attempts,
+        current=False,
+    )

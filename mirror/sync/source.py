@@ -1,0 +1,357 @@
+"""The archive over HTTP: one session, timeouts by the read, no redirect to another host.
+
+Bodies are handed on as they come over the wire; decoding, counting and judging are not done here.
+Every error of aiohttp's becomes an UpstreamError, while streaming too.
+"""
+
+import asyncio
+import errno
+import os
+import ssl
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from email.utils import format_datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urljoin
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from yarl import URL
+
+from mirror import __version__
+from mirror.archive.headers import parse_meta, parse_retry_after
+from mirror.archive.ports import Ask, Reply
+from mirror.archive.retry import is_transient_status
+from mirror.config.settings import HttpConfig, origin_of
+from mirror.errors import BodyError, ConfigError, Failure, MirrorError, UpstreamError
+from mirror.model import ReplyMeta, Traffic
+from mirror.store.disk import storage_error
+from mirror.text import shown
+
+HOME_PAGE = "https://pypi.org/project/binder-mirror/"
+BLOCK_BYTES = 512 * 1024
+"""Least that is handed on at a time: handing over to a thread costs as much as copying this."""
+_MAX_REDIRECTS = 5
+_REDIRECTS = (301, 302, 303, 307, 308)
+_ANSWERS = (200, 304, 404)
+
+
+class HttpSource:
+    """The archive at a base URL. Owns the session: use with `async with`.
+
+    Args:
+        url: the base; names are resolved against it.
+        config: timeouts and limits.
+        now: the clock, for dates in `Retry-After`.
+    """
+
+    def __init__(self, url: str, config: HttpConfig, *, now: Callable[[], datetime]) -> None:
+        self._base = url if url.endswith("/") else url + "/"
+        self._config = config
+        self._now = now
+        self._pace = Pace(config.rate_limit)
+        self._session: aiohttp.ClientSession | None = None
+        self.traffic = Traffic()
+
+    async def __aenter__(self) -> Self:
+        config = self._config
+        proxy, proxy_auth = _find_proxy(self._base)
+        self._session = aiohttp.ClientSession(
+            auto_decompress=False,  # see mirror.archive.coding
+            read_bufsize=BLOCK_BYTES,  # less makes it stop and start reading at every chunk
+            connector=aiohttp.TCPConnector(limit=config.concurrency + 1, ssl=_tls(self._base)),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={
+                "User-Agent": config.user_agent or f"binder-mirror/{__version__} (+{HOME_PAGE})",
+                "Accept-Encoding": "identity",
+            },
+            timeout=aiohttp.ClientTimeout(
+                total=None,
+                connect=None,
+                sock_connect=config.connect_timeout,
+                sock_read=config.read_timeout,
+            ),
+            # found once, for upstream is one host; aiohttp would look for each request anew
+            proxy=proxy,
+            proxy_auth=proxy_auth,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    @asynccontextmanager
+    async def open(self, name: str, ask: Ask) -> AsyncIterator[Reply]:
+        """Ask for an object; see `mirror.archive.ports.Source.open`."""
+        response = await self._request(urljoin(self._base, name), ask)
+        try:
+            yield HttpReply(response, self._config, self._pace, self.traffic)
+        finally:
+            # what was not read to its end is worth no connection: close, not release
+            if response.content.at_eof():
+                response.release()
+            else:
+                response.close()
+
+    async def _request(self, url: str, ask: Ask) -> aiohttp.ClientResponse:
+        origin = origin_of(self._base)
+        for _ in range(_MAX_REDIRECTS + 1):
+            response = await self._send(url, ask)
+            if response.status in _ANSWERS and (response.status != 304 or ask.is_conditional):
+                return response
+            response.close()
+            if response.status not in _REDIRECTS:
+                raise self._refusal(response)
+            url, new_origin = _redirected(url, response.headers.get("Location", ""))
+            if new_origin != origin:
+                raise UpstreamError(
+                    f"upstream moved to {shown(url)}",
+                    hint="if that is right, set upstream.url",
+                    failure=Failure.REDIRECT,
+                    transient=False,
+                    status=response.status,
+                )
+        raise UpstreamError(
+            f"upstream redirects in circles at {shown(url)}",
+            failure=Failure.REDIRECT,
+            transient=False,
+        )
+
+    async def _send(self, url: str, ask: Ask) -> aiohttp.ClientResponse:
+        if self._session is None:
+            raise RuntimeError("HttpSource is used outside its `async with`")
+        headers: dict[str, str] = {}
+        if ask.if_none_match is not None:
+            headers["If-None-Match"] = ask.if_none_match
+        elif ask.if_modified_since is not None:
+            headers["If-Modified-Since"] = format_datetime(ask.if_modified_since, usegmt=True)
+        if ask.past_caches:
+            headers["Cache-Control"] = "no-cache"
+        self.traffic.requests += 1
+        try:
+            response = await self._session.request(
+                "HEAD" if ask.head else "GET", URL(url), headers=headers, allow_redirects=False
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            self.traffic.unanswered += 1
+            raise translate(error, self._base) from error
+        statuses = self.traffic.statuses
+        statuses[response.status] = statuses.get(response.status, 0) + 1
+        return response
+
+    def _refusal(self, response: aiohttp.ClientResponse) -> UpstreamError:
+        status = response.status
+        hint = "is upstream.url right, and are we allowed to read it?" if status < 500 else ""
+        return UpstreamError(
+            f"upstream answered {status} {shown(response.reason or '', 40)}".rstrip(),
+            hint="" if is_transient_status(status) else hint,
+            failure=_failure_of(status),
+            transient=is_transient_status(status),
+            retry_after_s=parse_retry_after(response.headers.get("Retry-After"), self._now()),
+            status=status,
+        )
+
+
+def _failure_of(status: int) -> Failure:
+    """Return the word for a status that is no answer."""
+    if status == 429:
+        return Failure.HTTP_429
+    return {4: Failure.HTTP_4XX, 5: Failure.HTTP_5XX}.get(status // 100, Failure.HTTP_OTHER)
+
+
+def _tls(base: str) -> ssl.SSLContext | bool:
+    """Return the system's certificates where they are needed; reading them takes 0.06 s."""
+    if not any(url.startswith("https:") for url in (base, *getproxies().values())):
+        return True  # aiohttp's own, which nothing will ask for
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _find_proxy(base: str) -> tuple[URL | None, aiohttp.BasicAuth | None]:
+    """Return the proxy that the environment names for upstream, and what it is to be told.
+
+    Raises:
+        ConfigError: what it names is no URL.
+    """
+    url = URL(base)
+    named = getproxies().get(url.scheme)
+    if not named or url.host is None or proxy_bypass(f"{url.host}:{url.port}"):
+        return None, None
+    try:
+        proxy = URL(named if "//" in named else f"http://{named}")
+        return proxy.with_user(None), aiohttp.BasicAuth.from_url(proxy)
+    except ValueError as error:
+        # not shown: it may hold a password
+        raise ConfigError(
+            "the proxy that the environment names is not a URL", hint=f"see {url.scheme}_proxy"
+        ) from error
+
+
+def _redirected(url: str, location: str) -> tuple[str, tuple[str, str, int] | None]:
+    """Return where a redirect leads, and its origin; None for one that is no URL at all."""
+    try:
+        url = urljoin(url, location)
+        return url, origin_of(url)
+    except ValueError:
+        return location, None
+
+
+class HttpReply:
+    """One answer of the archive's, its body still on the wire."""
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, config: HttpConfig, pace: "Pace", traffic: Traffic
+    ) -> None:
+        self._response = response
+        self._config = config
+        self._pace = pace
+        self._traffic = traffic
+        self.status = response.status
+        self.meta: ReplyMeta = parse_meta(response.headers)
+
+    async def blocks(self) -> AsyncGenerator[list[bytes], None]:
+        """Yield the body's chunks in blocks; see `mirror.archive.ports.Reply.blocks`."""
+        block: list[bytes] = []
+        gathered = 0
+        speed = SpeedCheck(self._config.min_speed, 2 * self._config.read_timeout)
+        try:
+            # not iter_any, which copies what it joins
+            async for chunk, _ in self._response.content.iter_chunks():
+                block.append(chunk)
+                gathered += len(chunk)
+                speed.count(len(chunk))
+                self._traffic.received_bytes += len(chunk)
+                if gathered >= BLOCK_BYTES:
+                    yield block
+                    await self._pace.wait(gathered)
+                    block, gathered = [], 0
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise translate(error, self._response.url.name) from error
+        if block:
+            yield block
+
+
+class SpeedCheck:
+    """Notices a download that drips: alive at each read, and yet never done.
+
+    Args:
+        min_speed: bytes a second; 0 for no check.
+        window_s: seconds over which the speed is taken.
+    """
+
+    def __init__(self, min_speed: int, window_s: float) -> None:
+        self._due_bytes = min_speed * window_s
+        self._window_s = window_s
+        self._since = time.monotonic()
+        self._bytes = 0
+
+    def count(self, size: int) -> None:
+        """Take note of `size` bytes.
+
+        Raises:
+            BodyError: the last window brought too few.
+        """
+        self._bytes += size
+        now = time.monotonic()
+        if now - self._since < self._window_s:
+            return
+        if self._bytes < self._due_bytes:
+            raise BodyError(
+                f"only {self._bytes:,} bytes came in {now - self._since:.0f} s",
+                hint="see http.min_speed",
+                failure=Failure.SLOW,
+            )
+        self._since, self._bytes = now, 0
+
+
+class Pace:
+    """Holds all downloads together to a rate.
+
+    Args:
+        rate: bytes a second; 0 for none.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._free_at = 0.0
+
+    async def wait(self, size: int) -> None:
+        """Wait until `size` more bytes are within the rate."""
+        if not self._rate:
+            return
+        now = time.monotonic()
+        self._free_at = max(self._free_at, now) + size / self._rate
+        await asyncio.sleep(self._free_at - now)
+
+
+def translate(error: Exception, where: str) -> MirrorError:
+    """Return a failure of the network's or of aiohttp's as one of ours."""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return storage_error(error, Path("a connection"))
+    text = shown(_reason(error) or type(error).__name__, 200)
+    for kinds, failure, message, hint, transient in _TRANSLATIONS:
+        if isinstance(error, kinds):
+            kind = BodyError if failure is Failure.CUT else UpstreamError
+            told = message.format(where=where, text=text)
+            return kind(told, hint=hint, failure=failure, transient=transient)
+    return UpstreamError(f"the connection to {where} broke: {text}", failure=Failure.CONNECTION)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError) and error.errno and error.errno > 0:
+        return f"{error.host}:{error.port}: {os.strerror(error.errno)}"
+    return str(error)
+
+
+_Kinds = type[Exception] | tuple[type[Exception], ...]
+_TRANSLATIONS: tuple[tuple[_Kinds, Failure, str, str, bool], ...] = (
+    (
+        TimeoutError,
+        Failure.TIMEOUT,
+        "no byte came from {where} in time",
+        "see http.read_timeout",
+        True,
+    ),
+    (
+        (aiohttp.ClientConnectorCertificateError, ssl.SSLError),
+        Failure.TLS,
+        "the certificate of {where} is not trusted: {text}",
+        "set SSL_CERT_FILE to the CA bundle that vouches for it",
+        False,
+    ),
+    (aiohttp.ClientPayloadError, Failure.CUT, "the body is cut short", "", True),
+    (
+        aiohttp.ClientConnectorDNSError,
+        Failure.DNS,
+        "cannot find the host of {where}",
+        "is the name right, and is there a network?",
+        True,
+    ),
+    (
+        aiohttp.ClientConnectorError,
+        Failure.CONNECTION,
+        "cannot connect to {text}",
+        "is upstream.url right?",
+        True,
+    ),
+    (aiohttp.ClientResponseError, Failure.NOT_HTTP, "not an HTTP answer: {text}", "", True),
+    (
+        (aiohttp.InvalidURL, ValueError),
+        Failure.OTHER,
+        "not a usable URL: {text}",
+        "see upstream.url",
+        False,
+    ),
+)
+"""Kinds of error, the specific before the general: its word, message, hint, whether it may pass."""

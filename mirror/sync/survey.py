@@ -1,0 +1,288 @@
+"""What upstream has now: its index, and in trouble `index.html`, as a new state of `Upstream`."""
+
+import asyncio
+import hashlib
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from mirror.archive.index import parse_index
+from mirror.archive.index_page import parse_listing
+from mirror.archive.intake import Intake
+from mirror.archive.judge import is_older
+from mirror.archive.ports import Ask, Reply, Source
+from mirror.archive.retry import RetryPolicy, retry_delay
+from mirror.archive.upstream import (
+    ETags,
+    IndexFacts,
+    Trial,
+    Upstream,
+    accept_index,
+    accept_listing,
+    accept_unchanged,
+    is_search_due,
+    put_on_trial,
+    stands,
+)
+from mirror.errors import Failure, IndexUnusableError, UpstreamError
+from mirror.logs import get_logger
+from mirror.model import Evidence, ParsedIndex, ReplyMeta
+
+T = TypeVar("T")
+
+INDEX = "index.jsonl"
+PAGE = "index.html"
+MAX_LISTING_BYTES = 32 * 1024**2
+"""Cap on a listing, below `http.max_file_size`: it is read into memory, and 400,000 days fit."""
+
+
+class SurveyPolicy(Struct, frozen=True):
+    """The settings that bear on reading the listings."""
+
+    name_template: str
+    retry: RetryPolicy
+    max_bytes: int
+    stale_after: timedelta
+    disagree_after: timedelta
+
+
+class Index(Struct, frozen=True):
+    """An index body that was accepted."""
+
+    body: bytes
+    parsed: ParsedIndex
+
+
+class Survey(Struct, frozen=True):
+    """What a poll learnt of upstream before fetching any day."""
+
+    upstream: Upstream
+    index: Index | None = None
+    """The new index; None where the one we have still holds."""
+    warnings: tuple[str, ...] = ()
+    searched: bool = False
+    """Whether this poll looks for days by name too."""
+
+
+class _Body(Struct, frozen=True):
+    content: bytes
+    evidence: Evidence
+    meta: ReplyMeta
+
+
+class _IndexBody(_Body, frozen=True):
+    parsed: ParsedIndex
+
+
+class Surveyor:
+    """Reads upstream's listings.
+
+    Args:
+        source: where from.
+        policy: the settings.
+        now: the clock, aware UTC.
+        rng: the jitter.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        policy: SurveyPolicy,
+        *,
+        now: Callable[[], datetime],
+        rng: random.Random,
+    ) -> None:
+        self._source = source
+        self._policy = policy
+        self._now = now
+        self._rng = rng
+        self._log = get_logger()
+
+    async def survey(self, upstream: Upstream, *, has_body: bool) -> Survey:
+        """Return what upstream has now.
+
+        Args:
+            upstream: what is known of it.
+            has_body: whether the body of the index accepted last is still at hand; without it
+                upstream is asked for the whole index again.
+
+        Raises:
+            IndexUnusableError: there is no index to go by; nothing may change.
+            UpstreamError: upstream does not answer.
+        """
+        survey = await self._read_index(upstream, has_body=has_body)
+        if is_search_due(survey.upstream, now=self._now(), stale_after=self._policy.stale_after):
+            return await self._search(survey)
+        return survey
+
+    async def _read_index(self, upstream: Upstream, *, has_body: bool) -> Survey:
+        facts = upstream.index if has_body else None
+        ask = Ask(
+            if_none_match=facts.etag if facts else None,
+            if_modified_since=facts.last_modified if facts else None,
+        )
+        body = await self._retrying(lambda: self._ask_for_index(ask))
+        if isinstance(body, _IndexBody) and (failure := _suspicion(body, upstream)):
+            self._source.traffic.fail(failure)
+            body = await self._retrying(lambda: self._ask_for_index(Ask(past_caches=True)))
+        if not isinstance(body, _IndexBody):
+            return Survey(self._unchanged(_redated(upstream, body)))
+        if _is_rolled_back(upstream, body.meta):
+            trial = self._trial_of_older(upstream, body)
+            if trial is not None:
+                text = "upstream's index is older than the one accepted: a stale cache?"
+                return Survey(
+                    replace(self._unchanged(upstream), index_trial=trial), warnings=(text,)
+                )
+        return self._accept(upstream, body)
+
+    def _trial_of_older(self, upstream: Upstream, body: _Body) -> Trial | None:
+        """Return the trial that an older index is on, or None if it has stood for long enough."""
+        now, sha256 = self._now(), body.evidence.sha256
+        waited = self._policy.disagree_after
+        if stands(upstream.index_trial, sha256, now=now, disagree_after=waited):
+            return None
+        return put_on_trial(upstream.index_trial, sha256=sha256, reason="rolled-back", now=now)
+
+    def _unchanged(self, upstream: Upstream) -> Upstream:
+        return accept_unchanged(upstream, now=self._now(), stale_after=self._policy.stale_after)
+
+    def _accept(self, upstream: Upstream, body: _IndexBody) -> Survey:
+        now, parsed, before = self._now(), body.parsed, upstream.index
+        same = before is not None and before.sha256 == body.evidence.sha256
+        facts = IndexFacts(
+            sha256=body.evidence.sha256,
+            first_seen_at=before.first_seen_at if before is not None and same else now,
+            # a body that its ETag still contradicts is asked for in full the next time
+            etag=body.meta.etag if not _is_doubtful(body, upstream) else None,
+            last_modified=body.meta.last_modified,
+            generation=body.meta.generation,
+            whole=not parsed.refused_lines and not parsed.conflicts,
+        )
+        for refusal in parsed.refused:
+            self._log.warning(
+                "index.line_refused", line=refusal.line, reason=refusal.reason, text=refusal.text
+            )
+        if "etag" in body.evidence.right and upstream.etags is ETags.UNKNOWN:
+            upstream = replace(upstream, etags=ETags.DIGESTS)
+        accepted = accept_index(
+            upstream, parsed, facts, now=now, stale_after=self._policy.stale_after
+        )
+        return Survey(accepted, Index(body.content, parsed))
+
+    async def _search(self, survey: Survey) -> Survey:
+        """Read `index.html` as a second listing; that it is not there is no failure."""
+        warnings = survey.warnings
+        upstream = survey.upstream
+        try:
+            body = await self._retrying(lambda: self._read(PAGE, Ask()))
+        except UpstreamError as error:
+            warnings = (*warnings, f"index.html could not be read as a second listing: {error}")
+        else:
+            today = self._now().date()
+            template = self._policy.name_template
+            listing = (
+                await asyncio.to_thread(
+                    parse_listing, body.content, name_template=template, today=today
+                )
+                if body is not None
+                else None
+            )
+            upstream = accept_listing(upstream, listing, now=self._now())
+        upstream = replace(upstream, searched_at=self._now())
+        return replace(survey, upstream=upstream, warnings=warnings, searched=True)
+
+    async def _ask_for_index(self, ask: Ask) -> _IndexBody | ReplyMeta:
+        """Return the index body, or the headers of a 304."""
+        async with self._source.open(INDEX, ask) as reply:
+            if reply.status == 304:
+                return reply.meta
+            if reply.status == 404:
+                raise IndexUnusableError(
+                    "upstream has no index.jsonl (404)",
+                    hint="is upstream.url the folder that index.jsonl is in?",
+                    failure=Failure.HTTP_4XX,
+                    transient=False,
+                )
+            body = await self._take_in(reply)
+        # here, for a cut body is asked for again before it counts as what upstream has; off the
+        # loop, on which a daemon serves
+        parsed = await asyncio.to_thread(
+            parse_index,
+            body.content,
+            name_template=self._policy.name_template,
+            today=self._now().date(),
+        )
+        return _IndexBody(body.content, body.evidence, body.meta, parsed)
+
+    async def _read(self, name: str, ask: Ask) -> _Body | None:
+        """Return a body, or None where there is none."""
+        async with self._source.open(name, ask) as reply:
+            return await self._take_in(reply) if reply.status == 200 else None
+
+    async def _take_in(self, reply: Reply) -> _Body:
+        intake = Intake(reply.meta, max_bytes=min(self._policy.max_bytes, MAX_LISTING_BYTES))
+        pieces: list[bytes] = []
+        async with aclosing(reply.blocks()) as blocks:
+            async for block in blocks:
+                pieces += await asyncio.to_thread(_feed, intake, block)
+        evidence = intake.finish()
+        # An ETag alone may be no digest: see `_is_doubtful`.
+        if wrong := tuple(source for source in evidence.wrong if source != "etag"):
+            raise UpstreamError(
+                f"a listing's digest is not that of its {wrong[0]} header", failure=Failure.DIGEST
+            )
+        return _Body(b"".join(pieces), evidence, reply.meta)
+
+    async def _retrying(self, ask: Callable[[], Awaitable[T]]) -> T:
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await ask()
+            except UpstreamError as error:
+                self._source.traffic.fail(error.failure)
+                delay = retry_delay(
+                    attempt, self._policy.retry, fraction=self._rng.random(), error=error
+                )
+                if delay is None:
+                    raise
+                self._log.info("index.retrying", problem=error.line(), delay_s=round(delay, 3))
+                await asyncio.sleep(delay)
+
+
+def _suspicion(body: _IndexBody, upstream: Upstream) -> Failure | None:
+    """Return what speaks for asking for an index once more, past the caches."""
+    if _is_rolled_back(upstream, body.meta):
+        return Failure.ROLLED_BACK
+    return Failure.DIGEST if _is_doubtful(body, upstream) else None
+
+
+def _is_rolled_back(upstream: Upstream, meta: ReplyMeta) -> bool:
+    return upstream.index is not None and is_older(meta, upstream.index)
+
+
+def _is_doubtful(body: _Body, upstream: Upstream) -> bool:
+    """Return whether only its ETag speaks against a body, where ETags may be digests."""
+    return "etag" in body.evidence.wrong and upstream.etags is not ETags.OPAQUE
+
+
+def _redated(upstream: Upstream, meta: ReplyMeta) -> Upstream:
+    """Return upstream with its index as old as a 304 says: it may be written anew as it was."""
+    if upstream.index is None or meta.last_modified is None or is_older(meta, upstream.index):
+        return upstream
+    return replace(upstream, index=replace(upstream.index, last_modified=meta.last_modified))
+
+
+def _feed(intake: Intake, block: list[bytes]) -> list[bytes]:
+    return [piece for chunk in block for piece in intake.feed(chunk)]
+
+
+def digest_of(body: bytes) -> str:
+    """Return the SHA-256 of an index body, as `IndexFacts` has it."""
+    return hashlib.sha256(body).hexdigest()

@@ -1,0 +1,192 @@
+"""Settings to working parts: the only place that names concrete classes together."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+from mirror.archive.plan import PlanPolicy
+from mirror.archive.ports import Observer
+from mirror.archive.retry import RetryPolicy
+from mirror.archive.upstream import ETags, Upstream
+from mirror.config.settings import Config
+from mirror.model import Damage, PollReport, Traffic
+from mirror.store.destination import LocalStore, open_store
+from mirror.store.history import Version
+from mirror.store.inventory import load_upstream
+from mirror.store.layout import DataDir
+from mirror.sync.adopt import Adopter, AdoptPolicy
+from mirror.sync.fetch import Fetcher, FetchPolicy
+from mirror.sync.inspections import Inspections
+from mirror.sync.poll import Poll, PollPolicy, PollRange
+from mirror.sync.publish import Publisher
+from mirror.sync.repair import repair, restore
+from mirror.sync.source import HttpSource
+from mirror.sync.survey import SurveyPolicy
+
+
+def utc_now() -> datetime:
+    """Return the current time; the clock that is passed in everywhere."""
+    return datetime.now(UTC)
+
+
+def poll_policy(config: Config, asked: PollRange) -> PollPolicy:
+    """Return the settings as each step of a poll wants them."""
+    retry = RetryPolicy(config.http.retries, config.http.backoff, config.http.max_backoff)
+    template = config.upstream.name_template
+    final_after = timedelta(seconds=config.schedule.final_after)
+    disagree_after = timedelta(seconds=config.upstream.disagree_after)
+    return PollPolicy(
+        survey=SurveyPolicy(
+            name_template=template,
+            retry=retry,
+            max_bytes=config.http.max_file_size,
+            stale_after=timedelta(seconds=config.schedule.stale_after),
+            disagree_after=disagree_after,
+        ),
+        adopt=AdoptPolicy(
+            name_template=template,
+            concurrency=config.http.concurrency,
+            max_file_size=config.http.max_file_size,
+            final_after=final_after,
+            findings=config.storage.findings,
+        ),
+        plan=PlanPolicy(
+            name_template=template,
+            final_after=final_after,
+            since=asked.since,
+            until=asked.until,
+            recheck=asked.recheck,
+            max_file_bytes=config.http.max_file_size,
+        ),
+        fetch=FetchPolicy(
+            concurrency=config.http.concurrency,
+            retry=retry,
+            max_file_size=config.http.max_file_size,
+            final_after=final_after,
+            disagree_after=disagree_after,
+        ),
+        min_free=config.storage.min_free,
+        findings=config.storage.findings,
+    )
+
+
+class Mirror:
+    """A data directory held for writing and a session with upstream. Made by `open_mirror`."""
+
+    def __init__(
+        self,
+        config: Config,
+        store: LocalStore,
+        source: HttpSource,
+        *,
+        now: Callable[[], datetime],
+        rng: random.Random,
+    ) -> None:
+        self.config = config
+        self.store = store
+        self.source = source
+        self._now = now
+        self._rng = rng
+
+    @property
+    def traffic(self) -> Traffic:
+        """What was asked of upstream so far."""
+        return self.source.traffic
+
+    async def poll(self, observer: Observer, asked: PollRange | None = None) -> PollReport:
+        """Make one pass; see `mirror.sync.poll`."""
+        poll = Poll(
+            source=self.source,
+            store=self.store,
+            upstream=self._upstream(),
+            policy=poll_policy(self.config, asked or PollRange()),
+            observer=observer,
+            now=self._now,
+            rng=self._rng,
+        )
+        return await poll.run()
+
+    async def repair(self, damage: Sequence[Damage], observer: Observer) -> None:
+        """Put right what a verification found, as far as it can be; see `mirror.sync.repair`."""
+        upstream = self._upstream()
+        policies = poll_policy(self.config, PollRange())
+        policy = policies.fetch
+        adopter = Adopter(
+            self.source,
+            self.store,
+            policies.adopt,
+            now=self._now,
+            etags_are_opaque=upstream.etags is ETags.OPAQUE,
+        )
+        async with Inspections(0) as inspections:
+            fetcher = Fetcher(
+                source=self.source,
+                destination=self.store,
+                observer=observer,
+                policy=policy,
+                now=self._now,
+                rng=self._rng,
+                inspect=inspections.inspect if self.config.storage.findings else None,
+                trials=upstream.trials,
+                etags=upstream.etags,
+            )
+            await repair(
+                damage,
+                store=self.store,
+                adopter=adopter,
+                fetcher=fetcher,
+                publisher=self._publisher(upstream),
+                upstream=upstream,
+                policy=policy,
+                now=self._now,
+            )
+
+    async def restore(self, version: Version) -> None:
+        """Publish a predecessor again; see `mirror.sync.repair`."""
+        upstream = self._upstream()
+        await restore(
+            self.store,
+            version,
+            self.config.upstream.name_template.format(date=version.date),
+            index_count=upstream.accepted.get(version.date),
+            now=self._now,
+            final_after=timedelta(seconds=self.config.schedule.final_after),
+        )
+        await self._publisher(upstream).publish(upstream)
+
+    def _upstream(self) -> Upstream:
+        return load_upstream(self.store.data, self.config.upstream.url)
+
+    def _publisher(self, upstream: Upstream) -> Publisher:
+        template = self.config.upstream.name_template
+        return Publisher(self.store, upstream, name_template=template, now=self._now)
+
+
+@asynccontextmanager
+async def open_mirror(
+    config: Config,
+    data: DataDir,
+    *,
+    now: Callable[[], datetime] = utc_now,
+    rng: random.Random | None = None,
+) -> AsyncIterator[Mirror]:
+    """Hold a data directory for writing and open a session with upstream.
+
+    Raises:
+        ConfigError, LockedError, StorageError: the data directory cannot be held.
+    """
+    # each use of the same mirror must draw another jitter: seeded by the system
+    rng = rng if rng is not None else random.Random()  # noqa: S311
+    opening = open_store(
+        data,
+        config.upstream.name_template,
+        now=now,
+        history_versions=config.storage.history_versions,
+    )
+    with ExitStack() as stack:
+        # looks at every file there is: off the loop, on which a daemon serves
+        store = await asyncio.to_thread(stack.enter_context, opening)
+        async with HttpSource(config.upstream.url, config.http, now=now) as source:
+            yield Mirror(config, store, source, now=now, rng=rng)

@@ -1,0 +1,183 @@
+"""The archive as it is held: paths are looked up, never built from a request.
+
+What is opened is what is sent and what the headers speak of: the record is chosen by size and time
+of the opened file, so that an answer is whole and true while a sync replaces files beside it.
+"""
+
+import asyncio
+import hashlib
+import io
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import IO
+from urllib.parse import unquote
+
+import msgspec
+from aiohttp import web
+
+from mirror.archive.manifest import choose
+from mirror.archive.plan import final_at
+from mirror.errors import WrongKindError
+from mirror.model import Record
+from mirror.store.disk import open_file
+from mirror.web.accept import choose_coding
+from mirror.web.answer import Representation, answer, names_tag
+from mirror.web.encodings import CODINGS, EncodedBodies
+from mirror.web.site import SITE, Site
+
+_LISTINGS = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    "/index.html": ("index.html", "text/html; charset=utf-8"),
+    "/static/archive.css": ("static/archive.css", "text/css; charset=utf-8"),
+    "/index.jsonl": ("index.jsonl", "application/octet-stream"),
+    "/SHA256SUMS": ("SHA256SUMS", "text/plain; charset=utf-8"),
+    "/datapackage.json": ("datapackage.json", "application/json"),
+    "/croissant.json": ("croissant.json", "application/ld+json"),
+}
+_SETTLED = "public, max-age=3600"
+_UNSETTLED = "public, max-age=60"
+_VARY = {"Vary": "Accept-Encoding"}
+_MAX_LISTING_BYTES = 32 * 1024**2
+_ON_LOOP_BYTES = 512 * 1024
+"""Reading and digesting so much takes half a millisecond; an index of 3,000 days has half of it."""
+
+_ENCODED = web.AppKey("encoded", EncodedBodies)
+
+
+def add_archive(app: web.Application) -> None:
+    """Add the archive: to be added last, for it takes every path that is left."""
+    app[_ENCODED] = EncodedBodies(app[SITE].data)
+    app.on_cleanup.append(_close)
+    app.router.add_get("/{path:.*}", _serve)
+
+
+async def _close(app: web.Application) -> None:
+    app[_ENCODED].close()
+
+
+async def _serve(request: web.Request) -> web.StreamResponse:
+    site = request.app[SITE]
+    name, found = await _find(site, _path(request))
+    if found is None:
+        raise web.HTTPNotFound
+    try:
+        encoded = await _encode(request, site.data.archive / name, found)
+        if encoded is None:
+            return await answer(request, found)
+        try:
+            return await answer(request, encoded)
+        finally:
+            encoded.file.close()
+    finally:
+        found.file.close()
+
+
+def _path(request: web.Request) -> str:
+    """Return the path asked for; what is needlessly percent-encoded is the same (RFC 3986, 6.2.2).
+
+    It is compared with names and never opened, so that nothing in it can lead anywhere.
+    """
+    target = request.raw_path.partition("?")[0]
+    if not target.startswith("/"):
+        # the absolute form, which every server has to take (RFC 9112, 3.2.2)
+        _, _, rest = target.partition("://")
+        target = "/" + rest.partition("/")[2]
+    return unquote(target, errors="replace")
+
+
+async def _find(site: Site, path: str) -> tuple[str, Representation | None]:
+    if listing := _LISTINGS.get(path):
+        name, content_type = listing
+        return name, await _open_listing(site.data.archive / name, content_type)
+    name = path.removeprefix("/")
+    for fresh in (False, True):
+        view = await site.viewer.view(fresh=fresh)
+        if claims := view.claims.get(name):
+            # on the loop: a thread's turn costs more than all the rest of a request
+            found = _open_day(site, claims)
+            if found is not None:
+                return name, found
+    return name, None
+
+
+async def _open_listing(path: Path, content_type: str) -> Representation | None:
+    """Read a listing whole: its digest is not on record."""
+    try:
+        with open_file(path) as file:
+            stats = os.fstat(file.fileno())
+            if stats.st_size <= _ON_LOOP_BYTES:
+                # a thread's turn costs more than all the rest of a request
+                body, sha256 = _read_listing(file)
+            else:
+                body, sha256 = await asyncio.to_thread(_read_listing, file)
+    except (OSError, WrongKindError):
+        return None
+    modified_at = datetime.fromtimestamp(int(stats.st_mtime), UTC)
+    headers = {"Content-Type": content_type, "Cache-Control": _UNSETTLED, **_VARY}
+    return Representation(io.BytesIO(body), len(body), sha256, sha256, modified_at, headers)
+
+
+def _read_listing(file: IO[bytes]) -> tuple[bytes, str]:
+    body = file.read(_MAX_LISTING_BYTES)
+    return body, hashlib.sha256(body).hexdigest()
+
+
+def _open_day(site: Site, claims: tuple[Record, ...]) -> Representation | None:
+    """Open a daily file if it is the one on record; None where it is another, or gone."""
+    try:
+        file = open_file(site.data.archive / claims[-1].name)
+    except (OSError, WrongKindError):
+        return None
+    stats = os.fstat(file.fileno())
+    record = choose(claims, size=stats.st_size, mtime_ns=stats.st_mtime_ns)
+    if record is None:
+        file.close()
+        return None
+    final_after = timedelta(seconds=site.config.schedule.final_after)
+    is_final = site.now() >= final_at(record.date, final_after)
+    modified_at = record.last_modified or datetime.fromtimestamp(int(stats.st_mtime), UTC)
+    headers = {
+        "Content-Type": "application/octet-stream",
+        "Cache-Control": _SETTLED if is_final else _UNSETTLED,
+        "x-goog-meta-events-count": str(record.lines),
+        "x-goog-meta-events-date": str(record.date),
+        **_VARY,
+    }
+    return Representation(file, record.size, record.sha256, record.sha256, modified_at, headers)
+
+
+async def _encode(request: web.Request, path: Path, plain: Representation) -> Representation | None:
+    """Return the body in the coding that the client likes best; None for the plain one."""
+    coding = choose_coding(", ".join(request.headers.getall("Accept-Encoding", ())), CODINGS)
+    if coding is None or not _may_be_encoded(request, plain, tag := f"{plain.tag}-{coding}"):
+        return None
+    if names_tag(request.if_none_match, tag):
+        # the client has it: it need not be made to say so
+        return msgspec.structs.replace(plain, tag=tag)
+    source = plain.file.getvalue() if isinstance(plain.file, io.BytesIO) else path
+    encoded = await request.app[_ENCODED].open(
+        source, plain.size, plain.sha256, coding, request.app[SITE].config
+    )
+    if encoded is None:
+        return None
+    return msgspec.structs.replace(
+        plain,
+        file=encoded.file,
+        size=encoded.size,
+        sha256=encoded.sha256,
+        tag=tag,
+        headers={**plain.headers, "Content-Encoding": coding},
+    )
+
+
+def _may_be_encoded(request: web.Request, plain: Representation, tag: str) -> bool:
+    """Return whether a client that accepts a coding is not served better without it.
+
+    One that asks for a range means a part of what it knows, and that is the plain body unless
+    If-Range names another (aiohttp's clients, fsspec among them, accept gzip with every range,
+    and would fail at a part of it). One that holds the plain body need not be sent any.
+    """
+    if "Range" in request.headers:
+        return request.headers.get("If-Range", "").strip() == f'"{tag}"'
+    return not names_tag(request.if_none_match, plain.tag)

@@ -1,0 +1,166 @@
+"""Content codings: whole in any division, never silently short, never all of a bomb at a time."""
+
+import gzip
+import sys
+import zlib
+from datetime import date
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mirror.archive.coding import PIECE_BYTES, make_decoder
+from mirror.demo.launches import make_day
+from mirror.errors import BodyError
+from tests.making import divided
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+BODY = make_day(date(2021, 8, 3), 300)
+
+
+def zstd_of(body: bytes) -> bytes:
+    checked = {zstd.CompressionParameter.checksum_flag: 1}
+    return zstd.compress(body, options=checked)
+
+
+ENCODERS = {"gzip": lambda body: gzip.compress(body, mtime=0), "zstd": zstd_of}
+CODINGS = pytest.mark.parametrize("coding", ENCODERS)
+
+
+def decode(coding: str, *chunks: bytes) -> bytes:
+    decoder = make_decoder(coding)
+    body = b"".join(piece for chunk in chunks for piece in decoder.feed(chunk))
+    decoder.finish()
+    return body
+
+
+@pytest.mark.parametrize("name", ["", "identity", "Identity", " identity "])
+def test_no_coding_hands_the_bytes_on(name):
+    assert decode(name, b"a", b"", b"b\n") == b"ab\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "coding"),
+    [("gzip", "gzip"), ("x-gzip", "gzip"), ("GZIP", "gzip"), (" zstd ", "zstd")],
+)
+def test_a_coding_goes_by_each_of_its_names(name, coding):
+    assert decode(name, ENCODERS[coding](BODY)) == BODY
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("br", "br"), ("deflate", "deflate"), ("gzip, gzip", "gzip, gzip"), ("\x1b[2J", r"\x1b[2J")],
+)
+def test_an_unknown_coding_is_refused_and_not_asked_for_again(name, told):
+    with pytest.raises(BodyError) as error:
+        make_decoder(name)
+    assert str(error.value) == f"unknown Content-Encoding {told}"
+    assert error.value.transient is False
+
+
+def test_the_name_of_an_unknown_coding_is_told_short():
+    with pytest.raises(BodyError, match=f"^unknown Content-Encoding {'x' * 39}…$"):
+        make_decoder("x" * 5000)
+
+
+@CODINGS
+@given(data=st.data())
+def test_any_division_decodes_to_the_same_body(coding, data):
+    body = data.draw(st.binary(max_size=2000))
+    encoded = ENCODERS[coding](body)
+    assert decode(coding, *data.draw(divided(st.just(encoded)))) == body
+
+
+@CODINGS
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+def test_members_that_follow_one_another_are_one_body(coding, size):
+    encode = ENCODERS[coding]
+    encoded = encode(BODY) + encode(b"") + encode(b"more\n")
+    chunks = [encoded[i : i + size] for i in range(0, len(encoded), size)]
+    assert decode(coding, *chunks) == BODY + b"more\n"
+
+
+@CODINGS
+def test_a_body_cut_short_anywhere_is_noticed(coding):
+    encoded = ENCODERS[coding](BODY[:600])
+    for end in range(len(encoded)):
+        with pytest.raises(BodyError, match=rf"^the {coding} body is cut short$") as error:
+            decode(coding, encoded[:end])
+        assert error.value.transient
+
+
+@CODINGS
+def test_a_second_member_cut_short_is_noticed(coding):
+    encoded = ENCODERS[coding](BODY)
+    with pytest.raises(BodyError, match=r"is cut short$"):
+        decode(coding, encoded, encoded[:5])
+
+
+@CODINGS
+@pytest.mark.parametrize("tail", [b"<html></html>", b"\0" * 30])
+def test_what_follows_the_last_member_is_damage(coding, tail):
+    with pytest.raises(BodyError, match=f"^the {coding} body is damaged: .+") as error:
+        decode(coding, ENCODERS[coding](BODY) + tail)
+    assert str(error.value).isprintable()
+
+
+@CODINGS
+@settings(max_examples=300)
+@given(data=st.data())
+def test_a_flipped_bit_never_passes_for_another_body(coding, data):
+    encoded = bytearray(ENCODERS[coding](BODY[:600]))
+    bit = data.draw(st.integers(0, len(encoded) * 8 - 1))
+    encoded[bit // 8] ^= 1 << bit % 8
+    try:
+        body = decode(coding, bytes(encoded))
+    except BodyError:
+        return
+    # some bits of a header (time, system, a reserved one) say nothing about the body
+    assert body == BODY[:600]
+
+
+@CODINGS
+@given(data=st.data())
+def test_no_bytes_raise_anything_but_a_body_error(coding, data):
+    head = data.draw(st.sampled_from([b"", ENCODERS[coding](b"x")[:-9], ENCODERS[coding](b"x")]))
+    decoder = make_decoder(coding)
+    try:
+        for piece in decoder.feed(head + data.draw(st.binary())):
+            assert len(piece) <= PIECE_BYTES
+        decoder.finish()
+    except BodyError as error:
+        assert coding in str(error)  # noqa: PT017 - garbage may also be no damage at all
+
+
+@CODINGS
+@pytest.mark.parametrize("size", [PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 5_000_000])
+@pytest.mark.parametrize("chunk", [64, 10**6])
+def test_a_bomb_goes_off_in_pieces(coding, size, chunk):
+    encoded = ENCODERS[coding](b"\0" * size)
+    decoder = make_decoder(coding)
+    sizes = [
+        len(piece)
+        for start in range(0, len(encoded), chunk)
+        for piece in decoder.feed(encoded[start : start + chunk])
+    ]
+    decoder.finish()
+    assert sum(sizes) == size
+    assert 0 < max(sizes) <= PIECE_BYTES
+    assert 0 not in sizes
+
+
+def test_a_zstd_window_over_eight_megabytes_is_refused():
+    options = {zstd.CompressionParameter.window_log: 24}
+    compressor = zstd.ZstdCompressor(options=options)
+    encoded = compressor.compress(b"x" * 1000) + compressor.flush()
+    with pytest.raises(BodyError, match=r"^the zstd body is damaged: "):
+        decode("zstd", encoded)
+
+
+def test_raw_deflate_is_no_gzip():
+    with pytest.raises(BodyError, match=r"^the gzip body is damaged: "):
+        decode("gzip", zlib.compress(BODY))

@@ -1,0 +1,301 @@
+"""The decision table of a body: digests first, then its age, then its lines."""
+
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mirror.archive.judge import Expectation, is_older, judge, keeps_predecessor
+from mirror.model import Evidence, Record, ReplyMeta, Verdict, VerdictKind
+from tests.making import at, day, record
+
+DAY = day("2021-08-03")
+HELD = record(DAY, 10, last_modified=at("2021-08-04 07:00"), generation=5)
+
+OK = Verdict(VerdictKind.OK, publish=True)
+
+
+def seen(
+    lines: int,
+    *,
+    whole: bool = True,
+    right: tuple[str, ...] = (),
+    wrong: tuple[str, ...] = (),
+    sha256: str = "0" * 64,
+    is_page: bool = False,
+) -> Evidence:
+    return Evidence(
+        size=lines * 100,
+        sha256=sha256,
+        lines=lines,
+        ends_with_newline=whole,
+        is_page=is_page,
+        right=right,
+        wrong=wrong,
+    )
+
+
+def verdict(
+    kind: VerdictKind, reason: str, *, publish: bool = False, again: bool, contest: bool
+) -> Verdict:
+    return Verdict(kind, publish=publish, reason=reason, ask_again=again, contestable=contest)
+
+
+def ahead(lines: str, listed: str) -> Verdict:
+    reason = f"it has {lines} where {listed} are listed"
+    return verdict(VerdictKind.AHEAD, reason, publish=True, again=False, contest=False)
+
+
+def too_many(lines: str, listed: str) -> Verdict:
+    reason = f"it has {lines} where {listed} are listed"
+    return verdict(VerdictKind.MISMATCH, reason, again=True, contest=True)
+
+
+def behind(lines: str, listed: str, *, publish: bool) -> Verdict:
+    reason = f"it has {lines} where {listed} are listed"
+    return verdict(VerdictKind.BEHIND, reason, publish=publish, again=True, contest=True)
+
+
+UNLISTED = verdict(
+    VerdictKind.UNLISTED, "no listing has a count for it", publish=True, again=False, contest=False
+)
+UNFINISHED = verdict(
+    VerdictKind.MISMATCH,
+    "no listing has a count for it and its last line is unfinished",
+    again=True,
+    contest=False,
+)
+OPEN, FINAL = True, False
+WHOLE, TORN = True, False
+
+COUNTS = [
+    # lines and last line; listed and x-goog-meta-events-count; day and lines held; verdict
+    # as many as listed: right, whatever else
+    ((10, WHOLE), (10, None), (FINAL, None), OK),
+    ((10, WHOLE), (10, None), (OPEN, None), OK),
+    ((10, TORN), (10, None), (FINAL, None), OK),
+    ((10, TORN), (10, None), (OPEN, None), OK),
+    ((10, WHOLE), (10, 12), (FINAL, None), OK),
+    ((10, WHOLE), (10, 8), (OPEN, 12), OK),
+    ((0, WHOLE), (0, None), (FINAL, None), OK),
+    ((0, WHOLE), (0, 0), (OPEN, 5), OK),
+    # more than listed: the publisher's own count or an open day with a whole last line will do
+    ((11, WHOLE), (10, 11), (FINAL, None), ahead("11 lines", "10")),
+    ((11, TORN), (10, 11), (FINAL, None), ahead("11 lines", "10")),
+    ((11, TORN), (10, 11), (OPEN, None), ahead("11 lines", "10")),
+    ((11, WHOLE), (10, None), (OPEN, None), ahead("11 lines", "10")),
+    ((11, WHOLE), (10, 12), (OPEN, None), ahead("11 lines", "10")),
+    ((1, WHOLE), (0, None), (OPEN, None), ahead("1 line", "0")),
+    ((11, WHOLE), (10, None), (FINAL, None), too_many("11 lines", "10")),
+    ((11, WHOLE), (10, 10), (FINAL, None), too_many("11 lines", "10")),
+    ((11, WHOLE), (10, 12), (FINAL, None), too_many("11 lines", "10")),
+    ((11, TORN), (10, None), (OPEN, None), too_many("11 lines", "10")),
+    ((11, TORN), (10, 10), (OPEN, None), too_many("11 lines", "10")),
+    ((1, WHOLE), (0, None), (FINAL, None), too_many("1 line", "0")),
+    ((20_001, TORN), (20_000, None), (OPEN, None), too_many("20,001 lines", "20,000")),
+    # fewer than listed: an open day is published as far as it goes, if that is further than held
+    ((9, WHOLE), (10, None), (FINAL, None), behind("9 lines", "10", publish=False)),
+    ((9, WHOLE), (10, 9), (FINAL, None), behind("9 lines", "10", publish=False)),
+    ((9, WHOLE), (10, None), (FINAL, 8), behind("9 lines", "10", publish=False)),
+    ((9, WHOLE), (10, None), (OPEN, None), behind("9 lines", "10", publish=True)),
+    ((9, WHOLE), (10, None), (OPEN, 8), behind("9 lines", "10", publish=True)),
+    ((9, WHOLE), (10, None), (OPEN, 9), behind("9 lines", "10", publish=False)),
+    ((9, WHOLE), (10, None), (OPEN, 12), behind("9 lines", "10", publish=False)),
+    ((9, TORN), (10, None), (OPEN, None), behind("9 lines", "10", publish=False)),
+    ((9, TORN), (10, None), (OPEN, 8), behind("9 lines", "10", publish=False)),
+    ((0, WHOLE), (10, None), (OPEN, None), behind("0 lines", "10", publish=True)),
+    ((0, WHOLE), (10, None), (OPEN, 0), behind("0 lines", "10", publish=False)),
+    # no listing has it: the publisher's own count is the one to have
+    ((10, WHOLE), (None, 10), (FINAL, None), OK),
+    ((10, TORN), (None, 10), (OPEN, None), OK),
+    ((0, WHOLE), (None, 0), (FINAL, None), OK),
+    ((11, WHOLE), (None, 10), (FINAL, None), too_many("11 lines", "10")),
+    ((11, WHOLE), (None, 10), (OPEN, None), ahead("11 lines", "10")),
+    ((9, WHOLE), (None, 10), (FINAL, None), behind("9 lines", "10", publish=False)),
+    # no count at all
+    ((10, WHOLE), (None, None), (FINAL, None), UNLISTED),
+    ((10, WHOLE), (None, None), (OPEN, 12), UNLISTED),
+    ((0, WHOLE), (None, None), (OPEN, None), UNLISTED),
+    ((10, TORN), (None, None), (FINAL, None), UNFINISHED),
+    ((10, TORN), (None, None), (OPEN, 8), UNFINISHED),
+]
+
+
+@pytest.mark.parametrize(("body", "counts", "known", "expected"), COUNTS)
+def test_lines_against_what_is_listed(body, counts, known, expected):
+    lines, whole = body
+    listed, vouched = counts
+    is_open, held = known
+    expectation = Expectation(
+        lines=listed, is_open=is_open, held=None if held is None else record(DAY, held)
+    )
+    evidence = seen(lines, whole=whole, right=("etag",))
+    assert judge(evidence, ReplyMeta(events_count=vouched), expectation) == expected
+
+
+A_PAGE = verdict(
+    VerdictKind.MISMATCH,
+    "it is a web page, not JSON Lines (a sign-in or error page?)",
+    again=True,
+    contest=False,
+)
+PAGES = [
+    # lines, listed, x-goog-meta-events-count, day: verdict
+    (10, 10, None, FINAL, OK),
+    (10, 12, 10, FINAL, behind("10 lines", "12", publish=False)),
+    (10, 9, 10, FINAL, ahead("10 lines", "9")),
+    (10, 9, None, OPEN, A_PAGE),
+    (10, 9, 9, OPEN, A_PAGE),
+    (10, 12, None, OPEN, A_PAGE),
+    (10, 12, None, FINAL, A_PAGE),
+    (10, None, None, OPEN, A_PAGE),
+    (10, None, None, FINAL, A_PAGE),
+    (10, None, 10, FINAL, OK),
+]
+
+
+@pytest.mark.parametrize("case", PAGES)
+def test_a_web_page_is_taken_only_where_a_count_vouches_for_it(case):
+    lines, listed, vouched, is_open, expected = case
+    expectation = Expectation(lines=listed, is_open=is_open)
+    meta = ReplyMeta(events_count=vouched)
+    assert judge(seen(lines, is_page=True), meta, expectation) == expected
+
+
+def corrupt(headers: str, *, contest: bool) -> Verdict:
+    reason = f"its digest is not that of the {headers} header"
+    return verdict(VerdictKind.CORRUPT, reason, again=True, contest=contest)
+
+
+DIGESTS = [
+    (("etag",), False, corrupt("etag", contest=True)),
+    (("etag",), True, OK),
+    (("x-goog-hash",), False, corrupt("x-goog-hash", contest=False)),
+    (("x-goog-hash",), True, corrupt("x-goog-hash", contest=False)),
+    (("content-md5", "etag"), False, corrupt("content-md5 and etag", contest=False)),
+    (("content-md5", "etag"), True, corrupt("content-md5", contest=False)),
+    ((), True, OK),
+]
+
+
+@pytest.mark.parametrize(("wrong", "opaque", "expected"), DIGESTS)
+def test_a_wrong_digest_refuses_and_an_etag_alone_may_be_contested(wrong, opaque, expected):
+    expectation = Expectation(lines=10, is_open=False, etags_are_opaque=opaque)
+    assert judge(seen(10, right=("repr-digest",), wrong=wrong), ReplyMeta(), expectation) == (
+        expected
+    )
+
+
+OLDER, SAME, NEWER = at("2021-08-04 06:59"), at("2021-08-04 07:00"), at("2021-08-04 07:01")
+AGES = [
+    # Last-Modified and generation of the answer, whether it is older than what is held
+    (OLDER, None, True),
+    (SAME, None, False),
+    (NEWER, None, False),
+    (None, None, False),
+    (None, 4, True),
+    (None, 5, False),
+    (None, 6, False),
+    # a generation is the better word
+    (OLDER, 6, False),
+    (NEWER, 4, True),
+    (OLDER, 5, False),
+]
+
+
+@pytest.mark.parametrize(("modified", "generation", "older"), AGES)
+def test_an_answer_is_older_by_its_generation_else_by_its_date(modified, generation, older):
+    meta = ReplyMeta(last_modified=modified, generation=generation)
+    assert is_older(meta, HELD) is older
+    kind = judge(seen(10), meta, Expectation(lines=10, is_open=False, held=HELD)).kind
+    assert kind is (VerdictKind.ROLLED_BACK if older else VerdictKind.OK)
+
+
+@pytest.mark.parametrize(
+    ("held", "older"),
+    [
+        (record(DAY, generation=5), False),
+        (record(DAY, generation=5, last_modified=SAME), True),
+        (record(DAY, last_modified=SAME), True),
+        (record(DAY), False),
+    ],
+)
+def test_only_what_both_have_can_be_compared(held, older):
+    assert is_older(ReplyMeta(last_modified=OLDER), held) is older
+    assert is_older(ReplyMeta(generation=4), held) is (held.generation is not None)
+
+
+def test_an_older_body_is_refused_and_asked_for_again_even_if_its_count_is_right():
+    expectation = Expectation(lines=10, is_open=True, held=HELD)
+    assert judge(seen(10), ReplyMeta(last_modified=OLDER), expectation) == verdict(
+        VerdictKind.ROLLED_BACK,
+        "it is older than the version held: a stale cache?",
+        again=True,
+        contest=True,
+    )
+
+
+def test_the_bytes_held_are_never_older_than_themselves():
+    meta = ReplyMeta(last_modified=OLDER, generation=1)
+    expectation = Expectation(lines=10, is_open=False, held=HELD)
+    assert judge(seen(10, sha256=HELD.sha256), meta, expectation) == OK
+
+
+def test_a_wrong_digest_is_told_before_age_and_age_before_count():
+    old = ReplyMeta(last_modified=OLDER)
+    expectation = Expectation(lines=12, is_open=False, held=HELD)
+    assert judge(seen(9, wrong=("etag",)), old, expectation).kind is VerdictKind.CORRUPT
+    assert judge(seen(9), old, expectation).kind is VerdictKind.ROLLED_BACK
+    assert judge(seen(9), ReplyMeta(), expectation).kind is VerdictKind.BEHIND
+
+
+NUMBERS = st.none() | st.integers(0, 3)
+
+
+EVIDENCE = st.builds(
+    seen,
+    st.integers(0, 3),
+    whole=st.booleans(),
+    is_page=st.booleans(),
+    wrong=st.sampled_from([(), ("etag",), ("etag", "x-goog-hash")]),
+)
+EXPECTATIONS = st.builds(
+    Expectation,
+    lines=NUMBERS,
+    is_open=st.booleans(),
+    held=st.none() | st.builds(record, st.just(DAY), st.integers(0, 3)),
+)
+
+
+@given(EVIDENCE, EXPECTATIONS, NUMBERS)
+def test_a_body_not_published_says_why_and_may_be_mended(evidence, expectation, vouched):
+    result = judge(evidence, ReplyMeta(events_count=vouched), expectation)
+    assert result.publish or (result.reason and result.ask_again)
+    assert not (result.publish and evidence.wrong)
+    assert (result.kind is VerdictKind.OK) == (not result.reason)
+
+
+def test_an_open_day_never_loses_lines_to_a_body_that_is_behind():
+    for lines, held in product(range(4), range(4)):
+        expectation = Expectation(lines=4, is_open=True, held=record(DAY, held))
+        assert judge(seen(lines), ReplyMeta(), expectation).publish is (lines > held)
+
+
+PREDECESSORS = [
+    # the new body's lines beside 10 held, whether the held was final: whether it is kept
+    (9, False, True),
+    (9, True, True),
+    (10, False, False),
+    (10, True, True),
+    (11, False, False),
+    (11, True, True),
+    (0, False, True),
+]
+
+
+@pytest.mark.parametrize(("lines", "was_final", "kept"), PREDECESSORS)
+def test_a_predecessor_is_kept_if_it_was_final_or_had_more_lines(lines, was_final, kept):
+    held: Record = HELD
+    assert keeps_predecessor(held, "0" * 64, lines, was_final=was_final) is kept
+    assert keeps_predecessor(held, held.sha256, lines, was_final=was_final) is False

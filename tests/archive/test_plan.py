@@ -1,0 +1,320 @@
+"""What one poll asks for: every reason, and each boundary to the second."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mirror.archive.plan import (
+    BYTES_PER_LINE,
+    UNKNOWN_FILE_BYTES,
+    PlanPolicy,
+    final_at,
+    first_open_day,
+    is_in_range,
+    make_plan,
+)
+from mirror.model import Due, Flag, Plan, Reason, Record
+from tests.making import TEMPLATE, at, day, days, record
+
+EIGHT_HOURS = timedelta(hours=8)
+POLICY = PlanPolicy(name_template=TEMPLATE, final_after=EIGHT_HOURS)
+DAY = day("2021-08-03")
+FINAL_AT = at("2021-08-04 08:00")
+LATER = at("2021-08-20")
+A_SECOND = timedelta(seconds=1)
+
+
+def plan(
+    listed: Mapping[date, int | None],
+    *records: Record,
+    now=LATER,
+    **policy: object,
+) -> Plan:
+    changed = PlanPolicy(name_template=TEMPLATE, final_after=EIGHT_HOURS, **policy)
+    held = {one.date: one for one in records}
+    return make_plan(listed, held, changed, now=now)
+
+
+def reason_of(made: Plan) -> Reason | None:
+    return made.due[0].reason if made.due else None
+
+
+@pytest.mark.parametrize(
+    ("hours", "expected"),
+    [(0, "2021-08-04 00:00"), (8, "2021-08-04 08:00"), (30, "2021-08-05 06:00")],
+)
+def test_a_day_is_final_some_hours_after_its_end(hours, expected):
+    assert final_at(DAY, timedelta(hours=hours)) == at(expected)
+
+
+@given(
+    st.datetimes(datetime(2019, 1, 1), datetime(2027, 1, 1)),  # noqa: DTZ001 - put in UTC below
+    st.integers(0, 48 * 60),
+)
+def test_days_are_open_from_the_first_open_day_on(now, minutes):
+    now, final_after = now.replace(tzinfo=UTC), timedelta(minutes=minutes)
+    first = first_open_day(now, final_after)
+    assert final_at(first - timedelta(days=1), final_after) <= now < final_at(first, final_after)
+
+
+def test_a_day_is_final_at_an_aware_moment_in_utc():
+    assert final_at(DAY, EIGHT_HOURS).utcoffset() == timedelta(0)
+
+
+BEFORE, AFTER = FINAL_AT - A_SECOND, FINAL_AT + A_SECOND
+REASONS = {
+    # why: listed, record, now, the reason
+    "not held": (10, None, LATER, Reason.NEW),
+    "not held and open": (10, None, BEFORE, Reason.NEW),
+    "not held and without a count": (None, None, LATER, Reason.NEW),
+    "not held and of no events": (0, None, LATER, Reason.NEW),
+    "held as listed": (10, record(DAY, 10), LATER, None),
+    "held of no events as listed": (0, record(DAY, 0), LATER, None),
+    "held without a count, listed without": (None, record(DAY, 10), LATER, None),
+    "listed with more": (11, record(DAY, 10), LATER, Reason.CHANGED),
+    "listed with fewer": (9, record(DAY, 10), LATER, Reason.CHANGED),
+    "listed with none": (0, record(DAY, 10), LATER, Reason.CHANGED),
+    "listed with more and open": (11, record(DAY, 10), BEFORE, Reason.CHANGED),
+    "held before it was listed": (10, record(DAY, 10, index_count=None), LATER, Reason.CHANGED),
+    "disputed, and listed as it was then": (12, record(DAY, 10, index_count=12), LATER, None),
+    "disputed, and listed as what is held": (
+        10,
+        record(DAY, 10, index_count=12),
+        LATER,
+        Reason.CHANGED,
+    ),
+    "no longer listed with a count": (None, record(DAY, 10, index_count=12), LATER, None),
+    # an open day, until the very moment at which it is final
+    "open, fetched long ago": (10, record(DAY, checked_at=at("2021-08-03")), BEFORE, Reason.OPEN),
+    "open, fetched just now": (10, record(DAY, checked_at=BEFORE), BEFORE, Reason.OPEN),
+    "open and without a count": (None, record(DAY, checked_at=BEFORE), BEFORE, Reason.OPEN),
+    "final now, fetched before": (10, record(DAY, checked_at=BEFORE), FINAL_AT, Reason.SETTLING),
+    "final now, fetched now": (10, record(DAY, checked_at=FINAL_AT), FINAL_AT, None),
+    "final, fetched a second early": (10, record(DAY, checked_at=BEFORE), LATER, Reason.SETTLING),
+    "final, fetched when it became so": (10, record(DAY, checked_at=FINAL_AT), LATER, None),
+    "final, fetched a second later": (10, record(DAY, checked_at=AFTER), LATER, None),
+    # put back by hand: left alone until upstream says something new
+    "restored": (10, record(DAY, flags=(Flag.RESTORED,)), LATER, None),
+    "restored and open": (10, record(DAY, flags=(Flag.RESTORED,)), BEFORE, None),
+    "restored and not settled": (
+        10,
+        record(DAY, flags=(Flag.AHEAD, Flag.RESTORED), checked_at=BEFORE),
+        LATER,
+        None,
+    ),
+    "restored and listed anew": (11, record(DAY, flags=(Flag.RESTORED,)), LATER, Reason.CHANGED),
+    "of another flag and not settled": (
+        10,
+        record(DAY, flags=(Flag.ADOPTED,), checked_at=BEFORE),
+        LATER,
+        Reason.SETTLING,
+    ),
+}
+
+
+@pytest.mark.parametrize(("listed", "held", "now", "reason"), REASONS.values(), ids=REASONS)
+def test_a_day_is_due_for_its_reason_or_not_at_all(listed, held, now, reason):
+    made = plan({DAY: listed}, *([held] if held else []), now=now)
+    assert reason_of(made) is reason
+    assert made.listed == 1
+
+
+def test_what_is_due_says_all_that_the_asking_needs():
+    held = record(DAY, 10, size=3000)
+    made = plan({DAY: 12}, held)
+    assert made.due == (
+        Due(
+            date=DAY,
+            name="events-2021-08-03.jsonl",
+            reason=Reason.CHANGED,
+            expected=12,
+            estimated_bytes=3600,
+            held=held,
+            conditional=True,
+        ),
+    )
+
+
+def test_a_new_day_is_asked_for_without_condition():
+    (due,) = plan({DAY: 12}).due
+    assert (due.held, due.conditional, due.expected) == (None, False, 12)
+
+
+@pytest.mark.parametrize(
+    ("etag", "modified", "conditional"),
+    [
+        ('"x"', None, True),
+        (None, at("2021-08-04"), True),
+        ('"x"', at("2021-08-04"), True),
+        (None, None, False),
+    ],
+)
+def test_a_condition_needs_an_etag_or_a_date(etag, modified, conditional):
+    held = record(DAY, 10, etag=etag, last_modified=modified)
+    assert plan({DAY: 12}, held).due[0].conditional is conditional
+
+
+def test_a_day_that_is_not_listed_is_never_asked_for():
+    assert plan({}, record(DAY), recheck=9) == Plan((), 0, 0)
+
+
+def test_the_newest_day_comes_first_and_all_are_counted():
+    listed = dict.fromkeys(days("2021-08-01", "2021-08-05"), 10)
+    held = [record(one) for one in days("2021-08-02", "2021-08-03")]
+    made = plan(listed, *held)
+    assert [due.date.day for due in made.due] == [5, 4, 1]
+    assert made.listed == 5
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "expected"),
+    [
+        (None, None, [1, 2, 3, 4, 5]),
+        ("2021-08-02", None, [2, 3, 4, 5]),
+        (None, "2021-08-02", [1, 2]),
+        ("2021-08-02", "2021-08-04", [2, 3, 4]),
+        ("2021-08-03", "2021-08-03", [3]),
+        ("2021-08-04", "2021-08-03", []),
+    ],
+)
+def test_a_range_holds_both_its_ends(since, until, expected):
+    ends = {"since": since and day(since), "until": until and day(until)}
+    listed = dict.fromkeys(days("2021-08-01", "2021-08-05"), 10)
+    made = plan(listed, **ends)
+    assert sorted(due.date.day for due in made.due) == expected
+    assert made.listed == len(expected)
+    policy = PlanPolicy(name_template=TEMPLATE, final_after=EIGHT_HOURS, **ends)
+    assert [one.day for one in listed if is_in_range(one, policy)] == expected
+
+
+WEEK = list(days("2021-08-01", "2021-08-07"))
+CHECKED = dict(zip(WEEK, [9, 8, 12, 8, 11, 10, 13], strict=True))
+
+
+def a_checked_week() -> list[Record]:
+    return [record(one, checked_at=at(f"2021-08-{CHECKED[one]:02} 12:00")) for one in WEEK]
+
+
+@pytest.mark.parametrize(
+    ("recheck", "expected"), [(0, []), (1, [2]), (2, [2, 4]), (3, [1, 2, 4]), (99, range(1, 8))]
+)
+def test_those_least_recently_confirmed_are_rechecked_the_earlier_day_first(recheck, expected):
+    made = plan(dict.fromkeys(WEEK, 10), *a_checked_week(), recheck=recheck)
+    assert {due.reason for due in made.due} <= {Reason.RECHECK}
+    assert sorted(due.date.day for due in made.due) == list(expected)
+    assert all(due.conditional for due in made.due)
+
+
+def test_only_days_of_the_range_are_rechecked():
+    made = plan(dict.fromkeys(WEEK, 10), *a_checked_week(), recheck=2, since=WEEK[4], until=WEEK[5])
+    assert [due.date.day for due in made.due] == [6, 5]
+
+
+def test_a_recheck_is_for_final_days_that_were_not_put_back_by_hand():
+    restored = record(WEEK[0], flags=(Flag.RESTORED,))
+    open_day, final = record(WEEK[2]), record(WEEK[1])
+    now = final_at(WEEK[2], EIGHT_HOURS) - A_SECOND
+    made = plan(dict.fromkeys(WEEK[:3], 10), restored, final, open_day, now=now, recheck=9)
+    assert [(due.date.day, due.reason) for due in made.due] == [
+        (3, Reason.OPEN),
+        (2, Reason.RECHECK),
+    ]
+    (due, _) = plan({WEEK[1]: 10, WEEK[2]: 10}, final, open_day, now=now + A_SECOND, recheck=9).due
+    assert (due.date.day, due.reason) == (3, Reason.RECHECK)
+
+
+def test_a_day_that_is_due_anyway_keeps_its_reason():
+    made = plan({WEEK[0]: 11, WEEK[1]: 10}, *a_checked_week(), recheck=9)
+    assert [due.reason for due in made.due] == [Reason.RECHECK, Reason.CHANGED]
+
+
+def test_reasons_are_counted_in_their_order():
+    listed = {WEEK[0]: 10, WEEK[1]: 11, WEEK[2]: 10, WEEK[3]: 10}
+    held = [record(WEEK[0]), record(WEEK[1])]
+    made = plan(listed, *held, recheck=1)
+    assert list(made.reasons().items()) == [("new", 2), ("changed", 1), ("recheck", 1)]
+    assert Plan((), 0, 0).reasons() == {}
+
+
+def test_before_anything_is_held_a_line_counts_as_a_recent_one():
+    assert plan({DAY: 10}).estimated_bytes == 10 * BYTES_PER_LINE
+    assert plan({DAY: None}).estimated_bytes == UNKNOWN_FILE_BYTES
+    assert plan({DAY: 10}, record(WEEK[0], 0)).estimated_bytes == 10 * BYTES_PER_LINE
+
+
+def test_what_is_held_tells_how_long_a_line_is():
+    held = [record(WEEK[0], 10, size=1000), record(WEEK[1], 30, size=7005)]
+    made = plan({DAY: 3, WEEK[4]: 2}, *held)
+    assert [due.estimated_bytes for due in made.due] == [400, 600]
+    assert made.estimated_bytes == 1000
+
+
+def test_an_absurd_count_asks_for_no_more_room_than_a_body_may_take():
+    listed = {DAY: 10**9, WEEK[4]: 10}
+    assert [due.estimated_bytes for due in plan(listed).due] == [3200, 256 * 1024**2]
+    made = plan(listed, max_file_bytes=10_000)
+    assert [due.estimated_bytes for due in made.due] == [3200, 10_000]
+    assert made.estimated_bytes == 13_200
+
+
+def test_without_a_count_a_day_is_as_long_as_what_is_held_of_it():
+    held = record(DAY, 10, size=1234)
+    assert plan({DAY: None}, held, now=BEFORE).estimated_bytes == 1234
+
+
+def test_days_asked_for_by_name_promise_nothing():
+    policy = PlanPolicy(name_template="launches-{date}", final_after=EIGHT_HOURS)
+    made = make_plan({}, {}, policy, now=LATER, by_name=[DAY, WEEK[0]])
+    assert made.due == (
+        Due(DAY, "launches-2021-08-03", Reason.BY_NAME, None, 0),
+        Due(WEEK[0], "launches-2021-08-01", Reason.BY_NAME, None, 0),
+    )
+    assert (made.listed, made.estimated_bytes) == (0, 0)
+
+
+def test_a_day_is_not_asked_for_by_name_when_held_out_of_range_or_blocked():
+    policy = PlanPolicy(
+        name_template=TEMPLATE,
+        final_after=EIGHT_HOURS,
+        since=WEEK[1],
+        passed_over=frozenset({WEEK[2]}),
+    )
+    held = {WEEK[3]: record(WEEK[3], 1)}
+    made = make_plan({}, held, policy, now=LATER, by_name=[WEEK[4], WEEK[3], WEEK[2], WEEK[0]])
+    assert [due.date for due in made.due] == [WEEK[4]]
+
+
+def test_a_day_at_whose_path_something_else_stands_is_listed_but_not_due():
+    policy = PlanPolicy(
+        name_template=TEMPLATE, final_after=EIGHT_HOURS, passed_over=frozenset({DAY})
+    )
+    made = make_plan({DAY: 3}, {}, policy, now=LATER)
+    assert (made.due, made.listed) == ((), 1)
+
+
+COUNTS = st.integers(0, 3)
+
+
+@given(
+    st.dictionaries(st.sampled_from(WEEK), COUNTS | st.none()),
+    st.dictionaries(st.sampled_from(WEEK), COUNTS),
+    st.integers(0, 9),
+)
+def test_a_plan_asks_for_listed_days_once_and_for_all_that_differ(listed, held, recheck):
+    records = [record(one, lines) for one, lines in held.items()]
+    made = plan(listed, *records, recheck=recheck)
+    asked = [due.date for due in made.due]
+    assert asked == sorted(set(asked), reverse=True)
+    assert set(asked) <= set(listed)
+    differ = {
+        one
+        for one, count in listed.items()
+        if one not in held or (count is not None and held[one] != count)
+    }
+    assert {due.date for due in made.due if due.reason is not Reason.RECHECK} == differ
+    rechecked = sum(due.reason is Reason.RECHECK for due in made.due)
+    assert rechecked <= recheck
+    assert made.estimated_bytes == sum(due.estimated_bytes for due in made.due)

@@ -1,0 +1,275 @@
+"""What upstream has said, step by step: its states, and what is known of each day."""
+
+from datetime import date, timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from mirror.archive.judge import is_older
+from mirror.archive.upstream import (
+    Trial,
+    accept_index,
+    is_shrunk,
+    is_stale,
+    listed_counts,
+    put_on_trial,
+    stands,
+    vanished,
+)
+from mirror.model import IndexState, Refusal, ReplyMeta
+from tests.steps import (
+    A_SECOND,
+    D1,
+    D2,
+    D3,
+    D4,
+    D5,
+    EMPTY,
+    HOUR,
+    KNOWN,
+    NOW,
+    STALE_AFTER,
+    THREE,
+    accept,
+    facts_of,
+    listing,
+    parsed_of,
+    search_due,
+    unchanged,
+)
+
+# an index that is as it should be
+
+
+def test_a_first_index_is_fresh_and_all_its_days_are_accepted():
+    assert KNOWN.state is IndexState.FRESH
+    assert KNOWN.state_since == NOW
+    assert KNOWN.accepted == THREE
+    assert (KNOWN.unlisted, KNOWN.found, KNOWN.floor) == ({}, {}, None)
+    assert KNOWN.index == facts_of(f"{THREE} ()")
+    assert not search_due(KNOWN, NOW)
+    assert listed_counts(KNOWN, now=NOW) == THREE
+
+
+def test_a_new_index_adds_days_and_changes_counts_ascending_by_date():
+    later = accept(KNOWN, {D1: 1, D2: 2, D3: 33, D4: 4}, now=NOW + HOUR)
+    assert list(later.accepted.items()) == [(D1, 1), (D2, 2), (D3, 33), (D4, 4)]
+    assert later.state is IndexState.FRESH
+    earlier_day = accept(later, {D1: 1, D2: 2, D3: 33, D4: 4, date(2020, 1, 1): 9})
+    assert next(iter(earlier_day.accepted)) == date(2020, 1, 1)
+
+
+def test_health_has_one_beginning_whether_fresh_or_unchanged():
+    later = unchanged(KNOWN, NOW + HOUR)
+    assert (later.state, later.state_since) == (IndexState.UNCHANGED, NOW)
+    again = accept(later, THREE | {D4: 4}, now=NOW + 2 * HOUR)
+    assert (again.state, again.state_since) == (IndexState.FRESH, NOW)
+
+
+def test_the_very_same_index_is_unchanged_though_its_body_came():
+    assert KNOWN.index is not None
+    again = accept(KNOWN, THREE, now=NOW + HOUR, facts=KNOWN.index)
+    assert again.state is IndexState.UNCHANGED
+
+
+def test_refused_lines_are_told_until_the_next_index():
+    parsed = replace(parsed_of(THREE), refused=(Refusal(1, "why", "text"),), refused_lines=25)
+    upstream = accept_index(EMPTY, parsed, facts_of("x"), now=NOW, stale_after=STALE_AFTER)
+    assert unchanged(upstream, NOW + HOUR).refused == (Refusal(1, "why", "text"),)
+    assert unchanged(upstream, NOW + HOUR).refused_lines == 25
+    after = accept(upstream, THREE)
+    assert (after.refused, after.refused_lines) == ((), 0)
+
+
+# conflicting
+
+
+def test_a_day_with_two_counts_keeps_the_one_accepted_before():
+    upstream = accept(KNOWN, {D1: 1, D3: 3, D4: 4}, D2)
+    assert upstream.state is IndexState.CONFLICTING
+    assert upstream.conflicts == (D2,)
+    assert upstream.accepted == THREE | {D4: 4}
+    assert upstream.unlisted == {}
+    assert accept(upstream, THREE | {D4: 4}).conflicts == ()
+
+
+def test_a_new_day_with_two_counts_is_not_accepted():
+    upstream = accept(KNOWN, THREE, D4)
+    assert D4 not in listed_counts(upstream, now=NOW)
+    assert listing(upstream, {D4: 4}, NOW).found == {}
+
+
+def test_a_day_found_without_the_index_stays_found_while_the_index_contradicts_itself():
+    upstream = accept(replace(KNOWN, found={D4: 4}), THREE, D4)
+    assert upstream.found == {D4: 4}
+    assert accept(upstream, THREE | {D4: 5}).found == {}
+
+
+def test_conflicting_lasts_while_the_index_is_unchanged():
+    upstream = accept(KNOWN, {D1: 1, D3: 3}, D2, now=NOW + HOUR)
+    later = unchanged(upstream, NOW + 2 * HOUR)
+    assert (later.state, later.state_since) == (IndexState.CONFLICTING, NOW + HOUR)
+
+
+def test_shrunk_is_told_before_conflicting_and_conflicting_before_stale():
+    old = facts_of("x", modified=NOW - 2 * STALE_AFTER)
+    assert accept(KNOWN, {D1: 1}, D2, facts=old).state is IndexState.SHRUNK
+    assert accept(KNOWN, {D1: 1, D3: 3}, D2, facts=old).state is IndexState.CONFLICTING
+    assert accept(KNOWN, THREE, facts=old).state is IndexState.STALE
+
+
+# stale
+
+
+@pytest.mark.parametrize(
+    ("modified", "seen", "age", "stale"),
+    [
+        (NOW, NOW - 9 * STALE_AFTER, STALE_AFTER, False),
+        (NOW, NOW, STALE_AFTER + A_SECOND, True),
+        (None, NOW, STALE_AFTER, False),
+        (None, NOW, STALE_AFTER + A_SECOND, True),
+        (NOW - 2 * STALE_AFTER, NOW, timedelta(0), True),
+        (NOW + STALE_AFTER, NOW, timedelta(0), False),
+        (NOW, NOW, -STALE_AFTER, False),
+    ],
+)
+def test_an_index_is_stale_by_its_own_date_else_since_first_seen(modified, seen, age, stale):
+    upstream = accept(EMPTY, THREE, facts=facts_of("x", modified, seen))
+    assert is_stale(upstream, now=NOW + age, stale_after=STALE_AFTER) is stale
+    assert unchanged(upstream, NOW + age).state is (
+        IndexState.STALE if stale else IndexState.UNCHANGED
+    )
+    assert search_due(upstream, NOW + age) is stale
+
+
+def test_without_any_index_nothing_is_stale():
+    assert not is_stale(EMPTY, now=NOW, stale_after=STALE_AFTER)
+
+
+# shrunk and vanished
+
+
+def test_days_that_the_index_drops_stay_accepted_and_are_known_as_unlisted():
+    upstream = accept(KNOWN, {D3: 3}, now=NOW + HOUR)
+    assert upstream.state is IndexState.SHRUNK
+    assert upstream.state_since == NOW + HOUR
+    assert upstream.accepted == THREE
+    assert upstream.unlisted == {D1: NOW + HOUR, D2: NOW + HOUR}
+    assert listed_counts(upstream, now=NOW + HOUR) == THREE
+    later = accept(upstream, {D3: 3, D4: 4}, now=NOW + 2 * HOUR)
+    assert later.unlisted == {D1: NOW + HOUR, D2: NOW + HOUR}
+    assert later.state_since == NOW + HOUR
+
+
+def test_a_day_that_comes_back_is_listed_again():
+    upstream = accept(accept(KNOWN, {D3: 3}), THREE, now=NOW + HOUR)
+    assert (upstream.state, upstream.unlisted) == (IndexState.FRESH, {})
+
+
+def test_the_pages_count_wins_for_days_that_the_index_does_not_list():
+    upstream = accept(KNOWN, {D3: 3})
+    upstream = listing(upstream, {D1: 11, D2: 2, D3: 33, D4: 44}, NOW + HOUR)
+    assert upstream.unlisted == {D1: None, D2: None}
+    assert upstream.accepted == {D1: 11, D2: 2, D3: 3}
+    assert upstream.found == {D4: 44}
+    assert listed_counts(upstream, now=NOW) == {D1: 11, D2: 2, D3: 3, D4: 44}
+
+
+@pytest.mark.parametrize("page", [None, {}, {D3: 3}])
+def test_a_day_that_neither_listing_has_is_gone_since_then(page):
+    upstream = listing(listing(accept(KNOWN, {D2: 2, D3: 3}), {D1: 1}, NOW), page, NOW + HOUR)
+    assert upstream.unlisted == {D1: NOW + HOUR}
+    assert listing(upstream, page, NOW + 2 * HOUR).unlisted == {D1: NOW + HOUR}
+    assert listing(upstream, {D1: 1}, NOW + 2 * HOUR).unlisted == {D1: None}
+
+
+def test_a_day_gone_from_both_listings_for_seven_days_has_vanished():
+    upstream = accept(KNOWN, {D2: 2, D3: 3})
+    week = NOW + timedelta(days=7)
+    assert vanished(upstream, now=week - A_SECOND) == frozenset()
+    assert is_shrunk(upstream, now=week - A_SECOND)
+    assert vanished(upstream, now=week) == {D1}
+    assert not is_shrunk(upstream, now=week)
+    assert listed_counts(upstream, now=week - A_SECOND) == THREE
+    assert listed_counts(upstream, now=week) == {D2: 2, D3: 3}
+    after = accept(upstream, {D2: 2, D3: 3, D4: 4}, now=week)
+    assert (after.state, after.state_since) == (IndexState.FRESH, week)
+    assert after.accepted == THREE | {D4: 4}
+    assert accept(after, THREE | {D4: 4}, now=week).unlisted == {}
+
+
+def test_a_day_that_the_page_still_has_never_vanishes():
+    upstream = listing(accept(KNOWN, {D2: 2, D3: 3}), {D1: 1}, NOW)
+    assert vanished(upstream, now=NOW + timedelta(days=999)) == frozenset()
+    assert is_shrunk(upstream, now=NOW + timedelta(days=999))
+
+
+def test_an_accepted_count_is_better_than_one_that_was_found():
+    upstream = replace(KNOWN, found={D3: None, D4: None, D5: 5})
+    assert listed_counts(upstream, now=NOW) == THREE | {D4: None, D5: 5}
+
+
+def test_the_page_may_add_a_count_to_a_day_found_by_name():
+    upstream = replace(KNOWN, found={D4: None, D5: 5})
+    assert listing(upstream, {D4: 4}, NOW).found == {D4: 4, D5: 5}
+    assert listing(upstream, None, NOW).found == {D4: None, D5: 5}
+
+
+# an index of an earlier version, and bodies on trial
+
+
+@pytest.mark.parametrize(
+    ("generation", "modified", "older"),
+    [
+        (4, NOW, True),
+        (5, NOW - HOUR, False),
+        (6, NOW - HOUR, False),
+        (None, NOW - A_SECOND, True),
+        (None, NOW, False),
+        (None, NOW + A_SECOND, False),
+        (None, None, False),
+    ],
+)
+def test_an_index_is_older_by_its_generation_else_by_its_date(generation, modified, older):
+    meta = ReplyMeta(generation=generation, last_modified=modified)
+    facts = replace(facts_of("x"), generation=5)
+    assert is_older(meta, facts) is older
+    assert is_older(meta, facts_of("x", modified=None)) is False
+    by_date = modified is not None and modified < NOW
+    assert is_older(meta, facts_of("x")) is by_date
+
+
+def test_an_accepted_index_ends_the_trial_of_another():
+    on_trial = replace(KNOWN, index_trial=Trial("x", NOW, "rolled-back"))
+    assert accept(on_trial, THREE).index_trial is None
+    assert unchanged(on_trial, NOW + HOUR).index_trial is None
+
+
+def test_a_trial_goes_on_for_the_same_bytes_and_begins_anew_for_others():
+    first = put_on_trial(None, sha256="x", reason="behind", now=NOW)
+    assert first == Trial("x", NOW, "behind")
+    assert put_on_trial(first, sha256="x", reason="other", now=NOW + HOUR) is first
+    assert put_on_trial(first, sha256="x", reason="other", now=NOW) is first
+    other = put_on_trial(first, sha256="y", reason="other", now=NOW + HOUR)
+    assert other == Trial("y", NOW + HOUR, "other")
+
+
+def test_a_trial_of_the_future_begins_anew():
+    first = Trial("x", NOW + timedelta(days=999), "behind")
+    assert put_on_trial(first, sha256="x", reason="behind", now=NOW).since == NOW
+
+
+@pytest.mark.parametrize(
+    ("sha256", "age", "standing"),
+    [
+        ("x", timedelta(hours=6) - A_SECOND, False),
+        ("x", timedelta(hours=6), True),
+        ("x", timedelta(days=9), True),
+        ("y", timedelta(days=9), False),
+    ],
+)
+def test_a_body_stands_once_it_was_served_unchanged_for_long_enough(sha256, age, standing):
+    trial = Trial("x", NOW, "behind")
+    wait = timedelta(hours=6)
+    assert stands(trial, sha256, now=NOW + age, disagree_after=wait) is standing
+    assert stands(None, sha256, now=NOW + age, disagree_after=wait) is False

@@ -1,0 +1,91 @@
+"""Data directories made of records alone: files of the right size and time, without a byte in them.
+
+What is told from the books must be told without reading a file, so these have nothing to read.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+
+from mirror.archive.manifest import render_manifest
+from mirror.archive.upstream import Upstream
+from mirror.model import Findings, IndexState, PollReport, Record
+from mirror.store.inventory import save_upstream
+from mirror.store.layout import DataDir, make_folders
+from mirror.store.polls import append_poll
+from tests.making import record
+
+ORIGINS = {"gke.mybinder.org": 66, "ovh.mybinder.org": 20, "gesis.mybinder.org": 14}
+
+
+def split(lines: int, parts: Mapping[str, int]) -> dict[str, int]:
+    """Divide a day's lines by weights; the first gets what is left over."""
+    whole = sum(parts.values())
+    divided = {name: lines * part // whole for name, part in parts.items()}
+    first = next(iter(parts))
+    divided[first] += lines - sum(divided.values())
+    return {name: count for name, count in divided.items() if count}
+
+
+def findings(lines: int, origins: Mapping[str, int] | None = None, **odd: object) -> Findings:
+    """Make what a day of version 5 contains."""
+    counted = split(lines, ORIGINS) if origins is None else dict(origins)
+    made = {
+        "versions": {"5": lines},
+        "providers": split(lines, {"GitHub": 93, "Git": 4, "Gist": 3}),
+        "origins": counted,
+        "statuses": {"success": lines},
+    }
+    return Findings(**(made | odd))  # type: ignore[arg-type] # fields by name, as tests give them
+
+
+def held(counts: Mapping[date, int]) -> dict[date, Record]:
+    """Make the records of days with so many events."""
+    return {
+        day: record(day, lines, findings=findings(lines), size=lines * 287 + day.toordinal() % 97)
+        for day, lines in counts.items()
+    }
+
+
+def make_data_dir(root: Path, records: Iterable[Record]) -> DataDir:
+    """Make a data directory that holds just these days."""
+    data = DataDir(root)
+    make_folders(data)
+    data.manifest.write_bytes(render_manifest(records))
+    for one in records:
+        path = data.archive / one.name
+        path.touch()
+        os.truncate(path, one.size)
+        os.utime(path, ns=(one.mtime_ns, one.mtime_ns))
+    save_upstream(data, Upstream("http://127.0.0.1/", accepted={r.date: r.lines for r in records}))
+    return data
+
+
+def poll(at: datetime, state: IndexState) -> PollReport:
+    """Make the report of a complete poll."""
+    return PollReport(0, state, 10, 10, 100, 1000, {}, started_at=at)
+
+
+def polled(data: DataDir, polls: Iterable[PollReport]) -> None:
+    """Add polls to the log of them."""
+    for one in polls:
+        append_poll(data, one)
+
+
+def frozen(first: date, last: date, *, every: timedelta = timedelta(hours=2)) -> list[PollReport]:
+    """Return the polls around an index that changed on `first` last, and on the day after `last`.
+
+    As the mirror makes them: fresh while it changes, then unchanged, and stale after 36 hours.
+    """
+    begun = datetime.combine(first, time(12), UTC)
+    ended = datetime.combine(last, time(23, 59), UTC)
+    polls, at = [], begun - timedelta(days=3)
+    while at <= ended + timedelta(days=3):
+        if at <= begun or at > ended:
+            state = IndexState.FRESH
+        else:
+            state = IndexState.STALE if at - begun > timedelta(hours=36) else IndexState.UNCHANGED
+        polls.append(poll(at, state))
+        at += every
+    return polls

@@ -1,0 +1,287 @@
+"""SQL over the launches: the same answers with and without a data set, and nothing but answers."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from mirror.dataset.build import keep_in_step
+from mirror.dataset.provenance import list_months
+from mirror.dataset.query import Bounds, Session, open_months, open_session
+from mirror.dataset.query_format import Write, as_is, write_csv, write_json, write_markdown
+from mirror.errors import QueryError
+from mirror.store.layout import DataDir
+from tests.mirrors import TEMPLATE, hold, make_mirror, of_all_eras
+
+BODIES = of_all_eras()
+LINES = sum(body.count(b"\n") for body in BODIES.values())
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> DataDir:
+    made = make_mirror(tmp_path_factory.mktemp("query") / "data", BODIES)
+    keep_in_step(made, TEMPLATE)
+    return made
+
+
+@contextmanager
+def opened(data: DataDir, **options) -> Iterator[Session]:
+    with open_months(data, TEMPLATE, **options) as months, open_session(months, Bounds()) as made:
+        yield made
+
+
+@pytest.fixture
+def session(data: DataDir) -> Iterator[Session]:
+    with opened(data) as made:
+        yield made
+
+
+def answer(session: Session, sql: str) -> list[tuple]:
+    with session.run(sql) as result:
+        return list(map(tuple, result.rows))
+
+
+def refusal(session: Session, sql: str) -> str:
+    with pytest.raises(QueryError) as caught, session.run(sql) as result:
+        list(result.rows)
+    assert "\n" not in caught.value.line()
+    return caught.value.line()
+
+
+def written(
+    session: Session, sql: str, writer: Callable[..., None], show: Callable[[str], str] = as_is
+) -> str:
+    out = io.StringIO()
+    write: Write = lambda text: void(out.write(text))  # noqa: E731
+    with session.run(sql) as result:
+        writer(result, write, show)
+    return out.getvalue()
+
+
+def void(_value: object) -> None:
+    pass
+
+
+SUMS = """SELECT file, count(*), sum(line), count(DISTINCT repository), max(ref)
+FROM launches GROUP BY ALL ORDER BY ALL"""
+
+
+def test_daily_files_answer_as_the_data_set_does(data: DataDir, session: Session, tmp_path: Path):
+    bare = make_mirror(tmp_path / "data", BODIES)
+    told: list[str] = []
+    with opened(bare, notice=told.append) as without:
+        assert answer(without, SUMS) == answer(session, SUMS)
+        assert answer(without, "SELECT count(*) FROM launches") == [(LINES,)]
+        assert answer(without, "DESCRIBE launches") == answer(session, "DESCRIBE launches")
+    assert "no data set" in told[0]
+    assert not bare.dataset.exists()
+
+
+def test_an_empty_mirror_answers_with_nothing(tmp_path: Path):
+    with opened(make_mirror(tmp_path / "data", {})) as empty:
+        assert answer(empty, "SELECT count(*), max(repository) FROM launches") == [(0, None)]
+
+
+def test_a_data_set_that_is_behind_is_told(tmp_path: Path):
+    data = make_mirror(tmp_path / "data", BODIES)
+    keep_in_step(data, TEMPLATE)
+    hold(data, {date(2020, 6, 18): BODIES[date(2020, 6, 18)][:-1]})
+    told: list[str] = []
+    with opened(data, notice=told.append) as session:
+        assert answer(session, "SELECT count(*) FROM launches") == [(LINES,)]
+    assert told[0].startswith("the data set is behind in 1 month")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT year, month FROM launches LIMIT 1;",
+        "FROM launches LIMIT 1 -- with a comment",
+        "WITH a AS (SELECT 1 AS b) SELECT * FROM a",
+        "SUMMARIZE launches",
+        "SHOW TABLES",
+        "VALUES (1)",
+        "SELECT * FROM launches PIVOT (count(*) FOR provider IN ('GitHub', 'Git'))",
+    ],
+)
+def test_queries_of_all_kinds(session: Session, sql: str):
+    assert answer(session, sql)
+
+
+def test_a_refusal_names_what_was_typed(session: Session):
+    assert refusal(session, "INSTALL httpfs").startswith("INSTALL or LOAD is not allowed")
+    assert refusal(session, "BEGIN").startswith("a transaction is not allowed")
+
+
+def test_order_is_kept(session: Session):
+    ordered = answer(session, "SELECT spec, line FROM launches ORDER BY line DESC, spec")
+    assert ordered == sorted(ordered, key=lambda row: (-row[1], row[0]))
+
+
+WRITES = "COPY (SELECT 1) TO '{}' (FORMAT csv, USE_TMP_FILE false)"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        WRITES,
+        "EXPLAIN ANALYZE " + WRITES,
+        "WITH x AS (" + WRITES + ") SELECT 1",
+        "WITH x AS (" + WRITES + ") FROM x",
+        "WITH x AS (" + WRITES + "), a AS (SELECT 1 AS b) PIVOT a ON b USING count(*)",
+        "SELECT 1) TO '{}' (FORMAT csv, USE_TMP_FILE false); COPY (SELECT 1",
+        "SELECT 1; " + WRITES,
+        "FROM query('WITH x AS (COPY (SELECT 1) TO ''{}'' (USE_TMP_FILE false)) SELECT 1')",
+        "PREPARE p AS " + WRITES,
+        "EXPORT DATABASE '{}'",
+        "ATTACH '{}.db' AS other",
+        "CREATE TABLE x AS WITH x AS (" + WRITES + ") SELECT 1",
+    ],
+)
+def test_nothing_is_written_not_even_where_reading_is_allowed(
+    data: DataDir, session: Session, tmp_path: Path, sql: str
+):
+    inside = next(data.dataset.glob("*/*/launches.parquet"))
+    before = {path: path.read_bytes() for path in data.root.rglob("*") if path.is_file()}
+    for target in (inside, tmp_path / "outside"):
+        refusal(session, sql.replace("{}", str(target)))
+    assert {path: path.read_bytes() for path in data.root.rglob("*") if path.is_file()} == before
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM '/etc/passwd'",
+        "SELECT * FROM read_text('/etc/hostname')",
+        "SELECT * FROM read_blob('/etc/hostname')",
+        "SELECT * FROM glob('/etc/*')",
+        "SELECT * FROM read_json('{data}/manifest.jsonl')",
+        "SELECT * FROM read_parquet('{data}/dataset/**/*.parquet')",
+        "SELECT * FROM 'https://example.org/launches.parquet'",
+        "SELECT * FROM sniff_csv('/etc/passwd')",
+        "SELECT getenv('HOME')",
+    ],
+)
+def test_nothing_else_is_read(data: DataDir, session: Session, sql: str):
+    refusal(session, sql.replace("{data}", str(data.root)))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "ATTACH ':memory:' AS other",
+        "SET memory_limit = '1TB'",
+        "SET enable_external_access = true",
+        "RESET lock_configuration",
+        "PRAGMA memory_limit = '1TB'",
+        "CALL force_checkpoint()",
+        "CREATE TABLE x (a INTEGER)",
+        "CREATE OR REPLACE VIEW launches AS SELECT 1",
+        "DROP VIEW launches",
+        "INSERT INTO launches VALUES (1)",
+        "CREATE SECRET s (TYPE s3)",
+        "BEGIN",
+        "USE memory",
+        "PIVOT launches ON provider USING count(*)",
+        "",
+        "-- nothing",
+        "SELECT 1; SELECT 2",
+    ],
+)
+def test_nothing_else_is_done(session: Session, sql: str):
+    refusal(session, sql)
+    assert answer(session, "SELECT count(*) FROM launches") == [(LINES,)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("SELEKT 1", "(line 1, column 1: SELEKT)"),
+        ("SELECT count(*)\nFROM launches\nWHERE nosuch = 1", "(line 3, column 7: nosuch)"),
+        ("SELECT 'x', nosuch FROM launches", "(line 1, column 13: nosuch)"),
+        ("SELECT * FROM nosuch", "nosuch"),
+        ("SELECT 'a'::INTEGER", "Could not convert"),
+        ('SELECT * FROM "\x1b[31m"', "\\x1b"),
+    ],
+)
+def test_a_wrong_query_is_told_in_one_line_with_its_place(session: Session, sql: str, told: str):
+    assert told in refusal(session, sql)
+
+
+def test_a_query_that_wants_too_much_memory_is_refused():
+    with open_session([], Bounds(memory_bytes=64 * 1024**2)) as session:
+        assert "--memory" in refusal(
+            session, "SELECT list(hash(range)::VARCHAR) FROM range(20000000)"
+        )
+        assert answer(session, "SELECT 1") == [(1,)]
+
+
+VALUES = """SELECT 1 AS "int", 1.50 AS "decimal", 2.5::DOUBLE AS "double", 'inf'::DOUBLE AS "inf",
+NULL AS "null", true AS "bool", DATE '2024-01-05' AS "date",
+TIMESTAMPTZ '2024-01-05 10:00:00+00' AS "moment", [1, 2] AS "list", {'a': 'b'} AS "struct",
+MAP {'k': 1} AS "map", 'x'::BLOB AS "blob", sum(1) AS "sum", INTERVAL 1 DAY AS "interval",
+'=1+1' AS "formula", -1 AS "minus" """
+
+
+def test_json_is_one_array_with_numbers_as_numbers(session: Session):
+    (row,) = json.loads(written(session, VALUES, write_json))
+    assert row == {
+        "int": 1,
+        "decimal": 1.5,
+        "double": 2.5,
+        "inf": None,
+        "null": None,
+        "bool": True,
+        "date": "2024-01-05",
+        "moment": "2024-01-05T10:00:00+00:00",
+        "list": [1, 2],
+        "struct": {"a": "b"},
+        "map": {"k": 1},
+        "blob": "eA==",
+        "sum": 1,
+        "interval": "1 day, 0:00:00",
+        "formula": "=1+1",
+        "minus": -1,
+    }
+    assert json.loads(written(session, "SELECT 1 WHERE false", write_json)) == []
+    twice = json.loads(written(session, "SELECT 1 AS a, 2 AS a, 3 AS a_2", write_json))
+    assert sorted(twice[0].values()) == [1, 2, 3]
+    assert len(json.loads(written(session, "SELECT * FROM launches", write_json))) == LINES
+
+
+def test_csv_holds_no_formula_and_markdown_no_markup(session: Session):
+    header, row = csv.reader(io.StringIO(written(session, VALUES, write_csv)))
+    values = dict(zip(header, row, strict=True))
+    assert (values["formula"], values["minus"], values["null"]) == ("'=1+1", "-1", "")
+    assert (values["moment"], values["bool"]) == ("2024-01-05T10:00:00+00:00", "true")
+    rows = csv.reader(io.StringIO(written(session, "SELECT * FROM launches", write_csv)))
+    assert sum(1 for _ in rows) == LINES + 1
+    markdown = written(session, "SELECT 'a|b' || chr(10) || '<i>' AS x", write_markdown)
+    assert markdown.splitlines()[2] == "| a\\|b &lt;i> |"
+
+
+def test_what_a_terminal_would_obey_is_escaped_in_json_too(session: Session):
+    sql = "SELECT chr(27) || chr(8238) || chr(127) || chr(917505) AS x"
+    text = written(session, sql, write_json, lambda shown: shown)
+    assert text.replace("\n", "").isprintable()
+    assert json.loads(text) == [{"x": "\x1b\u202e\x7f\U000e0001"}]
+
+
+def test_parquet_goes_to_the_one_file_that_was_named(data: DataDir, tmp_path: Path):
+    polars = pytest.importorskip("polars")
+    target = tmp_path / "out.parquet"
+    months = list(list_months(data).values())
+    with open_session(months, Bounds(), output=target) as session:
+        assert session.write_parquet("SELECT provider, count(*) AS n FROM launches GROUP BY ALL")
+        with pytest.raises(QueryError):
+            session.write_parquet("COPY (SELECT 1) TO 'x'")
+    assert polars.read_parquet(target)["n"].sum() == LINES

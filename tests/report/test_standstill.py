@@ -1,0 +1,102 @@
+"""When upstream's index stood still or was short, by the polls."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from mirror.archive.upstream import IndexFacts, Upstream
+from mirror.model import IndexState, PollReport
+from mirror.report.anomaly import Anomaly, Kind
+from mirror.report.standstill import find_standstills
+from tests.dataset.books import frozen, poll
+from tests.making import at
+
+_STALE_AFTER = timedelta(hours=36)
+_CALM = Upstream("http://127.0.0.1/")
+
+
+def look(polls: Sequence[PollReport], upstream: Upstream = _CALM) -> tuple[Anomaly, ...]:
+    return find_standstills(polls, upstream, stale_after=_STALE_AFTER)
+
+
+def states(first: str, text: str, *, every: timedelta = timedelta(hours=12)) -> list[PollReport]:
+    """Make polls of a state each: f(resh), u(nchanged), s(tale), h (shrunk), x (unusable)."""
+    by_letter = {
+        "f": IndexState.FRESH,
+        "u": IndexState.UNCHANGED,
+        "s": IndexState.STALE,
+        "h": IndexState.SHRUNK,
+        "x": IndexState.UNUSABLE,
+    }
+    return [poll(at(first) + every * number, by_letter[one]) for number, one in enumerate(text)]
+
+
+def told(odd: Sequence[Anomaly]) -> list[tuple[str, str, str]]:
+    return [(one.kind.value, str(one.first), str(one.last)) for one in odd]
+
+
+def test_the_frozen_index_of_2025_is_found_with_its_dates() -> None:
+    odd = look(frozen(date(2025, 6, 17), date(2025, 10, 14)))
+
+    assert told(odd) == [("index-frozen", "2025-06-17", "2025-10-14")]
+    assert odd[0].told == "upstream's index stood still for 119 days"
+    assert not odd[0].goes_on
+
+
+def test_quiet_hours_between_two_changes_are_none() -> None:
+    assert look(states("2025-06-01", "fuufuufuuf")) == ()
+    assert look([]) == ()
+
+
+def test_a_mirror_that_did_not_poll_says_nothing_of_the_index() -> None:
+    assert look([*states("2025-06-01", "fuf"), *states("2025-06-20", "fuf")]) == ()
+
+
+def test_a_short_index_is_found_from_the_first_to_the_last_poll_that_saw_it() -> None:
+    assert told(look(states("2025-10-14", "fhhhhhhf"))) == [
+        ("index-shrunk", "2025-10-14", "2025-10-17")
+    ]
+
+
+def test_an_index_that_stood_still_and_then_was_short_was_in_two_troubles() -> None:
+    assert told(look(states("2025-10-01", "fuuussshhhhf"))) == [
+        ("index-frozen", "2025-10-01", "2025-10-04"),
+        ("index-shrunk", "2025-10-04", "2025-10-06"),
+    ]
+
+
+def test_an_unusable_answer_interrupts_nothing() -> None:
+    assert told(look(states("2025-10-01", "fuuxsxssf"))) == [
+        ("index-frozen", "2025-10-01", "2025-10-04")
+    ]
+
+
+def test_one_that_goes_on_began_when_upstream_says_so() -> None:
+    """The polls are bounded: the first of a long standstill are gone."""
+    index = IndexFacts("00", at("2025-06-18"), last_modified=at("2025-06-17 04:00"))
+    upstream = replace(_CALM, index=index, state=IndexState.STALE, state_since=at("2025-06-19"))
+
+    (odd,) = look(states("2025-09-01", "ssss"), upstream)
+
+    assert told([odd]) == [("index-frozen", "2025-06-17", "2025-09-02")]
+    assert odd.goes_on
+    assert odd.told == "upstream's index stood still for 77 days; it still does"
+
+
+@pytest.mark.parametrize("letter", ["s", "h"])
+def test_one_whose_beginning_nobody_knows_says_so(letter: str) -> None:
+    (odd,) = look(states("2025-09-01", letter * 6 + "f"))
+
+    assert (str(odd.first), str(odd.last)) == ("2025-09-01", "2025-09-03")
+    assert ("already did" in odd.told) == (letter == "s")
+
+
+def test_a_short_index_of_now_is_told_though_it_has_just_begun() -> None:
+    upstream = replace(_CALM, state=IndexState.SHRUNK, state_since=at("2025-10-14 12:00"))
+
+    (odd,) = look(states("2025-10-14", "fh"), upstream)
+
+    assert (odd.kind, odd.goes_on) == (Kind.INDEX_SHRUNK, True)
+    assert odd.first == datetime(2025, 10, 14, tzinfo=UTC).date()

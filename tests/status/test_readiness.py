@@ -1,0 +1,61 @@
+"""One rule for `/readyz` and `health`: a complete poll, no older than 3 intervals and 5 minutes."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from mirror.model import IndexState, PollReport
+from mirror.status.readiness import judge_readiness
+
+NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
+INTERVAL = timedelta(minutes=30)
+COMPLETE = PollReport(
+    exit_code=0,
+    index_state=IndexState.FRESH,
+    listed=1,
+    held=1,
+    events=1,
+    archive_bytes=1,
+    outcomes={},
+)
+
+
+def poll(age: timedelta, *, duration_s: float = 0) -> PollReport:
+    return replace(COMPLETE, started_at=NOW - age, duration_s=duration_s)
+
+
+@pytest.mark.parametrize(
+    ("age", "ready"),
+    [
+        (timedelta(0), True),
+        (timedelta(minutes=95), True),
+        (timedelta(minutes=95, seconds=1), False),
+        (timedelta(minutes=-10), True),
+    ],
+)
+def test_a_complete_poll_counts_for_three_intervals_and_five_minutes(
+    age: timedelta, ready: bool
+) -> None:
+    assert judge_readiness(poll(age), interval=INTERVAL, now=NOW).is_ready is ready
+
+
+def test_it_is_the_end_of_the_poll_that_counts() -> None:
+    long = poll(timedelta(hours=5), duration_s=4 * 3600)
+
+    assert judge_readiness(long, interval=INTERVAL, now=NOW).is_ready
+
+
+def test_without_a_complete_poll_it_is_not_ready() -> None:
+    found = judge_readiness(None, interval=INTERVAL, now=NOW)
+
+    assert not found.is_ready
+    assert found.reason == "no poll has been complete yet"
+
+
+def test_the_reason_says_since_when() -> None:
+    found = judge_readiness(poll(timedelta(hours=9)), interval=INTERVAL, now=NOW)
+
+    assert found.reason == (
+        "the last complete poll ended at 2026-05-04 03:00:00 UTC, more than 1:35:00 ago"
+    )

@@ -1,0 +1,342 @@
+"""What every destination keeps to: `mirror.archive.ports.Destination`, seen from outside."""
+
+import asyncio
+import gc
+import hashlib
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from mirror.archive.ports import Destination
+from mirror.model import Record
+from tests.store.destinations import LOOKS, NOW, LocalLook
+
+DAY = date(2024, 5, 10)
+OLD, NEW = b'{"old": 1}\n{"old": 2}\n', b'{"new": 1}\n'
+
+
+@pytest.fixture(params=LOOKS)
+def look(request: pytest.FixtureRequest, tmp_path: Path) -> LocalLook:
+    return LOOKS[request.param](tmp_path)
+
+
+@pytest.fixture
+def destination(look: LocalLook) -> Iterator[Destination]:
+    with look.opened() as destination:
+        yield destination
+
+
+def plain(chunk: bytes) -> Iterator[bytes]:
+    yield chunk
+
+
+def name_of(day: date) -> str:
+    return f"events-{day}.jsonl"
+
+
+def record_of(body: bytes, day: date = DAY, **more: object) -> Record:
+    record = Record(
+        date=day,
+        name=name_of(day),
+        size=len(body),
+        sha256=hashlib.sha256(body).hexdigest(),
+        lines=body.count(b"\n"),
+        mtime_ns=0,
+        fetched_at=NOW,
+        checked_at=NOW,
+        last_modified=NOW - timedelta(days=3),
+    )
+    return replace(record, **more)
+
+
+async def put(
+    destination: Destination,
+    body: bytes,
+    day: date = DAY,
+    *,
+    predecessor: Record | None = None,
+    is_final: bool = False,
+    **more: object,
+) -> Record:
+    """Stage and publish a body."""
+    async with destination.stage(name_of(day), plain) as staged:
+        await staged.write([body])
+        record = record_of(body, day, **more)
+        return await destination.publish(staged, record, predecessor=predecessor, is_final=is_final)
+
+
+async def test_a_published_body_is_visible_whole_and_on_record(
+    destination: Destination, look: LocalLook
+) -> None:
+    record = await put(destination, NEW)
+
+    assert look.published() == {name_of(DAY): NEW}
+    assert look.recorded() == {DAY: record}
+    assert look.unfinished() == []
+
+
+@pytest.mark.parametrize(
+    "blocks", [[[NEW]], [[NEW[:3], NEW[3:]]], [[NEW[:1]], [], [b"", NEW[1:]]], []]
+)
+async def test_blocks_and_chunks_come_out_in_order(
+    destination: Destination, look: LocalLook, blocks: list[list[bytes]]
+) -> None:
+    body = b"".join(map(b"".join, blocks))
+    async with destination.stage(name_of(DAY), plain) as staged:
+        for block in blocks:
+            await staged.write(block)
+        await destination.publish(staged, record_of(body), predecessor=None, is_final=False)
+
+    assert look.published() == {name_of(DAY): body}
+
+
+async def test_what_the_transform_makes_is_kept_not_what_came(
+    destination: Destination, look: LocalLook
+) -> None:
+    threads: set[int] = set()
+
+    def doubling(chunk: bytes) -> Iterator[bytes]:
+        threads.add(threading.get_ident())
+        yield chunk
+        yield chunk
+
+    async with destination.stage(name_of(DAY), doubling) as staged:
+        await staged.write([b"a", b"b"])
+        await destination.publish(staged, record_of(b"aabb"), predecessor=None, is_final=False)
+
+    assert look.published() == {name_of(DAY): b"aabb"}
+    assert threading.get_ident() not in threads
+
+
+async def test_nothing_is_visible_before_it_is_published(
+    destination: Destination, look: LocalLook
+) -> None:
+    old = await put(destination, OLD)
+    async with destination.stage(name_of(DAY), plain) as staged:
+        await staged.write([NEW])
+
+        assert look.published() == {name_of(DAY): OLD}
+        assert look.recorded() == {DAY: old}
+
+
+async def test_what_is_not_published_is_gone_on_exit(
+    destination: Destination, look: LocalLook
+) -> None:
+    async with destination.stage(name_of(DAY), plain) as staged:
+        await staged.write([NEW])
+
+    assert look.published() == {}
+    assert look.unfinished() == []
+
+
+async def test_an_error_in_the_transform_goes_through_and_leaves_nothing(
+    destination: Destination, look: LocalLook
+) -> None:
+    def failing(chunk: bytes) -> Iterator[bytes]:
+        yield chunk
+        raise ValueError("no more of this")
+
+    with pytest.raises(ValueError, match="no more of this"):
+        async with destination.stage(name_of(DAY), failing) as staged:
+            await staged.write([NEW])
+
+    assert look.unfinished() == []
+
+
+async def test_a_task_cancelled_in_mid_write_leaves_nothing(
+    destination: Destination, look: LocalLook
+) -> None:
+    writing, go_on = threading.Event(), threading.Event()
+
+    def slow(chunk: bytes) -> Iterator[bytes]:
+        writing.set()
+        go_on.wait(10)
+        yield chunk
+
+    async def body() -> None:
+        async with destination.stage(name_of(DAY), slow) as staged:
+            await staged.write([NEW])
+
+    task = asyncio.create_task(body())
+    await asyncio.to_thread(writing.wait, 10)
+    task.cancel()
+    await asyncio.sleep(0.01)
+    # the file is not closed under the thread that writes it
+    assert not task.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert look.published() == {}
+    assert look.unfinished() == []
+
+
+async def test_a_task_cancelled_at_any_step_leaves_nothing_or_all(
+    destination: Destination, look: LocalLook
+) -> None:
+    for steps in range(12):
+        task = asyncio.create_task(put(destination, NEW, DAY + timedelta(days=steps)))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+        gc.collect()
+
+    assert look.unfinished() == []
+    assert set(look.published().values()) <= {NEW}
+    assert {name_of(day) for day in look.recorded()} == set(look.published())
+
+
+async def test_bodies_of_one_name_do_not_meet_before_they_are_published(
+    destination: Destination, look: LocalLook
+) -> None:
+    async with (
+        destination.stage(name_of(DAY), plain) as one,
+        destination.stage(name_of(DAY), plain) as other,
+    ):
+        await one.write([OLD])
+        await other.write([NEW])
+        await destination.publish(other, record_of(NEW), predecessor=None, is_final=False)
+
+        assert look.published() == {name_of(DAY): NEW}
+
+    assert look.published() == {name_of(DAY): NEW}
+
+
+async def test_many_bodies_at_once_are_each_themselves(
+    destination: Destination, look: LocalLook
+) -> None:
+    bodies = {DAY + timedelta(days=n): b'{"n": %d}\n' % n * (n + 1) for n in range(20)}
+
+    await asyncio.gather(*(put(destination, body, day) for day, body in bodies.items()))
+
+    assert look.published() == {name_of(day): body for day, body in bodies.items()}
+    assert {day: record.lines for day, record in look.recorded().items()} == {
+        day: body.count(b"\n") for day, body in bodies.items()
+    }
+
+
+async def test_a_predecessor_goes_to_history_whole(
+    destination: Destination, look: LocalLook
+) -> None:
+    old = await put(destination, OLD)
+
+    await put(destination, NEW, predecessor=old, is_final=True)
+
+    assert look.published() == {name_of(DAY): NEW}
+    assert look.predecessors() == {DAY: [OLD]}
+
+
+async def test_a_body_that_nobody_asked_to_keep_is_replaced(
+    destination: Destination, look: LocalLook
+) -> None:
+    await put(destination, OLD)
+
+    await put(destination, NEW)
+
+    assert look.published() == {name_of(DAY): NEW}
+    assert look.predecessors() == {}
+
+
+async def test_the_same_predecessor_twice_is_kept_once(
+    destination: Destination, look: LocalLook
+) -> None:
+    old = await put(destination, OLD)
+    new = await put(destination, NEW, predecessor=old, is_final=True)
+    old = await put(destination, OLD, predecessor=new, is_final=True)
+    await put(destination, NEW, predecessor=old, is_final=True)
+
+    assert {day: sorted(bodies) for day, bodies in look.predecessors().items()} == {
+        DAY: sorted([OLD, NEW])
+    }
+
+
+async def test_a_refused_body_is_kept_aside_with_its_reason(
+    destination: Destination, look: LocalLook
+) -> None:
+    old = await put(destination, OLD)
+    async with destination.stage(name_of(DAY), plain) as staged:
+        await staged.write([NEW])
+        await destination.quarantine(staged, DAY, record_of(NEW).sha256, "behind:\n\x1b[31m 1 of 2")
+
+    assert look.refused() == [(NEW, r"behind:\n\x1b[31m 1 of 2")]
+    assert look.published() == {name_of(DAY): OLD}
+    assert look.recorded() == {DAY: old}
+    assert look.unfinished() == []
+
+
+async def test_quarantine_is_bounded_and_keeps_the_latest(
+    destination: Destination, look: LocalLook
+) -> None:
+    for n in range(60):
+        body = b'{"n": %d}\n' % n
+        async with destination.stage(name_of(DAY), plain) as staged:
+            await staged.write([body])
+            await destination.quarantine(staged, DAY, record_of(body).sha256, f"reason {n}")
+
+    refused = look.refused()
+    assert len(refused) == 50
+    assert (b'{"n": 59}\n', "reason 59") in refused
+
+
+async def test_a_note_changes_the_record_and_not_the_body(
+    destination: Destination, look: LocalLook
+) -> None:
+    record = await put(destination, NEW)
+    noted = replace(record, checked_at=NOW + timedelta(hours=1), index_count=7)
+
+    await destination.note(noted)
+
+    assert look.published() == {name_of(DAY): NEW}
+    assert look.recorded() == {DAY: noted}
+
+
+@pytest.mark.parametrize("size", [0, 1, 262_144, 1_500_000])
+async def test_bodies_of_any_size_survive_the_process(look: LocalLook, size: int) -> None:
+    body = bytes(size)
+    with look.opened() as destination:
+        record = await put(destination, body)
+
+    with look.opened():
+        assert look.published()[name_of(DAY)] == body
+        assert look.recorded() == {DAY: record}
+
+
+async def test_a_body_without_a_date_of_upstreams_has_one_of_its_own(
+    destination: Destination, look: LocalLook
+) -> None:
+    record = await put(destination, NEW, last_modified=None)
+
+    assert record.mtime_ns > 0
+    assert look.recorded() == {DAY: record}
+
+
+@pytest.mark.parametrize("year", [1, 1901, 1970, 9999])
+async def test_any_date_that_upstream_gives_can_be_recorded(
+    destination: Destination, look: LocalLook, year: int
+) -> None:
+    record = await put(destination, NEW, last_modified=NOW.replace(year=year))
+
+    assert look.recorded() == {DAY: record}
+
+
+async def test_what_a_broken_process_left_unfinished_is_swept(look: LocalLook) -> None:
+    with look.opened() as destination:
+        stage = destination.stage(name_of(DAY), plain)
+        staged = await stage.__aenter__()
+        await staged.write([NEW])
+        leftover: Sequence[str] = look.unfinished()
+        assert len(leftover) == 1
+        # as a kill leaves it: a copy that no exit takes away
+        path = look.data.staging / leftover[0]
+        (look.data.staging / "killed").hardlink_to(path)
+        await stage.__aexit__(None, None, None)
+    assert look.unfinished() == ["killed"]
+
+    with look.opened():
+        assert look.unfinished() == []
+        assert look.published() == {}

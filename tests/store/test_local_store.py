@@ -1,0 +1,156 @@
+"""What the local disk adds to the contract: journal before rename, and claims a file can refute."""
+
+import asyncio
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mirror.archive.manifest import render_journal_line
+from mirror.errors import LockedError, WrongKindError
+from mirror.store.destination import open_store
+from mirror.store.inventory import load_books
+from tests.store.destinations import LocalLook
+from tests.store.test_destination import DAY, NEW, OLD, name_of, plain, put, record_of
+
+TEMPLATE = "events-{date}.jsonl"
+
+
+@pytest.fixture
+def look(tmp_path: Path) -> LocalLook:
+    return LocalLook(tmp_path)
+
+
+async def test_a_claim_whose_file_never_came_is_refuted_by_the_file_still_there(
+    look: LocalLook,
+) -> None:
+    with look.opened() as destination:
+        old = await put(destination, OLD)
+    claim = record_of(NEW, mtime_ns=old.mtime_ns)
+    with look.data.journal.open("ab") as journal:
+        journal.write(render_journal_line(claim))
+
+    assert look.recorded() == {DAY: old}
+
+
+async def test_a_rename_that_fails_leaves_the_old_body_and_its_record(look: LocalLook) -> None:
+    same_size = OLD.replace(b"old", b"new")
+    with look.opened() as destination:
+        old = await put(destination, OLD)
+        async with destination.stage(name_of(DAY), plain) as staged:
+            await staged.write([same_size])
+            # the staged file vanishes: the journal is written, the rename fails
+            for path in look.data.staging.iterdir():
+                path.unlink()
+            with pytest.raises(Exception, match="No such file"):
+                await destination.publish(
+                    staged, record_of(same_size), predecessor=None, is_final=False
+                )
+
+    assert look.published()[name_of(DAY)] == OLD
+    books = load_books(look.data, TEMPLATE)
+    # same size and same time: without care the claim would be taken for the truth
+    assert books.records.get(DAY) in (None, old)
+    assert books.records or old in books.unproven[DAY]
+
+
+async def test_a_file_altered_behind_our_back_is_no_longer_on_record(look: LocalLook) -> None:
+    with look.opened() as destination:
+        old = await put(destination, OLD)
+    (look.data.archive / name_of(DAY)).write_bytes(NEW)
+
+    books = load_books(look.data, TEMPLATE)
+
+    assert books.records == {}
+    assert books.unproven == {DAY: (old,)}
+
+
+async def test_something_else_in_the_way_costs_that_day_and_stays(look: LocalLook) -> None:
+    with look.opened() as destination:
+        os.mkfifo(look.data.archive / name_of(DAY))
+
+        with pytest.raises(WrongKindError, match="is a FIFO, not a file"):
+            await put(destination, NEW)
+        await put(destination, NEW, DAY + timedelta(days=1))
+
+    assert look.unfinished() == []
+    assert set(look.recorded()) == {DAY + timedelta(days=1)}
+
+
+async def test_an_unproven_file_goes_to_quarantine_when_it_is_replaced(look: LocalLook) -> None:
+    with look.opened():
+        (look.data.archive / name_of(DAY)).write_bytes(b"rotten")
+    with look.opened() as destination:
+        await put(destination, NEW)
+
+    assert [body for body, _ in look.refused()] == [b"rotten"]
+    assert look.published()[name_of(DAY)] == NEW
+
+
+async def test_a_rotten_predecessor_goes_to_quarantine_and_never_to_history(
+    look: LocalLook,
+) -> None:
+    with look.opened() as destination:
+        old = await put(destination, OLD)
+        path = look.data.archive / name_of(DAY)
+        rotten = OLD.replace(b"old", b"rot")
+        path.write_bytes(rotten)
+        os.utime(path, ns=(old.mtime_ns, old.mtime_ns))
+
+        await put(destination, NEW, predecessor=old, is_final=True)
+
+    assert look.predecessors() == {}
+    assert [body for body, _ in look.refused()] == [rotten]
+    assert look.published()[name_of(DAY)] == NEW
+
+
+async def test_what_a_cancelled_task_published_is_on_the_books(look: LocalLook) -> None:
+    with open_store(look.data, TEMPLATE) as store:
+        for n in range(20):
+            day = DAY + timedelta(days=n)
+            task = asyncio.create_task(put(store, NEW, day))
+            while name_of(day) not in look.published():
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait({task})
+
+            assert day in store.records
+
+
+async def test_one_directory_has_one_writer(look: LocalLook) -> None:
+    with look.opened(), pytest.raises(LockedError, match=f"process {os.getpid()}"):  # noqa: SIM117
+        with open_store(look.data, TEMPLATE):
+            pass
+    with look.opened():
+        pass
+
+
+async def test_the_journal_after_a_torn_line_is_read_on(look: LocalLook) -> None:
+    with look.opened() as destination:
+        first = await put(destination, OLD)
+        whole = look.data.journal.read_bytes()
+        look.data.journal.write_bytes(whole + whole[:40])
+        second = await put(destination, NEW, DAY + timedelta(days=1))
+
+    assert look.recorded() == {first.date: first, second.date: second}
+
+
+@pytest.mark.parametrize("kind", ["symlink", "file"])
+async def test_a_folder_that_is_none_costs_its_listing_alone(look: LocalLook, kind: str) -> None:
+    style, page = look.data.style, look.data.page
+    elsewhere = look.data.root / "elsewhere"
+    elsewhere.mkdir(parents=True)
+    with look.opened() as destination:
+        if kind == "symlink":
+            style.parent.symlink_to(elsewhere)
+        else:
+            style.parent.write_bytes(b"")
+        (problem,) = destination.save_listings({style: b"style", page: b"page"})
+        assert f"static is a {kind}, not a directory" in problem
+        assert look.published()["index.html"] == b"page"
+        style.parent.unlink()
+        assert destination.save_listings({style: b"style", page: b"page"}) == ()
+
+    assert style.read_bytes() == b"style"
+    assert list(elsewhere.iterdir()) == []

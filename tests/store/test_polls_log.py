@@ -1,0 +1,113 @@
+"""The log of polls: bounded, and never without the last complete one."""
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from mirror.model import IndexState, PollReport
+from mirror.status.snapshot import LOADED_POLLS, load_view
+from mirror.store.polls import KEPT_POLLS, MAX_BYTES, append_poll, load_polls
+from tests.command import Shell
+from tests.conftest import NOON, World
+
+COMPLETE = PollReport(
+    exit_code=0,
+    index_state=IndexState.FRESH,
+    listed=1,
+    held=1,
+    events=1,
+    archive_bytes=1,
+    outcomes={},
+    started_at=NOON,
+    duration_s=60,
+)
+
+
+def failed(number: int, *, problem: str = "a day is missing") -> PollReport:
+    started_at = NOON + timedelta(minutes=30 * number)
+    return replace(COMPLETE, exit_code=3, started_at=started_at, problems=(problem,))
+
+
+async def test_what_was_complete_last_stays_known_behind_many_that_were_not(world: World) -> None:
+    await world.sync()
+    complete = load_polls(world.data, 1).last_complete
+    assert complete is not None
+    for number in range(1, LOADED_POLLS + 10):
+        append_poll(world.data, failed(number))
+
+    view = load_view(world.data, "events-{date}.jsonl")
+
+    assert len(view.polls) == LOADED_POLLS
+    assert view.last_complete == complete
+    assert world.status().last_success_at == complete.ended_at
+
+
+async def test_health_sees_it_as_the_pages_do(shell: Shell) -> None:
+    await shell.synced()
+    complete = load_polls(shell.data, 1).last_complete
+    assert complete is not None
+    for number in range(1, LOADED_POLLS + 10):
+        # of the same minutes: what counts is when the complete one ended, not how many came after
+        append_poll(shell.data, replace(failed(number), started_at=complete.started_at))
+
+    done = await shell.run("health")
+
+    assert done.code == 0
+    assert f"{complete.ended_at:%Y-%m-%d %H:%M:%S} UTC" in done.out
+
+
+async def test_it_outlives_the_bound_of_the_log(world: World) -> None:
+    await world.sync()
+    complete = load_polls(world.data, 1).last_complete
+    long = "x" * 4000
+    for number in range(1, 3 * MAX_BYTES // len(long)):
+        append_poll(world.data, failed(number, problem=long))
+        assert world.data.polls.stat().st_size <= MAX_BYTES
+
+    polls = load_polls(world.data, KEPT_POLLS)
+
+    assert polls.last_complete == complete
+    assert polls.last[0] == complete
+    assert polls.last[-1] == failed(3 * MAX_BYTES // len(long) - 1, problem=long)
+
+
+async def test_the_latest_is_so_by_time_and_not_by_place(world: World) -> None:
+    await world.sync()
+    for hours in (5, 9, 7):
+        append_poll(world.data, replace(COMPLETE, started_at=NOON + timedelta(hours=hours)))
+
+    latest = load_polls(world.data, 1).last_complete
+
+    assert latest is not None
+    assert latest.ended_at == NOON + timedelta(hours=9, minutes=1)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"exit_code":0,"started_',
+        b'{"exit_code":0,"started_at":"2031-01-01T00:00:00"}',
+        b"\xff\xfe",
+        b"[]",
+    ],
+)
+async def test_a_torn_line_counts_for_nothing(world: World, line: bytes) -> None:
+    await world.sync()
+    with world.data.polls.open("ab") as log:
+        log.write(b"\n" + line)
+    append_poll(world.data, failed(1))
+
+    polls = load_polls(world.data, 9)
+
+    assert [poll.exit_code for poll in polls.last] == [0, 3]
+    assert polls.last_complete == polls.last[0]
+
+
+async def test_no_complete_poll_is_none(world: World) -> None:
+    world.data.root.mkdir()
+    append_poll(world.data, failed(1))
+
+    assert load_polls(world.data, 9).last_complete is None
+    assert msgspec.json.decode(world.data.polls.read_bytes())["exit_code"] == 3

@@ -1,0 +1,82 @@
+"""A daemon's jobs in a process of its own: a job for each line of input, an answer to each.
+
+The answer is a line of JSON: the exit code of the poll, what the process has in memory and open.
+At the end of the input comes the text of the metrics.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from mirror.config.loading import load_config
+from mirror.daemon.jobs import Jobs
+from mirror.daemon.schedule import JobKind
+from mirror.daemon.tuning import bound_arenas, favour_the_loop, set_aside_what_stays
+from mirror.logs import configure_logs
+from mirror.status.copy_metrics import Moment
+from mirror.status.live import LiveProgress
+from mirror.status.metrics import Metrics
+from mirror.status.snapshot import Viewer
+from mirror.store.layout import DataDir
+from mirror.sync.wiring import open_mirror
+
+
+async def main() -> None:
+    config = load_config(None, os.environ, {})
+    configure_logs(config.log)
+    data = DataDir(Path(config.storage.data_dir))
+    viewer, metrics = Viewer(data, config.upstream.name_template), Metrics()
+    jobs = Jobs(
+        config,
+        data,
+        open_writer=lambda current: open_mirror(current, data),
+        viewer=viewer,
+        metrics=metrics,
+        live=LiveProgress(),
+        now=lambda: datetime.now(UTC),
+    )
+    set_aside_what_stays()
+    while line := (await asyncio.to_thread(sys.stdin.readline)).strip():
+        jobs.last_poll = None
+        await jobs.run(JobKind(line))
+        report = jobs.last_poll
+        answer = {
+            "exit_code": report.exit_code if report is not None else None,
+            "problems": report.problems if report is not None else (),
+            "rss_bytes": _rss_bytes(),
+            "descriptors": _descriptors(),
+        }
+        print(json.dumps(answer), flush=True)
+    view, now = await viewer.view(), datetime.now(UTC)
+    moment = Moment(
+        now=now,
+        final_after=timedelta(seconds=config.schedule.final_after),
+        interval=timedelta(seconds=config.schedule.interval),
+        free_bytes=viewer.free_bytes,
+    )
+    body, _ = metrics.render(view, moment)
+    print(body.decode(), flush=True)
+
+
+def _rss_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _descriptors() -> int:
+    """Count what is open, but for the folder that tells it."""
+    count = 0
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            count += not str(link.readlink()).startswith("/proc/")
+    return count
+
+
+if __name__ == "__main__":
+    bound_arenas()
+    favour_the_loop()
+    asyncio.run(main())
