@@ -20,7 +20,7 @@ from mirror.demo.wire import RequestRecord
 from mirror.model import PollReport, Record
 from mirror.status.standing import Status, read_status
 from mirror.store.history import Version, list_versions
-from mirror.store.inventory import load_books, load_upstream
+from mirror.store.inventory import load_inventory, load_upstream
 from mirror.store.layout import DataDir
 from mirror.store.quarantine import Quarantined, list_quarantined
 from mirror.store.verification import verify
@@ -114,7 +114,7 @@ class World:
 
     def records(self) -> dict[date, Record]:
         """Return what is on record as held."""
-        return load_books(self.data, self.config.upstream.name_template).records
+        return load_inventory(self.data, self.config.upstream.name_template).records
 
     def upstream(self) -> Upstream:
         """Return what is kept of upstream."""

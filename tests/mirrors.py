@@ -8,7 +8,7 @@ from pathlib import Path
 from mirror.demo.archive import day_name
 from mirror.demo.launches import make_day
 from mirror.model import Record
-from mirror.store.inventory import load_books, save_manifest
+from mirror.store.inventory import load_inventory, save_manifest
 from mirror.store.layout import DataDir, make_folders
 
 TEMPLATE = "events-{date}.jsonl"
@@ -25,7 +25,7 @@ def make_mirror(root: Path, bodies: Mapping[date, bytes]) -> DataDir:
 
 def hold(data: DataDir, bodies: Mapping[date, bytes]) -> None:
     """Publish bodies, new or changed, beside what is held."""
-    records = dict(load_books(data, TEMPLATE).records)
+    records = dict(load_inventory(data, TEMPLATE).records)
     for day, body in bodies.items():
         path = data.archive / day_name(day)
         path.write_bytes(body)
@@ -44,7 +44,7 @@ def hold(data: DataDir, bodies: Mapping[date, bytes]) -> None:
 
 def drop(data: DataDir, day: date) -> None:
     """Hold a day no more."""
-    records = dict(load_books(data, TEMPLATE).records)
+    records = dict(load_inventory(data, TEMPLATE).records)
     (data.archive / records.pop(day).name).unlink()
     save_manifest(data, records)
 

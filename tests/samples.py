@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from mirror.status.copy_metrics import Moment
+from mirror.status.copy_metrics import ScrapeContext
 
 
 def read_samples(text: str) -> dict[tuple[str, ...], float]:
@@ -16,9 +16,9 @@ def read_samples(text: str) -> dict[tuple[str, ...], float]:
     }
 
 
-def at(now: datetime, *, free_bytes: int = 5 * 10**9) -> Moment:
+def at(now: datetime, *, free_bytes: int = 5 * 10**9) -> ScrapeContext:
     """Return a moment under the settings that are the default."""
-    return Moment(
+    return ScrapeContext(
         now=now,
         final_after=timedelta(hours=8),
         interval=timedelta(minutes=31),

@@ -110,7 +110,7 @@ def replay_journal(records: Mapping[date, Record], journal: bytes) -> Candidates
     return candidates
 
 
-def choose(candidates: Iterable[Record], *, size: int, mtime_ns: int) -> Record | None:
+def match_record(candidates: Iterable[Record], *, size: int, mtime_ns: int) -> Record | None:
     """Return the latest claim that agrees with the file on disk; None if it must be read."""
     found = None
     for record in candidates:

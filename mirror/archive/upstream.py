@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from itertools import islice
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from mirror.model import IndexEntry, IndexState, ParsedIndex, Refusal
@@ -35,7 +35,7 @@ class ETags(StrEnum):
     OPAQUE = "opaque"
 
 
-class Trial(Struct, frozen=True):
+class Dispute(Struct, frozen=True):
     """A body that was refused although only a count, an ETag or its age speaks against it."""
 
     sha256: str
@@ -79,8 +79,8 @@ class Upstream(Struct, frozen=True, omit_defaults=True):
     floor: date | None = None
     """The newest day accepted before the trouble; the search begins after it."""
     searched_at: datetime | None = None
-    trials: Mapping[date, Trial] = {}
-    index_trial: Trial | None = None
+    disputes: Mapping[date, Dispute] = field(default_factory=dict, name="trials")
+    index_dispute: Dispute | None = field(default=None, name="index_trial")
     etags: ETags = ETags.UNKNOWN
 
 
@@ -110,14 +110,14 @@ def accept_index(
         conflicts=parsed.conflicts,
         refused=parsed.refused,
         refused_lines=parsed.refused_lines,
-        index_trial=None,
+        index_dispute=None,
     )
     return _settle(upstream, after, now=now, stale_after=stale_after)
 
 
 def accept_unchanged(upstream: Upstream, *, now: datetime, stale_after: timedelta) -> Upstream:
     """Return what is known after upstream said that its index is the one we have."""
-    after = replace(upstream, index_trial=None)
+    after = replace(upstream, index_dispute=None)
     return _settle(upstream, after, now=now, stale_after=stale_after)
 
 
@@ -255,13 +255,17 @@ def listed_counts(upstream: Upstream, *, now: datetime) -> dict[date, int | None
     return {**upstream.found, **known}
 
 
-def put_on_trial(trial: Trial | None, *, sha256: str, reason: str, now: datetime) -> Trial:
-    """Return the trial of a refused body: these bytes' first coming, or a new beginning."""
-    if trial is not None and trial.sha256 == sha256 and trial.since <= now:
-        return trial
-    return Trial(sha256, now, reason)
+def open_dispute(dispute: Dispute | None, *, sha256: str, reason: str, now: datetime) -> Dispute:
+    """Return the dispute of a refused body: these bytes' first coming, or a new beginning."""
+    if dispute is not None and dispute.sha256 == sha256 and dispute.since <= now:
+        return dispute
+    return Dispute(sha256, now, reason)
 
 
-def stands(trial: Trial | None, sha256: str, *, now: datetime, disagree_after: timedelta) -> bool:
+def has_persisted(
+    dispute: Dispute | None, sha256: str, *, now: datetime, disagree_after: timedelta
+) -> bool:
     """Return whether a refused body has been served unchanged for long enough to be taken."""
-    return trial is not None and trial.sha256 == sha256 and now - trial.since >= disagree_after
+    return (
+        dispute is not None and dispute.sha256 == sha256 and now - dispute.since >= disagree_after
+    )

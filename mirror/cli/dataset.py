@@ -22,7 +22,7 @@ from mirror.dataset.build import DatasetReport, keep_in_step
 from mirror.dataset.export import export_launches
 from mirror.dataset.provenance import TOLD_LINES
 from mirror.errors import ExitCode
-from mirror.store.inventory import load_books
+from mirror.store.inventory import load_inventory
 from mirror.store.layout import require_mirror
 from mirror.text import human_bytes, plural, shown
 
@@ -52,7 +52,9 @@ def build(ctx: click.Context, data_dir: str | None, *, anew: bool, as_json: bool
     config, data = load(ctx, data_dir=data_dir)
     require_mirror(data)
     template = config.upstream.name_template
-    with _progress(sum(one.size for one in load_books(data, template).records.values())) as told:
+    with _progress(
+        sum(one.size for one in load_inventory(data, template).records.values())
+    ) as told:
         report = keep_in_step(data, template, anew=anew, progress=told)
     if as_json:
         print_json(report)

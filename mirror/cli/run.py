@@ -84,8 +84,8 @@ def _serve(
     from mirror.daemon.make import make_service  # noqa: PLC0415
     from mirror.daemon.tuning import (  # noqa: PLC0415
         bound_arenas,
-        favour_the_loop,
-        set_aside_what_stays,
+        freeze_gc,
+        shorten_switch_interval,
     )
     from mirror.sync.wiring import open_mirror  # noqa: PLC0415
 
@@ -99,11 +99,11 @@ def _serve(
             announce=_announce,
             now=utc_now,
         )
-        set_aside_what_stays()
+        freeze_gc()
         return await service.run()
 
     bound_arenas()
-    favour_the_loop()
+    shorten_switch_interval()
     lock: AbstractContextManager[None] = daemon_lock(data) if writes else nullcontext()
     with lock:
         in_time = asyncio.run(main())

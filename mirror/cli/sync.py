@@ -25,10 +25,10 @@ from mirror.cli.common import (
     upstream_option,
 )
 from mirror.config.settings import Config
-from mirror.dataset.update import follow_poll
+from mirror.dataset.update import update_dataset
 from mirror.errors import ExitCode
 from mirror.model import IndexState, PollReport
-from mirror.store.inventory import Books, load_books, load_upstream
+from mirror.store.inventory import Inventory, load_inventory, load_upstream
 from mirror.store.layout import DataDir
 from mirror.sync.poll import PollRange
 from mirror.sync.preview import Preview, preview
@@ -108,7 +108,7 @@ async def _sync(
         report = await _poll(mirror, asked, observer, run)
     if config.dataset.enabled and report.exit_code != ExitCode.UPSTREAM_UNUSABLE:
         template = config.upstream.name_template
-        problem = await follow_poll(data, template, moved=lambda _files, _bytes: None)
+        problem = await update_dataset(data, template, moved=lambda _files, _bytes: None)
         if problem is not None:
             warning = f"the data set is not in step: {problem}"
             report = replace(report, warnings=(*report.warnings, warning))
@@ -141,11 +141,11 @@ async def _preview(config: Config, data: DataDir, asked: PollRange) -> Preview:
     policy = poll_policy(config, asked)
     there = await asyncio.to_thread(data.archive.is_dir)
     template = config.upstream.name_template
-    books = load_books(data, template) if there else Books()
+    inventory = load_inventory(data, template) if there else Inventory()
     async with HttpSource(config.upstream.url, config.http, now=utc_now) as source:
         surveyor = Surveyor(source, policy.survey, now=utc_now, rng=random.Random())  # noqa: S311
         known = load_upstream(data, config.upstream.url)
-        return await preview(surveyor, known, books, policy.plan, now=utc_now)
+        return await preview(surveyor, known, inventory, policy.plan, now=utc_now)
 
 
 def _observer(config: Config) -> AbstractContextManager[Observer]:
@@ -210,7 +210,7 @@ def _print_preview(found: Preview, *, as_json: bool) -> None:
                 "reasons": found.plan.reasons(),
                 "estimated_bytes": found.plan.estimated_bytes,
                 "listed": found.plan.listed,
-                "unproven_files": found.unproven,
+                "unproven_files": found.unverified,
                 "index_state": found.upstream.state,
                 "warnings": found.warnings,
             }
@@ -222,8 +222,8 @@ def _print_preview(found: Preview, *, as_json: bool) -> None:
         f"Would ask for {len(plan.due):,} of {plural(plan.listed, 'listed day')}, about "
         f"{human_bytes(plan.estimated_bytes)}: {reasons or 'nothing is due'}"
     )
-    if found.unproven:
-        say(f"  first {plural(found.unproven, 'file')} without a record would be proved")
+    if found.unverified:
+        say(f"  first {plural(found.unverified, 'file')} without a record would be proved")
     for due in plan.due[:_TOLD_DAYS]:
         held = f"{due.held.lines:,}" if due.held else "-"
         expected = f"{due.expected:,}" if due.expected is not None else "?"

@@ -14,9 +14,9 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from mirror.config.settings import Config
 from mirror.errors import ExitCode, MirrorError
 from mirror.logs import get_logger
-from mirror.status.copy_metrics import Moment
+from mirror.status.copy_metrics import ScrapeContext
 from mirror.status.metrics import Metrics
-from mirror.status.snapshot import load_view
+from mirror.status.snapshot import load_snapshot
 from mirror.store.disk import storage_errors, write_durably
 from mirror.store.layout import DataDir
 
@@ -59,15 +59,15 @@ def metrics_file(path: Path, config: Config, data: DataDir) -> Iterator[Run]:
 def _write(path: Path, run: Run, config: Config, data: DataDir) -> None:
     now = datetime.now(UTC)
     body = _ending(run.exit_code, now)
-    with suppress(MirrorError):  # without books there is nothing to tell of the copy
-        view = load_view(data, config.upstream.name_template)
-        moment = Moment(
+    with suppress(MirrorError):  # without inventory there is nothing to tell of the copy
+        snapshot = load_snapshot(data, config.upstream.name_template)
+        moment = ScrapeContext(
             now=now,
             final_after=timedelta(seconds=config.schedule.final_after),
             interval=timedelta(seconds=config.schedule.interval),
             free_bytes=data.free_bytes(),
         )
-        body += run.metrics.render(view, moment)[0]
+        body += run.metrics.render(snapshot, moment)[0]
     write_durably(path, body, staging=path.parent)
     with storage_errors(path):
         path.chmod(0o644)  # the collector is another user

@@ -26,7 +26,7 @@ from mirror.cli.common import (
 from mirror.config.settings import Config, UpstreamConfig
 from mirror.errors import ExitCode
 from mirror.model import Damage, DamageKind
-from mirror.store.inventory import load_books, load_upstream
+from mirror.store.inventory import load_inventory, load_upstream
 from mirror.store.layout import DataDir, require_mirror
 from mirror.store.verification import Progress, VerifyReport, everything, sample
 from mirror.store.verification import verify as verify_copy
@@ -94,7 +94,7 @@ def verify(
         run_until_signal(_repair(_with_known_upstream(config, data), data, report))
         damaged = {one.day for one in report.damage if one.day is not None}
         report = _verify(config, data)
-        held = load_books(data, config.upstream.name_template).records
+        held = load_inventory(data, config.upstream.name_template).records
         lost = sorted(damaged - held.keys() - {one.day for one in report.damage})
     if as_json:
         told = {"repaired": _repaired(before, report, lost), "no_longer_held": lost}

@@ -16,7 +16,7 @@ from mirror.cli.common import (
 from mirror.errors import ConfigError
 from mirror.store import history as kept
 from mirror.store.history import Version
-from mirror.store.inventory import load_books
+from mirror.store.inventory import load_inventory
 from mirror.store.layout import require_mirror
 from mirror.text import human_bytes, plural
 
@@ -43,7 +43,7 @@ def history(ctx: click.Context, day: date | None, data_dir: str | None, *, as_js
     for version in versions:
         say(_line(version))
     if day is not None:
-        record = load_books(data, config.upstream.name_template).records.get(day)
+        record = load_inventory(data, config.upstream.name_template).records.get(day)
         if record is not None:
             say(
                 f"{day}  {record.sha256[:12]}  {record.lines:>9,} lines  "

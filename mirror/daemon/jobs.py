@@ -16,13 +16,13 @@ from mirror.archive.plan import final_at
 from mirror.archive.ports import Observer, Observers
 from mirror.config.settings import Config
 from mirror.daemon.schedule import SLICE, JobKind
-from mirror.dataset.update import follow_poll
+from mirror.dataset.update import update_dataset
 from mirror.errors import LockedError, MirrorError, StorageError
 from mirror.logs import get_logger
 from mirror.model import Damage, DamageKind, PollReport, Record, Traffic
-from mirror.status.live import LiveProgress
 from mirror.status.metrics import Metrics
-from mirror.status.snapshot import Viewer
+from mirror.status.poll_progress import PollProgress
+from mirror.status.snapshot import SnapshotCache
 from mirror.store.layout import DataDir
 from mirror.store.verification import verify
 from mirror.sync.poll import PollRange
@@ -61,7 +61,7 @@ class Jobs:
         config: the settings.
         data: the data directory.
         open_writer: holds it for writing, with a session.
-        viewer: how readers see it.
+        snapshots: how readers see it.
         metrics: counts what happens.
         live: remembers how a poll stands.
         now: the clock, aware UTC.
@@ -78,9 +78,9 @@ class Jobs:
         data: DataDir,
         *,
         open_writer: OpenWriter,
-        viewer: Viewer,
+        snapshots: SnapshotCache,
         metrics: Metrics,
-        live: LiveProgress,
+        live: PollProgress,
         now: Callable[[], datetime],
     ) -> None:
         self.config = config
@@ -88,7 +88,7 @@ class Jobs:
         self.last_poll: PollReport | None = None
         self._data = data
         self._open_writer = open_writer
-        self._viewer = viewer
+        self._snapshots = snapshots
         self._metrics = metrics
         self._live = live
         self._now = now
@@ -140,10 +140,10 @@ class Jobs:
 
     async def _recheck(self) -> None:
         """Ask again about the final days confirmed longest ago: a slice of them."""
-        view = await self._viewer.view()
+        snapshot = await self._snapshots.snapshot()
         final_after = timedelta(seconds=self.config.schedule.final_after)
         now = self._now()
-        final = sum(now >= final_at(day, final_after) for day in view.books.records)
+        final = sum(now >= final_at(day, final_after) for day in snapshot.inventory.records)
         share = SLICE.total_seconds() / self.config.schedule.recheck
         if count := math.ceil(final * min(1, share)):
             await self._pass(PollRange(recheck=count))
@@ -157,10 +157,10 @@ class Jobs:
                     self.last_poll = await mirror.poll(observer, asked)
             finally:
                 self._traffic = None
-        await self._viewer.view(fresh=True)
+        await self._snapshots.snapshot(fresh=True)
         if self.config.dataset.enabled:
             template = self.config.upstream.name_template
-            if await follow_poll(self._data, template, moved=self._read) is not None:
+            if await update_dataset(self._data, template, moved=self._read) is not None:
                 self._metrics.job_failed("dataset", "refused")
 
     async def _verify(self) -> None:

@@ -9,9 +9,9 @@ from mirror.daemon.notify import Notifier
 from mirror.daemon.schedule import Schedule, longest_interval
 from mirror.daemon.service import Service
 from mirror.daemon.work import Work
-from mirror.status.live import LiveProgress
 from mirror.status.metrics import Metrics
-from mirror.status.snapshot import Viewer
+from mirror.status.poll_progress import PollProgress
+from mirror.status.snapshot import SnapshotCache
 from mirror.store.layout import DataDir
 from mirror.web.site import Site
 
@@ -37,12 +37,12 @@ def make_service(
         announce: told the address that is served.
         now: the clock, aware UTC.
     """
-    viewer = Viewer(data, config.upstream.name_template)
-    metrics, live = Metrics(), LiveProgress()
+    snapshots = SnapshotCache(data, config.upstream.name_template)
+    metrics, live = Metrics(), PollProgress()
     site = Site(
         config=config,
         data=data,
-        viewer=viewer,
+        snapshots=snapshots,
         metrics=metrics,
         live=live,
         interval=longest_interval(config.schedule, now=now()),
@@ -54,7 +54,7 @@ def make_service(
             config,
             data,
             open_writer=open_writer,
-            viewer=viewer,
+            snapshots=snapshots,
             metrics=metrics,
             live=live,
             now=now,

@@ -114,7 +114,7 @@ class Schedule:
         at = self.next_poll_at()
         return at is not None and self._wall() - at.timestamp() > patience_s
 
-    def mind_the_clock(self) -> float:
+    def check_clock_jump(self) -> float:
         """Set the jobs anew where the wall clock was set; to be called every few seconds.
 
         Jobs are due by the wall clock: without this a clock set back would stop them for as long.

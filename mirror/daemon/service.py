@@ -123,7 +123,7 @@ class Service:
                 self._notifier.alive()
             if self._work is not None:
                 self._notifier.status(self._work.describe())
-                self._work.mind_the_clock()
+                self._work.check_clock_jump()
                 self._site.metrics.poll_scheduled(self._work.next_poll_at())
 
     async def _reload(self) -> None:

@@ -21,7 +21,7 @@ def bound_arenas() -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
 
 
-def favour_the_loop() -> None:
+def shorten_switch_interval() -> None:
     """Have a busy thread give the interpreter away after 1 ms rather than 5.
 
     The event loop gives it away at every wait, several times in one answer, and each time waits as
@@ -31,7 +31,7 @@ def favour_the_loop() -> None:
     sys.setswitchinterval(_SWITCH_S)
 
 
-def set_aside_what_stays() -> None:
+def freeze_gc() -> None:
     """Keep modules and what is made at the start out of every search for garbage.
 
     None of it ever is, and going through it held up the loop for 40 ms. See gc.freeze().

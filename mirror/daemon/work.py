@@ -11,7 +11,7 @@ from mirror.daemon.jobs import Jobs
 from mirror.daemon.schedule import JobKind, Schedule
 from mirror.errors import ExitCode
 from mirror.logs import get_logger
-from mirror.status.live import LiveProgress
+from mirror.status.poll_progress import PollProgress
 from mirror.text import human_bytes, plural
 
 _TRY_AGAIN_S = 60
@@ -32,7 +32,7 @@ class Work:
         self,
         schedule: Schedule,
         jobs: Jobs,
-        live: LiveProgress,
+        live: PollProgress,
         *,
         patience_s: float = 300,
     ) -> None:
@@ -69,9 +69,9 @@ class Work:
         self._jobs.config = config
         self._schedule.apply(config.schedule)
 
-    def mind_the_clock(self) -> None:
+    def check_clock_jump(self) -> None:
         """See whether the wall clock was set; to be called at each beat."""
-        if jump_s := self._schedule.mind_the_clock():
+        if jump_s := self._schedule.check_clock_jump():
             get_logger().warning("clock.jumped", seconds=round(jump_s))
 
     def next_poll_at(self) -> datetime | None:

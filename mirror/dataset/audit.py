@@ -31,7 +31,7 @@ from mirror.errors import DatasetError
 from mirror.model import Record
 from mirror.reading.duck import one_line, open_duckdb, path_literal, require_duckdb
 from mirror.store.disk import storage_errors
-from mirror.store.inventory import load_steady_books
+from mirror.store.inventory import load_steady_inventory
 from mirror.store.layout import DataDir
 
 if TYPE_CHECKING:
@@ -100,10 +100,10 @@ def verify_dataset(
         StorageError: something cannot be read.
     """
     require_duckdb()
-    held = load_steady_books(data, name_template)
+    held = load_steady_inventory(data, name_template)
     wanted = {month.name: (month, days) for month, days in months_of(held.records.values()).items()}
     doubted = {month_of(day).name: day for day in sorted(doubted_days(held), reverse=True)}
-    books, there = load_dataset_books(data), list_months(data)
+    inventory, there = load_dataset_books(data), list_months(data)
     faults: list[Fault] = []
     provenances: list[Provenance] = []
     for name in sorted(wanted.keys() | there.keys()):
@@ -116,7 +116,7 @@ def verify_dataset(
             faults.append(Fault(name, FaultKind.SURPLUS, "nothing is held of this month"))
         else:
             month, days = wanted[name]
-            check = _Check(data, name, there[name], books.get(name))
+            check = _Check(data, name, there[name], inventory.get(name))
             found = list(check.run(days))
             if not found and rederive:
                 found = list(check.rederive(month, days))
@@ -138,12 +138,12 @@ def verify_dataset(
 class _Check:
     """Looks at one month's file."""
 
-    def __init__(self, data: DataDir, name: str, path: Path, books: MonthBooks | None) -> None:
+    def __init__(self, data: DataDir, name: str, path: Path, inventory: MonthBooks | None) -> None:
         self.provenance: Provenance | None = None
         self._data = data
         self._name = name
         self._path = path
-        self._books = books
+        self._books = inventory
 
     def run(self, days: tuple[Record, ...]) -> Iterator[Fault]:
         """Yield what is wrong with the file itself, seen against the days held."""

@@ -50,7 +50,7 @@ from mirror.errors import DatasetError
 from mirror.model import Record
 from mirror.reading.duck import duckdb_errors, literal, open_duckdb, path_literal, require_duckdb
 from mirror.store.disk import open_file, publish_durably, storage_errors
-from mirror.store.inventory import load_steady_books
+from mirror.store.inventory import load_steady_inventory
 from mirror.store.layout import DataDir, dataset_lock
 
 if TYPE_CHECKING:
@@ -111,12 +111,14 @@ def keep_in_step(
         LockedError: another process makes the data set.
         StorageError: the disk refused.
     """
-    held = load_steady_books(data, name_template)
+    held = load_steady_inventory(data, name_template)
     doubted = doubted_days(held)
 
-    def make_plan(books: Mapping[str, MonthBooks]) -> DatasetPlan:
+    def make_plan(inventory: Mapping[str, MonthBooks]) -> DatasetPlan:
         there = list_months(data)
-        return plan_dataset(held.records.values(), books, there=there, doubted=doubted, anew=anew)
+        return plan_dataset(
+            held.records.values(), inventory, there=there, doubted=doubted, anew=anew
+        )
 
     plan = make_plan(load_dataset(data))
     if plan.build:
@@ -127,17 +129,17 @@ def keep_in_step(
         data.dataset.mkdir(exist_ok=True)
     with dataset_lock(data), _scratch(scratch_of(data)) as scratch:
         # another may have been at work until now
-        books = load_dataset(data)
-        plan = make_plan(books)
+        inventory = load_dataset(data)
+        plan = make_plan(inventory)
         builder = _Builder(data, scratch, progress, stop or threading.Event())
-        report = _follow(plan, data, books, builder)
+        report = _follow(plan, data, inventory, builder)
     return replace(report, unread=len(doubted))
 
 
 def _follow(
-    plan: DatasetPlan, data: DataDir, books: dict[str, MonthBooks], builder: "_Builder"
+    plan: DatasetPlan, data: DataDir, inventory: dict[str, MonthBooks], builder: "_Builder"
 ) -> DatasetReport:
-    """Make and take away months, and keep the books of it."""
+    """Make and take away months, and keep the inventory of it."""
     built: list[str] = []
     failed: list[str] = []
     try:
@@ -145,16 +147,16 @@ def _follow(
             if isinstance(made, DatasetError):
                 failed.append(f"{month.name}: {made.line()}")
                 continue
-            books[month.name] = made
+            inventory[month.name] = made
             built.append(month.name)
-            save_dataset_books(data, books)
+            save_dataset_books(data, inventory)
     except _Stopped:
         pass
     for name in plan.remove:
         _remove_month(data, name)
-        books.pop(name, None)
-    save_dataset_books(data, books)
-    report = _report(books, tuple(sorted(built)), plan.remove)
+        inventory.pop(name, None)
+    save_dataset_books(data, inventory)
+    report = _report(inventory, tuple(sorted(built)), plan.remove)
     return replace(report, failed=tuple(failed))
 
 
@@ -169,10 +171,10 @@ def build_into(
     with _scratch(root / ".unfinished") as scratch:
         builder = _Builder(data, scratch, progress, threading.Event(), root=root)
         made: dict[Month, MonthBooks] = {}
-        for month, books in builder.build_all(months):
-            if isinstance(books, DatasetError):
-                raise books
-            made[month] = books
+        for month, inventory in builder.build_all(months):
+            if isinstance(inventory, DatasetError):
+                raise inventory
+            made[month] = inventory
         return made
 
 
@@ -367,17 +369,17 @@ def _scratch(folder: Path) -> Iterator[Path]:
 
 
 def _report(
-    books: Mapping[str, MonthBooks], built: tuple[str, ...], removed: tuple[str, ...]
+    inventory: Mapping[str, MonthBooks], built: tuple[str, ...], removed: tuple[str, ...]
 ) -> DatasetReport:
-    days = [day for month in books.values() for day in month.provenance.days]
-    made = [day for name in built for day in books[name].provenance.days]
+    days = [day for month in inventory.values() for day in month.provenance.days]
+    made = [day for name in built for day in inventory[name].provenance.days]
     return DatasetReport(
         built=built,
         removed=removed,
-        months=len(books),
+        months=len(inventory),
         rows=sum(day.rows for day in days),
         odd=sum(day.odd for day in days),
-        size=sum(month.size for month in books.values()),
+        size=sum(month.size for month in inventory.values()),
         odd_lines=tuple(
             f"{day.name}:{one.line}: {one.kind}: {one.reason}" for day in made for one in day.told
         ),

@@ -17,7 +17,7 @@ from mirror.reading.duck import (
     path_literal,
     require_duckdb,
 )
-from mirror.store.inventory import load_steady_books
+from mirror.store.inventory import load_steady_inventory
 from mirror.store.layout import DataDir
 from mirror.store.output import replacing
 
@@ -50,7 +50,7 @@ def export_launches(
         raise DatasetError(
             "there is no data set yet", hint="make it with `binder-mirror dataset build`"
         )
-    for line in describe_lag(data, load_steady_books(data, name_template)):
+    for line in describe_lag(data, load_steady_inventory(data, name_template)):
         notice(line)
     files = ", ".join(path_literal(path) for path in months.values())
     columns = ", ".join(EXPORT_COLUMNS)

@@ -19,7 +19,7 @@ from mirror.dataset.columns import SCHEMA_VERSION
 from mirror.events.launch import Oddity
 from mirror.model import Record
 from mirror.store.disk import kind_of, read_file, storage_errors, write_durably
-from mirror.store.inventory import Books
+from mirror.store.inventory import Inventory
 from mirror.store.layout import DataDir
 from mirror.text import plural
 
@@ -117,7 +117,7 @@ def matches(provenance: Provenance, days: Collection[Record]) -> bool:
 
 def plan_dataset(
     records: Iterable[Record],
-    books: Mapping[str, MonthBooks],
+    inventory: Mapping[str, MonthBooks],
     *,
     there: Iterable[str] = (),
     doubted: Collection[date] = (),
@@ -127,7 +127,7 @@ def plan_dataset(
 
     Args:
         records: the days held.
-        books: the months there are, whose files are as they were written.
+        inventory: the months there are, whose files are as they were written.
         there: names of all months of which there is a file.
         doubted: days that are not read, for their files are not those on record. A month that has
             one is left as it is: it was made when the file was right.
@@ -138,27 +138,29 @@ def plan_dataset(
     build = {
         month: days
         for month, days in wanted.items()
-        if month.name not in books
-        or (month.name not in kept and (anew or not matches(books[month.name].provenance, days)))
+        if month.name not in inventory
+        or (
+            month.name not in kept and (anew or not matches(inventory[month.name].provenance, days))
+        )
     }
     known = {month.name for month in wanted} | kept
-    return DatasetPlan(build, tuple(sorted((books.keys() | set(there)) - known)))
+    return DatasetPlan(build, tuple(sorted((inventory.keys() | set(there)) - known)))
 
 
-def doubted_days(books: Books) -> set[date]:
+def doubted_days(inventory: Inventory) -> set[date]:
     """Return the days whose file is not the one on record, or is gone."""
-    return {*books.unproven, *books.missing, *books.wrong_kind}
+    return {*inventory.unverified, *inventory.missing, *inventory.wrong_kind}
 
 
-def describe_lag(data: DataDir, books: Books) -> list[str]:
+def describe_lag(data: DataDir, inventory: Inventory) -> list[str]:
     """Return what whoever reads the data set should know of it, in a line each.
 
     Raises:
-        StorageError: its books cannot be read.
+        StorageError: its inventory cannot be read.
     """
-    doubted = doubted_days(books)
+    doubted = doubted_days(inventory)
     plan = plan_dataset(
-        books.records.values(), load_dataset(data), there=list_months(data), doubted=doubted
+        inventory.records.values(), load_dataset(data), there=list_months(data), doubted=doubted
     )
     told: list[str] = []
     if behind := len(plan.build) + len(plan.remove):
@@ -166,48 +168,48 @@ def describe_lag(data: DataDir, books: Books) -> list[str]:
             f"the data set is behind in {plural(behind, 'month')}: `binder-mirror dataset build` "
             "brings it in step"
         )
-    return told + describe_doubt(books)
+    return told + describe_doubt(inventory)
 
 
-def describe_doubt(books: Books) -> list[str]:
+def describe_doubt(inventory: Inventory) -> list[str]:
     """Return a line about days that are not read; none where there are none."""
-    count = len(doubted_days(books))
+    count = len(doubted_days(inventory))
     if not count:
         return []
     return [f"{plural(count, 'day')} not read, not being as on record: see `binder-mirror verify`"]
 
 
 def load_dataset(data: DataDir) -> dict[str, MonthBooks]:
-    """Return the months whose file is the one on the books, by size and time.
+    """Return the months whose file is the one on the inventory, by size and time.
 
     Raises:
-        StorageError: the books cannot be read.
+        StorageError: the inventory cannot be read.
     """
     kept = load_dataset_books(data)
     return {name: month for name, month in kept.items() if _is_there(data, name, month)}
 
 
 def load_dataset_books(data: DataDir) -> dict[str, MonthBooks]:
-    """Return all that is on the books; nothing where they are lost or of another format.
+    """Return all that is on the inventory; nothing where they are lost or of another format.
 
     Raises:
         StorageError: they cannot be read.
     """
     try:
-        books = msgspec.json.decode(read_file(data.dataset_books) or b"", type=_Books)
+        inventory = msgspec.json.decode(read_file(data.dataset_provenance) or b"", type=_Books)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return {}
-    return books.months if books.format == _FORMAT else {}
+    return inventory.months if inventory.format == _FORMAT else {}
 
 
 def save_dataset_books(data: DataDir, months: Mapping[str, MonthBooks]) -> None:
-    """Replace the books.
+    """Replace the inventory.
 
     Raises:
         StorageError: the disk refused.
     """
-    books = _Books(_FORMAT, dict(sorted(months.items())))
-    write_durably(data.dataset_books, msgspec.json.encode(books), staging=scratch_of(data))
+    inventory = _Books(_FORMAT, dict(sorted(months.items())))
+    write_durably(data.dataset_provenance, msgspec.json.encode(inventory), staging=scratch_of(data))
 
 
 def scratch_of(data: DataDir) -> Path:

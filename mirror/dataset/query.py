@@ -28,7 +28,7 @@ from mirror.reading.duck import (
     require_duckdb,
 )
 from mirror.store.disk import storage_error
-from mirror.store.inventory import load_steady_books
+from mirror.store.inventory import load_steady_inventory
 from mirror.store.layout import DataDir
 from mirror.text import plural, shown
 
@@ -222,14 +222,14 @@ def open_months(
         StorageError, DatasetError: the data set or the daily files cannot be read.
     """
     require_duckdb()
-    books = load_steady_books(data, name_template)
+    inventory = load_steady_inventory(data, name_template)
     if months := list_months(data):
-        for line in describe_lag(data, books):
+        for line in describe_lag(data, inventory):
             notice(line)
         yield list(months.values())
         return
-    records = books.records.values()
-    for line in describe_doubt(books):
+    records = inventory.records.values()
+    for line in describe_doubt(inventory):
         notice(line)
     size = sum(record.size for record in records)
     notice(

@@ -10,7 +10,7 @@ from mirror.logs import get_logger
 from mirror.store.layout import DataDir
 
 
-async def follow_poll(
+async def update_dataset(
     data: DataDir, name_template: str, *, moved: Callable[[int, int], None]
 ) -> str | None:
     """Make the months of the data set whose days have changed.

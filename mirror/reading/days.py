@@ -1,4 +1,4 @@
-"""The days that a mirror holds, as its books tell them, and the opened file of one.
+"""The days that a mirror holds, as its inventory lists them, and the opened file of one.
 
 A file of another size or time than its record is never taken for it.
 """
@@ -11,12 +11,12 @@ from typing import BinaryIO
 
 from msgspec import Struct
 
-from mirror.archive.manifest import choose
+from mirror.archive.manifest import match_record
 from mirror.archive.plan import final_at
 from mirror.errors import UnrecordedError
 from mirror.model import Flag, Record
 from mirror.store.disk import open_file, storage_errors
-from mirror.store.inventory import load_books, load_claims, load_steady_books
+from mirror.store.inventory import load_claims, load_inventory, load_steady_inventory
 from mirror.store.layout import DataDir
 from mirror.text import human_bytes, plural
 
@@ -72,10 +72,10 @@ class Shelf:
 
         Raises:
             TypeError: `since` or `until` is no date.
-            StorageError, ConfigError: the books cannot be read.
+            StorageError, ConfigError: the inventory cannot be read.
         """
         _require_dates(since, until)
-        records = load_books(self.data, self._name_template).records
+        records = load_inventory(self.data, self._name_template).records
         return [
             self._day(records[day]) for day in sorted(records) if _is_between(day, since, until)
         ]
@@ -89,14 +89,14 @@ class Shelf:
 
         Raises:
             TypeError: `since` or `until` is no date.
-            StorageError, ConfigError: the books cannot be read.
+            StorageError, ConfigError: the inventory cannot be read.
         """
         _require_dates(since, until)
-        books = load_steady_books(self.data, self._name_template)
+        inventory = load_steady_inventory(self.data, self._name_template)
         found: tuple[tuple[Iterable[date], str], ...] = (
-            (books.missing, "is on record, but its file is gone"),
-            (books.unproven, "has a file that is not the one on record"),
-            (books.wrong_kind, "has something other than a file in its place"),
+            (inventory.missing, "is on record, but its file is gone"),
+            (inventory.unverified, "has a file that is not the one on record"),
+            (inventory.wrong_kind, "has something other than a file in its place"),
         )
         return sorted(
             f"{day} {what}"
@@ -118,7 +118,7 @@ class Shelf:
             with storage_errors(path):
                 file = open_file(path)
                 stats = os.fstat(file.fileno())
-            record = choose(claims, size=stats.st_size, mtime_ns=stats.st_mtime_ns)
+            record = match_record(claims, size=stats.st_size, mtime_ns=stats.st_mtime_ns)
             if record is not None:
                 return file, record
             file.close()

@@ -6,9 +6,9 @@
     for launch in archive.events(since=date(2024, 1, 1), open_days=False):
         ...
 
-No lock is taken and nothing is written. What is read is what the books say: a file of another size
-or time than its record, or of another number of lines, is an error and never an answer. A file that
-is replaced meanwhile is read to its end as it was.
+No lock is taken and nothing is written. What is read is what the inventory says: a file of another
+size or time than its record, or of another number of lines, is an error and never an answer. A file
+that is replaced meanwhile is read to its end as it was.
 """
 
 import os
@@ -82,7 +82,7 @@ class Archive:
             until: the last day, itself included; None for the last held.
 
         Raises:
-            StorageError, ConfigError: the books cannot be read.
+            StorageError, ConfigError: the inventory cannot be read.
         """
         return self._shelf.days(since, until)
 
@@ -94,7 +94,7 @@ class Archive:
             until: the last day, itself included.
 
         Raises:
-            StorageError, ConfigError: the books cannot be read.
+            StorageError, ConfigError: the inventory cannot be read.
         """
         return self._shelf.problems(since, until)
 
@@ -160,7 +160,7 @@ class Archive:
         Raises:
             SpecError: `repo` names no repository.
             UnrecordedError: a day of the range is not on disk as it is on record.
-            StorageError, ConfigError: the books cannot be read.
+            StorageError, ConfigError: the inventory cannot be read.
         """
         selection = Selection.make(provider, origin, repo, unknown=unknown, fill_origin=fill_origin)
         if problems := self.problems(since, until):

@@ -1,4 +1,4 @@
-"""The report: what is odd about the days held, and how launches went. From the books alone.
+"""The report: what is odd about the days held, and how launches went. From the inventory alone.
 
 No daily file is read; what only the files can tell, the repositories, is added by `repositories`.
 """
@@ -27,7 +27,7 @@ from mirror.report.anomalies import Held, find_anomalies
 from mirror.report.anomaly import Anomaly, Severity, between
 from mirror.report.repositories import Ranking
 from mirror.report.standstill import find_standstills
-from mirror.status.snapshot import View, load_view
+from mirror.status.snapshot import Snapshot, load_snapshot
 from mirror.store.history import list_versions
 from mirror.store.layout import DataDir
 from mirror.store.polls import KEPT_POLLS, load_polls
@@ -150,29 +150,29 @@ def read_report(
         now: the time.
 
     Raises:
-        StorageError, ConfigError: the books cannot be read.
+        StorageError, ConfigError: the inventory cannot be read.
     """
-    view = load_view(data, name_template)
+    snapshot = load_snapshot(data, name_template)
     polls = load_polls(data, _ALL_POLLS).last
-    held = _held(view, data, final_after=final_after, now=now)
+    held = _held(snapshot, data, final_after=final_after, now=now)
     found = (
         *find_anomalies(held),
-        *find_standstills(polls, view.upstream, stale_after=stale_after),
+        *find_standstills(polls, snapshot.upstream, stale_after=stale_after),
     )
     odd = sorted(found, key=lambda one: (one.first, one.last, one.kind))
     return make_report(held, odd, window, now=now)
 
 
-def _held(view: View, data: DataDir, *, final_after: timedelta, now: datetime) -> Held:
-    records = view.books.records
+def _held(snapshot: Snapshot, data: DataDir, *, final_after: timedelta, now: datetime) -> Held:
+    records = snapshot.inventory.records
     predecessors: dict[date, int] = {}
     for version in list_versions(data):
         predecessors[version.date] = max(version.lines, predecessors.get(version.date, 0))
     return Held(
         records=records,
         whole=frozenset(day for day in records if now >= final_at(day, final_after)),
-        listed=frozenset(listed_counts(view.upstream, now=now)),
-        vanished=vanished(view.upstream, now=now),
+        listed=frozenset(listed_counts(snapshot.upstream, now=now)),
+        vanished=vanished(snapshot.upstream, now=now),
         predecessors=predecessors,
     )
 

@@ -33,7 +33,7 @@ _ADVICE = (
 
 
 def advise(problem: str) -> str:
-    """Return what to do about a problem of a poll, or of the books."""
+    """Return what to do about a problem of a poll, or of the inventory."""
     for words, advice in _ADVICE:
         if words in problem:
             return advice

@@ -1,4 +1,4 @@
-"""How the copy stands, as gauges: from its books alone, so that a `sync` from cron has them too."""
+"""How the copy stands, as gauges: from its inventory alone, so that a `sync` has them too."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -10,13 +10,13 @@ from mirror.archive.plan import final_at, first_open_day
 from mirror.archive.upstream import listed_counts, vanished
 from mirror.model import IndexState
 from mirror.status.readiness import judge_readiness
-from mirror.status.snapshot import View
+from mirror.status.snapshot import Snapshot
 
 DAY_STATES = ("held", "open", "vanished", "quarantined", "missing")
 
 
-class Moment(Struct, frozen=True):
-    """What a view is seen by."""
+class ScrapeContext(Struct, frozen=True):
+    """What a snapshot is seen by."""
 
     now: datetime
     final_after: timedelta
@@ -53,51 +53,51 @@ class CopyGauges:
         self._bodies_bytes = gauge("quarantine_bytes", "Bytes of the bodies in quarantine.")
         self._problems = gauge("problems", "What kept the last poll from being complete.")
         self._free = gauge("disk_free_bytes", "Room left where the data directory is.")
-        self._shown: tuple[View, datetime, timedelta] | None = None
+        self._shown: tuple[Snapshot, datetime, timedelta] | None = None
 
-    def show(self, view: View, moment: Moment) -> None:
-        """Set all gauges; what goes through all days only where view or minute is another."""
+    def show(self, snapshot: Snapshot, moment: ScrapeContext) -> None:
+        """Set all gauges; what goes through all days only where snapshot or minute is another."""
         minute = moment.now.replace(second=0, microsecond=0)
         shown = self._shown
-        if shown is None or shown[0] is not view or shown[1:] != (minute, moment.final_after):
-            self._show_days(view, moment)
-            self._show_polls(view)
-            self._shown = view, minute, moment.final_after
-        ready = judge_readiness(view.last_complete, interval=moment.interval, now=moment.now)
+        if shown is None or shown[0] is not snapshot or shown[1:] != (minute, moment.final_after):
+            self._show_days(snapshot, moment)
+            self._show_polls(snapshot)
+            self._shown = snapshot, minute, moment.final_after
+        ready = judge_readiness(snapshot.last_complete, interval=moment.interval, now=moment.now)
         self._ready.set(ready.is_ready)
         self._interval.set(moment.interval.total_seconds())
         self._free.set(moment.free_bytes)
 
-    def _show_days(self, view: View, moment: Moment) -> None:
-        records, upstream, now = view.books.records, view.upstream, moment.now
+    def _show_days(self, snapshot: Snapshot, moment: ScrapeContext) -> None:
+        records, upstream, now = snapshot.inventory.records, snapshot.upstream, moment.now
         newest = max(records, default=None)
         first_open = first_open_day(now, moment.final_after)
         days: Mapping[str, int] = {
             "held": len(records),
             "open": sum(day >= first_open for day in records),
             "vanished": len(vanished(upstream, now=now) & records.keys()),
-            "quarantined": len({one.date for one in view.quarantined}),
+            "quarantined": len({one.date for one in snapshot.quarantined}),
             "missing": len(listed_counts(upstream, now=now).keys() - records.keys()),
         }
         for state in DAY_STATES:
             self._days.labels(state).set(days[state])
-        self._events.set(view.total.lines)
-        self._archive_bytes.set(view.total.size)
+        self._events.set(snapshot.total.lines)
+        self._archive_bytes.set(snapshot.total.size)
         self._newest_day.set(final_at(newest, timedelta()).timestamp() if newest else 0)
-        self._bodies.set(len(view.quarantined))
-        self._bodies_bytes.set(sum(one.size for one in view.quarantined))
+        self._bodies.set(len(snapshot.quarantined))
+        self._bodies_bytes.set(sum(one.size for one in snapshot.quarantined))
         index = upstream.index
         changed = (index.last_modified or index.first_seen_at) if index is not None else None
         self._index_changed.set(changed.timestamp() if changed is not None else 0)
 
-    def _show_polls(self, view: View) -> None:
-        last = view.polls[-1] if view.polls else None
+    def _show_polls(self, snapshot: Snapshot) -> None:
+        last = snapshot.polls[-1] if snapshot.polls else None
         unusable = last is not None and last.index_state is IndexState.UNUSABLE
-        known = view.upstream.state if view.upstream.index is not None else None
+        known = snapshot.upstream.state if snapshot.upstream.index is not None else None
         current = IndexState.UNUSABLE if unusable else known
         for state in IndexState:
             self._index_state.labels(state.value).set(state is current)
         self._problems.set(len(last.problems) if last is not None else 0)
-        self._last_poll.set(max((poll.ended_at.timestamp() for poll in view.polls), default=0))
-        complete = view.last_complete
+        self._last_poll.set(max((poll.ended_at.timestamp() for poll in snapshot.polls), default=0))
+        complete = snapshot.last_complete
         self._last_success.set(complete.ended_at.timestamp() if complete is not None else 0)

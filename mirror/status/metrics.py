@@ -1,7 +1,7 @@
 """What a monitor sees, in the words of Prometheus (https://prometheus.io/docs/practices/naming/).
 
 Counters are of this process, and live: what a poll of hours has asked and received is read where it
-is counted, at each scrape. How the copy stands comes from its books
+is counted, at each scrape. How the copy stands comes from its inventory
 (`mirror.status.copy_metrics`). No label ever comes from upstream's data.
 """
 
@@ -25,8 +25,8 @@ from prometheus_client.registry import Collector
 from mirror import __version__
 from mirror.errors import ExitCode, Failure
 from mirror.model import Due, Outcome, OutcomeKind, Plan, PollReport, Traffic
-from mirror.status.copy_metrics import CopyGauges, Moment
-from mirror.status.snapshot import View
+from mirror.status.copy_metrics import CopyGauges, ScrapeContext
+from mirror.status.snapshot import Snapshot
 
 _POLL_OUTCOMES = {
     ExitCode.COMPLETE: "complete",
@@ -185,9 +185,11 @@ class Metrics:
         """A request was answered."""
         self._served.labels(f"{status // 100}xx").inc()
 
-    def render(self, view: View, moment: Moment, *, accept: str = "") -> tuple[bytes, str]:
+    def render(
+        self, snapshot: Snapshot, moment: ScrapeContext, *, accept: str = ""
+    ) -> tuple[bytes, str]:
         """Return the metrics and their content type, for a client that accepts these types."""
-        self._copy.show(view, moment)
+        self._copy.show(snapshot, moment)
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
 

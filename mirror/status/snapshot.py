@@ -1,7 +1,7 @@
-"""A data directory as readers see it: a frozen view, kept fresh beside whoever writes.
+"""A data directory as readers see it: a frozen snapshot, kept fresh beside whoever writes.
 
-No lock is taken and nothing is written, so that a view can be had of a read-only disk and while a
-sync runs. A view is loaded anew when one of the files behind it has changed.
+No lock is taken and nothing is written, so that a snapshot can be had of a read-only disk and while
+a sync runs. A snapshot is loaded again when one of the files behind it has changed.
 """
 
 import asyncio
@@ -16,28 +16,28 @@ from mirror.archive.upstream import Upstream
 from mirror.errors import MirrorError
 from mirror.events.months import Months, Total, sum_months, total_of
 from mirror.model import PollReport, Record
-from mirror.store.inventory import Books, compare_books, load_claims, load_upstream
+from mirror.store.inventory import Inventory, compare_inventory, load_claims, load_upstream
 from mirror.store.layout import DataDir
 from mirror.store.polls import load_polls
 from mirror.store.quarantine import Quarantined, list_quarantined
 
 LOADED_POLLS = 200
-"""The last polls that a view has."""
+"""The last polls that a snapshot has."""
 _FRESH_S = 1.0
-"""A view younger than this is not looked at again."""
+"""A snapshot younger than this is not looked at again."""
 _LOAD_SHARE = 20
 """Loading takes at most this part of the time, while a first sync journals file after file."""
 
 Fingerprint = tuple[tuple[int, int, int] | None, ...]
 
 
-class View(Struct, frozen=True):
+class Snapshot(Struct, frozen=True):
     """What a data directory says at one moment."""
 
-    books: Books
+    inventory: Inventory
     claims: Mapping[str, tuple[Record, ...]]
     """By file name: the records that may speak of the file there, oldest first. Which one does is
-    told by the opened file's size and time (`mirror.archive.manifest.choose`)."""
+    told by the opened file's size and time (`mirror.archive.manifest.match_record`)."""
     upstream: Upstream
     polls: tuple[PollReport, ...]
     """The last polls, latest last; at most `LOADED_POLLS`."""
@@ -50,23 +50,23 @@ class View(Struct, frozen=True):
     """What all of them come to."""
 
 
-def load_view(data: DataDir, name_template: str, before: View | None = None) -> View:
-    """Return the view of now.
+def load_snapshot(data: DataDir, name_template: str, before: Snapshot | None = None) -> Snapshot:
+    """Return the snapshot of now.
 
     Args:
         data: the data directory.
         name_template: what a daily file is called.
-        before: an earlier view, whose sums are taken over where nothing has changed.
+        before: an earlier snapshot, whose sums are taken over where nothing has changed.
 
     Raises:
-        StorageError, ConfigError: the books cannot be read.
+        StorageError, ConfigError: the inventory cannot be read.
     """
     claims = load_claims(data)
     polls = load_polls(data, LOADED_POLLS)
-    books = compare_books(claims, data.archive, name_template)
-    months = sum_months(books.records.values(), before.months if before else None)
-    return View(
-        books=books,
+    inventory = compare_inventory(claims, data.archive, name_template)
+    months = sum_months(inventory.records.values(), before.months if before else None)
+    return Snapshot(
+        inventory=inventory,
         claims={records[-1].name: records for records in claims.candidates.values()},
         upstream=load_upstream(data, ""),
         polls=polls.last,
@@ -77,8 +77,8 @@ def load_view(data: DataDir, name_template: str, before: View | None = None) -> 
     )
 
 
-class Viewer:
-    """Keeps a view fresh. To be used on one event loop.
+class SnapshotCache:
+    """Keeps a snapshot fresh. To be used on one event loop.
 
     Args:
         data: the data directory.
@@ -92,7 +92,7 @@ class Viewer:
         self.free_bytes = 0
         self._data = data
         self._name_template = name_template
-        self._view: View | None = None
+        self._view: Snapshot | None = None
         self._trouble: MirrorError | None = None
         self._fingerprint: Fingerprint = ()
         self._looked_at = -_FRESH_S
@@ -100,8 +100,8 @@ class Viewer:
         self._lock = asyncio.Lock()
         self._keepers = 0
 
-    async def view(self, *, fresh: bool = False) -> View:
-        """Return a view, at most about a second old.
+    async def snapshot(self, *, fresh: bool = False) -> Snapshot:
+        """Return a snapshot, at most about a second old.
 
         It is had at once while `keep_fresh` runs, for then no reader has to wait for a look.
 
@@ -109,7 +109,7 @@ class Viewer:
             fresh: look again in any case, as when a file is not the one on record.
 
         Raises:
-            StorageError, ConfigError: the books cannot be read.
+            StorageError, ConfigError: the inventory cannot be read.
         """
         asked_at = time.monotonic()
         if not fresh and self._is_fresh(asked_at):
@@ -125,8 +125,8 @@ class Viewer:
         self._keepers += 1
         try:
             while True:
-                with suppress(MirrorError):  # told to whoever asks for the view
-                    await self.view(fresh=True)
+                with suppress(MirrorError):  # told to whoever asks for the snapshot
+                    await self.snapshot(fresh=True)
                 await asyncio.sleep(self._pause_s)
         finally:
             self._keepers -= 1
@@ -136,21 +136,21 @@ class Viewer:
             return False
         return self._keepers > 0 or now - self._looked_at < self._pause_s
 
-    def _seen(self) -> View:
+    def _seen(self) -> Snapshot:
         if self._trouble is not None:
             raise self._trouble
         if self._view is None:
-            raise RuntimeError("a look without a view")
+            raise RuntimeError("a look without a snapshot")
         return self._view
 
     def _look(self) -> None:
-        # of the thread's own time: a busy loop that makes it wait must not make the view older
+        # of the thread's own time: a busy loop that makes it wait must not make the snapshot older
         started = time.thread_time()
         self.free_bytes = self._data.free_bytes()
         try:
             fingerprint = _fingerprint(self._data)
             if self._view is None or self._trouble or fingerprint != self._fingerprint:
-                self._view = load_view(self._data, self._name_template, self._view)
+                self._view = load_snapshot(self._data, self._name_template, self._view)
                 self._fingerprint = fingerprint
             self._trouble = None
         except MirrorError as error:

@@ -1,4 +1,4 @@
-"""How the copy stands, from its books alone: no lock, no network, nothing written."""
+"""How the copy stands, from its inventory alone: no lock, no network, nothing written."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,8 @@ from msgspec import Struct
 from mirror.archive.plan import final_at, first_open_day
 from mirror.archive.upstream import Upstream, listed_counts, vanished
 from mirror.model import Findings, Flag, IndexState, PollReport
-from mirror.status.snapshot import LOADED_POLLS, View, load_view
-from mirror.store.inventory import Books
+from mirror.status.snapshot import LOADED_POLLS, Snapshot, load_snapshot
+from mirror.store.inventory import Inventory
 from mirror.store.layout import DataDir, is_being_written
 from mirror.store.quarantine import Quarantined
 from mirror.text import plural, shown
@@ -65,21 +65,28 @@ def read_status(
     """Return how the mirror stands.
 
     Raises:
-        StorageError, ConfigError: the books cannot be read.
+        StorageError, ConfigError: the inventory cannot be read.
     """
-    view = load_view(data, name_template)
-    return make_status(view, data, final_after=final_after, now=now)
+    snapshot = load_snapshot(data, name_template)
+    return make_status(snapshot, data, final_after=final_after, now=now)
 
 
-def make_status(view: View, data: DataDir, *, final_after: timedelta, now: datetime) -> Status:
-    """Return how the mirror stands by a view of it."""
-    books, upstream, polls, quarantined = view.books, view.upstream, view.polls, view.quarantined
-    records = books.records
+def make_status(
+    snapshot: Snapshot, data: DataDir, *, final_after: timedelta, now: datetime
+) -> Status:
+    """Return how the mirror stands by a snapshot of it."""
+    inventory, upstream, polls, quarantined = (
+        snapshot.inventory,
+        snapshot.upstream,
+        snapshot.polls,
+        snapshot.quarantined,
+    )
+    records = inventory.records
     newest = max(records, default=None)
     listed = listed_counts(upstream, now=now)
     missing = tuple(sorted(listed.keys() - records.keys()))
     last_poll = polls[-1] if polls else None
-    complete = view.last_complete
+    complete = snapshot.last_complete
     first_open = first_open_day(now, final_after)
     return Status(
         sentence=_sentence(upstream, missing, polls),
@@ -90,20 +97,22 @@ def make_status(view: View, data: DataDir, *, final_after: timedelta, now: datet
         index_state_since=upstream.state_since,
         index_changed_at=_index_changed_at(upstream),
         held=len(records),
-        events=view.total.lines,
-        archive_bytes=view.total.size,
+        events=snapshot.total.lines,
+        archive_bytes=snapshot.total.size,
         first_day=min(records, default=None),
         newest_day=newest,
         newest_day_age_s=_age_s(newest, now),
         open_days=tuple(sorted(day for day in records if day >= first_open)),
         missing_days=missing,
         vanished_days=tuple(sorted(vanished(upstream, now=now) & records.keys())),
-        flagged={flag.value: count for flag in Flag if (count := view.total.flags.get(flag.value))},
+        flagged={
+            flag.value: count for flag in Flag if (count := snapshot.total.flags.get(flag.value))
+        },
         quarantined=quarantined,
-        findings=view.total.findings,
+        findings=snapshot.total.findings,
         last_poll=last_poll,
         last_success_at=complete.ended_at if complete is not None else None,
-        problems=tuple(_problems(books, missing, quarantined, last_poll)),
+        problems=tuple(_problems(inventory, missing, quarantined, last_poll)),
     )
 
 
@@ -185,7 +194,7 @@ def _age_s(newest: date | None, now: datetime) -> float | None:
 
 
 def _problems(
-    books: Books,
+    inventory: Inventory,
     missing: tuple[date, ...],
     quarantined: tuple[Quarantined, ...],
     last: PollReport | None,
@@ -197,14 +206,14 @@ def _problems(
         days = ", ".join(map(str, missing[-_TOLD_DAYS:]))
         more = " among them" if len(missing) > _TOLD_DAYS else ""
         problems.append(f"{plural(len(missing), 'listed day')} not held:{more} {days}")
-    if books.missing:
+    if inventory.missing:
         problems.append(
-            f"{plural(len(books.missing), 'file')} gone from archive/: "
+            f"{plural(len(inventory.missing), 'file')} gone from archive/: "
             "the next sync fetches them again"
         )
-    if books.unproven:
+    if inventory.unverified:
         problems.append(
-            f"{plural(len(books.unproven), 'file')} in archive/ without a record that fits: "
+            f"{plural(len(inventory.unverified), 'file')} in archive/ without a record that fits: "
             "the next sync proves or replaces them"
         )
     if quarantined:
@@ -212,9 +221,9 @@ def _problems(
             f"{len(quarantined)} refused or rotten in quarantine, the last of "
             f"{quarantined[-1].date}: {quarantined[-1].reason}"
         )
-    if books.unreadable_lines:
+    if inventory.unreadable_lines:
         problems.append(
-            f"{plural(books.unreadable_lines, 'line')} of manifest.jsonl cannot be read: "
+            f"{plural(inventory.unreadable_lines, 'line')} of manifest.jsonl cannot be read: "
             "the next sync mends it"
         )
     return problems

@@ -33,7 +33,7 @@ from mirror.store.disk import (
     storage_errors,
     write_durably,
 )
-from mirror.store.inventory import Books, append_journal, load_books, save_manifest
+from mirror.store.inventory import Inventory, append_journal, load_inventory, save_manifest
 from mirror.store.layout import DataDir, make_folders, writer_lock
 from mirror.text import shown
 
@@ -114,19 +114,19 @@ class LocalStore:
 
     Attributes:
         data: its paths.
-        books: what is held; kept in step by every method.
+        inventory: what is held; kept in step by every method.
     """
 
     def __init__(
         self,
         data: DataDir,
-        books: Books,
+        inventory: Inventory,
         *,
         now: Callable[[], datetime],
         history_versions: int = 0,
     ) -> None:
         self.data = data
-        self.books = books
+        self.inventory = inventory
         self._now = now
         self._history_versions = history_versions
         self._sync_archive = SharedSync(data.archive)
@@ -136,7 +136,7 @@ class LocalStore:
     @property
     def records(self) -> Mapping[date, Record]:
         """The days held."""
-        return self.books.records
+        return self.inventory.records
 
     def path_of(self, name: str) -> Path:
         """Return where a daily file is published."""
@@ -181,14 +181,14 @@ class LocalStore:
         return await asyncio.to_thread(self._quarantine, body.path, day, sha256, reason)
 
     def doubt(self, day: date) -> None:
-        """Take a day off the books whose file is rotten or gone; what is there stays for now.
+        """Take a day off the inventory whose file is rotten or gone; what is there stays for now.
 
         When the day is published again, the rotten file goes to quarantine. On disk nothing changes
         until the manifest is written: a repair that is killed begins anew with all it knew.
         """
-        record = self.books.records.pop(day, None) or self.books.missing.pop(day, None)
-        self.books.unproven[day] = (record,) if record is not None else ()
-        self.books.settled = False
+        record = self.inventory.records.pop(day, None) or self.inventory.missing.pop(day, None)
+        self.inventory.unverified[day] = (record,) if record is not None else ()
+        self.inventory.is_clean = False
 
     def retire(self, name: str, day: date, reason: str) -> None:
         """Take a rotten file away into quarantine. The listings must not name it any more."""
@@ -197,8 +197,8 @@ class LocalStore:
             with storage_errors(target), target.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             self._quarantine(target, day, sha256, reason)
-        self.books.unproven.pop(day, None)
-        self.books.settled = False
+        self.inventory.unverified.pop(day, None)
+        self.inventory.is_clean = False
 
     def save_listings(self, listings: Mapping[Path, bytes]) -> tuple[str, ...]:
         """Write the files that are made from the records, in order, where they differ.
@@ -234,18 +234,18 @@ class LocalStore:
     def unsettle(self) -> None:
         """Mark that the listings may have to change, for a poll after a kill to see too."""
         append_line(self.data.journal, b"\n")
-        self.books.settled = False
+        self.inventory.is_clean = False
 
-    def save_books(self) -> None:
+    def save_manifest_if_changed(self) -> None:
         """Write the manifest where it does not yet say it all.
 
         What is on record of a file that could be neither proved nor replaced yet is kept.
         """
-        books = self.books
-        if not books.settled or not self.data.manifest.exists():
-            claims = {day: claims[-1] for day, claims in books.unproven.items() if claims}
-            save_manifest(self.data, claims | books.records)
-            books.settled = True
+        inventory = self.inventory
+        if not inventory.is_clean or not self.data.manifest.exists():
+            claims = {day: claims[-1] for day, claims in inventory.unverified.items() if claims}
+            save_manifest(self.data, claims | inventory.records)
+            inventory.is_clean = True
 
     def _publish(
         self, staged: StagedFile, record: Record, predecessor: Record | None, is_final: bool
@@ -267,7 +267,7 @@ class LocalStore:
                 is_final=is_final,
                 versions=self._history_versions,
             )
-            if rotten or record.date in self.books.unproven:
+            if rotten or record.date in self.inventory.unverified:
                 self._set_aside(target, record.date)
             # The record goes first: a kill between the two leaves a claim that the file's size and
             # time refute, never a file that nobody knows.
@@ -309,10 +309,10 @@ class LocalStore:
         return quarantine.put(self.data, body, why)
 
     def _take_up(self, record: Record) -> None:
-        self.books.records[record.date] = record
-        self.books.unproven.pop(record.date, None)
-        self.books.missing.pop(record.date, None)
-        self.books.settled = False
+        self.inventory.records[record.date] = record
+        self.inventory.unverified.pop(record.date, None)
+        self.inventory.missing.pop(record.date, None)
+        self.inventory.is_clean = False
 
 
 @contextmanager
@@ -323,7 +323,7 @@ def open_store(
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     history_versions: int = 0,
 ) -> Iterator[LocalStore]:
-    """Hold a data directory for writing: made, locked, swept of unfinished bodies, books loaded.
+    """Hold a data directory for writing: made, locked, swept, its inventory loaded.
 
     Raises:
         ConfigError: it cannot be one, or was written by a later version.
@@ -333,8 +333,8 @@ def open_store(
     make_folders(data)
     with writer_lock(data):
         _sweep(data.staging)
-        books = load_books(data, name_template)
-        store = LocalStore(data, books, now=now, history_versions=history_versions)
+        inventory = load_inventory(data, name_template)
+        store = LocalStore(data, inventory, now=now, history_versions=history_versions)
         with closing(store):
             yield store
 

@@ -1,4 +1,4 @@
-"""The books of a data directory: manifest and journal, and what upstream said.
+"""The inventory of a data directory: manifest and journal, and what upstream said.
 
 Loading compares the manifest with the directory itself, by name, size and time; no daily file is
 opened. Readers and the writer load alike; only the writer writes.
@@ -15,7 +15,7 @@ from msgspec import Struct, field
 
 from mirror.archive.manifest import (
     Candidates,
-    choose,
+    match_record,
     parse_manifest,
     render_journal_line,
     render_manifest,
@@ -42,22 +42,22 @@ _LOOKS = 3
 _upstream_decoder = msgspec.json.Decoder(Upstream)
 
 
-class Books(Struct):
+class Inventory(Struct):
     """What is held, as manifest and directory agree on it."""
 
     records: dict[date, Record] = field(default_factory=dict)
     """The days whose file is the one on record, by size and time."""
-    unproven: dict[date, tuple[Record, ...]] = field(default_factory=dict)
+    unverified: dict[date, tuple[Record, ...]] = field(default_factory=dict)
     """Files there without a record that fits, with the records that claim the day."""
     missing: dict[date, Record] = field(default_factory=dict)
     """Days on record whose file is gone."""
     wrong_kind: dict[date, str] = field(default_factory=dict)
     """Days at whose path something other than a file stands, and what."""
-    strangers: tuple[str, ...] = ()
+    unknown_files: tuple[str, ...] = ()
     """Names in archive/ that are none of ours."""
     unreadable_lines: int = 0
     """Lines of the manifest that could not be read."""
-    settled: bool = True
+    is_clean: bool = True
     """Whether the manifest says it all, without journal or correction."""
 
 
@@ -69,28 +69,28 @@ class Claims(Struct, frozen=True):
     has_journal: bool
 
 
-def load_books(data: DataDir, name_template: str) -> Books:
+def load_inventory(data: DataDir, name_template: str) -> Inventory:
     """Return what manifest, journal and directory say together.
 
     Raises:
         StorageError: they cannot be read.
         ConfigError: they were written by a later version of this software.
     """
-    return compare_books(load_claims(data), data.archive, name_template)
+    return compare_inventory(load_claims(data), data.archive, name_template)
 
 
-def load_steady_books(data: DataDir, name_template: str) -> Books:
-    """Return the books, looked at again where a writer may have been between journal and rename.
+def load_steady_inventory(data: DataDir, name_template: str) -> Inventory:
+    """Return the inventory, read again where a writer may be between journal and rename.
 
     Raises:
-        StorageError, ConfigError: as for `load_books`.
+        StorageError, ConfigError: as for `load_inventory`.
     """
-    books = load_books(data, name_template)
+    inventory = load_inventory(data, name_template)
     for _ in range(_LOOKS):
-        if not books.unproven and not books.missing:
+        if not inventory.unverified and not inventory.missing:
             break
-        books = load_books(data, name_template)
-    return books
+        inventory = load_inventory(data, name_template)
+    return inventory
 
 
 def load_claims(data: DataDir) -> Claims:
@@ -106,28 +106,30 @@ def load_claims(data: DataDir) -> Claims:
     return Claims(replay_journal(known, journal), unreadable, bool(journal))
 
 
-def compare_books(claims: Claims, archive: Path, name_template: str) -> Books:
+def compare_inventory(claims: Claims, archive: Path, name_template: str) -> Inventory:
     """Return what the claims come to, seen against the directory.
 
     Raises:
         StorageError: the directory cannot be read.
     """
-    settled = not claims.has_journal and not claims.unreadable_lines
-    books = Books(unreadable_lines=claims.unreadable_lines, settled=settled)
-    _compare(books, claims.candidates, archive, name_template)
-    return books
+    is_clean = not claims.has_journal and not claims.unreadable_lines
+    inventory = Inventory(unreadable_lines=claims.unreadable_lines, is_clean=is_clean)
+    _compare(inventory, claims.candidates, archive, name_template)
+    return inventory
 
 
-def _compare(books: Books, candidates: Candidates, archive: Path, name_template: str) -> None:
+def _compare(
+    inventory: Inventory, candidates: Candidates, archive: Path, name_template: str
+) -> None:
     pattern = name_pattern(name_template)
-    strangers: list[str] = []
+    unknown_files: list[str] = []
     seen: set[date] = set()
     with storage_errors(archive), os.scandir(archive) as entries:
         for entry in entries:
             day = day_of(entry.name, pattern)
             if day is None:
                 if entry.name not in _OURS:
-                    strangers.append(entry.name)
+                    unknown_files.append(entry.name)
                 continue
             seen.add(day)
             try:
@@ -136,17 +138,17 @@ def _compare(books: Books, candidates: Candidates, archive: Path, name_template:
                 continue
             kind = kind_of_mode(stats.st_mode)
             if kind != "file":
-                books.wrong_kind[day] = kind
+                inventory.wrong_kind[day] = kind
                 continue
             claims = candidates.get(day, ())
-            record = choose(claims, size=stats.st_size, mtime_ns=stats.st_mtime_ns)
+            record = match_record(claims, size=stats.st_size, mtime_ns=stats.st_mtime_ns)
             if record is None:
-                books.unproven[day] = claims
+                inventory.unverified[day] = claims
             else:
-                books.records[day] = record
-    books.strangers = tuple(sorted(strangers))
-    books.missing = {day: claims[-1] for day, claims in candidates.items() if day not in seen}
-    books.settled = books.settled and not books.missing and not books.unproven
+                inventory.records[day] = record
+    inventory.unknown_files = tuple(sorted(unknown_files))
+    inventory.missing = {day: claims[-1] for day, claims in candidates.items() if day not in seen}
+    inventory.is_clean = inventory.is_clean and not inventory.missing and not inventory.unverified
 
 
 def name_pattern(name_template: str) -> re.Pattern[str]:

@@ -31,7 +31,7 @@ class DataDir:
         self.upstream_index = root / "upstream-index.jsonl"
         self.polls = root / "polls.jsonl"
         self.dataset = root / "dataset"
-        self.dataset_books = root / "dataset.json"
+        self.dataset_provenance = root / "dataset.json"
         self.lock = root / "lock"
         self.daemon_lock = root / "daemon.lock"
         self.dataset_lock = root / "dataset.lock"

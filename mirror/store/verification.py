@@ -24,7 +24,7 @@ from mirror.archive.sums import render_sums
 from mirror.errors import IndexUnusableError, MirrorError, WrongKindError
 from mirror.model import Damage, DamageKind, Record
 from mirror.store.disk import READ_BYTES, kind_of, open_file, read_file
-from mirror.store.inventory import Books, load_books
+from mirror.store.inventory import Inventory, load_inventory
 from mirror.store.layout import DataDir, is_being_written
 from mirror.text import shown
 
@@ -81,30 +81,30 @@ def verify(
     Raises:
         StorageError, ConfigError: the manifest or the directory cannot be read.
     """
-    books = load_books(data, name_template)
-    records = sorted(books.records.values(), key=lambda record: record.date)
+    inventory = load_inventory(data, name_template)
+    records = sorted(inventory.records.values(), key=lambda record: record.date)
     chosen = choose(records)
     # files that have lost their recorded time, as in a backup: read in any case, by their records
-    claimed = [claims[-1] for claims in books.unproven.values() if claims]
-    held = len(records) + len(claimed) + len(books.missing)
+    claimed = [claims[-1] for claims in inventory.unverified.values() if claims]
+    held = len(records) + len(claimed) + len(inventory.missing)
     damage = list(_check_files(data, chosen, progress))
-    damage += _check_names(books, name_template)
+    damage += _check_names(inventory, name_template)
     # A sync may have replaced files while they were read: look again before crying wolf.
     suspects = {one.day for one in damage if one.day is not None}
-    doubted = set(books.unproven)
+    doubted = set(inventory.unverified)
     if suspects:
-        damage = list(_second_look(data, name_template, books, suspects))
+        damage = list(_second_look(data, name_template, inventory, suspects))
     damage += (
         Damage(shown(name), DamageKind.STRANGER, "is none of the archive's files")
-        for name in books.strangers
+        for name in inventory.unknown_files
     )
-    damage += _check_listings(data, books, name_template, today)
+    damage += _check_listings(data, inventory, name_template, today)
     return VerifyReport(
         checked=len(chosen) + len(claimed),
         checked_bytes=sum(record.size for record in (*chosen, *claimed)),
         held=held,
         damage=tuple(damage),
-        undated=len(doubted & books.records.keys()),
+        undated=len(doubted & inventory.records.keys()),
     )
 
 
@@ -155,36 +155,40 @@ def _check_file(path: Path, record: Record, progress: Progress) -> Damage | None
     return None
 
 
-def _check_names(books: Books, name_template: str) -> Iterator[Damage]:
+def _check_names(inventory: Inventory, name_template: str) -> Iterator[Damage]:
     """Yield what directory and manifest alone tell."""
-    for day, record in sorted(books.missing.items()):
+    for day, record in sorted(inventory.missing.items()):
         yield Damage(record.name, DamageKind.MISSING, "the file is gone", day)
-    for day, kind in sorted(books.wrong_kind.items()):
+    for day, kind in sorted(inventory.wrong_kind.items()):
         name = name_template.format(date=day)
         yield Damage(name, DamageKind.WRONG_KIND, f"a {kind}, not a file", day)
-    for day, claims in sorted(books.unproven.items()):
+    for day, claims in sorted(inventory.unverified.items()):
         detail = "size or time differ from the record" if claims else "no record of it"
         yield Damage(name_template.format(date=day), DamageKind.UNRECORDED, detail, day)
 
 
 def _second_look(
-    data: DataDir, name_template: str, before: Books, suspects: set[date]
+    data: DataDir, name_template: str, before: Inventory, suspects: set[date]
 ) -> Iterator[Damage]:
-    books = load_books(data, name_template)
-    for damage in _check_names(books, name_template):
-        claims = books.unproven.get(damage.day, ()) if damage.day is not None else ()
+    inventory = load_inventory(data, name_template)
+    for damage in _check_names(inventory, name_template):
+        claims = inventory.unverified.get(damage.day, ()) if damage.day is not None else ()
         claim, wrong = _prove(data, claims)
         if claim is not None:
-            books.records[claim.date] = claim
+            inventory.records[claim.date] = claim
         else:
             yield wrong or damage
-    for day in sorted(suspects & books.records.keys()):
-        record = books.records[day]
+    for day in sorted(suspects & inventory.records.keys()):
+        record = inventory.records[day]
         if found := _check_file(data.archive / record.name, record, _unheard):
             yield found
     # what was drawn up later is what the listings are compared with
-    before.records, before.unproven, before.missing = books.records, books.unproven, books.missing
-    before.strangers = books.strangers
+    before.records, before.unverified, before.missing = (
+        inventory.records,
+        inventory.unverified,
+        inventory.missing,
+    )
+    before.unknown_files = inventory.unknown_files
 
 
 def _prove(data: DataDir, claims: tuple[Record, ...]) -> tuple[Record | None, Damage | None]:
@@ -206,25 +210,25 @@ def _unheard(_files: int, _bytes: int) -> None:
 
 
 def _check_listings(
-    data: DataDir, books: Books, name_template: str, today: date
+    data: DataDir, inventory: Inventory, name_template: str, today: date
 ) -> Iterable[Damage]:
     """Return which listings do not say what is held, unless a sync is about to write them."""
     damage: list[Damage] = []
     for pause_s in _LISTING_LOOKS_S:
-        damage = list(_compare_listings(data, _on_record(books), name_template, today))
+        damage = list(_compare_listings(data, _on_record(inventory), name_template, today))
         # Listings are written at the end of a poll; until then the journal is ahead of them.
         if not damage or (data.journal.exists() and is_being_written(data)):
             return ()
-        # A poll may have ended since the books were read.
+        # A poll may have ended since the inventory was read.
         time.sleep(pause_s)
-        books = load_books(data, name_template)
+        inventory = load_inventory(data, name_template)
     return damage
 
 
-def _on_record(books: Books) -> dict[date, Record]:
+def _on_record(inventory: Inventory) -> dict[date, Record]:
     """Return what the manifest claims; a file that is damaged or gone is told of by itself."""
-    doubted = {day: claims[-1] for day, claims in books.unproven.items() if claims}
-    return doubted | books.missing | books.records
+    doubted = {day: claims[-1] for day, claims in inventory.unverified.items() if claims}
+    return doubted | inventory.missing | inventory.records
 
 
 def _compare_listings(

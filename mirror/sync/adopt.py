@@ -96,8 +96,8 @@ class Adopter:
         Raises:
             ExceptionGroup: of StorageErrors: the disk refused.
         """
-        unproven = dict(self._store.books.unproven)
-        if not unproven:
+        unverified = dict(self._store.inventory.unverified)
+        if not unverified:
             return 0
         sums = parse_sums(_read_sums(self._store.data.sums))
         slots = asyncio.Semaphore(self._policy.concurrency)
@@ -119,10 +119,10 @@ class Adopter:
                 adopted += 1
 
         async with asyncio.TaskGroup() as group:
-            for day, claims in unproven.items():
+            for day, claims in unverified.items():
                 await slots.acquire()
                 group.create_task(adopt(day, claims))
-        self._log.info("files.adopted", adopted=adopted, unproven=len(unproven) - adopted)
+        self._log.info("files.adopted", adopted=adopted, unverified=len(unverified) - adopted)
         return adopted
 
     async def _prove(

@@ -19,7 +19,7 @@ from mirror.archive.judge import Expectation, failure_of, judge
 from mirror.archive.plan import final_at
 from mirror.archive.ports import Ask, Destination, Observer, Reply, Source
 from mirror.archive.retry import RetryPolicy, retry_delay
-from mirror.archive.upstream import ETags, Trial, stands
+from mirror.archive.upstream import Dispute, ETags, has_persisted
 from mirror.errors import Failure, UpstreamError, WrongKindError
 from mirror.logs import get_logger
 from mirror.model import (
@@ -106,7 +106,7 @@ class Fetcher:
         now: the clock, aware UTC.
         rng: the jitter.
         inspect: counts the content findings of a file; None to leave them out.
-        trials: refused bodies that may yet be taken; see `mirror.archive.upstream`.
+        disputes: refused bodies that may yet be taken; see `mirror.archive.upstream`.
         etags: what this upstream's ETags have proved to be.
 
     Attributes:
@@ -123,7 +123,7 @@ class Fetcher:
         now: Callable[[], datetime],
         rng: random.Random,
         inspect: Inspect | None,
-        trials: Mapping[date, Trial],
+        disputes: Mapping[date, Dispute],
         etags: ETags,
     ) -> None:
         self._source = source
@@ -136,13 +136,15 @@ class Fetcher:
         self._slots = asyncio.Semaphore(policy.concurrency)
         self._room = asyncio.Semaphore(policy.concurrency + SETTLING)
         self._log = get_logger()
-        self._settler = Settler(destination, final_after=policy.final_after, now=now, trials=trials)
+        self._settler = Settler(
+            destination, final_after=policy.final_after, now=now, disputes=disputes
+        )
         self.etags = etags
 
     @property
-    def trials(self) -> Mapping[date, Trial]:
+    def disputes(self) -> Mapping[date, Dispute]:
         """Refused bodies that may yet be taken, as they stand now."""
-        return self._settler.trials
+        return self._settler.disputes
 
     async def fetch_all(self, due: Sequence[Due]) -> list[Outcome]:
         """Fetch every due day and return how each ended.
@@ -268,13 +270,13 @@ class Fetcher:
             etags_are_opaque=self.etags is ETags.OPAQUE,
         )
         verdict = judge(evidence, meta, expectation)
-        if verdict.contestable and not verdict.publish and self._stands(due, evidence):
+        if verdict.contestable and not verdict.publish and self._has_persisted(due, evidence):
             return replace(verdict, publish=True, ask_again=False)
         return verdict
 
-    def _stands(self, due: Due, evidence: Evidence) -> bool:
-        return stands(
-            self.trials.get(due.date),
+    def _has_persisted(self, due: Due, evidence: Evidence) -> bool:
+        return has_persisted(
+            self.disputes.get(due.date),
             evidence.sha256,
             now=self._now(),
             disagree_after=self._policy.disagree_after,

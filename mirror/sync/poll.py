@@ -124,7 +124,7 @@ class Poll:
                 index_state=IndexState.UNUSABLE,
             )
         outcomes = await self._follow(survey)
-        in_the_way = self._store.books.wrong_kind
+        in_the_way = self._store.inventory.wrong_kind
         problems = make_problems(self._upstream, outcomes, in_the_way, self._policy.plan)
         problems = (*self._in_the_way, *problems)
         warnings = make_warnings(self._upstream, self._store.records.values(), now=self._now())
@@ -142,11 +142,11 @@ class Poll:
     async def _follow(self, survey: Survey) -> list[Outcome]:
         """Do all that follows from a survey."""
         self._upstream = survey.upstream
-        was_settled = self._store.books.settled
+        was_clean = self._store.inventory.is_clean
         await self._publisher.remember(
             survey.upstream, survey.index.body if survey.index is not None else None
         )
-        if not was_settled:
+        if not was_clean:
             # files may be gone or altered since the index was written: first of all, be true
             await self._publisher.publish_index(self._upstream)
         try:
@@ -169,9 +169,9 @@ class Poll:
     def _is_anything_new(self) -> bool:
         """Return whether the listings may have to change: what they are made of has, or they lack.
 
-        The books are settled only after the listings were written by them.
+        The inventory is settled only after the listings were written by them.
         """
-        return not self._store.books.settled or not self._publisher.are_listings_there()
+        return not self._store.inventory.is_clean or not self._publisher.are_listings_there()
 
     async def _adopt(self) -> None:
         adopter = Adopter(
@@ -185,10 +185,10 @@ class Poll:
 
     def _plan(self, survey: Survey) -> Plan:
         """Return what is due, the asking by name included where it is time for it."""
-        books, now = self._store.books, self._now()
-        policy = replace(self._policy.plan, passed_over=frozenset(books.wrong_kind))
+        inventory, now = self._store.inventory, self._now()
+        policy = replace(self._policy.plan, passed_over=frozenset(inventory.wrong_kind))
         by_name = days_to_ask(self._upstream, now=now) if survey.searched else ()
-        return make_plan(self._listed(), books.records, policy, now=now, by_name=by_name)
+        return make_plan(self._listed(), inventory.records, policy, now=now, by_name=by_name)
 
     def _check_room(self, plan: Plan) -> None:
         """Refuse to begin what cannot be finished; a day that is asked about may be unchanged."""
@@ -205,7 +205,7 @@ class Poll:
                 now=self._now,
                 rng=self._rng,
                 inspect=inspections.inspect if self._policy.findings else None,
-                trials=self._upstream.trials,
+                disputes=self._upstream.disputes,
                 etags=self._upstream.etags,
             )
             try:
@@ -218,7 +218,7 @@ class Poll:
         return outcomes
 
     def _learn(self, plan: Plan, outcomes: Sequence[Outcome], fetcher: Fetcher) -> None:
-        """Remember what the fetching told of upstream: days found by name, trials, its ETags."""
+        """Remember what the fetching told of upstream: days found by name, disputes, its ETags."""
         asked_by_name = {due.date for due in plan.due if due.expected is None}
         found, absent = dict(self._upstream.found), dict(self._upstream.absent)
         for outcome in outcomes:
@@ -228,9 +228,9 @@ class Poll:
                 found.setdefault(outcome.date, None)
                 absent.pop(outcome.date, None)
         known = self._upstream.accepted.keys() | found.keys()
-        trials = {day: fetcher.trials[day] for day in sorted(fetcher.trials) if day in known}
+        disputes = {day: fetcher.disputes[day] for day in sorted(fetcher.disputes) if day in known}
         self._upstream = replace(
-            self._upstream, found=found, absent=absent, trials=trials, etags=fetcher.etags
+            self._upstream, found=found, absent=absent, disputes=disputes, etags=fetcher.etags
         )
         by_name = {due.date for due in plan.due if due.reason is Reason.BY_NAME}
         if any(one.kind is OutcomeKind.FAILED and one.date in by_name for one in outcomes):

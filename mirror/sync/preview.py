@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from mirror.archive.plan import PlanPolicy, make_plan
 from mirror.archive.upstream import Upstream, days_to_ask, listed_counts
 from mirror.model import Plan
-from mirror.store.inventory import Books
+from mirror.store.inventory import Inventory
 from mirror.sync.survey import Surveyor
 
 
@@ -17,7 +17,7 @@ class Preview(Struct, frozen=True):
     """What a poll would do."""
 
     plan: Plan
-    unproven: int
+    unverified: int
     """Files that are there without a record: proved first, fetched only if that fails."""
     upstream: Upstream
     warnings: tuple[str, ...]
@@ -26,7 +26,7 @@ class Preview(Struct, frozen=True):
 async def preview(
     surveyor: Surveyor,
     upstream: Upstream,
-    books: Books,
+    inventory: Inventory,
     policy: PlanPolicy,
     *,
     now: Callable[[], datetime],
@@ -39,9 +39,9 @@ async def preview(
     survey = await surveyor.survey(upstream, has_body=True)
     plan = make_plan(
         listed_counts(survey.upstream, now=now()),
-        books.records,
-        replace(policy, passed_over=frozenset(books.wrong_kind)),
+        inventory.records,
+        replace(policy, passed_over=frozenset(inventory.wrong_kind)),
         now=now(),
         by_name=days_to_ask(survey.upstream, now=now()) if survey.searched else (),
     )
-    return Preview(plan, len(books.unproven), survey.upstream, survey.warnings)
+    return Preview(plan, len(inventory.unverified), survey.upstream, survey.warnings)

@@ -1,4 +1,4 @@
-"""What is published beside the daily files: checksums, page, index, and the books behind them."""
+"""What is published beside the daily files: checksums, page and index; then the manifest."""
 
 import asyncio
 from collections.abc import Callable
@@ -45,7 +45,7 @@ class Publisher:
         self._now = now
 
     async def publish(self, upstream: Upstream) -> tuple[str, ...]:
-        """Write SHA256SUMS, page and index, metadata, then the books: each where it differs.
+        """Write SHA256SUMS, page and index, metadata, then the inventory: each where it differs.
 
         Args:
             upstream: what is known of upstream by now.
@@ -55,7 +55,7 @@ class Publisher:
 
         Raises:
             StorageError: the disk refused.
-            WrongKindError: something other than a file stands where one of the books belongs.
+            WrongKindError: something other than a file stands where one of the inventory belongs.
         """
         return await asyncio.to_thread(self._publish, upstream)
 
@@ -68,7 +68,7 @@ class Publisher:
     async def publish_index(self, upstream: Upstream) -> None:
         """Write page and index alone, where files are gone or not yet proved.
 
-        SHA256SUMS and the books stay: they are what such files are proved by.
+        SHA256SUMS and the inventory stay: they are what such files are proved by.
         """
         await asyncio.to_thread(lambda: self._store.save_listings(self._index_and_page(upstream)))
 
@@ -93,7 +93,7 @@ class Publisher:
         sums = {self._store.data.sums: render_sums(self._store.records.values())}
         listings = sums | self._index_and_page(upstream) | self._metadata()
         in_the_way = self._store.save_listings(listings)
-        self._store.save_books()
+        self._store.save_manifest_if_changed()
         self._save(upstream)
         return in_the_way
 

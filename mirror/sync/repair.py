@@ -46,7 +46,7 @@ async def repair(
         StorageError: the disk refused.
     """
     listed = listed_counts(upstream, now=now())
-    doubted = set(store.books.unproven)
+    doubted = set(store.inventory.unverified)
     with _first_error():
         await adopter.adopt_all(listed)
     proved = doubted & store.records.keys()
@@ -85,10 +85,10 @@ def _is_fetched(damage: Damage) -> bool:
 
 def _claims(store: LocalStore, days: Iterable[date]) -> dict[date, Record]:
     """Return what was on record of the days, before it is doubted."""
-    books = store.books
-    known = {day: claims[-1] for day, claims in books.unproven.items() if claims}
-    known |= books.missing
-    known |= books.records
+    inventory = store.inventory
+    known = {day: claims[-1] for day, claims in inventory.unverified.items() if claims}
+    known |= inventory.missing
+    known |= inventory.records
     return {day: known[day] for day in days if day in known}
 
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from mirror.archive.judge import keeps_predecessor
 from mirror.archive.plan import final_at
 from mirror.archive.ports import Destination, Staged
-from mirror.archive.upstream import Trial, put_on_trial
+from mirror.archive.upstream import Dispute, open_dispute
 from mirror.model import (
     Due,
     Evidence,
@@ -37,10 +37,10 @@ class Settler:
         destination: where published and refused bodies go.
         final_after: a day is final so long after its end.
         now: the clock, aware UTC.
-        trials: refused bodies that may yet be taken; see `mirror.archive.upstream`.
+        disputes: refused bodies that may yet be taken; see `mirror.archive.upstream`.
 
     Attributes:
-        trials: as they are now.
+        disputes: as they are now.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class Settler:
         *,
         final_after: timedelta,
         now: Callable[[], datetime],
-        trials: Mapping[date, Trial],
+        disputes: Mapping[date, Dispute],
     ) -> None:
         self._destination = destination
         self._final_after = final_after
         self._now = now
-        self.trials = dict(trials)
+        self.disputes = dict(disputes)
 
     def make_record(
         self,
@@ -110,7 +110,7 @@ class Settler:
             await self._destination.publish(
                 staged, record, predecessor=held if keep else None, is_final=was_final
             )
-        self.trials.pop(due.date, None)
+        self.disputes.pop(due.date, None)
         behind = Flag.BEHIND in record.flags
         return Outcome(
             date=due.date,
@@ -126,10 +126,10 @@ class Settler:
     async def refuse(
         self, due: Due, attempts: int, staged: Staged, evidence: Evidence, verdict: Verdict
     ) -> Outcome:
-        """Keep a refused body aside, and put on trial what only a count, ETag or age is against."""
+        """Quarantine a refused body; open a dispute if only a count, ETag or age is against it."""
         if verdict.contestable:
-            self.trials[due.date] = put_on_trial(
-                self.trials.get(due.date),
+            self.disputes[due.date] = open_dispute(
+                self.disputes.get(due.date),
                 sha256=evidence.sha256,
                 reason=verdict.reason,
                 now=self._now(),

@@ -18,16 +18,16 @@ from mirror.archive.judge import is_older
 from mirror.archive.ports import Ask, Reply, Source
 from mirror.archive.retry import RetryPolicy, retry_delay
 from mirror.archive.upstream import (
+    Dispute,
     ETags,
     IndexFacts,
-    Trial,
     Upstream,
     accept_index,
     accept_listing,
     accept_unchanged,
+    has_persisted,
     is_search_due,
-    put_on_trial,
-    stands,
+    open_dispute,
 )
 from mirror.errors import Failure, IndexUnusableError, UpstreamError
 from mirror.logs import get_logger
@@ -133,21 +133,21 @@ class Surveyor:
         if not isinstance(body, _IndexBody):
             return Survey(self._unchanged(_redated(upstream, body)))
         if _is_rolled_back(upstream, body.meta):
-            trial = self._trial_of_older(upstream, body)
-            if trial is not None:
+            dispute = self._trial_of_older(upstream, body)
+            if dispute is not None:
                 text = "upstream's index is older than the one accepted: a stale cache?"
                 return Survey(
-                    replace(self._unchanged(upstream), index_trial=trial), warnings=(text,)
+                    replace(self._unchanged(upstream), index_dispute=dispute), warnings=(text,)
                 )
         return self._accept(upstream, body)
 
-    def _trial_of_older(self, upstream: Upstream, body: _Body) -> Trial | None:
-        """Return the trial that an older index is on, or None if it has stood for long enough."""
+    def _trial_of_older(self, upstream: Upstream, body: _Body) -> Dispute | None:
+        """Return the dispute that an older index is on, or None if it has stood for long enough."""
         now, sha256 = self._now(), body.evidence.sha256
         waited = self._policy.disagree_after
-        if stands(upstream.index_trial, sha256, now=now, disagree_after=waited):
+        if has_persisted(upstream.index_dispute, sha256, now=now, disagree_after=waited):
             return None
-        return put_on_trial(upstream.index_trial, sha256=sha256, reason="rolled-back", now=now)
+        return open_dispute(upstream.index_dispute, sha256=sha256, reason="rolled-back", now=now)
 
     def _unchanged(self, upstream: Upstream) -> Upstream:
         return accept_unchanged(upstream, now=self._now(), stale_after=self._policy.stale_after)

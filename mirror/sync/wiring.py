@@ -129,7 +129,7 @@ class Mirror:
                 now=self._now,
                 rng=self._rng,
                 inspect=inspections.inspect if self.config.storage.findings else None,
-                trials=upstream.trials,
+                disputes=upstream.disputes,
                 etags=upstream.etags,
             )
             await repair(

@@ -58,7 +58,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         return web.Response(status=error.status, text=f"{error.status}: {error.reason}\n")
     except MirrorError as error:
-        # the books cannot be read: the disk's trouble, and what is wrong with it is in the log
+        # the inventory cannot be read: the disk's trouble, and what is wrong with it is in the log
         get_logger().error("request.refused", path=request.path, problem=error.line())
         return web.Response(status=503, text="503: the copy cannot be read just now\n")
     except ConnectionError:

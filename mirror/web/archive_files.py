@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import msgspec
 from aiohttp import web
 
-from mirror.archive.manifest import choose
+from mirror.archive.manifest import match_record
 from mirror.archive.plan import final_at
 from mirror.errors import WrongKindError
 from mirror.model import Record
@@ -92,8 +92,8 @@ async def _find(site: Site, path: str) -> tuple[str, Representation | None]:
         return name, await _open_listing(site.data.archive / name, content_type)
     name = path.removeprefix("/")
     for fresh in (False, True):
-        view = await site.viewer.view(fresh=fresh)
-        if claims := view.claims.get(name):
+        snapshot = await site.snapshots.snapshot(fresh=fresh)
+        if claims := snapshot.claims.get(name):
             # on the loop: a thread's turn costs more than all the rest of a request
             found = _open_day(site, claims)
             if found is not None:
@@ -130,7 +130,7 @@ def _open_day(site: Site, claims: tuple[Record, ...]) -> Representation | None:
     except (OSError, WrongKindError):
         return None
     stats = os.fstat(file.fileno())
-    record = choose(claims, size=stats.st_size, mtime_ns=stats.st_mtime_ns)
+    record = match_record(claims, size=stats.st_size, mtime_ns=stats.st_mtime_ns)
     if record is None:
         file.close()
         return None

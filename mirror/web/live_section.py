@@ -2,7 +2,7 @@
 
 from html import escape
 
-from mirror.status.live import Progress
+from mirror.status.poll_progress import Progress
 from mirror.status.standing import told
 from mirror.text import human_bytes, plural
 

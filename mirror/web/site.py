@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from aiohttp import web
 
 from mirror.config.settings import Config
-from mirror.status.live import LiveProgress
 from mirror.status.metrics import Metrics
-from mirror.status.snapshot import Viewer
+from mirror.status.poll_progress import PollProgress
+from mirror.status.snapshot import SnapshotCache
 from mirror.store.layout import DataDir
 
 
@@ -19,9 +19,9 @@ class Site:
 
     config: Config
     data: DataDir
-    viewer: Viewer
+    snapshots: SnapshotCache
     metrics: Metrics
-    live: LiveProgress
+    live: PollProgress
     """How the running poll stands; never moves where the web side runs alone."""
     interval: timedelta
     """Longest time between two polls, for readiness."""

@@ -11,7 +11,7 @@ from mirror.errors import ExitCode
 from mirror.model import IndexState, PollReport
 from mirror.status.advice import advise
 from mirror.status.readiness import judge_readiness
-from mirror.status.snapshot import View
+from mirror.status.snapshot import Snapshot
 from mirror.status.standing import Status, told
 from mirror.text import human_bytes, plural
 from mirror.web.calendar import Day, DayKind, fill_gaps, render_calendar, render_tables
@@ -45,19 +45,19 @@ class Page(Struct, frozen=True):
 
 
 def render_page(
-    status: Status, view: View, assets: Assets, *, interval: timedelta, now: datetime
+    status: Status, snapshot: Snapshot, assets: Assets, *, interval: timedelta, now: datetime
 ) -> Page:
     """Return the page.
 
     Args:
         status: how the copy stands.
-        view: what it stands on.
+        snapshot: what it stands on.
         assets: where style and script are.
         interval: the longest time between two polls.
         now: the current time, aware UTC.
     """
-    health, sentence = judge_health(status, view.last_complete, interval=interval, now=now)
-    days = fill_gaps(_days(status, view))
+    health, sentence = judge_health(status, snapshot.last_complete, interval=interval, now=now)
+    days = fill_gaps(_days(status, snapshot))
     head = (
         f"{_head(assets, health)}<header><h1>Binder events archive</h1>"
         f'<p class="sentence {health}" role="status">{with_times(escape(sentence))}</p>'
@@ -67,8 +67,8 @@ def render_page(
         _problems(status.problems),
         _figures(status),
         _section("calendar", "Every day", _calendar(days)),
-        render_trends(view.months),
-        _polls(view.polls),
+        render_trends(snapshot.months),
+        _polls(snapshot.polls),
     )
     after = (
         f'</div>{"".join(sections)}</main><footer class="soft"><p>As of {_moment(now)}. '
@@ -178,9 +178,9 @@ def _calendar(days: dict[date, Day]) -> str:
     return render_calendar(days) + (details if days else "")
 
 
-def _days(status: Status, view: View) -> dict[date, Day]:
+def _days(status: Status, snapshot: Snapshot) -> dict[date, Day]:
     opened, gone = set(status.open_days), set(status.vanished_days)
-    records = view.books.records
+    records = snapshot.inventory.records
     days = {}
     for day, record in records.items():
         kind = DayKind.OPEN if day in opened else DayKind.VANISHED if day in gone else DayKind.HELD

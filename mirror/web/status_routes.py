@@ -14,7 +14,7 @@ from aiohttp import web
 from mirror.errors import MirrorError
 from mirror.status.advice import advise
 from mirror.status.readiness import judge_readiness
-from mirror.status.snapshot import View
+from mirror.status.snapshot import Snapshot
 from mirror.status.standing import Status, make_status
 from mirror.store.layout import is_being_written
 from mirror.web.live_section import render_progress
@@ -38,7 +38,7 @@ _STATIC = {"status.css": "text/css; charset=utf-8", "status.js": "text/javascrip
 
 
 class Pages:
-    """Keeps the page of a site, and makes it anew when the view or the minute is another.
+    """Keeps the page of a site, and makes it anew when the snapshot or the minute is another.
 
     Making it goes through all days, so nobody waits for that as long as the page from before was
     right a moment ago.
@@ -59,7 +59,7 @@ class Pages:
         self._assets = assets
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._made_of: tuple[View, datetime] | None = None
+        self._made_of: tuple[Snapshot, datetime] | None = None
         self._page = Page(b"", b"", "")
         self._right_at = -LAG_S
         """When the page was last found to be that of now."""
@@ -69,10 +69,10 @@ class Pages:
         """Return the page of now, but for the running poll; or that of at most `LAG_S` ago.
 
         Raises:
-            StorageError, ConfigError: the books cannot be read.
+            StorageError, ConfigError: the inventory cannot be read.
         """
-        view = await self.site.viewer.view()
-        if not self._is_made_of(view) and self._clock() - self._right_at >= LAG_S:
+        snapshot = await self.site.snapshots.snapshot()
+        if not self._is_made_of(snapshot) and self._clock() - self._right_at >= LAG_S:
             await self._make_right()
         return self._page
 
@@ -92,24 +92,24 @@ class Pages:
     async def _make_right(self) -> None:
         async with self._lock:
             asked_at = self._clock()
-            view = await self.site.viewer.view()
-            if not self._is_made_of(view):
+            snapshot = await self.site.snapshots.snapshot()
+            if not self._is_made_of(snapshot):
                 # goes through all days: off the loop
-                self._page, self._made_of, took_s = await asyncio.to_thread(self._make, view)
+                self._page, self._made_of, took_s = await asyncio.to_thread(self._make, snapshot)
                 self._pause_s = max(_LOOK_S, _MAKE_SHARE * took_s)
             self._right_at = asked_at
 
-    def _is_made_of(self, view: View) -> bool:
+    def _is_made_of(self, snapshot: Snapshot) -> bool:
         made_of = self._made_of
-        return made_of is not None and made_of[0] is view and made_of[1] == _minute(self.site)
+        return made_of is not None and made_of[0] is snapshot and made_of[1] == _minute(self.site)
 
-    def _make(self, view: View) -> tuple[Page, tuple[View, datetime], float]:
+    def _make(self, snapshot: Snapshot) -> tuple[Page, tuple[Snapshot, datetime], float]:
         """Return the page, what it is made of, and the processor's seconds that it took."""
         started = time.thread_time()
         site, minute, now = self.site, _minute(self.site), self.site.now()
-        status = _status(site, view, now)
-        page = render_page(status, view, self._assets, interval=site.interval, now=now)
-        return page, (view, minute), time.thread_time() - started
+        status = _status(site, snapshot, now)
+        page = render_page(status, snapshot, self._assets, interval=site.interval, now=now)
+        return page, (snapshot, minute), time.thread_time() - started
 
 
 PAGES = web.AppKey("pages", Pages)
@@ -178,19 +178,19 @@ def _takes_gzip(request: web.Request) -> bool:
 async def _json(request: web.Request) -> web.Response:
     site = request.app[SITE]
     # on the loop: a few milliseconds, and a thread would wait as long for its turn beside a poll
-    body = _render_json(site, await site.viewer.view())
+    body = _render_json(site, await site.snapshots.snapshot())
     headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
     return web.Response(body=body, headers=headers)
 
 
-def _render_json(site: Site, view: View) -> bytes:
+def _render_json(site: Site, snapshot: Snapshot) -> bytes:
     now = site.now()
-    status = _status(site, view, now)
+    status = _status(site, snapshot, now)
     facts = msgspec.to_builtins(status)
     # where it lies on this machine is nobody else's business
     del facts["data_dir"]
     facts["advice"] = [advise(problem) for problem in status.problems]
-    readiness = judge_readiness(view.last_complete, interval=site.interval, now=now)
+    readiness = judge_readiness(snapshot.last_complete, interval=site.interval, now=now)
     facts["is_ready"] = readiness.is_ready
     facts["progress"] = msgspec.to_builtins(site.live.progress)
     return msgspec.json.encode(facts)
@@ -200,6 +200,6 @@ def _minute(site: Site) -> datetime:
     return site.now().replace(second=0, microsecond=0)
 
 
-def _status(site: Site, view: View, now: datetime) -> Status:
+def _status(site: Site, snapshot: Snapshot, now: datetime) -> Status:
     final_after = timedelta(seconds=site.config.schedule.final_after)
-    return make_status(view, site.data, final_after=final_after, now=now)
+    return make_status(snapshot, site.data, final_after=final_after, now=now)

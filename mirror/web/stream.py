@@ -15,7 +15,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from mirror.errors import MirrorError
-from mirror.status.live import LiveProgress
+from mirror.status.poll_progress import PollProgress
 from mirror.web.status_page import Page
 
 _PAUSE_S = 0.5
@@ -67,7 +67,7 @@ class Streams:
         limits: what they may cost.
     """
 
-    def __init__(self, teller: Teller, live: LiveProgress, limits: Limits) -> None:
+    def __init__(self, teller: Teller, live: PollProgress, limits: Limits) -> None:
         self._teller = teller
         self._live = live
         self._limits = limits
@@ -115,7 +115,7 @@ class Streams:
         # a listener that has left has no transport; nobody else says so before the next message
         while not self._is_closing and request.transport and time.monotonic() < ends_at:
             wake.clear()
-            with suppress(MirrorError):  # the books cannot be read: the page itself says so
+            with suppress(MirrorError):  # the inventory cannot be read: the page itself says so
                 message += await letters.write()
             if message:
                 async with asyncio.timeout(self._limits.patience_s):
@@ -158,7 +158,7 @@ class _Letters:
 
 
 def add_stream(
-    app: web.Application, teller: Teller, live: LiveProgress, limits: Limits | None = None
+    app: web.Application, teller: Teller, live: PollProgress, limits: Limits | None = None
 ) -> None:
     """Add `/status/events`."""
     streams = Streams(teller, live, limits or Limits())

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirror.archive.manifest import (
-    choose,
+    match_record,
     parse_manifest,
     render_journal_line,
     render_manifest,
@@ -180,11 +180,11 @@ def test_the_latest_claim_that_agrees_with_the_file_is_chosen():
     other = record(FIRST.date, 7, size=500, mtime_ns=8)
     longer = record(FIRST.date, 8, size=501, mtime_ns=7)
     claims = [one, same, other, longer]
-    assert choose(claims, size=500, mtime_ns=7) is same
-    assert choose(claims, size=500, mtime_ns=8) is other
-    assert choose(claims, size=501, mtime_ns=7) is longer
-    assert choose(claims, size=501, mtime_ns=8) is None
-    assert choose([], size=500, mtime_ns=7) is None
+    assert match_record(claims, size=500, mtime_ns=7) is same
+    assert match_record(claims, size=500, mtime_ns=8) is other
+    assert match_record(claims, size=501, mtime_ns=7) is longer
+    assert match_record(claims, size=501, mtime_ns=8) is None
+    assert match_record([], size=500, mtime_ns=7) is None
 
 
 def test_a_record_with_every_field_survives_both_books():

@@ -7,13 +7,13 @@ from msgspec.structs import replace
 
 from mirror.archive.judge import is_older
 from mirror.archive.upstream import (
-    Trial,
+    Dispute,
     accept_index,
+    has_persisted,
     is_shrunk,
     is_stale,
     listed_counts,
-    put_on_trial,
-    stands,
+    open_dispute,
     vanished,
 )
 from mirror.model import IndexState, Refusal, ReplyMeta
@@ -215,7 +215,7 @@ def test_the_page_may_add_a_count_to_a_day_found_by_name():
     assert listing(upstream, None, NOW).found == {D4: None, D5: 5}
 
 
-# an index of an earlier version, and bodies on trial
+# an index of an earlier version, and bodies in dispute
 
 
 @pytest.mark.parametrize(
@@ -240,23 +240,23 @@ def test_an_index_is_older_by_its_generation_else_by_its_date(generation, modifi
 
 
 def test_an_accepted_index_ends_the_trial_of_another():
-    on_trial = replace(KNOWN, index_trial=Trial("x", NOW, "rolled-back"))
-    assert accept(on_trial, THREE).index_trial is None
-    assert unchanged(on_trial, NOW + HOUR).index_trial is None
+    on_trial = replace(KNOWN, index_dispute=Dispute("x", NOW, "rolled-back"))
+    assert accept(on_trial, THREE).index_dispute is None
+    assert unchanged(on_trial, NOW + HOUR).index_dispute is None
 
 
 def test_a_trial_goes_on_for_the_same_bytes_and_begins_anew_for_others():
-    first = put_on_trial(None, sha256="x", reason="behind", now=NOW)
-    assert first == Trial("x", NOW, "behind")
-    assert put_on_trial(first, sha256="x", reason="other", now=NOW + HOUR) is first
-    assert put_on_trial(first, sha256="x", reason="other", now=NOW) is first
-    other = put_on_trial(first, sha256="y", reason="other", now=NOW + HOUR)
-    assert other == Trial("y", NOW + HOUR, "other")
+    first = open_dispute(None, sha256="x", reason="behind", now=NOW)
+    assert first == Dispute("x", NOW, "behind")
+    assert open_dispute(first, sha256="x", reason="other", now=NOW + HOUR) is first
+    assert open_dispute(first, sha256="x", reason="other", now=NOW) is first
+    other = open_dispute(first, sha256="y", reason="other", now=NOW + HOUR)
+    assert other == Dispute("y", NOW + HOUR, "other")
 
 
 def test_a_trial_of_the_future_begins_anew():
-    first = Trial("x", NOW + timedelta(days=999), "behind")
-    assert put_on_trial(first, sha256="x", reason="behind", now=NOW).since == NOW
+    first = Dispute("x", NOW + timedelta(days=999), "behind")
+    assert open_dispute(first, sha256="x", reason="behind", now=NOW).since == NOW
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_a_trial_of_the_future_begins_anew():
     ],
 )
 def test_a_body_stands_once_it_was_served_unchanged_for_long_enough(sha256, age, standing):
-    trial = Trial("x", NOW, "behind")
+    dispute = Dispute("x", NOW, "behind")
     wait = timedelta(hours=6)
-    assert stands(trial, sha256, now=NOW + age, disagree_after=wait) is standing
-    assert stands(None, sha256, now=NOW + age, disagree_after=wait) is False
+    assert has_persisted(dispute, sha256, now=NOW + age, disagree_after=wait) is standing
+    assert has_persisted(None, sha256, now=NOW + age, disagree_after=wait) is False

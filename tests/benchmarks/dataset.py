@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from mirror.dataset.build import keep_in_step
 from mirror.dataset.query import Bounds, open_months, open_session
-from mirror.store.inventory import load_books, save_manifest
+from mirror.store.inventory import load_inventory, save_manifest
 from mirror.store.layout import DataDir
 from mirror.sync.findings_worker import inspect_file
 from tests.benchmarks.launches import open_mirror_of
@@ -58,7 +58,7 @@ def main() -> None:
 
 def look_into(data: DataDir) -> None:
     """Put on record what the days hold, as a poll does when it fetches them."""
-    records = dict(load_books(data, _TEMPLATE).records)
+    records = dict(load_inventory(data, _TEMPLATE).records)
     lacking = [record for record in records.values() if record.findings is None]
     for record in lacking:
         findings = inspect_file(data.archive / record.name, record.date)

@@ -18,7 +18,7 @@ from pathlib import Path
 import aiohttp
 
 from mirror.events.months import sum_months, total_of
-from mirror.status.snapshot import View, load_view
+from mirror.status.snapshot import Snapshot, load_snapshot
 from mirror.status.standing import Status, make_status
 from mirror.web.status_page import Assets, render_page
 from tests.web.copies import Copy, seasonal_counts
@@ -38,14 +38,14 @@ async def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         copy = Copy(Path(folder) / "data", seasonal_counts(_DAYS, _LAST), now=_NOW)
         data = copy.write()
-        view = load_view(data, "events-{date}.jsonl")
+        view = load_snapshot(data, "events-{date}.jsonl")
 
         def judge() -> Status:
             return make_status(view, data, final_after=timedelta(hours=8), now=_NOW)
 
         status = judge()
         judged_s = _least_cpu(judge)
-        summed_s = _least_cpu(lambda: total_of(sum_months(view.books.records.values())))
+        summed_s = _least_cpu(lambda: total_of(sum_months(view.inventory.records.values())))
         made_s = _least_cpu(lambda: _make(status, view))
         size, packed = len(_make(status, view)), len(gzip.compress(_make(status, view)))
         async with serving(data, now=_NOW) as url:
@@ -58,7 +58,7 @@ async def main() -> int:
     return int(size > _MAX_BYTES or whole_s > _MAX_S)
 
 
-def _make(status: Status, view: View) -> bytes:
+def _make(status: Status, view: Snapshot) -> bytes:
     page = render_page(status, view, _ASSETS, interval=timedelta(minutes=30), now=_NOW)
     return page.before + page.after
 

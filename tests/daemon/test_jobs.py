@@ -16,9 +16,9 @@ from mirror.config.settings import Config
 from mirror.daemon.jobs import Jobs, OpenWriter, Writer
 from mirror.daemon.schedule import JobKind, Schedule
 from mirror.daemon.work import Work
-from mirror.status.live import LiveProgress
 from mirror.status.metrics import Metrics
-from mirror.status.snapshot import Viewer
+from mirror.status.poll_progress import PollProgress
+from mirror.status.snapshot import SnapshotCache
 from mirror.sync.wiring import open_mirror
 from tests.command import Shell, long_final_days, open_shell
 from tests.conftest import Clock
@@ -40,9 +40,9 @@ def make_jobs(
         config,
         shell.data,
         open_writer=open_writer or (lambda current: open_mirror(current, shell.data)),
-        viewer=Viewer(shell.data, config.upstream.name_template),
+        snapshots=SnapshotCache(shell.data, config.upstream.name_template),
         metrics=Metrics(),
-        live=LiveProgress(),
+        live=PollProgress(),
         now=clock or (lambda: datetime.now(UTC)),
     )
 
@@ -184,7 +184,7 @@ async def test_work_that_does_not_move_is_noticed(shell: Shell) -> None:
     shell.set(http__read_timeout="0.001", http__connect_timeout="0.001", http__max_backoff="0")
     jobs = make_jobs(shell, open_writer=stuck)
     schedule = Schedule(jobs.config.schedule)
-    async with Work(schedule, jobs, LiveProgress(), patience_s=0.2) as work:
+    async with Work(schedule, jobs, PollProgress(), patience_s=0.2) as work:
         task = asyncio.create_task(work.run())
         await entered.wait()
         assert work.is_getting_on()

@@ -14,9 +14,9 @@ from mirror.daemon.jobs import Jobs
 from mirror.daemon.schedule import JobKind
 from mirror.demo import faults
 from mirror.errors import Failure
-from mirror.status.live import LiveProgress
 from mirror.status.metrics import Metrics
-from mirror.status.snapshot import Viewer
+from mirror.status.poll_progress import PollProgress
+from mirror.status.snapshot import SnapshotCache
 from mirror.store.layout import make_folders
 from mirror.sync.wiring import open_mirror
 from tests.command import PATIENCE_S, Shell, long_final_days, open_shell
@@ -54,20 +54,20 @@ class Watched:
     def __init__(self, shell: Shell) -> None:
         config = load_config(None, shell.environ, {})
         self.metrics = Metrics()
-        self.viewer = Viewer(shell.data, config.upstream.name_template)
+        self.snapshots = SnapshotCache(shell.data, config.upstream.name_template)
         self.jobs = Jobs(
             config,
             shell.data,
             open_writer=lambda current: open_mirror(current, shell.data),
-            viewer=self.viewer,
+            snapshots=self.snapshots,
             metrics=self.metrics,
-            live=LiveProgress(),
+            live=PollProgress(),
             now=lambda: datetime.now(UTC),
         )
 
     async def scrape(self) -> dict[tuple[str, ...], float]:
-        view = await self.viewer.view(fresh=True)
-        return read_samples(self.metrics.render(view, at(datetime.now(UTC)))[0].decode())
+        snapshot = await self.snapshots.snapshot(fresh=True)
+        return read_samples(self.metrics.render(snapshot, at(datetime.now(UTC)))[0].decode())
 
 
 async def test_what_a_poll_asks_and_receives_is_seen_before_it_ends(shell: Shell) -> None:

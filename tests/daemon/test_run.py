@@ -82,7 +82,7 @@ async def test_it_outlives_an_upstream_that_is_down(shell: Shell) -> None:
         assert (await daemon.get("readyz")).status == 503
         shell.server.calm()
         await daemon.logged("poll.finished", exit_code=0)
-        await asyncio.sleep(1)  # a view may be a second old
+        await asyncio.sleep(1)  # a snapshot may be a second old
         ready = await daemon.get("readyz")
 
     assert ready.status == 200

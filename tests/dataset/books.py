@@ -1,6 +1,6 @@
 """Data directories made of records alone: files of the right size and time, without a byte in them.
 
-What is told from the books must be told without reading a file, so these have nothing to read.
+What is told from the inventory must be told without reading a file, so these have nothing to read.
 """
 
 import os

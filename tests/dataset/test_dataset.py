@@ -20,7 +20,7 @@ from mirror.dataset.provenance import describe_lag, load_dataset, load_dataset_b
 from mirror.dataset.spec_columns import describe_spec
 from mirror.demo.launches import make_day
 from mirror.errors import DatasetError, LockedError, StorageError, WrongKindError
-from mirror.store.inventory import load_books
+from mirror.store.inventory import load_inventory
 from mirror.store.layout import DataDir, dataset_lock
 from tests.mirrors import ERAS, TEMPLATE, drop, hold, make_mirror, of_all_eras
 
@@ -256,7 +256,7 @@ def test_a_month_with_a_day_off_the_record_stays_as_it_was(
     path = str(data.dataset / "year=2020/month=06/launches.parquet")
     assert stamps(data)[path] == before[path]
     assert faults(data) == [FaultKind.DAILY_FILE]
-    told = describe_lag(data, load_books(data, TEMPLATE))
+    told = describe_lag(data, load_inventory(data, TEMPLATE))
     assert told == ["1 day not read, not being as on record: see `binder-mirror verify`"]
 
 
@@ -281,7 +281,7 @@ def test_rot_that_keeps_size_and_time_is_found_as_it_is_read(data: DataDir):
 
 def test_lost_books_cost_a_rebuild_and_nothing_else(data: DataDir):
     first = keep_in_step(data, TEMPLATE)
-    data.dataset_books.write_bytes(b"{torn")
+    data.dataset_provenance.write_bytes(b"{torn")
     assert load_dataset_books(data) == {}
     again = keep_in_step(data, TEMPLATE)
     assert again.rows == first.rows
@@ -326,7 +326,7 @@ def test_rederiving_finds_a_value_that_was_changed_behind_our_back(data: DataDir
             f"FROM read_parquet('{path}', hive_partitioning = false)) TO '{path}' "
             f"(FORMAT parquet, KV_METADATA {{binder_mirror: '{told}'}})"
         )
-    data.dataset_books.unlink()
+    data.dataset_provenance.unlink()
     assert faults(data) == []
     assert faults(data, rederive=True) == [FaultKind.WRONG_ROWS]
 

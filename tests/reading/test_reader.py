@@ -1,4 +1,4 @@
-"""The reading API: all that is held and nothing else, by what the books say."""
+"""The reading API: all that is held and nothing else, by what the inventory says."""
 
 import doctest
 import gc
@@ -302,7 +302,7 @@ def test_a_day_is_open_as_long_as_the_settings_say(tmp_path):
     assert not late.days()[-1].is_final
 
 
-# files and books
+# files and inventory
 
 
 def test_no_mirror_is_told(tmp_path):

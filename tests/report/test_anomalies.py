@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from mirror.model import Record
 from mirror.report.anomalies import Held, find_anomalies
 from mirror.report.anomaly import Anomaly, Kind, Severity, between, runs, span
-from tests.dataset.books import findings, held
+from tests.dataset.inventory import findings, held
 from tests.making import at, day, days
 from tests.report.test_dips import lower, real_counts, season
 

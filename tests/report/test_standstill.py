@@ -10,7 +10,7 @@ from mirror.archive.upstream import IndexFacts, Upstream
 from mirror.model import IndexState, PollReport
 from mirror.report.anomaly import Anomaly, Kind
 from mirror.report.standstill import find_standstills
-from tests.dataset.books import frozen, poll
+from tests.dataset.inventory import frozen, poll
 from tests.making import at
 
 _STALE_AFTER = timedelta(hours=36)

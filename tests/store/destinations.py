@@ -13,7 +13,7 @@ from mirror.archive.ports import Destination
 from mirror.model import Record
 from mirror.store import history
 from mirror.store.destination import open_store
-from mirror.store.inventory import load_books
+from mirror.store.inventory import load_inventory
 from mirror.store.layout import DataDir
 from mirror.store.quarantine import list_quarantined
 
@@ -68,7 +68,7 @@ class LocalLook:
         return [path.name for path in self.data.staging.iterdir()]
 
     def recorded(self) -> dict[date, Record]:
-        return load_books(self.data, "events-{date}.jsonl").records
+        return load_inventory(self.data, "events-{date}.jsonl").records
 
     def predecessors(self) -> dict[date, list[bytes]]:
         found: dict[date, list[bytes]] = {}

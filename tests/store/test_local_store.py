@@ -10,7 +10,7 @@ import pytest
 from mirror.archive.manifest import render_journal_line
 from mirror.errors import LockedError, WrongKindError
 from mirror.store.destination import open_store
-from mirror.store.inventory import load_books
+from mirror.store.inventory import load_inventory
 from tests.store.destinations import LocalLook
 from tests.store.test_destination import DAY, NEW, OLD, name_of, plain, put, record_of
 
@@ -49,10 +49,10 @@ async def test_a_rename_that_fails_leaves_the_old_body_and_its_record(look: Loca
                 )
 
     assert look.published()[name_of(DAY)] == OLD
-    books = load_books(look.data, TEMPLATE)
+    inventory = load_inventory(look.data, TEMPLATE)
     # same size and same time: without care the claim would be taken for the truth
-    assert books.records.get(DAY) in (None, old)
-    assert books.records or old in books.unproven[DAY]
+    assert inventory.records.get(DAY) in (None, old)
+    assert inventory.records or old in inventory.unverified[DAY]
 
 
 async def test_a_file_altered_behind_our_back_is_no_longer_on_record(look: LocalLook) -> None:
@@ -60,10 +60,10 @@ async def test_a_file_altered_behind_our_back_is_no_longer_on_record(look: Local
         old = await put(destination, OLD)
     (look.data.archive / name_of(DAY)).write_bytes(NEW)
 
-    books = load_books(look.data, TEMPLATE)
+    inventory = load_inventory(look.data, TEMPLATE)
 
-    assert books.records == {}
-    assert books.unproven == {DAY: (old,)}
+    assert inventory.records == {}
+    assert inventory.unverified == {DAY: (old,)}
 
 
 async def test_something_else_in_the_way_costs_that_day_and_stays(look: LocalLook) -> None:

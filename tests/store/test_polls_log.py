@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from mirror.model import IndexState, PollReport
-from mirror.status.snapshot import LOADED_POLLS, load_view
+from mirror.status.snapshot import LOADED_POLLS, load_snapshot
 from mirror.store.polls import KEPT_POLLS, MAX_BYTES, append_poll, load_polls
 from tests.command import Shell
 from tests.conftest import NOON, World
@@ -37,7 +37,7 @@ async def test_what_was_complete_last_stays_known_behind_many_that_were_not(worl
     for number in range(1, LOADED_POLLS + 10):
         append_poll(world.data, failed(number))
 
-    view = load_view(world.data, "events-{date}.jsonl")
+    view = load_snapshot(world.data, "events-{date}.jsonl")
 
     assert len(view.polls) == LOADED_POLLS
     assert view.last_complete == complete

@@ -19,7 +19,7 @@ ALL_LOST = ["manifest.jsonl", "manifest.journal.jsonl", "upstream.json", "upstre
 
 
 def lose(world: World, *names: str) -> None:
-    """Lose books of the mirror's; its archive stays."""
+    """Lose inventory of the mirror's; its archive stays."""
     for name in names:
         (world.data.root / name).unlink(missing_ok=True)
     world.forget()
@@ -53,7 +53,7 @@ def tamper(world: World, day: date) -> bytes:
 
 
 class TestLostManifest:
-    @pytest.mark.parametrize("names", [ALL_LOST[:1], ALL_LOST], ids=["manifest", "all books"])
+    @pytest.mark.parametrize("names", [ALL_LOST[:1], ALL_LOST], ids=["manifest", "all inventory"])
     @pytest.mark.parametrize("style", ["md5", "weak", "opaque", "none"])
     async def test_no_body_is_fetched_again(self, world: World, names, style) -> None:
         world.server.style.etag = style

@@ -11,7 +11,7 @@ from mirror.demo.faults import Fault
 from mirror.demo.launches import make_day
 from mirror.errors import Failure
 from mirror.status.metrics import Metrics
-from mirror.status.snapshot import load_view
+from mirror.status.snapshot import load_snapshot
 from mirror.sync.wiring import open_mirror
 from tests.conftest import NOON, World
 from tests.samples import at, read_samples
@@ -51,7 +51,7 @@ async def polled(world: World, metrics: Metrics) -> dict[tuple[str, ...], float]
     async with open_mirror(world.config, world.data, now=world.clock) as mirror:
         with metrics.following(mirror.traffic):
             await mirror.poll(metrics)
-    view = load_view(world.data, world.config.upstream.name_template)
+    view = load_snapshot(world.data, world.config.upstream.name_template)
     return read_samples(metrics.render(view, at(world.clock()))[0].decode())
 
 

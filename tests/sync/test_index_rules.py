@@ -216,7 +216,7 @@ UNUSABLE = {
 @pytest.mark.parametrize("body", UNUSABLE.values(), ids=UNUSABLE.keys())
 async def test_an_unusable_index_changes_not_one_file(world: World, body: bytes) -> None:
     await world.sync()
-    before, books = world.published(), world.data.manifest.read_bytes()
+    before, inventory = world.published(), world.data.manifest.read_bytes()
     upstream = world.data.upstream.read_bytes()
     good = world.archive["index.jsonl"]
     serve(world, body)
@@ -228,7 +228,7 @@ async def test_an_unusable_index_changes_not_one_file(world: World, body: bytes)
     assert len(report.problems) == 1
     assert report.problems[0].isprintable()
     assert world.published() == before
-    assert world.data.manifest.read_bytes() == books
+    assert world.data.manifest.read_bytes() == inventory
     assert world.data.upstream.read_bytes() == upstream
     assert world.status().index_state is IndexState.UNUSABLE
     world.archive.objects["index.jsonl"] = good

@@ -277,7 +277,7 @@ class TestDisagreement:
         assert (report.exit_code, report.outcomes) == (0, {"published": 1})
         assert world.records()[day].flags == (Flag.DISPUTED,)
         assert any("contradict" in warning for warning in report.warnings)
-        assert world.upstream().trials == {}
+        assert world.upstream().disputes == {}
         world.assert_sound()
         world.forget()
         assert (await world.sync()).exit_code == 0

@@ -15,12 +15,12 @@ from pathlib import Path
 from mirror.config.loading import load_config
 from mirror.daemon.jobs import Jobs
 from mirror.daemon.schedule import JobKind
-from mirror.daemon.tuning import bound_arenas, favour_the_loop, set_aside_what_stays
+from mirror.daemon.tuning import bound_arenas, freeze_gc, shorten_switch_interval
 from mirror.logs import configure_logs
-from mirror.status.copy_metrics import Moment
-from mirror.status.live import LiveProgress
+from mirror.status.copy_metrics import ScrapeContext
 from mirror.status.metrics import Metrics
-from mirror.status.snapshot import Viewer
+from mirror.status.poll_progress import PollProgress
+from mirror.status.snapshot import SnapshotCache
 from mirror.store.layout import DataDir
 from mirror.sync.wiring import open_mirror
 
@@ -29,17 +29,17 @@ async def main() -> None:
     config = load_config(None, os.environ, {})
     configure_logs(config.log)
     data = DataDir(Path(config.storage.data_dir))
-    viewer, metrics = Viewer(data, config.upstream.name_template), Metrics()
+    viewer, metrics = SnapshotCache(data, config.upstream.name_template), Metrics()
     jobs = Jobs(
         config,
         data,
         open_writer=lambda current: open_mirror(current, data),
         viewer=viewer,
         metrics=metrics,
-        live=LiveProgress(),
+        live=PollProgress(),
         now=lambda: datetime.now(UTC),
     )
-    set_aside_what_stays()
+    freeze_gc()
     while line := (await asyncio.to_thread(sys.stdin.readline)).strip():
         jobs.last_poll = None
         await jobs.run(JobKind(line))
@@ -52,7 +52,7 @@ async def main() -> None:
         }
         print(json.dumps(answer), flush=True)
     view, now = await viewer.view(), datetime.now(UTC)
-    moment = Moment(
+    moment = ScrapeContext(
         now=now,
         final_after=timedelta(seconds=config.schedule.final_after),
         interval=timedelta(seconds=config.schedule.interval),
@@ -78,5 +78,5 @@ def _descriptors() -> int:
 
 if __name__ == "__main__":
     bound_arenas()
-    favour_the_loop()
+    shorten_switch_interval()
     asyncio.run(main())

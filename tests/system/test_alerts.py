@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from mirror.status.metrics import Metrics
-from mirror.status.snapshot import load_view
+from mirror.status.snapshot import load_snapshot
 from tests.command import ROOT, open_shell
 from tests.samples import at, read_samples
 
@@ -253,7 +253,7 @@ def test_each_alert_has_its_test_and_tells_what_to_do() -> None:
 async def scrape(tmp_path: Path) -> str:
     async with open_shell(tmp_path / "data") as shell:
         await shell.synced()
-        view = load_view(shell.data, "events-{date}.jsonl")
+        view = load_snapshot(shell.data, "events-{date}.jsonl")
         return Metrics().render(view, at(datetime.now(UTC)))[0].decode()
 
 

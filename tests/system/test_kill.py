@@ -16,7 +16,7 @@ import pytest
 
 from mirror.demo.archive import DemoArchive
 from mirror.store.history import is_sound, list_versions
-from mirror.store.inventory import load_books
+from mirror.store.inventory import load_inventory
 from mirror.store.polls import load_polls
 from tests.command import PATIENCE_S, Shell, long_final_days, open_shell
 
@@ -76,7 +76,7 @@ def journalled(shell: Shell) -> set[str]:
     """Return the names of the files that are on record as they are."""
     if not shell.data.archive.exists():
         return set()
-    records = load_books(shell.data, "events-{date}.jsonl").records
+    records = load_inventory(shell.data, "events-{date}.jsonl").records
     return {record.name for record in records.values()}
 
 
@@ -116,7 +116,7 @@ async def test_a_poll_that_replaces_bodies_killed_at_any_moment_loses_none(
     await kill_at(shell, moment, "sync", requests=7)
 
     assert_sound(shell, before, shell.archive)
-    on_record = load_books(shell.data, "events-{date}.jsonl").records
+    on_record = load_inventory(shell.data, "events-{date}.jsonl").records
     replaced = {
         record.name
         for record in on_record.values()

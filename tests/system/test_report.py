@@ -1,4 +1,4 @@
-"""`report` by its outside, over data directories that nothing can be read from but the books."""
+"""`report` by its outside, over data directories in which only the inventory can be read."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from mirror.events.spec import parse_spec
 from mirror.model import IndexState, Record
 from tests.command import COMMAND, Shell, plain_environment
-from tests.dataset.books import findings, frozen, held, make_data_dir, poll, polled
+from tests.dataset.inventory import findings, frozen, held, make_data_dir, poll, polled
 from tests.making import days
 from tests.report.test_dips import real_counts, season
 

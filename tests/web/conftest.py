@@ -9,9 +9,9 @@ import pytest
 
 from mirror.config.loading import load_config
 from mirror.demo.server import ArchiveServer
-from mirror.status.live import LiveProgress
 from mirror.status.metrics import Metrics
-from mirror.status.snapshot import Viewer
+from mirror.status.poll_progress import PollProgress
+from mirror.status.snapshot import SnapshotCache
 from mirror.web.server import WebServer
 from mirror.web.site import Site
 from tests.command import Shell, open_shell
@@ -30,9 +30,9 @@ async def url(shell: Shell) -> AsyncIterator[str]:
     site = Site(
         config=config,
         data=shell.data,
-        viewer=Viewer(shell.data, config.upstream.name_template),
+        snapshots=SnapshotCache(shell.data, config.upstream.name_template),
         metrics=Metrics(),
-        live=LiveProgress(),
+        live=PollProgress(),
         interval=timedelta(minutes=30),
         now=lambda: datetime.now(UTC),
     )

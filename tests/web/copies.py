@@ -1,4 +1,4 @@
-"""Data directories as years of mirroring leave them: real books, and files of holes on disk."""
+"""Data directories as years of mirroring leave them: real inventory, and files of holes on disk."""
 
 import math
 import os

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from mirror.errors import ExitCode
 from mirror.model import Due, IndexState, Outcome, OutcomeKind, Plan, Reason
-from mirror.status.live import LiveProgress
+from mirror.status.poll_progress import PollProgress
 from mirror.store.quarantine import Quarantined
 from tests.web.copies import MINUTES, Copy, poll_report, seasonal_counts
 
@@ -87,9 +87,9 @@ def running(root: Path) -> Copy:
     return copy
 
 
-def poll_under_way() -> LiveProgress:
+def poll_under_way() -> PollProgress:
     """Return a poll that has done half of 600 days."""
-    live = LiveProgress()
+    live = PollProgress()
     days = [NOW.date() - timedelta(days=number) for number in range(600)]
     due = [Due(day, f"events-{day}.jsonl", Reason.NEW, 7000, 2_000_000) for day in days]
     live.planned(Plan(tuple(due), 2900, 1_200_000_000))

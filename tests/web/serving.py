@@ -5,25 +5,25 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 from mirror.config.settings import Config
-from mirror.status.live import LiveProgress
 from mirror.status.metrics import Metrics
-from mirror.status.snapshot import Viewer
+from mirror.status.poll_progress import PollProgress
+from mirror.status.snapshot import SnapshotCache
 from mirror.store.layout import DataDir
 from mirror.web.server import WebServer
 from mirror.web.site import Site
 
 
 def make_site(
-    data: DataDir, *, now: Callable[[], datetime], live: LiveProgress | None = None
+    data: DataDir, *, now: Callable[[], datetime], live: PollProgress | None = None
 ) -> Site:
     """Return what is to be served of it."""
     config = Config()
     return Site(
         config=config,
         data=data,
-        viewer=Viewer(data, config.upstream.name_template),
+        snapshots=SnapshotCache(data, config.upstream.name_template),
         metrics=Metrics(),
-        live=live or LiveProgress(),
+        live=live or PollProgress(),
         interval=timedelta(minutes=30),
         now=now,
     )
@@ -31,7 +31,7 @@ def make_site(
 
 @asynccontextmanager
 async def serving(
-    data: DataDir, *, now: datetime, live: LiveProgress | None = None
+    data: DataDir, *, now: datetime, live: PollProgress | None = None
 ) -> AsyncIterator[str]:
     """Serve it on a free port; gives the base URL."""
     server = WebServer(make_site(data, now=lambda: now, live=live), "127.0.0.1:0")

@@ -16,7 +16,7 @@ from playwright.async_api import Browser, Page, async_playwright
 
 from mirror.events.findings import MAX_KEY_LENGTH
 from mirror.model import Due, Findings, Reason
-from mirror.status.live import LiveProgress
+from mirror.status.poll_progress import PollProgress
 from mirror.text import shown
 from tests.web.copies import poll_report
 from tests.web.scenes import NOW, SCENES, failing, in_step, poll_under_way
@@ -82,7 +82,7 @@ async def keep(page: Page, name: str) -> None:
 @pytest.mark.parametrize("scene", SCENES)
 async def test_it_is_legible_and_fits(browser: Browser, tmp_path: Path, scene: str) -> None:
     data = SCENES[scene](tmp_path / "data").write()
-    live = poll_under_way() if scene == "running" else LiveProgress()
+    live = poll_under_way() if scene == "running" else PollProgress()
     async with serving(data, now=NOW, live=live) as url:
         for name, screen in SCREENS.items():
             async with seen(browser, url, **screen) as page:
@@ -176,7 +176,7 @@ async def test_a_days_count_is_told_under_the_pointer(browser: Browser, tmp_path
 async def test_it_follows_the_poll_and_then_the_copy(browser: Browser, tmp_path: Path) -> None:
     copy = in_step(tmp_path / "data")
     data = copy.write()
-    live = LiveProgress()
+    live = PollProgress()
     async with serving(data, now=NOW, live=live) as url, seen(browser, url) as page:
         await page.locator("#months > summary").click()
         await page.evaluate("window.sentence = document.querySelector('[role=status]')")

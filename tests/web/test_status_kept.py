@@ -51,7 +51,7 @@ def pages(copy: Copy, clocks: Clocks) -> Pages:
 async def change(copy: Copy, pages: Pages) -> None:
     """Have a poll end with a problem, and the change seen."""
     append_poll(copy.data, poll_report(NOW, PROBLEM))
-    await pages.site.viewer.view(fresh=True)
+    await pages.site.snapshots.snapshot(fresh=True)
 
 
 async def tells_of_it(pages: Pages) -> bool:
@@ -104,7 +104,7 @@ async def test_what_cannot_be_read_is_told_and_got_over(copy, pages, clocks) -> 
     copy.data.manifest.unlink()
     copy.data.manifest.mkdir()
     with pytest.raises(WrongKindError):
-        await pages.site.viewer.view(fresh=True)
+        await pages.site.snapshots.snapshot(fresh=True)
     with pytest.raises(WrongKindError):
         await pages.page()
     copy.data.manifest.rmdir()

@@ -12,7 +12,7 @@ import aiohttp
 from aiohttp import web
 
 from mirror.model import Due, Outcome, OutcomeKind, Plan, Reason
-from mirror.status.live import LiveProgress
+from mirror.status.poll_progress import PollProgress
 from mirror.web.status_page import Page
 from mirror.web.stream import Limits, add_stream
 from tests.web.copies import Copy, seasonal_counts
@@ -28,7 +28,7 @@ class Stage:
     """A page and a poll that the test moves by hand."""
 
     def __init__(self) -> None:
-        self.live = LiveProgress()
+        self.live = PollProgress()
         self.text = ""
         self.version = "one"
 
@@ -171,7 +171,7 @@ async def test_a_head_request_is_no_listener() -> None:
 
 
 async def test_a_poll_is_followed_on_the_real_site(tmp_path: Path) -> None:
-    live = LiveProgress()
+    live = PollProgress()
     data = Copy(tmp_path / "data", seasonal_counts(30, DAY), now=NOW).write()
     due = Due(DAY, f"events-{DAY}.jsonl", Reason.NEW, 10, 2000)
     async with serving(data, now=NOW, live=live) as url, hearing(f"{url}status/events") as answer:

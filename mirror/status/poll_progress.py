@@ -32,7 +32,7 @@ class Progress(Struct, frozen=True):
 MAX_TOLD = 64
 
 
-class LiveProgress:
+class PollProgress:
     """Remembers how the running poll stands.
 
     Attributes:
