@@ -23,7 +23,6 @@ FROM ${BASE}
 ARG VERSION=0
 LABEL org.opencontainers.image.title="binder-mirror" \
       org.opencontainers.image.description="A verified, byte-faithful mirror of the mybinder.org Events Archive" \
-      org.opencontainers.image.documentation="https://pypi.org/project/binder-mirror/" \
       org.opencontainers.image.licenses="BSD-3-Clause" \
       org.opencontainers.image.version="${VERSION}"
 # a new volume takes its owner from here

@@ -1,6 +1,6 @@
 """Upstream's `index.jsonl`: bytes to entries and refused lines, entries to bytes. Pure.
 
-The format is documented at https://mybinder.readthedocs.io/en/latest/reference/events-archive.html:
+The format is documented at https://mybinder-sre.readthedocs.io/en/latest/analytics/events-archive.html:
 one JSON object a line with `date`, `name` (relative to the index's own URL) and `count`. Upstream
 writes the count as a string, today without a last newline. Everything else a hostile or broken
 server may put there costs its own line only.

@@ -32,7 +32,6 @@ from mirror.model import ReplyMeta, Traffic
 from mirror.store.disk import storage_error
 from mirror.text import shown
 
-HOME_PAGE = "https://pypi.org/project/binder-mirror/"
 BLOCK_BYTES = 512 * 1024
 """Least that is handed on at a time: handing over to a thread costs as much as copying this."""
 _MAX_REDIRECTS = 5
@@ -66,7 +65,7 @@ class HttpSource:
             connector=aiohttp.TCPConnector(limit=config.concurrency + 1, ssl=_tls(self._base)),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={
-                "User-Agent": config.user_agent or f"binder-mirror/{__version__} (+{HOME_PAGE})",
+                "User-Agent": config.user_agent or f"binder-mirror/{__version__}",
                 "Accept-Encoding": "identity",
             },
             timeout=aiohttp.ClientTimeout(
