@@ -21,19 +21,19 @@ def _size(description: str, *, ge: int = 0) -> Meta:
 
 
 class UpstreamConfig(Struct, frozen=True, kw_only=True):
-    """Where the archive is."""
+    """The archive to mirror."""
 
     url: Annotated[
-        str, Meta(description="Base URL of the archive: where index.jsonl is found.")
+        str, Meta(description="Base URL of the archive, where index.jsonl is found.")
     ] = "https://archive.analytics.mybinder.org/"
     name_template: Annotated[
-        str, Meta(description="Name of a day's file; {date} stands for YYYY-MM-DD.")
+        str, Meta(description="Name of a daily file; {date} stands for YYYY-MM-DD.")
     ] = "events-{date}.jsonl"
     disagree_after: Annotated[
         float,
         _duration(
-            "A body that only the index's count, an ETag or its age speaks against is taken once "
-            "upstream has served it unchanged for this long."
+            "Publish a body in spite of the index's count, its ETag or its age once upstream has "
+            "served it unchanged for this long; the day is flagged then."
         ),
     ] = 6 * 3600
 
@@ -44,61 +44,60 @@ class StorageConfig(Struct, frozen=True, kw_only=True):
     data_dir: Annotated[
         str,
         Meta(
-            description="Data directory; where empty: $STATE_DIRECTORY, else "
+            description="Data directory; empty: $STATE_DIRECTORY, else "
             "$XDG_DATA_HOME/binder-mirror."
         ),
     ] = ""
     min_free: Annotated[
-        int, _size("Room to leave free on the disk, beside what a poll is about to fetch.")
+        int, _size("Free disk space to leave, in addition to what a poll is about to fetch.")
     ] = 64 * 1024**2
     history_versions: Annotated[
         int,
         Meta(
             ge=0,
-            description="Predecessors kept of each day that was open when replaced (0: all); "
-            "those of final days are kept until `prune`.",
+            description="Predecessors to keep of each day that was open when it was replaced "
+            "(0: all); those of final days are kept until `prune --history`.",
         ),
     ] = 0
     findings: Annotated[
         bool,
         Meta(
-            description="Count versions, providers, origins and oddities of each day's events "
-            "as it is fetched."
+            description="Count the versions, providers, origins and oddities of each day's events."
         ),
     ] = True
 
 
 class HttpConfig(Struct, frozen=True, kw_only=True):
-    """How upstream is asked."""
+    """Requests to upstream."""
 
-    concurrency: Annotated[int, Meta(ge=1, le=64, description="Downloads at a time.")] = 8
-    connect_timeout: Annotated[float, _duration("Longest wait for a connection.", ge=0.001)] = 10
+    concurrency: Annotated[int, Meta(ge=1, le=64, description="Downloads at the same time.")] = 8
+    connect_timeout: Annotated[
+        float, _duration("Longest wait for a connection to open.", ge=0.001)
+    ] = 10
     read_timeout: Annotated[
-        float, _duration("Longest wait for the next byte; there is no limit in total.", ge=0.001)
+        float, _duration("Longest wait for the next byte; a whole download has no limit.", ge=0.001)
     ] = 30
     min_speed: Annotated[
         int,
         _size(
-            "Bytes a second that a download must reach over twice the read_timeout; a slower one "
-            "counts as stalled (0: no limit)."
+            "Slowest download, in bytes a second over twice the read_timeout; a slower one is "
+            "cut off and retried (0: no limit)."
         ),
     ] = 100
-    retries: Annotated[
-        int, Meta(ge=0, le=100, description="Tries after the first that failed.")
-    ] = 4
+    retries: Annotated[int, Meta(ge=0, le=100, description="Retries after a failed first try.")] = 4
     backoff: Annotated[
-        float, _duration("Ceiling of the first wait between tries; doubles with each.")
+        float, _duration("Longest wait before the first retry; doubles with each retry.")
     ] = 0.5
     max_backoff: Annotated[
-        float, _duration("Longest wait between tries; caps a Retry-After too.")
+        float, _duration("Longest wait before any retry; caps a Retry-After too.")
     ] = 60
-    max_file_size: Annotated[
-        int, _size("Largest body accepted, index and daily files, decoded.", ge=1)
-    ] = 256 * 1024**2
-    rate_limit: Annotated[int, _size("Bytes a second for all downloads together (0: none).")] = 0
-    user_agent: Annotated[
-        str, Meta(description="What we call ourselves; where empty: name, version and home page.")
-    ] = ""
+    max_file_size: Annotated[int, _size("Largest daily file or index accepted, decoded.", ge=1)] = (
+        256 * 1024**2
+    )
+    rate_limit: Annotated[
+        int, _size("Bytes a second for all downloads together (0: no limit).")
+    ] = 0
+    user_agent: Annotated[str, Meta(description="User-Agent header; empty: name and version.")] = ""
 
 
 class ScheduleConfig(Struct, frozen=True, kw_only=True):
@@ -106,27 +105,27 @@ class ScheduleConfig(Struct, frozen=True, kw_only=True):
 
     interval: Annotated[float, _duration("Time between polls.", ge=1)] = 1800
     cron: Annotated[
-        str, Meta(description='Polls by a crontab line in UTC instead, as "5 */2 * * *".')
+        str, Meta(description='Crontab line in UTC, such as "5 */2 * * *", instead of interval.')
     ] = ""
-    jitter: Annotated[float, _duration("Random delay of each poll, up to this.")] = 60
+    jitter: Annotated[float, _duration("Longest random delay of each poll.")] = 60
     final_after: Annotated[
-        float, _duration("A day's file is final this long after the day's end (UTC).")
+        float, _duration("A day is final this long after its end (UTC), and open until then.")
     ] = 8 * 3600
     stale_after: Annotated[
         float, _duration("The index is stale when it has not changed for this long.")
     ] = 36 * 3600
     recheck: Annotated[
-        float, _duration("Time in which upstream is asked once about every final day.", ge=3600)
+        float, _duration("Time in which each final day is compared with upstream once.", ge=3600)
     ] = 14 * 86400
     verify: Annotated[
-        float, _duration("Time in which our own copy is read through once.", ge=3600)
+        float, _duration("Time in which each published file is read and verified once.", ge=3600)
     ] = 30 * 86400
 
 
 class ServerConfig(Struct, frozen=True, kw_only=True):
-    """The web side."""
+    """The web server."""
 
-    listen: Annotated[str, Meta(description="HOST:PORT to serve the copy on; empty for none.")] = (
+    listen: Annotated[str, Meta(description="HOST:PORT to serve the copy on; empty: none.")] = (
         "127.0.0.1:8080"
     )
     max_connections: Annotated[
@@ -134,25 +133,26 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=1_000_000,
-            description="Clients at a time; fewer where the limit of open files allows no more.",
+            description="Connections at the same time; fewer where the limit of open files is "
+            "lower.",
         ),
     ] = 4000
     idle_timeout: Annotated[
         float,
-        _duration("A connection on which nothing is asked for so long is closed.", ge=0.1),
+        _duration("Close a connection without a request after this long.", ge=0.1),
     ] = 60
     min_speed: Annotated[
         int,
         _size(
-            "Bytes a second that a client must take, on average over the idle_timeout; one that "
-            "takes nothing for so long is dropped (0: any that takes something will do)."
+            "Slowest client, in bytes a second on average over the idle_timeout; a slower one is "
+            "disconnected (0: only one that takes nothing)."
         ),
     ] = 1024
     encoded_size: Annotated[
         int,
         _size(
-            "Room for bodies encoded with gzip or zstd, for the clients that accept these; those "
-            "used longest ago make room (0: none are made)."
+            "Disk space for daily files compressed with gzip or zstd, for clients that accept "
+            "them; the least recently used are deleted first (0: compress nothing)."
         ),
     ] = 512 * 1024**2
 
@@ -160,20 +160,20 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
 class DatasetConfig(Struct, frozen=True, kw_only=True):
     """The Parquet data set."""
 
-    enabled: Annotated[
-        bool, Meta(description="Keep the data set in step as part of each poll.")
-    ] = False
+    enabled: Annotated[bool, Meta(description="Update the data set at the end of each poll.")] = (
+        False
+    )
 
 
 class LogConfig(Struct, frozen=True, kw_only=True):
-    """What is logged, on standard error."""
+    """The log, on standard error."""
 
     format: Annotated[
         Literal["auto", "console", "json"],
         Meta(description="auto: console on a terminal, else json."),
     ] = "auto"
     level: Annotated[
-        Literal["debug", "info", "warning", "error"], Meta(description="The least that is logged.")
+        Literal["debug", "info", "warning", "error"], Meta(description="Least severe level to log.")
     ] = "info"
 
 
