@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from mirror.model import Record
 from mirror.report.anomalies import Held, find_anomalies
 from mirror.report.anomaly import Anomaly, Kind, Severity, between, runs, span
-from tests.dataset.inventory import findings, held
 from tests.making import at, day, days
+from tests.report.inventories import findings, held
 from tests.report.test_dips import lower, real_counts, season
 
 Records = dict[date, Record]

@@ -19,8 +19,8 @@ from mirror.report.report_html import render_page
 from mirror.report.report_text import Look, render_report
 from mirror.report.repositories import Ranked, Ranking
 from mirror.report.summing import Report, Window, make_report
-from tests.dataset.inventory import findings, held
 from tests.making import days
+from tests.report.inventories import findings, held
 from tests.report.test_dips import lower, season
 
 CHROMIUM = shutil.which("chromium")

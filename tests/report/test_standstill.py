@@ -10,8 +10,8 @@ from mirror.archive.upstream import IndexFacts, Upstream
 from mirror.model import IndexState, PollReport
 from mirror.report.anomaly import Anomaly, Kind
 from mirror.report.standstill import find_standstills
-from tests.dataset.inventory import frozen, poll
 from tests.making import at
+from tests.report.inventories import frozen, poll
 
 _STALE_AFTER = timedelta(hours=36)
 _CALM = Upstream("http://127.0.0.1/")

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from mirror.events.spec import parse_spec
 from mirror.model import IndexState, Record
 from tests.command import COMMAND, Shell, plain_environment
-from tests.dataset.inventory import findings, frozen, held, make_data_dir, poll, polled
 from tests.making import days
+from tests.report.inventories import findings, frozen, held, make_data_dir, poll, polled
 from tests.report.test_dips import real_counts, season
 
 
