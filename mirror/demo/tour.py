@@ -14,9 +14,7 @@ from pathlib import Path
 
 from mirror.archive.ports import Silent
 from mirror.config.settings import Config, HttpConfig, StorageConfig, UpstreamConfig
-from mirror.demo.archive import DemoArchive, day_name
-from mirror.demo.faults import Cut
-from mirror.demo.server import ArchiveServer
+from mirror.demo.upstream import Publisher, Upstream, day_name
 from mirror.errors import ConfigError
 from mirror.model import PollReport
 from mirror.store.disk import storage_errors
@@ -26,7 +24,6 @@ from mirror.sync.wiring import Mirror, open_mirror
 from mirror.text import human_bytes, plural
 
 _MARKER = ".binder-mirror-demo"
-_EVENTS_A_DAY = 3000
 _NOON = datetime(2026, 3, 5, 12, tzinfo=UTC)
 """A day of the archive's version 6; the demo's clock begins here."""
 
@@ -57,20 +54,16 @@ async def run_tour(root: Path, *, days: int, tell: Tell) -> None:
     data = _make_room(root)
     started = time.monotonic()
     clock = _Clock(_NOON)
-    archive = DemoArchive.with_days(
-        (_NOON - timedelta(days=days)).date(),
-        (_NOON - timedelta(days=1)).date(),
-        events_per_day=_EVENTS_A_DAY,
-    )
-    async with ArchiveServer(archive) as server:
+    publisher = Publisher((_NOON - timedelta(days=days)).date(), (_NOON - timedelta(days=1)).date())
+    async with Upstream(publisher) as upstream:
         config = Config(
-            upstream=UpstreamConfig(url=server.url),
+            upstream=UpstreamConfig(url=upstream.url),
             storage=StorageConfig(data_dir=str(root)),
             http=HttpConfig(backoff=0.05),
         )
-        tell(f"An archive of {plural(days, 'day')} is served at {server.url}\n")
+        tell(f"An archive of {plural(days, 'day')} is served at {upstream.url}\n")
         async with open_mirror(config, data, now=clock, rng=random.Random(0)) as mirror:
-            await _Tour(mirror, archive, server, clock, tell).run()
+            await _Tour(mirror, publisher, upstream, clock, tell).run()
     (root / _MARKER).touch()
     report = verify(data, config.upstream.name_template, today=clock().date())
     tell(
@@ -86,14 +79,14 @@ class _Tour:
     def __init__(
         self,
         mirror: Mirror,
-        archive: DemoArchive,
-        server: ArchiveServer,
+        publisher: Publisher,
+        upstream: Upstream,
         clock: _Clock,
         tell: Tell,
     ) -> None:
         self._mirror = mirror
-        self._archive = archive
-        self._server = server
+        self._publisher = publisher
+        self._upstream = upstream
         self._clock = clock
         self._tell = tell
 
@@ -102,20 +95,20 @@ class _Tour:
         await self._scene("1. First sync", "")
         await self._scene("2. A quiet poll", "")
         self._clock.now += timedelta(hours=2)
-        self._archive.publish(self._clock.now)
+        self._publisher.publish(self._clock.now)
         await self._scene("3. A new day appears", "today's file, still growing")
         self._clock.now += timedelta(hours=4)
-        self._archive.publish(self._clock.now)
+        self._publisher.publish(self._clock.now)
         await self._scene("4. It has grown", "rebuilt upstream, fetched again")
         self._clock.now += timedelta(hours=2)
-        self._archive.publish(self._clock.now)
-        self._server.fail(day_name(self._clock.now.date()), Cut(at=0.6))
+        self._publisher.publish(self._clock.now)
+        self._upstream.cut.add(day_name(self._clock.now.date()))
         await self._scene(
             "5. A body is cut short", "nothing of it was published; the next try was whole"
         )
         self._clock.now += timedelta(hours=20)
-        self._archive.index_shrunk = True
-        self._archive.publish(self._clock.now)
+        self._publisher.index_shrunk = True
+        self._publisher.publish(self._clock.now)
         report = await self._scene("6. Upstream's index shrinks to one line", "nothing is lost")
         for warning in report.warnings:
             self._tell(f"   warning: {warning}")
@@ -123,16 +116,15 @@ class _Tour:
         self._tell(f"   our own index still lists {plural(listed, 'day')}\n")
 
     async def _scene(self, title: str, remark: str) -> PollReport:
-        before = len(self._server.requests)
+        before = len(self._upstream.statuses)
         report = await self._mirror.poll(Silent())
-        requests = self._server.requests[before:]
-        fetched = sum(request.status == 200 for request in requests)
-        unchanged = sum(request.status == 304 for request in requests)
+        statuses = self._upstream.statuses[before:]
         published = report.outcomes.get("published", 0)
         self._tell(
-            f"{title}: {plural(len(requests), 'request')} ({fetched} with a body, {unchanged} "
-            f"answered 304), {published} published, {plural(report.held, 'day')} held, "
-            f"{report.duration_s:.2f} s" + (f" - {remark}" if remark else "")
+            f"{title}: {plural(len(statuses), 'request')} ({statuses.count(200)} with a body, "
+            f"{statuses.count(304)} answered 304), {published} published, "
+            f"{plural(report.held, 'day')} held, {report.duration_s:.2f} s"
+            + (f" - {remark}" if remark else "")
         )
         return report
 
