@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 from mirror.archive.ports import Silent
 from mirror.config.loading import load_config
-from mirror.demo.archive import DemoArchive
-from mirror.demo.server import ArchiveServer
 from mirror.store.layout import DataDir
 from mirror.sync.wiring import open_mirror
+from tests.upstream.archive import DemoArchive
+from tests.upstream.server import ArchiveServer
 
 COMMAND = (sys.executable, "-m", "mirror")
 PATIENCE_S = 30

@@ -14,9 +14,6 @@ from hypothesis import settings
 from mirror.archive.ports import Observer, Silent
 from mirror.archive.upstream import Upstream
 from mirror.config.settings import Config, HttpConfig, StorageConfig, UpstreamConfig
-from mirror.demo.archive import DemoArchive, day_name
-from mirror.demo.server import ArchiveServer
-from mirror.demo.wire import RequestRecord
 from mirror.model import PollReport, Record
 from mirror.status.standing import Status, read_status
 from mirror.store.history import Version, list_versions
@@ -27,6 +24,9 @@ from mirror.store.verification import verify
 from mirror.sync.poll import PollRange
 from mirror.sync.wiring import open_mirror
 from tests.command import Shell, open_shell
+from tests.upstream.archive import DemoArchive, day_name
+from tests.upstream.server import ArchiveServer
+from tests.upstream.wire import RequestRecord
 
 # hypothesis without deadlines: a busy machine makes no test wrong
 settings.register_profile("unit", deadline=None)

@@ -6,10 +6,10 @@ from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 from mirror.archive.scan import Scanner
-from mirror.demo.launches import make_day
 from mirror.model import Record
 from mirror.store.inventory import save_manifest
 from mirror.store.layout import DataDir, make_folders
+from tests.upstream.launches import make_day
 
 NOW = datetime(2024, 3, 4, 12, tzinfo=UTC)
 """March 3 is final, March 4 is open."""

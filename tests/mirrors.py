@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from mirror.demo.archive import day_name
-from mirror.demo.launches import make_day
 from mirror.model import Record
 from mirror.store.inventory import load_inventory, save_manifest
 from mirror.store.layout import DataDir, make_folders
+from tests.upstream.archive import day_name
+from tests.upstream.launches import make_day
 
 TEMPLATE = "events-{date}.jsonl"
 _AT = datetime(2026, 6, 1, tzinfo=UTC)

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirror.archive.coding import PIECE_BYTES, make_decoder
-from mirror.demo.launches import make_day
 from mirror.errors import BodyError
 from tests.making import divided
+from tests.upstream.launches import make_day
 
 if sys.version_info >= (3, 14):
     from compression import zstd

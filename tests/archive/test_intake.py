@@ -7,9 +7,9 @@ from datetime import date
 import pytest
 
 from mirror.archive.intake import Intake, applicable_digests
-from mirror.demo.launches import make_day
 from mirror.errors import BodyError
 from mirror.model import Evidence, OfferedDigest, ReplyMeta
+from tests.upstream.launches import make_day
 
 DAY = date(2021, 8, 3)
 PLAIN = make_day(DAY, 50)

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from mirror.archive.index_page import parse_listing
 from mirror.archive.listings import render_page as render_our_page
-from mirror.demo.page import render_page
 from mirror.model import IndexEntry
 from tests.making import TEMPLATE, at, day, entry
+from tests.upstream.page import render_page
 
 TODAY = day("2021-08-06")
 ENTRIES = {one.date: one for one in (entry(day(f"2021-08-0{n}"), n) for n in (2, 3, 4))}

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.archive.scan import Scan, Scanner
-from mirror.demo.launches import make_day
 from mirror.errors import BodyError
 from tests.making import divided
+from tests.upstream.launches import make_day
 
 BODIES = {
     # body: lines, whether nothing is unfinished

@@ -121,7 +121,7 @@ def _draw_sizes(recipe: Recipe) -> list[int]:
 def _write_day(path: Path, day: date, size_bytes: int) -> int:
     """Write a day of about this size; return its lines."""
     # imported here: the parent process must stay small
-    from mirror.demo.launches import make_day  # noqa: PLC0415
+    from tests.upstream.launches import make_day  # noqa: PLC0415
 
     bytes_per_line = len(make_day(day, 200)) / 200
     count = max(1, round(size_bytes / bytes_per_line))

@@ -19,11 +19,11 @@ from datetime import UTC, date, datetime, time, timedelta
 from itertools import accumulate
 from pathlib import Path
 
-from mirror.demo.eras import MINUTES_A_DAY, Era, split_day
-from mirror.demo.launches import daily_count, make_day
 from mirror.model import Record
 from mirror.store.inventory import save_manifest
 from mirror.store.layout import DataDir, make_folders
+from tests.upstream.eras import MINUTES_A_DAY, Era, split_day
+from tests.upstream.launches import daily_count, make_day
 
 LAST_DAY = date(2021, 11, 1)
 """So that versions 4 and 5 are among the days, and are mixed by them."""

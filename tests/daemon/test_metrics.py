@@ -12,7 +12,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from mirror.config.loading import load_config
 from mirror.daemon.jobs import Jobs
 from mirror.daemon.schedule import JobKind
-from mirror.demo import faults
 from mirror.errors import Failure
 from mirror.status.metrics import Metrics
 from mirror.status.poll_progress import PollProgress
@@ -22,6 +21,7 @@ from mirror.sync.wiring import open_mirror
 from tests.command import PATIENCE_S, Shell, long_final_days, open_shell
 from tests.daemon.running import running
 from tests.samples import at, read_samples
+from tests.upstream import faults
 
 PROMISED = {
     "binder_mirror_build_info": ("gauge", {"version"}),

@@ -10,10 +10,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from mirror.demo.faults import Drip, Stall, Status
 from mirror.store.layout import writer_lock
 from tests.command import PATIENCE_S, Shell
 from tests.daemon.running import running
+from tests.upstream.faults import Drip, Stall, Status
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 

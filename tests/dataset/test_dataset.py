@@ -18,11 +18,11 @@ from mirror.dataset.columns import DATASET_COLUMNS
 from mirror.dataset.export import export_launches
 from mirror.dataset.provenance import describe_lag, load_dataset, load_dataset_books
 from mirror.dataset.spec_columns import describe_spec
-from mirror.demo.launches import make_day
 from mirror.errors import DatasetError, LockedError, StorageError, WrongKindError
 from mirror.store.inventory import load_inventory
 from mirror.store.layout import DataDir, dataset_lock
 from tests.mirrors import ERAS, TEMPLATE, drop, hold, make_mirror, of_all_eras
+from tests.upstream.launches import make_day
 
 DAY = date(2024, 1, 5)
 GOOD = {

@@ -11,9 +11,9 @@ import pytest
 
 from mirror.dataset.build import keep_in_step
 from mirror.dataset.rows import KNOWN_BYTES, MonthReader
-from mirror.demo.launches import make_day
 from mirror.events.stamps import part
 from tests.mirrors import TEMPLATE, make_mirror, of_all_eras
+from tests.upstream.launches import make_day
 
 DAY = date(2024, 1, 5)
 ODD = [

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirror.demo.launches import make_day
 from mirror.events.findings import (
     MAX_KEYS,
     OTHERS,
@@ -20,6 +19,7 @@ from mirror.events.kinds import KNOWN_BYTES, MAX_KEY_LENGTH, Kinds
 from mirror.events.lines import MAX_LINE_BYTES
 from mirror.model import Findings
 from tests.making import day, divided
+from tests.upstream.launches import make_day
 
 DAY = day("2021-08-03")
 EVENT = {

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from mirror.demo.launches import make_day
 from mirror.events import launch as launches
 from mirror.events.launch import COLUMNS, Launch, LaunchDecoder, Oddity, OddLine
 from mirror.events.lines import MAX_LINE_BYTES
 from mirror.events.schema import FIELD_TYPES, FIELDS, LAUNCH_SCHEMA
 from tests.making import divided
+from tests.upstream.launches import make_day
 
 EVENT = {
     "timestamp": "2021-08-03T10:00:00+00:00",

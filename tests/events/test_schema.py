@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from mirror.demo.launches import make_day
 from mirror.events.schema import FIELD_TYPES, FIELDS, LAUNCH_SCHEMA, PROVIDERS, STATUSES
+from tests.upstream.launches import make_day
 
 ERAS = [
     (1, date(2018, 11, 3), 6),

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from mirror.demo.launches import make_day
 from mirror.events.stamps import Frame, part
 from tests.making import day
+from tests.upstream.launches import make_day
 
 LEADING = b'{"timestamp": "2021-08-03T10:00:00+00:00", "version": 5, "spec": "a/b"}\n'
 TRAILING = b'{"spec": "a/b", "timestamp": "2021-08-03T10:00:00+00:00", "version": 5}\n'

@@ -3,7 +3,7 @@
 import json
 from datetime import date
 
-from mirror.demo.launches import make_day
+from tests.upstream.launches import make_day
 
 _LINE = make_day(date(2026, 3, 2), 1)
 _GIT = b"https%3A%2F%2Fuser%3Apw%40example.org%2Fteam%2Fcourse.git/HEAD"

@@ -5,9 +5,9 @@ import io
 import re
 from pathlib import Path
 
-from mirror.demo.launches import make_day
 from mirror.events.launch import COLUMNS
 from tests.held import DAYS, make_mirror
+from tests.upstream.launches import make_day
 
 GUIDE = Path(__file__).parents[2] / "docs" / "analysis.md"
 READING = GUIDE.read_text().partition("\n## Reading the events from Python\n")[2]

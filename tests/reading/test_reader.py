@@ -18,7 +18,6 @@ import pytest
 
 import mirror
 from mirror import Archive, Launch
-from mirror.demo.launches import make_day
 from mirror.errors import ConfigError, SpecError, UnknownSchemaError, UnrecordedError
 from mirror.events import repository
 from mirror.events import spec as specs
@@ -29,6 +28,7 @@ from mirror.reading.days import DayCount
 from mirror.reading.stream import PartialDayWarning
 from mirror.store.inventory import append_journal
 from tests.held import DAYS, NOW, make_mirror, publish, three_days
+from tests.upstream.launches import make_day
 
 OLD, MIXED = date(2019, 6, 11), date(2019, 6, 12)
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from mirror.demo.archive import DemoArchive
 from tests.command import Shell, long_final_days, open_shell
+from tests.upstream.archive import DemoArchive
 
 MIB = 1024**2
 WITHOUT_PRIVILEGE = (

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from mirror.demo.wire import Exchange, Reply
+from tests.upstream.wire import Exchange, Reply
 
 HTML = b"<!DOCTYPE html>\n<html><body>Welcome! Please sign in.</body></html>\n"
 

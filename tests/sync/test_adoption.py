@@ -9,11 +9,11 @@ from datetime import date
 import pytest
 
 from mirror.archive.upstream import ETags
-from mirror.demo import faults
-from mirror.demo.archive import day_name
-from mirror.demo.launches import make_day
 from mirror.model import Flag
 from tests.conftest import World
+from tests.upstream import faults
+from tests.upstream.archive import day_name
+from tests.upstream.launches import make_day
 
 ALL_LOST = ["manifest.jsonl", "manifest.journal.jsonl", "upstream.json", "upstream-index.jsonl"]
 

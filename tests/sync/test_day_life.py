@@ -3,11 +3,11 @@
 from datetime import timedelta
 from pathlib import Path
 
-from mirror.demo.archive import day_name
-from mirror.demo.launches import make_day
 from mirror.model import Flag, IndexState
 from mirror.sync.poll import PollRange
 from tests.conftest import World
+from tests.upstream.archive import day_name
+from tests.upstream.launches import make_day
 
 
 async def test_a_week_of_polls_asks_for_open_days_and_settles_each_once(world: World) -> None:

@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 
 from mirror.archive.upstream import ETags
-from mirror.demo import faults
-from mirror.demo.archive import StoredObject, day_name
-from mirror.demo.launches import make_day
-from mirror.demo.wire import Exchange
 from mirror.model import Flag
 from tests.conftest import World
 from tests.sync.answers import Header
+from tests.upstream import faults
+from tests.upstream.archive import StoredObject, day_name
+from tests.upstream.launches import make_day
+from tests.upstream.wire import Exchange
 
 OTHER = b"another body"
 

@@ -5,10 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from mirror.demo import faults
-from mirror.demo.archive import day_name
-from mirror.demo.faults import Fault
-from mirror.demo.launches import make_day
 from mirror.errors import Failure
 from mirror.status.metrics import Metrics
 from mirror.status.snapshot import load_snapshot
@@ -16,6 +12,10 @@ from mirror.sync.wiring import open_mirror
 from tests.conftest import NOON, World
 from tests.samples import at, read_samples
 from tests.sync.answers import Body, Header, Raw
+from tests.upstream import faults
+from tests.upstream.archive import day_name
+from tests.upstream.faults import Fault
+from tests.upstream.launches import make_day
 
 HALF = make_day(NOON.date(), 30)
 

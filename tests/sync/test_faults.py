@@ -10,14 +10,14 @@ from datetime import timedelta
 import pytest
 
 from mirror.archive.ports import Silent
-from mirror.demo import faults
-from mirror.demo.archive import day_name
-from mirror.demo.launches import make_day
-from mirror.demo.wire import Exchange
 from mirror.model import Due, Outcome, PollReport
 from mirror.text import shown
 from tests.conftest import NOON, World
 from tests.sync.answers import Body, Header, Raw
+from tests.upstream import faults
+from tests.upstream.archive import day_name
+from tests.upstream.launches import make_day
+from tests.upstream.wire import Exchange
 
 HALF = make_day(NOON.date(), 30)
 

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from mirror.archive.manifest import parse_manifest
-from mirror.demo.archive import day_name
 from mirror.model import Findings
 from tests.conftest import World
+from tests.upstream.archive import day_name
 
 EVENT = {
     "timestamp": "2024-05-11T00:00:00+00:00",

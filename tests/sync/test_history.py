@@ -3,10 +3,10 @@
 import hashlib
 from datetime import timedelta
 
-from mirror.demo.launches import make_day
 from mirror.store.history import read_version
 from mirror.sync.poll import PollRange
 from tests.conftest import World
+from tests.upstream.launches import make_day
 
 
 def rewrite(world: World, day, body: bytes) -> None:

@@ -5,12 +5,12 @@ from datetime import date, timedelta
 
 import pytest
 
-from mirror.demo import faults
-from mirror.demo.archive import day_name
 from mirror.model import IndexState
 from mirror.sync.poll import PollRange
 from tests.conftest import World
 from tests.sync.answers import HTML, Header, Raw
+from tests.upstream import faults
+from tests.upstream.archive import day_name
 
 LAST = date(2024, 5, 14)
 

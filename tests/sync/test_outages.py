@@ -11,13 +11,13 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from mirror.archive.upstream import ARCHIVE_BEGINS
-from mirror.demo import faults
-from mirror.demo.archive import DemoArchive, day_name
-from mirror.demo.launches import make_day
-from mirror.demo.server import ArchiveServer
 from mirror.model import Flag, IndexState, PollReport, Record
 from mirror.sync.poll import PollRange
 from tests.conftest import World
+from tests.upstream import faults
+from tests.upstream.archive import DemoArchive, day_name
+from tests.upstream.launches import make_day
+from tests.upstream.server import ArchiveServer
 
 POLL_EVERY_H = 8
 

@@ -4,12 +4,12 @@ from datetime import date, timedelta
 
 import pytest
 
-from mirror.demo import faults
-from mirror.demo.archive import day_name
-from mirror.demo.launches import make_day
 from mirror.model import IndexState
 from mirror.sync.poll import PollRange
 from tests.conftest import World
+from tests.upstream import faults
+from tests.upstream.archive import day_name
+from tests.upstream.launches import make_day
 
 PAST_CACHES = "no-cache"
 

@@ -4,11 +4,11 @@ from datetime import date
 
 import pytest
 
-from mirror.demo import faults
-from mirror.demo.archive import StoredObject, day_name
-from mirror.demo.launches import make_day
 from mirror.model import Flag
 from tests.conftest import World
+from tests.upstream import faults
+from tests.upstream.archive import StoredObject, day_name
+from tests.upstream.launches import make_day
 
 PAST_CACHES = "no-cache"
 

@@ -6,9 +6,9 @@ from datetime import date, timedelta
 
 import pytest
 
-from mirror.demo.faults import SignIn, Status
-from mirror.demo.server import ArchiveServer
 from tests.command import Shell
+from tests.upstream.faults import SignIn, Status
+from tests.upstream.server import ArchiveServer
 
 COMMANDS = ("sync", "status", "verify", "history", "restore", "prune", "report", "config", "demo")
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from mirror.demo.faults import Drip
 from tests.command import PATIENCE_S, ROOT, Shell, long_final_days, open_shell
 from tests.daemon.test_nginx import free_port
 from tests.system.containers import HARDENED, Container, settings
 from tests.system.engine import Engine
+from tests.upstream.faults import Drip
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 IMAGE = "localhost/binder-mirror-test"

@@ -16,11 +16,11 @@ import pandas as pd
 import pytest
 
 from mirror import Archive
-from mirror.demo.launches import make_day
 from mirror.events.launch import COLUMNS, Launch
 from mirror.reading.sinks import make_cell
 from tests.command import COMMAND, Done, plain_environment
 from tests.held import DAYS, make_mirror, three_days
+from tests.upstream.launches import make_day
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from mirror.demo.archive import DemoArchive
 from mirror.store.history import is_sound, list_versions
 from mirror.store.inventory import load_inventory
 from mirror.store.polls import load_polls
 from tests.command import PATIENCE_S, Shell, long_final_days, open_shell
+from tests.upstream.archive import DemoArchive
 
 FILES = 200
 MOMENTS = 50

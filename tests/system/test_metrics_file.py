@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mirror.demo import faults
 from tests.command import Shell, interrupt
 from tests.samples import read_samples
+from tests.upstream import faults
 
 
 @pytest.fixture

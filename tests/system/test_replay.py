@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 from mirror.config.settings import Config, HttpConfig, StorageConfig, UpstreamConfig
-from mirror.demo.archive import DemoArchive, day_name
-from mirror.demo.launches import make_day
-from mirror.demo.server import ArchiveServer
 from mirror.model import Due, Outcome, Plan, PollReport, Reason
 from mirror.store.layout import DataDir
 from mirror.store.verification import verify
 from mirror.sync.wiring import open_mirror
 from tests.conftest import Clock
 from tests.system.material import REAL_DAYS, Snapshot, real_day, snapshots
+from tests.upstream.archive import DemoArchive, day_name
+from tests.upstream.launches import make_day
+from tests.upstream.server import ArchiveServer
 
 
 class Watcher:

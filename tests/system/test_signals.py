@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mirror.demo.faults import Gate, Stall
 from tests.command import PATIENCE_S, Shell, finish, interrupt
+from tests.upstream.faults import Gate, Stall
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 

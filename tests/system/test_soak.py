@@ -15,7 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from mirror.demo.bodies import (
+from mirror.errors import Failure
+from tests.command import ROOT, Shell, long_final_days, open_shell
+from tests.samples import read_samples
+from tests.upstream.bodies import (
     Bomb,
     Changing,
     Corrupt,
@@ -25,7 +28,7 @@ from mirror.demo.bodies import (
     Unsized,
     WrongLength,
 )
-from mirror.demo.faults import (
+from tests.upstream.faults import (
     Cut,
     Delay,
     Drip,
@@ -37,9 +40,6 @@ from mirror.demo.faults import (
     Stall,
     Status,
 )
-from mirror.errors import Failure
-from tests.command import ROOT, Shell, long_final_days, open_shell
-from tests.samples import read_samples
 
 FAULTS: Sequence[Fault] = (
     Hangup(),

@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from mirror.demo.faults import Gate, Status
 from tests.command import COMMAND, PATIENCE_S, Shell
+from tests.upstream.faults import Gate, Status
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")

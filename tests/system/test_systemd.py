@@ -8,7 +8,6 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from mirror.demo.faults import Drip
 from tests.command import ROOT, Shell, long_final_days, open_shell
 from tests.daemon.test_nginx import free_port
 from tests.system.engine import Engine
@@ -21,6 +20,7 @@ from tests.system.machine import (
     bring,
     lines_of_the_guide,
 )
+from tests.upstream.faults import Drip
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 SERVICE = "binder-mirror.service"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from mirror.demo.server import ArchiveServer
 from tests.command import Shell, long_final_days
+from tests.upstream.server import ArchiveServer
 
 
 @pytest.fixture

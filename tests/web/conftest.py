@@ -8,13 +8,13 @@ import aiohttp
 import pytest
 
 from mirror.config.loading import load_config
-from mirror.demo.server import ArchiveServer
 from mirror.status.metrics import Metrics
 from mirror.status.poll_progress import PollProgress
 from mirror.status.snapshot import SnapshotCache
 from mirror.web.server import WebServer
 from mirror.web.site import Site
 from tests.command import Shell, open_shell
+from tests.upstream.server import ArchiveServer
 
 
 @pytest.fixture

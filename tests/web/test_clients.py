@@ -8,8 +8,8 @@ import sys
 import pytest
 from playwright.async_api import async_playwright
 
-from mirror.demo.server import ArchiveServer
 from tests.command import Shell
+from tests.upstream.server import ArchiveServer
 
 CHROMIUM = shutil.which("chromium")
 DASK = """

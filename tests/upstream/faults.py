@@ -1,4 +1,3 @@
-# ruff: noqa: D102 - what a fault does on its call is what its class says
 """The layer of faults: each value answers one request badly, in one known way.
 
 A fault is a frozen value that is called with the `Exchange` it spoils. `server`
@@ -12,8 +11,8 @@ from datetime import datetime
 from email.utils import format_datetime
 from typing import Protocol
 
-from mirror.demo.archive import StoredObject
-from mirror.demo.bodies import (
+from tests.upstream.archive import StoredObject
+from tests.upstream.bodies import (
     Bomb,
     Changing,
     Corrupt,
@@ -24,7 +23,7 @@ from mirror.demo.bodies import (
     WrongLength,
     find_offset,
 )
-from mirror.demo.wire import Exchange, Reply
+from tests.upstream.wire import Exchange, Reply
 
 __all__ = [
     "Bomb",

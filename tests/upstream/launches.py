@@ -11,8 +11,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import accumulate
 
-from mirror.demo.eras import MINUTES_A_DAY, Era, split_day
-from mirror.demo.repositories import Repository, draw_repositories
+from tests.upstream.eras import MINUTES_A_DAY, Era, split_day
+from tests.upstream.repositories import Repository, draw_repositories
 
 # A line as its text before and after the timestamp.
 _Template = tuple[str, str]

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from operator import itemgetter
 
-from mirror.demo.launches import daily_count, make_day
-from mirror.demo.page import render_page
+from tests.upstream.launches import daily_count, make_day
+from tests.upstream.page import render_page
 
 _ONE_DAY = timedelta(days=1)
 # Yesterday's file is rebuilt while the hour is below this.

@@ -1,4 +1,3 @@
-# ruff: noqa: D102 - what a fault does on its call is what its class says
 """Faults of the body: wrong, mixed, endless, badly framed, compressed unasked.
 
 Import them from `faults`, which says what a fault is.
@@ -10,7 +9,7 @@ import zlib
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
-from mirror.demo.wire import Exchange
+from tests.upstream.wire import Exchange
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -14,7 +14,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from urllib.parse import unquote, urlsplit
 
-from mirror.demo.archive import StoredObject
+from tests.upstream.archive import StoredObject
 
 _PHRASES = {int(status): status.phrase for status in HTTPStatus}
 _MAX_REQUEST_BODY = 1024 * 1024

@@ -15,10 +15,10 @@ from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import Self
 
-from mirror.demo.archive import DemoArchive, StoredObject
-from mirror.demo.faults import Fault
-from mirror.demo.replies import ReplyStyle, make_missing_reply, make_reply
-from mirror.demo.wire import Exchange, Reply, Request, RequestRecord, read_request
+from tests.upstream.archive import DemoArchive, StoredObject
+from tests.upstream.faults import Fault
+from tests.upstream.replies import ReplyStyle, make_missing_reply, make_reply
+from tests.upstream.wire import Exchange, Reply, Request, RequestRecord, read_request
 
 
 @dataclass(slots=True)

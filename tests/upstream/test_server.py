@@ -15,10 +15,10 @@ import aiohttp
 import pytest
 from multidict import CIMultiDictProxy
 
-from mirror.demo import faults
-from mirror.demo.archive import DemoArchive, StoredObject
-from mirror.demo.replies import ReplyStyle
-from mirror.demo.server import ArchiveServer
+from tests.upstream import faults
+from tests.upstream.archive import DemoArchive, StoredObject
+from tests.upstream.replies import ReplyStyle
+from tests.upstream.server import ArchiveServer
 
 NOW = datetime(2021, 8, 6, 12, tzinfo=UTC)
 DAY = "events-2021-08-04.jsonl"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirror.demo.archive import DemoArchive, StoredObject, day_name
+from tests.upstream.archive import DemoArchive, StoredObject, day_name
 
 FIRST = date(2021, 8, 2)
 LAST = date(2021, 8, 6)

@@ -14,8 +14,8 @@ from email.utils import format_datetime, parsedate_to_datetime
 from http import HTTPStatus
 from typing import Literal
 
-from mirror.demo.archive import StoredObject
-from mirror.demo.wire import Reply, Request
+from tests.upstream.archive import StoredObject
+from tests.upstream.wire import Reply, Request
 
 _KEPT_BY_304 = ("etag", "last-modified", "cache-control")
 _NO_SUCH_KEY = (

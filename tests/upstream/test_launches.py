@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirror.demo.launches import daily_count, make_day
+from tests.upstream.launches import daily_count, make_day
 
 FIRST = date(2018, 11, 3)
 DAYS = st.dates(FIRST, date(2027, 1, 1))
