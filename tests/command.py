@@ -16,7 +16,7 @@ from mirror.archive.ports import Silent
 from mirror.config.loading import load_config
 from mirror.store.layout import DataDir
 from mirror.sync.wiring import open_mirror
-from tests.upstream.archive import DemoArchive
+from tests.upstream.archive import UpstreamArchive
 from tests.upstream.server import ArchiveServer
 
 COMMAND = (sys.executable, "-m", "mirror")
@@ -69,7 +69,7 @@ class Shell:
         prefix: what the command is run under, as another user's rights.
     """
 
-    def __init__(self, archive: DemoArchive, server: ArchiveServer, root: Path) -> None:
+    def __init__(self, archive: UpstreamArchive, server: ArchiveServer, root: Path) -> None:
         self.archive = archive
         self.server = server
         self.data = DataDir(root)
@@ -181,11 +181,11 @@ def plain_environment(home: Path) -> dict[str, str]:
 ROOT = Path(__file__).parent.parent
 
 
-def long_final_days(count: int, *, events_per_day: int = 40, seed: int = 0) -> DemoArchive:
+def long_final_days(count: int, *, events_per_day: int = 40, seed: int = 0) -> UpstreamArchive:
     """Return an archive whose newest day is two days old and whose index is an hour old."""
     now = datetime.now(UTC)
     last = now.date() - timedelta(days=2)
-    return DemoArchive.with_days(
+    return UpstreamArchive.with_days(
         last - timedelta(days=count - 1),
         last,
         events_per_day=events_per_day,
@@ -195,7 +195,7 @@ def long_final_days(count: int, *, events_per_day: int = 40, seed: int = 0) -> D
 
 
 @asynccontextmanager
-async def open_shell(root: Path, archive: DemoArchive | None = None) -> AsyncIterator[Shell]:
+async def open_shell(root: Path, archive: UpstreamArchive | None = None) -> AsyncIterator[Shell]:
     """Serve an archive, of six days where none is given, for commands that work in `root`."""
     archive = archive or long_final_days(6)
     async with ArchiveServer(archive) as server:

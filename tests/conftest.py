@@ -24,7 +24,7 @@ from mirror.store.verification import verify
 from mirror.sync.poll import PollRange
 from mirror.sync.wiring import open_mirror
 from tests.command import Shell, open_shell
-from tests.upstream.archive import DemoArchive, day_name
+from tests.upstream.archive import UpstreamArchive, day_name
 from tests.upstream.server import ArchiveServer
 from tests.upstream.wire import RequestRecord
 
@@ -62,7 +62,7 @@ class World:
     """An upstream that lives, a server that may misbehave, and a mirror of it."""
 
     def __init__(
-        self, archive: DemoArchive, server: ArchiveServer, clock: Clock, root: Path
+        self, archive: UpstreamArchive, server: ArchiveServer, clock: Clock, root: Path
     ) -> None:
         self.archive = archive
         self.server = server
@@ -162,7 +162,7 @@ def clock() -> Clock:
 @pytest.fixture
 async def world(tmp_path: Path, clock: Clock) -> AsyncIterator[World]:
     """Ten final days and their mirror-to-be."""
-    archive = DemoArchive.with_days(
+    archive = UpstreamArchive.with_days(
         (NOON - timedelta(days=10)).date(),
         (NOON - timedelta(days=1)).date(),
         events_per_day=60,

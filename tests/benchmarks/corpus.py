@@ -1,4 +1,4 @@
-"""Archives to mirror: made once with the demo's launches, kept in the work folder.
+"""Archives to mirror: made once with made-up launches, kept in the work folder.
 
 All days are final. A corpus is never changed; what must change is a branch of it, whose files
 are hard links until they grow.

@@ -1,7 +1,7 @@
 """A mirror of real size to read events from: 200 days, 4 million events, 1.1 GB.
 
 Made of the real launches of two days where MIRROR_REAL_DATA has them, with their repositories,
-origins and frequencies; else of the demo's. Always the same, whoever makes it and however often.
+origins and frequencies; else made-up ones. Always the same, whoever makes it and however often.
 
     python -m tests.benchmarks.launches DIR [--days 200] [--events 4000000]
 """

@@ -1,4 +1,4 @@
-"""What is known of the events, checked against what the demo's publisher writes of each era."""
+"""What is known of the events, checked against lines made up for each era."""
 
 import json
 from datetime import date

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import Shell, long_final_days, open_shell
-from tests.upstream.archive import DemoArchive
+from tests.upstream.archive import UpstreamArchive
 
 MIB = 1024**2
 WITHOUT_PRIVILEGE = (
@@ -90,7 +90,7 @@ def assert_listed_is_held(shell: Shell) -> None:
 async def test_a_disk_that_fills_up_in_mid_download_is_exit_5_and_heals(small: Shell) -> None:
     # the index promises little, so that the check before starting lets it pass
     ballast = fill(small.data.root.parent, leave=200_000)
-    lied = DemoArchive(objects=dict(small.archive.objects), claims=dict.fromkeys(small.days, 1))
+    lied = UpstreamArchive(objects=dict(small.archive.objects), claims=dict.fromkeys(small.days, 1))
     lied.write_index(small.archive["index.jsonl"].last_modified)
     small.server.archive = lied
 

@@ -1,4 +1,4 @@
-"""Answers that the demo's faults do not have: honest bodies under other headers."""
+"""Answers that the faults of the test upstream do not have: honest bodies under other headers."""
 
 from dataclasses import dataclass, field
 

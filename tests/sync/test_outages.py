@@ -15,7 +15,7 @@ from mirror.model import Flag, IndexState, PollReport, Record
 from mirror.sync.poll import PollRange
 from tests.conftest import World
 from tests.upstream import faults
-from tests.upstream.archive import DemoArchive, day_name
+from tests.upstream.archive import UpstreamArchive, day_name
 from tests.upstream.launches import make_day
 from tests.upstream.server import ArchiveServer
 
@@ -302,7 +302,7 @@ class TestTheIndexIsItsLastLine:
 
 async def test_the_search_by_name_ends_where_the_archive_begins(tmp_path, clock) -> None:
     clock.now = datetime(2018, 11, 20, 12, tzinfo=UTC)
-    archive = DemoArchive.with_days(
+    archive = UpstreamArchive.with_days(
         date(2018, 11, 3), date(2018, 11, 19), events_per_day=5, now=clock()
     )
     archive.index_shrunk = True

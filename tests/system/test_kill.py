@@ -18,7 +18,7 @@ from mirror.store.history import is_sound, list_versions
 from mirror.store.inventory import load_inventory
 from mirror.store.polls import load_polls
 from tests.command import PATIENCE_S, Shell, long_final_days, open_shell
-from tests.upstream.archive import DemoArchive
+from tests.upstream.archive import UpstreamArchive
 
 FILES = 200
 MOMENTS = 50
@@ -36,7 +36,7 @@ def moments(seed: int, plain: int) -> list[object]:
 @pytest.fixture
 async def many(tmp_path: Path) -> AsyncIterator[Shell]:
     """Two hundred final days upstream."""
-    archive = DemoArchive(objects=dict(_ARCHIVE.objects))
+    archive = UpstreamArchive(objects=dict(_ARCHIVE.objects))
     async with open_shell(tmp_path / "data", archive) as shell:
         shell.set(log__level="warning")
         yield shell
@@ -56,7 +56,7 @@ async def kill_at(shell: Shell, moment: random.Random, *arguments: str, requests
     await asyncio.wait_for(process.communicate(), PATIENCE_S)
 
 
-def assert_sound(shell: Shell, *upstreams: DemoArchive) -> None:
+def assert_sound(shell: Shell, *upstreams: UpstreamArchive) -> None:
     """Each published file is a body that upstream served; listed is only what is held."""
     held = set()
     for path in shell.data.archive.glob("events-*"):
@@ -106,7 +106,7 @@ async def test_a_poll_that_replaces_bodies_killed_at_any_moment_loses_none(
 ) -> None:
     moment = random.Random(seed)
     await shell.synced()
-    before = DemoArchive(objects=dict(shell.archive.objects))
+    before = UpstreamArchive(objects=dict(shell.archive.objects))
     at = shell.archive["index.jsonl"].last_modified
     for day in shell.days:
         shell.archive.put_day(day, moment.choice([10, 70]), at)

@@ -19,7 +19,7 @@ from mirror.store.verification import verify
 from mirror.sync.wiring import open_mirror
 from tests.conftest import Clock
 from tests.system.material import REAL_DAYS, Snapshot, real_day, snapshots
-from tests.upstream.archive import DemoArchive, day_name
+from tests.upstream.archive import UpstreamArchive, day_name
 from tests.upstream.launches import make_day
 from tests.upstream.server import ArchiveServer
 
@@ -46,7 +46,7 @@ async def test_every_real_poll_fetches_just_the_new_and_changed_days(
     real_data: Path, tmp_path: Path
 ) -> None:
     """With bodies of the real counts, but of short lines: 19 million events in 58 MB."""
-    archive, clock = DemoArchive(), Clock()
+    archive, clock = UpstreamArchive(), Clock()
     data = DataDir(tmp_path / "data")
     before: dict[date, int] = {}
     async with ArchiveServer(archive) as server:
@@ -92,7 +92,7 @@ async def test_the_whole_archive_of_2021_by_the_installed_command(
     real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Bodies of real size, 4 GB, the two real days among them; a process for each poll."""
-    archive = DemoArchive()
+    archive = UpstreamArchive()
     data = tmp_path / "data"
     before: dict[date, int] = {}
     figures: list[dict[str, float]] = []

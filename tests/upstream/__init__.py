@@ -2,13 +2,13 @@
 
 It behaves as the real one does (nginx before an object store) until it is asked not to:
 
-    archive = DemoArchive.with_days(first, last)   # archive.py: what is stored, and its incidents
-    async with ArchiveServer(archive) as server:   # server.py: on a real socket
-        server.fail("index.jsonl", Status(503))    # faults.py, bodies.py: the next answer is bad
+    archive = UpstreamArchive.with_days(first, last)  # archive.py: what is stored
+    async with ArchiveServer(archive) as server:  # server.py: on a real socket
+        server.fail("index.jsonl", Status(503))  # faults.py, bodies.py: the next answer is bad
         server.fail("events-*", Cut(0.5), times=3)
         server.chaos(rng, [Reset(), Stall()], 0.1)  # or one answer in ten, at random
-        ...                                        # what the mirror does about it
-        assert server.count("index.jsonl") == 2    # every request is kept in server.requests
+        ...  # what the mirror does about it
+        assert server.count("index.jsonl") == 2  # every request is kept in server.requests
 
 A fault is a value called with the `Exchange` (wire.py) that it spoils: any coroutine function
 will do. `server.style` (replies.py) says which headers honest answers have. Incidents of the

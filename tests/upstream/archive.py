@@ -1,6 +1,6 @@
-"""The demo's bucket: what the publisher writes and the server serves, in memory.
+"""The test upstream's bucket: what the publisher writes and the server serves, in memory.
 
-`DemoArchive.publish` goes the real publisher's way (data first, then the page,
+`UpstreamArchive.publish` goes the real publisher's way (data first, then the page,
 then the index) and its knobs replay the real incidents. Event lines come from
 `launches`; nothing here knows about HTTP.
 """
@@ -53,7 +53,7 @@ class StoredObject:
 
 
 @dataclass(slots=True)
-class DemoArchive:
+class UpstreamArchive:
     """The archive: named objects, and the publisher that writes them.
 
     Attributes:
@@ -87,7 +87,7 @@ class DemoArchive:
         events_per_day: int = 200,
         now: datetime | None = None,
         seed: int = 0,
-    ) -> "DemoArchive":
+    ) -> "UpstreamArchive":
         """Make an archive as the publisher would have left it.
 
         Args:

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import Self
 
-from tests.upstream.archive import DemoArchive, StoredObject
+from tests.upstream.archive import StoredObject, UpstreamArchive
 from tests.upstream.faults import Fault
 from tests.upstream.replies import ReplyStyle, make_missing_reply, make_reply
 from tests.upstream.wire import Exchange, Reply, Request, RequestRecord, read_request
@@ -38,7 +38,7 @@ class _Chaos:
 
 
 class ArchiveServer:
-    """Serves a `DemoArchive`; an owner of its socket, to be used with `async with`.
+    """Serves a `UpstreamArchive`; an owner of its socket, to be used with `async with`.
 
     Attributes:
         archive: What is served; it may change while the server runs.
@@ -51,7 +51,7 @@ class ArchiveServer:
 
     def __init__(
         self,
-        archive: DemoArchive,
+        archive: UpstreamArchive,
         *,
         host: str = "127.0.0.1",
         port: int = 0,

@@ -1,4 +1,4 @@
-"""The demo's publisher: what it writes, when, and the incidents it can replay."""
+"""The test upstream's publisher: what it writes, when, and the incidents it can replay."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.upstream.archive import DemoArchive, StoredObject, day_name
+from tests.upstream.archive import StoredObject, UpstreamArchive, day_name
 
 FIRST = date(2021, 8, 2)
 LAST = date(2021, 8, 6)
@@ -17,15 +17,15 @@ NOON = datetime(2021, 8, 6, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def archive() -> DemoArchive:
-    return DemoArchive.with_days(FIRST, LAST, now=NOON)
+def archive() -> UpstreamArchive:
+    return UpstreamArchive.with_days(FIRST, LAST, now=NOON)
 
 
-def index(archive: DemoArchive) -> list[dict[str, object]]:
+def index(archive: UpstreamArchive) -> list[dict[str, object]]:
     return [json.loads(line) for line in archive["index.jsonl"].body.split(b"\n")]
 
 
-def lines_of(archive: DemoArchive, day: date) -> int:
+def lines_of(archive: UpstreamArchive, day: date) -> int:
     return archive[day_name(day)].body.count(b"\n")
 
 
@@ -64,13 +64,13 @@ def test_a_stored_day_tells_its_count_date_and_digest(archive):
 
 
 def test_the_same_call_makes_the_same_archive(archive):
-    assert DemoArchive.with_days(FIRST, LAST, now=NOON) == archive
-    other = DemoArchive.with_days(FIRST, LAST, now=NOON, seed=1)
+    assert UpstreamArchive.with_days(FIRST, LAST, now=NOON) == archive
+    other = UpstreamArchive.with_days(FIRST, LAST, now=NOON, seed=1)
     assert other["events-2021-08-02.jsonl"] != archive["events-2021-08-02.jsonl"]
 
 
 def test_without_a_moment_all_days_are_final():
-    archive = DemoArchive.with_days(FIRST, LAST, events_per_day=50)
+    archive = UpstreamArchive.with_days(FIRST, LAST, events_per_day=50)
     assert archive["index.jsonl"].last_modified == datetime(2021, 8, 7, 7, tzinfo=UTC)
     before = dict(archive.objects)
     archive.rebuild(LAST, datetime(2021, 9, 1, tzinfo=UTC))
@@ -91,7 +91,7 @@ def test_today_grows_and_yesterday_is_rebuilt_until_five(archive):
     sizes = [len(body) for body in bodies]
     assert sizes == sorted(sizes)
     # The last rebuild of a day is at 04:00; nothing changes after it.
-    assert bodies[8] == bodies[-1] == DemoArchive.with_days(FIRST, LAST)[day_name(LAST)].body
+    assert bodies[8] == bodies[-1] == UpstreamArchive.with_days(FIRST, LAST)[day_name(LAST)].body
 
 
 def test_a_file_right_after_midnight_is_empty(archive):
@@ -169,7 +169,7 @@ def test_an_etag_may_be_given():
 @given(st.integers(0, 8 * 365 * 24))
 def test_a_round_leaves_index_and_data_in_step(hours):
     now = datetime(2018, 11, 4, tzinfo=UTC) + timedelta(hours=hours)
-    archive = DemoArchive(events_per_day=30)
+    archive = UpstreamArchive(events_per_day=30)
     archive.publish(now)
     for entry in index(archive):
         day = date.fromisoformat(str(entry["date"]))

@@ -1,4 +1,4 @@
-"""The demo's server and each of its faults, seen by clients on a real socket."""
+"""The test upstream's server and each of its faults, seen by clients on a real socket."""
 
 import asyncio
 import base64
@@ -16,7 +16,7 @@ import pytest
 from multidict import CIMultiDictProxy
 
 from tests.upstream import faults
-from tests.upstream.archive import DemoArchive, StoredObject
+from tests.upstream.archive import StoredObject, UpstreamArchive
 from tests.upstream.replies import ReplyStyle
 from tests.upstream.server import ArchiveServer
 
@@ -26,12 +26,12 @@ INDEX = "index.jsonl"
 
 
 @pytest.fixture
-def archive() -> DemoArchive:
-    return DemoArchive.with_days(date(2021, 8, 3), date(2021, 8, 6), now=NOW)
+def archive() -> UpstreamArchive:
+    return UpstreamArchive.with_days(date(2021, 8, 3), date(2021, 8, 6), now=NOW)
 
 
 @pytest.fixture
-async def server(archive: DemoArchive) -> AsyncIterator[ArchiveServer]:
+async def server(archive: UpstreamArchive) -> AsyncIterator[ArchiveServer]:
     async with ArchiveServer(archive) as server:
         yield server
 
