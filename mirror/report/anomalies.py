@@ -1,210 +1,195 @@
-"""All that is odd about the days held, from their records alone. Pure; no daily file is read."""
+"""Finds what is odd about the days held, from their records alone. Pure: no daily file is read.
+
+Each kind of anomaly has a function of its own. A day whose findings are pending is unknown: it is
+judged by its count and its dates, and by nothing that only its contents can say.
+"""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from mirror.model import Findings, Record
-from mirror.report.anomaly import Anomaly, Kind, Severity, between, runs, span
-from mirror.report.dips import LASTING_DAYS, find_dips
-from mirror.report.silence import Silence, find_silences
+from mirror.report.anomaly import Anomaly, Kind, Severity, between, in_order, runs, span
+from mirror.report.losses import LASTING_DAYS, Silence, find_dips, find_silences
 from mirror.text import plural, shown
 
+_DAY = timedelta(days=1)
 _LATE = timedelta(days=3)
-"""A file written later than this after its day was written out of turn."""
+"""A file written later than this after its day is worth a note."""
 _ALIKE_DAYS = 7
 _ALIKE_LINES = 20
 _NEWCOMER = timedelta(days=7)
-
-_CONTENT: tuple[tuple[Kind, Severity, str, str, str], ...] = (
-    (
-        Kind.NOT_OBJECTS,
-        Severity.WARNING,
-        "not_objects",
-        "line is no JSON object",
-        "lines are no JSON objects",
-    ),
-    (
-        Kind.UNKNOWN_SCHEMA,
-        Severity.WARNING,
-        "unknown_schema",
-        "event is of an unknown schema",
-        "events are of an unknown schema",
-    ),
-    (
-        Kind.UNKNOWN_VERSION,
-        Severity.WARNING,
-        "unknown_version",
-        "event is of an unknown version",
-        "events are of an unknown version",
-    ),
-    (
-        Kind.UNKNOWN_PROVIDER,
-        Severity.WARNING,
-        "unknown_provider",
-        "event is of an unknown provider",
-        "events are of an unknown provider",
-    ),
-    (
-        Kind.MISSING_FIELDS,
-        Severity.WARNING,
-        "missing_fields",
-        "event lacks a field of its version, or has it as another type",
-        "events lack a field of their version, or have it as another type",
-    ),
-    (
-        Kind.OTHER_DAY,
-        Severity.NOTE,
-        "other_day",
-        "event is of another day",
-        "events are of another day",
-    ),
-    (
-        Kind.DISORDERED,
-        Severity.NOTE,
-        "disordered",
-        "line is earlier than the one before it",
-        "lines are earlier than the one before them",
-    ),
-)
-"""What findings count, how much it matters, and how one and how many of it are told."""
+_CONTENT: Mapping[Kind, tuple[str, str]] = {
+    Kind.NOT_OBJECTS: ("line", "not a JSON object"),
+    Kind.UNKNOWN_SCHEMA: ("event", "unknown schema"),
+    Kind.UNKNOWN_VERSION: ("event", "unknown version"),
+    Kind.UNKNOWN_PROVIDER: ("event", "unknown provider"),
+    Kind.MISSING_FIELDS: ("event", "a field of the version is missing or of another type"),
+    Kind.OTHER_DAY: ("event", "timestamp of another day"),
+    Kind.DISORDERED: ("line", "timestamp earlier than that of the line before"),
+}
+"""What is counted, and what is odd about it, for each field of the findings of the kind's name."""
 
 
-class Held(Struct, frozen=True):
-    """What is known of the days, as the search for anomalies wants it."""
+class ReportInput(Struct, frozen=True):
+    """What is known of the days, for the search for anomalies."""
 
     records: Mapping[date, Record]
     """The days held."""
-    whole: frozenset[date]
-    """Those of them that are over: the count of a day that goes on says nothing yet."""
+    final: frozenset[date]
+    """The days held that are final: the count of an open day says nothing yet."""
     listed: frozenset[date] = frozenset()
     """The days that upstream lists."""
     vanished: frozenset[date] = frozenset()
-    """The days held that no listing of upstream's has any more."""
+    """The days held that upstream no longer lists."""
     predecessors: Mapping[date, int] = {}
-    """By day: the most lines that a body in history has."""
+    """By day: the most lines that a version in history has."""
+
+    @property
+    def findings(self) -> dict[date, Findings]:
+        """What the days contain, ascending; without those whose findings are pending."""
+        found = ((day, record.findings) for day, record in sorted(self.records.items()))
+        return {day: findings for day, findings in found if findings is not None}
+
+    def lines(self, first: date, last: date) -> int:
+        """Return the lines of all days from the first to the last."""
+        return sum(self.records[day].lines for day in between(first, last))
 
 
-def find_anomalies(held: Held) -> tuple[Anomaly, ...]:
-    """Return all that is odd, ascending by first day; consecutive days are one."""
-    found = [
-        *_missing(held),
-        *_empty(held),
-        *_few(held),
-        *_silent(held),
-        *_duplicate(held),
-        *_alike(held),
-        *_shrunk(held),
-        *_behind(held),
-        *_content(held),
-        *_versions(held),
-        *_late(held),
-        *_vanished(held),
-    ]
-    return tuple(sorted(found, key=lambda one: (one.first, one.last, one.kind)))
+def find_anomalies(given: ReportInput) -> tuple[Anomaly, ...]:
+    """Return everything odd, ascending by first day; consecutive days are one anomaly."""
+    searches = (
+        _missing,
+        _empty,
+        _few,
+        _silent,
+        _duplicate,
+        _alike,
+        _shrunk,
+        _behind,
+        _content,
+        _versions,
+        _late,
+        _vanished,
+    )
+    return in_order(one for search in searches for one in search(given))
 
 
-def _missing(held: Held) -> Iterator[Anomaly]:
-    known = held.records.keys() | held.listed
+def _missing(given: ReportInput) -> Iterator[Anomaly]:
+    known = given.records.keys() | given.listed
     if not known:
         return
-    absent = set(between(min(known), max(known))) - held.records.keys()
-    for days, told in (
-        (absent & held.listed, "listed by upstream and not held: `binder-mirror sync` asks for it"),
-        (absent - held.listed, "no file, and upstream lists none"),
-    ):
-        for first, last in runs(days):
-            yield Anomaly(Kind.MISSING, Severity.SERIOUS, first, last, told)
+    absent = set(between(min(known), max(known))) - given.records.keys()
+    listed = "listed by upstream and not held: `binder-mirror sync` fetches it"
+    yield from _each_run(Kind.MISSING, absent & given.listed, listed)
+    yield from _each_run(Kind.MISSING, absent - given.listed, "no file, and upstream lists none")
 
 
-def _empty(held: Held) -> Iterator[Anomaly]:
-    for first, last in runs(day for day in held.whole if not held.records[day].lines):
-        yield Anomaly(Kind.EMPTY, Severity.SERIOUS, first, last, "a file without events", actual=0)
+def _each_run(kind: Kind, days: Iterable[date], message: str) -> Iterator[Anomaly]:
+    return (Anomaly(kind, kind.severity, first, last, message) for first, last in runs(days))
 
 
-def _few(held: Held) -> Iterator[Anomaly]:
-    newest = max(held.whole, default=None)
-    for dip in find_dips({day: held.records[day].lines for day in held.whole}):
+def _empty(given: ReportInput) -> Iterator[Anomaly]:
+    empty = (day for day in given.final if not given.records[day].lines)
+    for one in _each_run(Kind.EMPTY, empty, "a file without events"):
+        yield replace(one, actual=0)
+
+
+def _few(given: ReportInput) -> Iterator[Anomaly]:
+    newest = max(given.final, default=None)
+    for dip in find_dips({day: given.records[day].lines for day in given.final}):
         share = 100 * dip.actual / max(1, dip.expected)
-        told = f"{dip.actual:,} events where {dip.expected:,} were to be expected ({share:.0f} %)"
-        goes_on = dip.last == newest and not dip.has_ended
-        kind, severity = Kind.FEW, Severity.SERIOUS
+        goes_on = dip.last == newest and not dip.has_ended and not dip.is_lasting
         if dip.is_lasting:
-            kind, severity, goes_on = Kind.LEVEL, Severity.WARNING, False
-            told = f"events fell to {share:.0f} % and were still there {LASTING_DAYS} days later"
-        elif goes_on:
-            told += "; it goes on"
+            kind = Kind.LEVEL
+            message = f"events fell to {share:.0f} %, for more than {LASTING_DAYS} days"
+        else:
+            kind = Kind.FEW
+            message = f"{dip.actual:,} events where {dip.expected:,} were expected ({share:.0f} %)"
+            message += "; it goes on" if goes_on else ""
         yield Anomaly(
-            kind, severity, dip.first, dip.last, told, dip.actual, dip.expected, goes_on=goes_on
+            kind,
+            kind.severity,
+            dip.first,
+            dip.last,
+            message,
+            dip.actual,
+            dip.expected,
+            goes_on=goes_on,
         )
 
 
-def _silent(held: Held) -> Iterator[Anomaly]:
-    origins = {
-        day: findings.origins
-        for day in held.whole
-        if (findings := held.records[day].findings) is not None
-    }
-    begun: dict[str, date] = {}
-    for day in sorted(origins):
-        for name in origins[day]:
-            begun.setdefault(name, day)
+def _silent(given: ReportInput) -> Iterator[Anomaly]:
+    found = given.findings
+    origins = {day: found[day].origins for day in found if day in given.final}
+    begun = _newcomers(origins)
     for silence in find_silences(origins):
-        yield _tell_silence(silence, begun)
+        days = (silence.last - silence.first).days + 1
+        # a member that left long ago is no news
+        has_left = not silence.has_ended and days > LASTING_DAYS
+        yield Anomaly(
+            Kind.SILENT,
+            Severity.NOTE if has_left or days == 1 else Severity.WARNING,
+            silence.first,
+            silence.last,
+            _describe_silence(silence, begun),
+            silence.actual,
+            silence.expected,
+            shown(silence.origin, 60),
+            not silence.has_ended,
+        )
 
 
-def _tell_silence(silence: Silence, begun: Mapping[str, date]) -> Anomaly:
-    name = shown(silence.origin, 60)
-    length = (silence.last - silence.first).days + 1
-    told = f"{name} is silent while others go on: some {silence.expected:,} launches"
-    told += " would be its part" if silence.actual == 0 else f" would be its {silence.actual:,}"
-    if not silence.has_ended:
-        told = f"{name} has been silent since, while others go on"
+def _newcomers(origins: Mapping[date, Mapping[str, int]]) -> dict[str, date]:
+    """Return the first days of origins that the day before is known to be without."""
+    begun: dict[str, date] = {}
+    seen: set[str] = set()
+    before = None
+    for day, counts in origins.items():
+        if before is not None and day - before == _DAY and origins[before]:
+            begun |= dict.fromkeys(counts.keys() - seen, day)
+        seen |= counts.keys()
+        before = day
+    return begun
+
+
+def _describe_silence(silence: Silence, begun: Mapping[str, date]) -> str:
+    message = shown(silence.origin, 60)
+    if silence.has_ended:
+        message += " is silent while others go on: "
+        message += f"{silence.actual:,} launches where {silence.expected:,} were expected"
+    else:
+        message += " has been silent since, while others go on"
     new = [
-        shown(other, 60)
-        for other, day in begun.items()
-        if abs(day - silence.first) <= _NEWCOMER and other != silence.origin
+        shown(name, 60)
+        for name, day in begun.items()
+        if abs(day - silence.first) <= _NEWCOMER and name != silence.origin
     ]
-    # a member that left long ago is no news
-    left = not silence.has_ended and length > LASTING_DAYS
-    if new:
-        told += f"; {', '.join(new[:3])} appeared about then"
-    severity = Severity.NOTE if left or length == 1 else Severity.WARNING
-    return Anomaly(
-        Kind.SILENT,
-        severity,
-        silence.first,
-        silence.last,
-        told,
-        silence.actual,
-        silence.expected,
-        name,
-        not silence.has_ended,
-    )
+    return f"{message}; {', '.join(new[:3])} appeared at about that time" if new else message
 
 
-def _duplicate(held: Held) -> Iterator[Anomaly]:
+def _duplicate(given: ReportInput) -> Iterator[Anomaly]:
     by_digest: dict[str, list[date]] = defaultdict(list)
-    for day, record in sorted(held.records.items()):
+    for day, record in sorted(given.records.items()):
         if record.lines:
             by_digest[record.sha256].append(day)
     pairs = [(days[0], day) for days in by_digest.values() for day in days[1:]]
-    yield from _copies(pairs, held, Kind.DUPLICATE, Severity.SERIOUS, "byte for byte")
+    yield from _copies(pairs, given, Kind.DUPLICATE, "byte for byte")
 
 
-def _alike(held: Held) -> Iterator[Anomaly]:
-    """Find days that were copied and only dated anew: by chance, no stretch of days is so alike."""
+def _alike(given: ReportInput) -> Iterator[Anomaly]:
+    """Find days that were copied and given new dates: no run of days is so alike by chance."""
     pairs = []
-    ordered = sorted(held.records.items())
+    ordered = sorted(given.records.items())
     for number, (day, record) in enumerate(ordered):
         for other, before in ordered[max(0, number - _ALIKE_DAYS) : number]:
             if day - other <= timedelta(days=_ALIKE_DAYS) and _is_copy(before, record):
                 pairs.append((other, day))
                 break
-    for one in _copies(pairs, held, Kind.ALIKE, Severity.WARNING, "in size and all counts"):
+    for one in _copies(pairs, given, Kind.ALIKE, "in size and all counts"):
         # one day may be so by chance, where few things are counted
         yield one if one.days > 1 else replace(one, severity=Severity.NOTE)
 
@@ -224,96 +209,71 @@ def _is_copy(one: Record, other: Record) -> bool:
 
 
 def _copies(
-    pairs: Iterable[tuple[date, date]], held: Held, kind: Kind, severity: Severity, how: str
+    pairs: Iterable[tuple[date, date]], given: ReportInput, kind: Kind, how: str
 ) -> Iterator[Anomaly]:
     by_distance: dict[timedelta, list[date]] = defaultdict(list)
     for day, copy in pairs:
         by_distance[copy - day].append(copy)
     for distance, copies in by_distance.items():
         for first, last in runs(copies):
-            told = f"the same as {span(first - distance, last - distance)}, {how}"
-            lines = sum(held.records[day].lines for day in between(first, last))
-            yield Anomaly(kind, severity, first, last, told, lines)
+            message = f"the same as {span(first - distance, last - distance)}, {how}"
+            yield Anomaly(kind, kind.severity, first, last, message, given.lines(first, last))
 
 
-def _shrunk(held: Held) -> Iterator[Anomaly]:
-    lost = {
-        day: most - held.records[day].lines
-        for day, most in held.predecessors.items()
-        if day in held.records and most > held.records[day].lines
-    }
-    yield from _joined(
-        held,
-        lost,
-        lambda count: f"{plural(count, 'event')} fewer than a predecessor in history has",
-        (Kind.SHRUNK, Severity.SERIOUS),
-    )
+def _shrunk(given: ReportInput) -> Iterator[Anomaly]:
+    known = {day: most for day, most in given.predecessors.items() if day in given.records}
+    yield from _fewer(given, known, Kind.SHRUNK, "a version in history has")
 
 
-def _behind(held: Held) -> Iterator[Anomaly]:
-    lacking = {
-        day: record.index_count - record.lines
-        for day, record in held.records.items()
-        if day in held.whole and record.index_count is not None
-    }
-    yield from _joined(
-        held,
-        {day: count for day, count in lacking.items() if count > 0},
-        lambda count: f"{plural(count, 'event')} fewer than upstream's index says",
-        (Kind.BEHIND, Severity.WARNING),
-    )
+def _behind(given: ReportInput) -> Iterator[Anomaly]:
+    said = {day: given.records[day].index_count for day in given.final}
+    known = {day: count for day, count in said.items() if count is not None}
+    yield from _fewer(given, known, Kind.BEHIND, "upstream's index says")
 
 
-def _joined(
-    held: Held,
-    counts: Mapping[date, int],
-    told: Callable[[int], str],
-    what: tuple[Kind, Severity],
+def _fewer(
+    given: ReportInput, expected: Mapping[date, int], kind: Kind, than: str
 ) -> Iterator[Anomaly]:
-    """Join days that lack events; what is held and what was to be are told."""
-    for first, last in runs(counts):
-        days = list(between(first, last))
-        lacking = sum(counts[day] for day in days)
-        lines = sum(held.records[day].lines for day in days)
-        yield Anomaly(*what, first, last, told(lacking), lines, lines + lacking)
+    """Find the days that have fewer events than expected."""
+    lacking = {day: count - given.records[day].lines for day, count in expected.items()}
+    for first, last in runs(day for day, count in lacking.items() if count > 0):
+        count = sum(lacking[day] for day in between(first, last))
+        lines = given.lines(first, last)
+        message = f"{plural(count, 'event')} fewer than {than}"
+        yield Anomaly(kind, kind.severity, first, last, message, lines, lines + count)
 
 
-def _content(held: Held) -> Iterator[Anomaly]:
-    found = {day: one.findings for day, one in held.records.items() if one.findings is not None}
-    for kind, severity, field, one, many in _CONTENT:
-        counts = {day: int(getattr(findings, field)) for day, findings in found.items()}
+def _content(given: ReportInput) -> Iterator[Anomaly]:
+    found = given.findings
+    for kind, (noun, what) in _CONTENT.items():
+        counts = {day: int(getattr(one, kind.name.lower())) for day, one in found.items()}
         for first, last in runs(day for day, count in counts.items() if count):
             count = sum(counts[day] for day in between(first, last))
-            told = f"{count:,} {one if count == 1 else many}"
-            yield Anomaly(kind, severity, first, last, told, count)
+            message = f"{plural(count, noun)}: {what}"
+            yield Anomaly(kind, kind.severity, first, last, message, count)
 
 
-def _versions(held: Held) -> Iterator[Anomaly]:
+def _versions(given: ReportInput) -> Iterator[Anomaly]:
     mixed: dict[tuple[str, ...], list[date]] = defaultdict(list)
-    for day, record in held.records.items():
-        findings: Findings | None = record.findings
-        if findings is not None and len(findings.versions) > 1:
+    for day, findings in given.findings.items():
+        if len(findings.versions) > 1:
             mixed[tuple(sorted(findings.versions))].append(day)
     for versions, days in mixed.items():
-        told = "launch versions " + " and ".join(shown(one, 20) for one in versions) + " in one day"
-        for first, last in runs(days):
-            yield Anomaly(Kind.VERSIONS, Severity.NOTE, first, last, told)
+        names = " and ".join(shown(one, 20) for one in versions)
+        yield from _each_run(Kind.VERSIONS, days, f"launch versions {names} in one day")
 
 
-def _late(held: Held) -> Iterator[Anomaly]:
+def _late(given: ReportInput) -> Iterator[Anomaly]:
     written: dict[date, list[date]] = defaultdict(list)
-    for day, record in held.records.items():
-        if record.last_modified is not None:
-            at = record.last_modified.date()
-            if at - day > _LATE:
-                written[at].append(day)
+    for day, record in given.records.items():
+        if record.last_modified is not None and record.last_modified.date() - day > _LATE:
+            written[record.last_modified.date()].append(day)
     for at, days in written.items():
-        for first, last in runs(days):
-            told = f"written by upstream on {at} only, {plural((at - first).days, 'day')} after"
-            yield Anomaly(Kind.LATE, Severity.NOTE, first, last, told)
+        for one in _each_run(Kind.LATE, days, ""):
+            message = f"written by upstream on {at}, {plural((at - one.first).days, 'day')} after"
+            yield replace(one, message=message)
 
 
-def _vanished(held: Held) -> Iterator[Anomaly]:
-    for first, last in runs(held.vanished & held.records.keys()):
-        told = "held, and no longer listed by upstream"
-        yield Anomaly(Kind.VANISHED, Severity.NOTE, first, last, told)
+def _vanished(given: ReportInput) -> Iterator[Anomaly]:
+    gone = given.vanished & given.records.keys()
+    return _each_run(Kind.VANISHED, gone, "held, but no longer listed by upstream")

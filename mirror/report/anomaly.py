@@ -1,10 +1,11 @@
-"""What a report tells of: a stretch of days, what is odd about it, what was expected. Pure."""
+"""An anomaly: consecutive days with one thing odd about them, and how much it matters. Pure."""
 
 from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from enum import StrEnum
+from itertools import groupby
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 _DAY = timedelta(days=1)
 
@@ -13,7 +14,7 @@ class Severity(StrEnum):
     """How much an anomaly matters to whoever counts launches."""
 
     SERIOUS = "serious"
-    """Launches are not there, or are there twice."""
+    """Launches are missing, or counted twice."""
     WARNING = "warning"
     """Numbers may mislead."""
     NOTE = "note"
@@ -45,22 +46,38 @@ class Kind(StrEnum):
     LATE = "late"
     VANISHED = "vanished"
 
+    @property
+    def severity(self) -> Severity:
+        """How much it usually matters; of a single day it may matter less."""
+        if self in _SERIOUS:
+            return Severity.SERIOUS
+        return Severity.NOTE if self in _NOTES else Severity.WARNING
+
+    @property
+    def words(self) -> str:
+        """The kind for a person: "new level"."""
+        return self.replace("-", " ")
+
+
+_SERIOUS = {Kind.MISSING, Kind.FEW, Kind.EMPTY, Kind.DUPLICATE, Kind.SHRUNK}
+_NOTES = {Kind.OTHER_DAY, Kind.DISORDERED, Kind.VERSIONS, Kind.LATE, Kind.VANISHED}
+
 
 class Anomaly(Struct, frozen=True, omit_defaults=True):
-    """One stretch of days with one thing odd about it."""
+    """Consecutive days with one thing odd about them."""
 
     kind: Kind
     severity: Severity
     first: date
     last: date
-    told: str
-    """What it is, for a person; fit to be shown."""
+    message: str = field(name="told")
+    """What is odd, for a person; printable."""
     actual: int | None = None
-    """Events, or lines, that were counted on these days."""
+    """Events, or lines, counted on these days."""
     expected: int | None = None
-    """How many of them were to be expected."""
+    """Events expected on these days."""
     subject: str = ""
-    """The origin that it is about, fit to be shown."""
+    """The origin concerned; printable."""
     goes_on: bool = False
     """Whether it lasts to the end of what is known."""
 
@@ -70,19 +87,18 @@ class Anomaly(Struct, frozen=True, omit_defaults=True):
         return (self.last - self.first).days + 1
 
 
+def in_order(anomalies: Iterable[Anomaly]) -> tuple[Anomaly, ...]:
+    """Return anomalies ascending by first day, last day and kind."""
+    return tuple(sorted(anomalies, key=lambda one: (one.first, one.last, one.kind)))
+
+
 def runs(days: Iterable[date]) -> Iterator[tuple[date, date]]:
-    """Yield the first and last days of each stretch of consecutive days, ascending."""
-    first = last = None
-    for day in sorted(days):
-        if first is None or last is None:
-            first = last = day
-        elif day - last == _DAY:
-            last = day
-        else:
-            yield first, last
-            first = last = day
-    if first is not None and last is not None:
-        yield first, last
+    """Yield the first and last days of each run of consecutive days, ascending."""
+    numbered = enumerate(sorted(days))
+    # within a run, day and number go up together
+    for _, run in groupby(numbered, key=lambda one: one[1].toordinal() - one[0]):
+        members = [day for _, day in run]
+        yield members[0], members[-1]
 
 
 def between(first: date, last: date) -> Iterator[date]:
@@ -91,5 +107,5 @@ def between(first: date, last: date) -> Iterator[date]:
 
 
 def span(first: date, last: date) -> str:
-    """Return a stretch of days as people write it: "2025-01-09 to 2025-01-16", or one day."""
+    """Return a run of days as people write it: "2025-01-09 to 2025-01-16", or one day."""
     return f"{first}" if first == last else f"{first} to {last}"

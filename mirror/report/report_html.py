@@ -262,7 +262,7 @@ def _items(report: Report, severity: Severity) -> Iterator[str]:
             yield (
                 f'<li><span><time datetime="{one.first}">{one.first}</time>{last} '
                 f'<span class="kind">{one.kind.replace("-", " ")}{days}</span><br>'
-                f"{escape(one.told)}</span>{_plot(one, report.daily)}</li>"
+                f"{escape(one.message)}</span>{_plot(one, report.daily)}</li>"
             )
 
 

@@ -183,7 +183,7 @@ def _of_kind(odd: Sequence[Anomaly], report: Report, look: Look) -> Iterator[str
         head += f" ({one.days:,} days)" if one.days > 1 else ""
         yield f"{head}  {look.bold(one.kind.replace('-', ' '))}"
         yield textwrap.fill(
-            one.told,
+            one.message,
             max(30, look.width - 1),
             initial_indent="      ",
             subsequent_indent="      ",

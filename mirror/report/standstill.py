@@ -1,86 +1,76 @@
-"""When upstream's index stood still or was short, by the polls and what is kept of it. Pure.
+"""Finds when upstream's index stood still or listed fewer days, by the log of polls. Pure.
 
-A poll tells the state that it found. An index that stands still is *unchanged* at first and *stale*
-after a while, so a standstill begins with the last poll that found it fresh.
+Each poll records the state of the index. One that stands still is *unchanged* at first and *stale*
+after a while, so a standstill begins with the last poll that found it fresh. The log is bounded: of
+a trouble that goes on, the state of upstream knows when it began.
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
+from itertools import groupby
 
 from msgspec import Struct
 
 from mirror.archive.upstream import Upstream
 from mirror.model import IndexState, PollReport
-from mirror.report.anomaly import Anomaly, Kind, Severity
+from mirror.report.anomaly import Anomaly, Kind
 from mirror.text import plural
 
-_STILL = (IndexState.UNCHANGED, IndexState.STALE)
+_KINDS = {
+    IndexState.SHRUNK: Kind.INDEX_SHRUNK,
+    IndexState.UNCHANGED: Kind.INDEX_FROZEN,
+    IndexState.STALE: Kind.INDEX_FROZEN,
+}
 
 
 class _Stretch(Struct):
-    """Polls in a row that found the index in trouble."""
+    """Consecutive polls that found the index in the same trouble."""
 
     kind: Kind
     first: datetime
     last: datetime
     begins_before: bool = False
-    """Whether it was so at the first poll that is known."""
+    """Whether it was so at the first poll on record."""
 
 
 def find_standstills(
     polls: Sequence[PollReport], upstream: Upstream, *, stale_after: timedelta
 ) -> tuple[Anomaly, ...]:
-    """Return when the index stood still or was short, ascending.
+    """Return when the index stood still or listed fewer days, ascending.
 
     Args:
-        polls: those that are known, ascending.
-        upstream: what is kept of upstream; it knows when a trouble that goes on began.
+        polls: the polls on record, ascending.
+        upstream: the recorded state of upstream.
         stale_after: how long an index may stand still.
     """
     stretches = list(_stretches(polls))
-    going_on = _going_on(stretches, upstream)
-    found = [
-        _make(one, goes_on=one is going_on)
+    current = _current(stretches, upstream)
+    return tuple(
+        _make(one, goes_on=one is current)
         for one in stretches
-        if one is going_on or one.kind is Kind.INDEX_SHRUNK or one.last - one.first > stale_after
-    ]
-    return tuple(found)
+        if one is current or one.kind is Kind.INDEX_SHRUNK or one.last - one.first > stale_after
+    )
 
 
 def _stretches(polls: Sequence[PollReport]) -> Iterator[_Stretch]:
-    current: _Stretch | None = None
+    usable = (poll for poll in polls if poll.index_state is not IndexState.UNUSABLE)
     moved_at: datetime | None = None
-    for poll in polls:
-        at, state = poll.started_at, poll.index_state
-        if state is IndexState.UNUSABLE:
-            continue
-        kind = _kind(state)
-        if current is not None and current.kind is not kind:
-            yield current
-            current = None
+    for kind, group in groupby(usable, key=lambda poll: _KINDS.get(poll.index_state)):
+        times = [poll.started_at for poll in group]
         if kind is None:
-            moved_at = at
-        elif current is not None:
-            current.last = at
+            moved_at = times[-1]
+        elif kind is Kind.INDEX_FROZEN:
+            yield _Stretch(kind, moved_at or times[0], times[-1], moved_at is None)
         else:
-            since = moved_at if kind is Kind.INDEX_FROZEN else at
-            current = _Stretch(kind, since or at, at, since is None)
-    if current is not None:
-        yield current
+            yield _Stretch(kind, times[0], times[-1])
 
 
-def _kind(state: IndexState) -> Kind | None:
-    if state is IndexState.SHRUNK:
-        return Kind.INDEX_SHRUNK
-    return Kind.INDEX_FROZEN if state in _STILL else None
-
-
-def _going_on(stretches: list[_Stretch], upstream: Upstream) -> _Stretch | None:
-    """Return the stretch that the index is in, its beginning as upstream has it."""
-    kind = {IndexState.STALE: Kind.INDEX_FROZEN, IndexState.SHRUNK: Kind.INDEX_SHRUNK}.get(
-        upstream.state
-    )
-    if kind is None or not stretches or stretches[-1].kind is not kind:
+def _current(stretches: list[_Stretch], upstream: Upstream) -> _Stretch | None:
+    """Return the stretch that the index is in now, with the beginning that upstream records."""
+    if upstream.state not in (IndexState.STALE, IndexState.SHRUNK):
+        return None
+    kind = _KINDS[upstream.state]
+    if not stretches or stretches[-1].kind is not kind:
         return None
     last = stretches[-1]
     began = upstream.state_since
@@ -92,21 +82,11 @@ def _going_on(stretches: list[_Stretch], upstream: Upstream) -> _Stretch | None:
 
 
 def _make(stretch: _Stretch, *, goes_on: bool) -> Anomaly:
-    first, last = _day(stretch.first), _day(stretch.last)
+    first, last = stretch.first.date(), stretch.last.date()
+    message = "upstream's index listed fewer days than before"
     if stretch.kind is Kind.INDEX_FROZEN:
-        told = f"upstream's index stood still for {plural((last - first).days, 'day')}"
-    else:
-        told = "upstream's index listed fewer days than before"
+        message = f"upstream's index stood still for {plural((last - first).days, 'day')}"
     if stretch.begins_before:
-        told += ", and already did at the first poll that is known"
-    return Anomaly(
-        stretch.kind, Severity.WARNING, first, last, told + _end(goes_on=goes_on), goes_on=goes_on
-    )
-
-
-def _end(*, goes_on: bool) -> str:
-    return "; it still does" if goes_on else ""
-
-
-def _day(at: datetime) -> date:
-    return at.date()
+        message += ", and already did at the first poll on record"
+    message += "; it still does" if goes_on else ""
+    return Anomaly(stretch.kind, stretch.kind.severity, first, last, message, goes_on=goes_on)

@@ -23,7 +23,7 @@ from mirror.events.series import (
     week_of,
 )
 from mirror.model import Findings, Record
-from mirror.report.anomalies import Held, find_anomalies
+from mirror.report.anomalies import ReportInput, find_anomalies
 from mirror.report.anomaly import Anomaly, Severity, between
 from mirror.report.repositories import Ranking
 from mirror.report.standstill import find_standstills
@@ -163,14 +163,16 @@ def read_report(
     return make_report(held, odd, window, now=now)
 
 
-def _held(snapshot: Snapshot, data: DataDir, *, final_after: timedelta, now: datetime) -> Held:
+def _held(
+    snapshot: Snapshot, data: DataDir, *, final_after: timedelta, now: datetime
+) -> ReportInput:
     records = snapshot.inventory.records
     predecessors: dict[date, int] = {}
     for version in list_versions(data):
         predecessors[version.date] = max(version.lines, predecessors.get(version.date, 0))
-    return Held(
+    return ReportInput(
         records=records,
-        whole=frozenset(day for day in records if now >= final_at(day, final_after)),
+        final=frozenset(day for day in records if now >= final_at(day, final_after)),
         listed=frozenset(listed_counts(snapshot.upstream, now=now)),
         vanished=vanished(snapshot.upstream, now=now),
         predecessors=predecessors,
@@ -178,7 +180,7 @@ def _held(snapshot: Snapshot, data: DataDir, *, final_after: timedelta, now: dat
 
 
 def make_report(
-    held: Held, anomalies: Sequence[Anomaly], window: Window, *, now: datetime
+    held: ReportInput, anomalies: Sequence[Anomaly], window: Window, *, now: datetime
 ) -> Report:
     """Return the report on a window of the days held, with what has been found odd."""
     records = held.records
@@ -234,9 +236,9 @@ def _shown(counts: Mapping[str, int]) -> dict[str, int]:
     return {shown(name, 64): count for name, count in counts.items()}
 
 
-def _quarters(held: Held, last: date | None) -> tuple[Quarter, ...]:
+def _quarters(held: ReportInput, last: date | None) -> tuple[Quarter, ...]:
     # a day that goes on would lower the mean
-    days = (day for day in held.whole if last is not None and day <= last)
+    days = (day for day in held.final if last is not None and day <= last)
     counts = [(day, held.records[day].lines) for day in days]
     totals = sum_counts(counts, quarter_of)
     return tuple(

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from mirror.model import Record
-from mirror.report.anomalies import Held, find_anomalies
+from mirror.report.anomalies import ReportInput, find_anomalies
 from mirror.report.anomaly import Anomaly, Kind, Severity, between, runs, span
 from tests.making import at, day, days
 from tests.report.inventories import findings, held
@@ -18,11 +18,11 @@ Records = dict[date, Record]
 
 
 def look(records: Mapping[date, Record], **more: object) -> tuple[Anomaly, ...]:
-    given = {"records": records, "whole": frozenset(records)} | more
-    return find_anomalies(Held(**given))  # type: ignore[arg-type] # fields by name, as tests give them
+    given = {"records": records, "final": frozenset(records)} | more
+    return find_anomalies(ReportInput(**given))  # type: ignore[arg-type] # fields by name, as tests give them
 
 
-def told(odd: Iterable[Anomaly]) -> list[tuple[str, str, str]]:
+def stretches(odd: Iterable[Anomaly]) -> list[tuple[str, str, str]]:
     return [(one.kind.value, str(one.first), str(one.last)) for one in odd]
 
 
@@ -81,7 +81,7 @@ def test_each_known_gap_is_named_with_its_dates() -> None:
 
     odd = look(records)
 
-    assert told(odd) == [
+    assert stretches(odd) == [
         ("few", "2022-10-20", "2022-11-23"),
         ("silent", "2022-10-20", "2022-11-23"),
         ("silent", "2023-04-01", "2023-04-30"),
@@ -91,7 +91,7 @@ def test_each_known_gap_is_named_with_its_dates() -> None:
     ]
     assert [one.subject for one in odd if one.subject] == ["gke.mybinder.org", "gesis.mybinder.org"]
     assert odd[3].actual == 11707
-    assert "11,707 events where " in odd[3].told
+    assert "11,707 events where " in odd[3].message
 
 
 def test_a_cluster_whose_days_were_never_published_is_missing() -> None:
@@ -101,9 +101,9 @@ def test_a_cluster_whose_days_were_never_published_is_missing() -> None:
 
     (odd,) = look(records)
 
-    assert told([odd]) == [("missing", "2022-10-20", "2022-11-23")]
+    assert stretches([odd]) == [("missing", "2022-10-20", "2022-11-23")]
     assert (odd.severity, odd.days) == (Severity.SERIOUS, 35)
-    assert odd.told == "no file, and upstream lists none"
+    assert odd.message == "no file, and upstream lists none"
 
 
 def test_a_missing_day_that_upstream_lists_is_told_apart(records: Records) -> None:
@@ -113,21 +113,21 @@ def test_a_missing_day_that_upstream_lists_is_told_apart(records: Records) -> No
 
     odd = look(records, listed=listed - {day("2024-03-02")})
 
-    assert told(odd) == [
+    assert stretches(odd) == [
         ("missing", "2024-03-01", "2024-03-01"),
         ("missing", "2024-03-02", "2024-03-02"),
         ("missing", "2024-03-03", "2024-03-04"),
         ("missing", "2024-07-01", "2024-07-01"),
     ]
-    assert ["sync" in one.told for one in odd] == [True, False, True, True]
+    assert ["sync" in one.message for one in odd] == [True, False, True, True]
 
 
 def test_a_day_that_goes_on_is_neither_empty_nor_low(records: Records) -> None:
     change(records, "2024-06-30", lines=0, index_count=0, findings=findings(0))
-    whole = frozenset(records) - {day("2024-06-30")}
+    final = frozenset(records) - {day("2024-06-30")}
 
-    assert look(records, whole=whole) == ()
-    assert told(look(records)) == [
+    assert look(records, final=final) == ()
+    assert stretches(look(records)) == [
         ("empty", "2024-06-30", "2024-06-30"),
         ("few", "2024-06-30", "2024-06-30"),
     ]
@@ -161,11 +161,11 @@ def test_one_silent_day_is_a_note_and_a_newcomer_is_named(records: Records) -> N
 
     assert gone.severity is Severity.NOTE
     assert gone.goes_on
-    assert gone.told == (
+    assert gone.message == (
         "gesis.mybinder.org has been silent since, while others go on; "
-        "notebooks.gesis.org appeared about then"
+        "notebooks.gesis.org appeared at about that time"
     )
-    assert told([brief]) == [("silent", "2024-05-06", "2024-05-06")]
+    assert stretches([brief]) == [("silent", "2024-05-06", "2024-05-06")]
     assert brief.severity is Severity.NOTE
 
 
@@ -182,8 +182,8 @@ def test_days_copied_byte_for_byte_are_one_with_what_they_are_copies_of(records:
 
     (odd,) = look(records)
 
-    assert told([odd]) == [("duplicate", "2024-03-05", "2024-03-07")]
-    assert odd.told == "the same as 2024-01-15 to 2024-01-17, byte for byte"
+    assert stretches([odd]) == [("duplicate", "2024-03-05", "2024-03-07")]
+    assert odd.message == "the same as 2024-01-15 to 2024-01-17, byte for byte"
     assert odd.actual == sum(records[one].lines for one in days("2024-03-05", "2024-03-07"))
 
 
@@ -220,9 +220,9 @@ def test_a_day_that_had_more_events_once_has_shrunk(records: Records) -> None:
 
     (odd,) = look(records, predecessors=before)
 
-    assert told([odd]) == [("shrunk", "2024-03-05", "2024-03-05")]
+    assert stretches([odd]) == [("shrunk", "2024-03-05", "2024-03-05")]
     assert (odd.actual, odd.expected) == (lines, lines + 40)
-    assert odd.told == "40 events fewer than a predecessor in history has"
+    assert odd.message == "40 events fewer than a version in history has"
 
 
 def test_a_day_with_fewer_events_than_the_index_says_is_behind(records: Records) -> None:
@@ -233,23 +233,27 @@ def test_a_day_with_fewer_events_than_the_index_says_is_behind(records: Records)
 
     (odd,) = look(records)
 
-    assert told([odd]) == [("behind", "2024-03-05", "2024-03-05")]
-    assert odd.told == "1 event fewer than upstream's index says"
+    assert stretches([odd]) == [("behind", "2024-03-05", "2024-03-05")]
+    assert odd.message == "1 event fewer than upstream's index says"
 
 
 @pytest.mark.parametrize(
     ("field", "kind", "sentence"),
     [
-        ("not_objects", Kind.NOT_OBJECTS, "7 lines are no JSON objects"),
-        ("unknown_schema", Kind.UNKNOWN_SCHEMA, "7 events are of an unknown schema"),
-        ("unknown_version", Kind.UNKNOWN_VERSION, "7 events are of an unknown version"),
-        ("unknown_provider", Kind.UNKNOWN_PROVIDER, "7 events are of an unknown provider"),
-        ("other_day", Kind.OTHER_DAY, "7 events are of another day"),
-        ("disordered", Kind.DISORDERED, "7 lines are earlier than the one before them"),
+        ("not_objects", Kind.NOT_OBJECTS, "7 lines: not a JSON object"),
+        ("unknown_schema", Kind.UNKNOWN_SCHEMA, "7 events: unknown schema"),
+        ("unknown_version", Kind.UNKNOWN_VERSION, "7 events: unknown version"),
+        ("unknown_provider", Kind.UNKNOWN_PROVIDER, "7 events: unknown provider"),
+        ("other_day", Kind.OTHER_DAY, "7 events: timestamp of another day"),
+        (
+            "disordered",
+            Kind.DISORDERED,
+            "7 lines: timestamp earlier than that of the line before",
+        ),
         (
             "missing_fields",
             Kind.MISSING_FIELDS,
-            "7 events lack a field of their version, or have it as another type",
+            "7 events: a field of the version is missing or of another type",
         ),
     ],
 )
@@ -262,13 +266,13 @@ def test_odd_content_is_counted_over_consecutive_days(
 
     both, single = look(records)
 
-    assert told([both, single]) == [
+    assert stretches([both, single]) == [
         (kind.value, "2024-03-05", "2024-03-06"),
         (kind.value, "2024-03-09", "2024-03-09"),
     ]
-    assert both.told == sentence
+    assert both.message == sentence
     assert both.actual == 7
-    assert single.told.startswith("1 ")
+    assert single.message.startswith("1 ")
 
 
 def test_days_of_two_versions_are_noted(records: Records) -> None:
@@ -281,12 +285,12 @@ def test_days_of_two_versions_are_noted(records: Records) -> None:
 
     first, second = look(records)
 
-    assert told([first, second]) == [
+    assert stretches([first, second]) == [
         ("versions", "2024-03-05", "2024-03-06"),
         ("versions", "2024-03-07", "2024-03-07"),
     ]
-    assert first.told == "launch versions 5 and 6 in one day"
-    assert second.told == r"launch versions \x1b[2J and 6 in one day"
+    assert first.message == "launch versions 5 and 6 in one day"
+    assert second.message == r"launch versions \x1b[2J and 6 in one day"
 
 
 def test_days_written_long_after_are_noted(records: Records) -> None:
@@ -297,14 +301,14 @@ def test_days_written_long_after_are_noted(records: Records) -> None:
 
     (odd,) = look(records)
 
-    assert told([odd]) == [("late", "2024-03-05", "2024-03-15")]
-    assert odd.told == "written by upstream on 2024-04-17 only, 43 days after"
+    assert stretches([odd]) == [("late", "2024-03-05", "2024-03-15")]
+    assert odd.message == "written by upstream on 2024-04-17, 43 days after"
 
 
 def test_days_that_vanished_upstream_are_noted(records: Records) -> None:
     odd = look(records, vanished=frozenset({day("2024-03-05"), day("2019-01-01")}))
 
-    assert told(odd) == [("vanished", "2024-03-05", "2024-03-05")]
+    assert stretches(odd) == [("vanished", "2024-03-05", "2024-03-05")]
 
 
 def test_what_upstream_calls_its_origins_cannot_control_a_terminal(records: Records) -> None:
@@ -317,4 +321,46 @@ def test_what_upstream_calls_its_origins_cannot_control_a_terminal(records: Reco
     (odd,) = look(records)
 
     assert odd.subject == r"\x1b]0;gone\x07"
-    assert odd.told.isprintable()
+    assert odd.message.isprintable()
+
+
+def without_findings(records: Records, first: str, last: str) -> None:
+    for one in days(first, last):
+        records[one] = replace(records[one], findings=None)
+
+
+def test_days_with_pending_findings_are_unknown_and_not_silent(records: Records) -> None:
+    without_findings(records, "2024-03-04", "2024-03-17")
+    without_findings(records, "2024-06-20", "2024-06-30")
+
+    assert look(records) == ()
+    without_findings(records, "2024-01-08", "2024-06-30")
+    assert look(records) == ()
+
+
+def test_a_silence_reaches_over_days_with_pending_findings(records: Records) -> None:
+    for one in days("2024-05-06", "2024-05-19"):
+        known = records[one].findings
+        assert known is not None
+        origins = {name: n for name, n in known.origins.items() if name != "ovh.mybinder.org"}
+        change(records, str(one), findings=findings(records[one].lines, origins))
+    without_findings(records, "2024-05-10", "2024-05-12")
+
+    (odd,) = look(records)
+
+    assert stretches([odd]) == [("silent", "2024-05-06", "2024-05-19")]
+    assert not odd.goes_on
+
+
+def test_an_origin_is_a_newcomer_only_where_the_day_before_it_is_known(records: Records) -> None:
+    for one in days("2024-03-10", "2024-06-30"):
+        known = records[one].findings
+        assert known is not None
+        origins = {name: n for name, n in known.origins.items() if name != "ovh.mybinder.org"}
+        change(records, str(one), findings=findings(records[one].lines, origins))
+    without_findings(records, "2024-01-08", "2024-03-03")
+
+    (odd,) = look(records)
+
+    assert stretches([odd]) == [("silent", "2024-03-10", "2024-06-30")]
+    assert odd.message == "ovh.mybinder.org has been silent since, while others go on"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirror.report.dips import LASTING_DAYS, find_dips
+from mirror.report.losses import LASTING_DAYS, find_dips
 from tests.making import day, days
 
 _COLLAPSE = (5216, 3489, 865, 799, 1310, 0, 28, 0)

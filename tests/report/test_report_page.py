@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from playwright.async_api import Browser, async_playwright
 
 from mirror.model import Record
-from mirror.report.anomalies import Held, find_anomalies
+from mirror.report.anomalies import ReportInput, find_anomalies
 from mirror.report.report_html import render_page
 from mirror.report.report_text import Look, render_report
 from mirror.report.repositories import Ranked, Ranking
@@ -47,7 +47,7 @@ class Reader(HTMLParser):
 
 
 def report_on(records: Mapping[date, Record], window: Window = Window()) -> Report:  # noqa: B008 - a frozen value
-    known = Held(records=records, whole=frozenset(records))
+    known = ReportInput(records=records, final=frozenset(records))
     return make_report(known, find_anomalies(known), window, now=NOW)
 
 
@@ -156,7 +156,7 @@ def test_every_period_has_its_place_though_no_day_of_it_is_held(
 def test_a_day_that_goes_on_lowers_no_mean() -> None:
     records = held(dict.fromkeys(days("2026-07-01", "2026-07-20"), 1000))
     records |= held({date(2026, 7, 21): 10})
-    known = Held(records=records, whole=frozenset(records) - {date(2026, 7, 21)})
+    known = ReportInput(records=records, final=frozenset(records) - {date(2026, 7, 21)})
 
     made = make_report(known, (), Window(), now=NOW)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import date
 
-from mirror.report.silence import find_silences
+from mirror.report.losses import find_silences
 from tests.making import days
 
 _USUAL = {"gke": 660, "ovh": 200, "gesis": 140}

@@ -33,15 +33,15 @@ def states(first: str, text: str, *, every: timedelta = timedelta(hours=12)) -> 
     return [poll(at(first) + every * number, by_letter[one]) for number, one in enumerate(text)]
 
 
-def told(odd: Sequence[Anomaly]) -> list[tuple[str, str, str]]:
+def stretches(odd: Sequence[Anomaly]) -> list[tuple[str, str, str]]:
     return [(one.kind.value, str(one.first), str(one.last)) for one in odd]
 
 
 def test_the_frozen_index_of_2025_is_found_with_its_dates() -> None:
     odd = look(frozen(date(2025, 6, 17), date(2025, 10, 14)))
 
-    assert told(odd) == [("index-frozen", "2025-06-17", "2025-10-14")]
-    assert odd[0].told == "upstream's index stood still for 119 days"
+    assert stretches(odd) == [("index-frozen", "2025-06-17", "2025-10-14")]
+    assert odd[0].message == "upstream's index stood still for 119 days"
     assert not odd[0].goes_on
 
 
@@ -55,20 +55,20 @@ def test_a_mirror_that_did_not_poll_says_nothing_of_the_index() -> None:
 
 
 def test_a_short_index_is_found_from_the_first_to_the_last_poll_that_saw_it() -> None:
-    assert told(look(states("2025-10-14", "fhhhhhhf"))) == [
+    assert stretches(look(states("2025-10-14", "fhhhhhhf"))) == [
         ("index-shrunk", "2025-10-14", "2025-10-17")
     ]
 
 
 def test_an_index_that_stood_still_and_then_was_short_was_in_two_troubles() -> None:
-    assert told(look(states("2025-10-01", "fuuussshhhhf"))) == [
+    assert stretches(look(states("2025-10-01", "fuuussshhhhf"))) == [
         ("index-frozen", "2025-10-01", "2025-10-04"),
         ("index-shrunk", "2025-10-04", "2025-10-06"),
     ]
 
 
 def test_an_unusable_answer_interrupts_nothing() -> None:
-    assert told(look(states("2025-10-01", "fuuxsxssf"))) == [
+    assert stretches(look(states("2025-10-01", "fuuxsxssf"))) == [
         ("index-frozen", "2025-10-01", "2025-10-04")
     ]
 
@@ -80,9 +80,9 @@ def test_one_that_goes_on_began_when_upstream_says_so() -> None:
 
     (odd,) = look(states("2025-09-01", "ssss"), upstream)
 
-    assert told([odd]) == [("index-frozen", "2025-06-17", "2025-09-02")]
+    assert stretches([odd]) == [("index-frozen", "2025-06-17", "2025-09-02")]
     assert odd.goes_on
-    assert odd.told == "upstream's index stood still for 77 days; it still does"
+    assert odd.message == "upstream's index stood still for 77 days; it still does"
 
 
 @pytest.mark.parametrize("letter", ["s", "h"])
@@ -90,7 +90,7 @@ def test_one_whose_beginning_nobody_knows_says_so(letter: str) -> None:
     (odd,) = look(states("2025-09-01", letter * 6 + "f"))
 
     assert (str(odd.first), str(odd.last)) == ("2025-09-01", "2025-09-03")
-    assert ("already did" in odd.told) == (letter == "s")
+    assert ("already did" in odd.message) == (letter == "s")
 
 
 def test_a_short_index_of_now_is_told_though_it_has_just_begun() -> None:

@@ -1,0 +1,258 @@
+"""Finds losses in daily counts: dips of the whole, and origins that fell silent. Pure.
+
+**Dips.** Weekends are low every week and holidays set in gradually; a loss is sudden. So each day
+is first taken relative to its weekday, and then compared with the week before it: a dip begins
+where a day falls far below that, or where two weeks do, and ends where the count is nearer to its
+old level than to the bottom of the dip. No holiday of the real index comes near the bounds.
+
+**Silences.** An origin is measured by the others: launches move between members of the federation,
+but not from one day to the next to nothing. So what is expected of a member follows from its odds,
+its launches to those of all others, in the days before. Where the others are gone too, that says
+nothing, and neither does a day whose origins are not known.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta
+from statistics import median
+
+from msgspec import Struct
+
+from mirror.events.findings import OTHERS
+
+_DAY = timedelta(days=1)
+_WEEK = 7
+_PROFILE_WEEKS = 6
+"""Weeks before and after, from which the share of a weekday in its week is estimated."""
+_LEVEL_DAYS = 5
+"""Days that make a level: with fewer nothing is expected."""
+_SUDDEN = 0.4
+"""A day below this share of the level begins a dip. Real holidays: no lower than 0.48."""
+_SUSTAINED = 0.55
+"""So do two weeks with a median below this share: longer than any holidays last."""
+_CHANCE = 4
+"""Standard deviations of a Poisson count: a smaller difference may be chance."""
+_NOISE = 2.2
+"""Standard deviations of the days around a dip: a neighbour lower than that belongs to the dip."""
+_LOWEST = 0.9
+"""Share of the level below which the lowest day of its week may be the first of a slide."""
+_SLIDE = 2
+"""A dip begins as a slide where its first day has more than so many times its median."""
+_EDGE_DAYS = 7
+LASTING_DAYS = 92
+"""A dip that lasts longer is a new level, by which later days are measured."""
+
+_ODDS_DAYS = 7
+_LEAST_EXPECTED = 20
+"""Launches a day that must be expected of an origin before their absence means anything."""
+_SILENT = 0.02
+"""An origin with at most this share of what is expected is silent: test launches are no service."""
+
+
+class Dip(Struct, frozen=True):
+    """A run of days far below what the preceding days predict."""
+
+    first: date
+    last: date
+    actual: int
+    """Events on these days."""
+    expected: int
+    """Events that the preceding days predict, of the days that are known."""
+    has_ended: bool
+    """Whether the count came back; otherwise it lasts to the end, or has become the new level."""
+    is_lasting: bool = False
+    """Whether it stayed low for more than `LASTING_DAYS`, of which these are the first."""
+
+
+class Silence(Struct, frozen=True):
+    """A run of days on which an origin was silent."""
+
+    origin: str
+    first: date
+    last: date
+    actual: int
+    expected: int
+    has_ended: bool
+    """Whether the origin came back."""
+
+
+class _Course(Struct, frozen=True):
+    """Daily counts, and the same freed of the weekly pattern."""
+
+    counts: Mapping[date, int]
+    days: Sequence[date]
+    shares: Mapping[date, float]
+    """The usual ratio of a day's weekday to its week: 0.5 on a Saturday of half the events."""
+    levels: Mapping[date, float]
+    """Each day's count divided by its share."""
+
+
+def find_dips(counts: Mapping[date, int]) -> tuple[Dip, ...]:
+    """Return the dips, ascending.
+
+    Args:
+        counts: events by day, of final days; a day may be absent.
+    """
+    return tuple(_walk(_make_course(counts)))
+
+
+def _make_course(counts: Mapping[date, int]) -> _Course:
+    relative = {}
+    for day, count in counts.items():
+        week = [counts[near] for near in _around(day, 3, 1) if near in counts]
+        if middle := median(week):
+            relative[day] = count / middle
+    shares = {}
+    for day in counts:
+        alike = [relative[o] for o in _around(day, _PROFILE_WEEKS, _WEEK) if o in relative]
+        shares[day] = (median(alike) if alike else 0) or 1.0
+    levels = {day: count / shares[day] for day, count in counts.items()}
+    return _Course(counts, sorted(counts), shares, levels)
+
+
+def _around(day: date, reach: int, step_days: int) -> Iterator[date]:
+    # the first and the last days of the calendar have no neighbours beyond
+    number = day.toordinal()
+    low = max(-reach, -((number - 1) // step_days))
+    high = min(reach, (date.max.toordinal() - number) // step_days)
+    return (day + _DAY * step_days * back for back in range(low, high + 1))
+
+
+def _walk(course: _Course) -> Iterator[Dip]:
+    before: deque[float] = deque(maxlen=_WEEK)
+    number = 0
+    while number < len(course.days):
+        level = median(before) if len(before) >= _LEVEL_DAYS else 0.0
+        if not level or not _begins(course, number, level):
+            before.append(course.levels[course.days[number]])
+            number += 1
+            continue
+        end, is_lasting = _end(course, number, level)
+        first = _extend_back(course, number, end, before)
+        stop = end if is_lasting or end == len(course.days) else _extend_on(course, end)
+        yield _make_dip(course, first, stop, level, is_lasting=is_lasting)
+        if is_lasting:
+            before.clear()
+        number = stop
+
+
+def _begins(course: _Course, number: int, level: float) -> bool:
+    day = course.days[number]
+    expected = level * course.shares[day]
+    if course.counts[day] > expected - _CHANCE * math.sqrt(expected):
+        return False
+    share = course.levels[day] / level
+    if share < _SUDDEN:
+        return True
+    weeks = course.days[number : number + 2 * _WEEK]
+    return (
+        share < _SUSTAINED
+        and len(weeks) == 2 * _WEEK
+        and median(course.levels[one] for one in weeks) < _SUSTAINED * level
+    )
+
+
+def _end(course: _Course, start: int, level: float) -> tuple[int, bool]:
+    """Return the number of the day on which a dip is over, and whether it rather lasts."""
+    low: list[float] = []
+    for number in range(start, len(course.days)):
+        value = course.levels[course.days[number]]
+        if low and value > (median(low) + level) / 2:
+            return number, False
+        if (course.days[number] - course.days[start]).days >= LASTING_DAYS:
+            return number, True
+        low.append(value)
+    return len(course.days), False
+
+
+def _extend_back(course: _Course, start: int, end: int, before: deque[float]) -> int:
+    """Return the number of a dip's first day, and take the days that belong to it from `before`."""
+    bottom = median(course.levels[day] for day in course.days[start:end])
+    slides = course.levels[course.days[start]] > _SLIDE * bottom
+    for _ in range(_EDGE_DAYS):
+        if start == 0 or len(before) <= _LEVEL_DAYS:
+            break
+        value = before.pop()
+        known = [course.levels[day] for day in course.days[max(0, start - 1 - _WEEK) : start - 1]]
+        if not (_is_low(value, known) or (slides and _is_lowest(value, known))):
+            before.append(value)
+            break
+        slides = False
+        start -= 1
+    return start
+
+
+def _extend_on(course: _Course, end: int) -> int:
+    """Return the number of the first day that is as high as the days that follow it."""
+    for number in range(end, min(end + _EDGE_DAYS, len(course.days))):
+        later = [course.levels[day] for day in course.days[number + 1 : number + 1 + _WEEK]]
+        if len(later) < _LEVEL_DAYS or not _is_low(course.levels[course.days[number]], later):
+            return number
+    return end
+
+
+def _is_low(value: float, others: Sequence[float]) -> bool:
+    """Return whether a day next to a dip is lower than the noise of other days explains."""
+    middle = median(others)
+    deviation = 1.4826 * median(abs(one - middle) for one in others) / (middle or 1)
+    # a week is a small sample: assume neither no noise, nor as much as a dip is deep
+    return value < middle * (1 - _NOISE * min(0.12, max(0.08, deviation)))
+
+
+def _is_lowest(value: float, others: Sequence[float]) -> bool:
+    return value < min(others) and value < _LOWEST * median(others)
+
+
+def _make_dip(course: _Course, first: int, stop: int, level: float, *, is_lasting: bool) -> Dip:
+    days = course.days[first:stop]
+    return Dip(
+        first=days[0],
+        last=days[-1],
+        actual=sum(course.counts[day] for day in days),
+        expected=round(sum(level * course.shares[day] for day in days)),
+        has_ended=stop < len(course.days) and not is_lasting,
+        is_lasting=is_lasting,
+    )
+
+
+def find_silences(origins: Mapping[date, Mapping[str, int]]) -> tuple[Silence, ...]:
+    """Return the silences of all origins, ascending.
+
+    Args:
+        origins: launches by day and origin; a day that is absent or empty is unknown.
+    """
+    known = {day: counts for day, counts in sorted(origins.items()) if counts}
+    names = {name for counts in known.values() for name in counts} - {OTHERS}
+    found = [silence for name in names for silence in _silences_of(name, known)]
+    return tuple(sorted(found, key=lambda one: (one.first, one.origin)))
+
+
+def _silences_of(name: str, origins: Mapping[date, Mapping[str, int]]) -> Iterator[Silence]:
+    odds: deque[float] = deque(maxlen=_ODDS_DAYS)
+    usual = 0.0
+    silent: list[tuple[date, int, float]] = []
+    for day, counts in origins.items():
+        count = counts.get(name, 0)
+        others = sum(counts.values()) - count
+        expected = usual * others
+        if expected >= _LEAST_EXPECTED and count <= _SILENT * expected:
+            silent.append((day, count, expected))
+            continue
+        if not others or (silent and expected < _LEAST_EXPECTED and not count):
+            continue
+        if silent:
+            yield _make_silence(name, silent, has_ended=True)
+            silent = []
+        if count or odds:
+            odds.append(count / others)
+            usual = median(odds) if len(odds) >= _LEVEL_DAYS else 0.0
+    if silent:
+        yield _make_silence(name, silent, has_ended=False)
+
+
+def _make_silence(
+    name: str, silent: Sequence[tuple[date, int, float]], *, has_ended: bool
+) -> Silence:
+    days, counts, expected = zip(*silent, strict=True)
+    return Silence(name, days[0], days[-1], sum(counts), round(sum(expected)), has_ended)
