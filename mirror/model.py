@@ -96,6 +96,9 @@ class Findings(Struct, frozen=True, gc=False, omit_defaults=True):
     """Events whose timestamp is not of the file's day."""
     missing_fields: int = 0
     """Events of a known version that lack one of its fields, or have it as another type."""
+    version: int = 1
+    """Which version of the findings counted this: `mirror.events.findings.FINDINGS_VERSION`. Of a
+    sum, the lowest."""
 
 
 class Record(Struct, frozen=True, gc=False, omit_defaults=True):

@@ -18,6 +18,8 @@ from mirror.events.stamps import Parted, part
 from mirror.model import Findings
 from mirror.text import shown
 
+FINDINGS_VERSION = 2
+"""Goes up whenever lines count otherwise than before; findings of a lower version are outdated."""
 MAX_KEYS = 32
 """Distinct values of a field counted by name; the strings are upstream's, so they are bounded."""
 MAX_KINDS = 256
@@ -51,7 +53,7 @@ class Inspector:
         """Return what was found, an unfinished last line included."""
         self._take_block(self._blocks.finish())
         self._sum_up()
-        return _findings(self._counts, self._tally)
+        return _findings(self._counts, self._tally, FINDINGS_VERSION)
 
     def _take_block(self, block: bytes) -> None:
         """Count a block of whole lines: at once where it is uniform, else half by half."""
@@ -144,7 +146,9 @@ def add_up(findings: Iterable[Findings]) -> Findings:
     """Return the sums over many days, with every name."""
     totals: dict[str, Counter[str]] = {}
     tally: Counter[str] = Counter()
+    version = FINDINGS_VERSION
     for one in findings:
+        version = min(version, one.version)
         for name in one.__struct_fields__:
             value = getattr(one, name)
             if type(value) is int:
@@ -156,7 +160,7 @@ def add_up(findings: Iterable[Findings]) -> Findings:
                 # by hand: Counter.update takes three times as long for a few keys
                 for key, count in value.items():
                     into[key] += count
-    return _findings(totals, tally)
+    return _findings(totals, tally, version)
 
 
 def _bounded(counter: Mapping[str, int]) -> Counter[str]:
@@ -168,6 +172,8 @@ def _bounded(counter: Mapping[str, int]) -> Counter[str]:
     return bounded
 
 
-def _findings(counts: Mapping[str, Counter[str]], tally: Mapping[str, int]) -> Findings:
+def _findings(
+    counts: Mapping[str, Counter[str]], tally: Mapping[str, int], version: int
+) -> Findings:
     mappings = {name: dict(sorted(counter.items())) for name, counter in counts.items()}
-    return msgspec.convert(mappings | dict(tally), Findings)
+    return msgspec.convert(mappings | dict(tally) | {"version": version}, Findings)

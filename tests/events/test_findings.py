@@ -3,16 +3,20 @@
 import json
 import tracemalloc
 from datetime import date
+from functools import partial
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirror.events.findings import (
+    FINDINGS_VERSION,
     MAX_KEYS,
     OTHERS,
     Inspector,
+    add_up,
     merge,
 )
 from mirror.events.kinds import KNOWN_BYTES, MAX_KEY_LENGTH, Kinds
@@ -33,7 +37,8 @@ EVENT = {
     "build_token": False,
     "origin": "gke.mybinder.org",
 }
-GOOD = Findings(
+counted = partial(Findings, version=FINDINGS_VERSION)
+GOOD = counted(
     versions={"5": 1},
     providers={"GitHub": 1},
     origins={"gke.mybinder.org": 1},
@@ -73,12 +78,12 @@ def findings(good: Findings = GOOD, **changes: object) -> Findings:
     return Findings(**(fields | changes))
 
 
-NO_EVENT = Findings(not_objects=1)
+NO_EVENT = counted(not_objects=1)
 LINES = {
     "a good event": (event(), GOOD),
     "without a newline": (event()[:-1], GOOD),
     "with CRLF": (event()[:-1] + b"\r\n", GOOD),
-    "blank lines": (b"\n \n\t\r\n", Findings()),
+    "blank lines": (b"\n \n\t\r\n", counted()),
     "an unknown field": (event(python_logger=None), GOOD),
     "another order": (json.dumps(EVENT, sort_keys=True).encode(), GOOD),
     "a status of failure": (event(status="failure"), findings(statuses={"failure": 1})),
@@ -141,7 +146,7 @@ LINES = {
     "version 6": (event(version=6, request_origin=""), findings(versions={"6": 1})),
     "an empty object": (
         b"{}\n",
-        Findings(unknown_schema=1),
+        counted(unknown_schema=1),
     ),
     "an array": (b"[{}]\n", NO_EVENT),
     "a number": (b"5\n", NO_EVENT),
@@ -151,10 +156,10 @@ LINES = {
     "two events on a line": (event()[:-1] + event(), NO_EVENT),
     "two events on a line and one on two": (
         event()[:-1] + event().replace(b", ", b",\n", 1),
-        Findings(not_objects=2),
+        counted(not_objects=2),
     ),
     "two events and a blank on a line": (event()[:-1] + b" " + event(), NO_EVENT),
-    "an event on two lines": (event().replace(b", ", b",\n", 1), Findings(not_objects=2)),
+    "an event on two lines": (event().replace(b", ", b",\n", 1), counted(not_objects=2)),
     "100,000 brackets": (b'{"provider":' + b"[" * 100_000, NO_EVENT),
     "a number out of range": (event().replace(b": 5", b": 1e999"), NO_EVENT),
     "a number of 5,000 digits": (event().replace(b": 5", b": " + b"5" * 5000), NO_EVENT),
@@ -215,7 +220,7 @@ def test_once_the_version_is_known_a_clean_day_goes_the_fast_way(one):
 
 
 def test_the_empty_body_has_no_findings():
-    assert find() == find(b"") == Findings()
+    assert find() == find(b"") == counted()
 
 
 @pytest.mark.parametrize(
@@ -418,7 +423,7 @@ def test_what_is_remembered_of_lines_is_bounded():
 def test_a_line_over_a_megabyte_is_no_event_however_it_comes(over, make, size):
     line = make(MAX_LINE_BYTES + over)
     assert len(line) == MAX_LINE_BYTES + over + 1
-    expected = Findings(not_objects=1) if over else find(make(1000))
+    expected = counted(not_objects=1) if over else find(make(1000))
     for body in (line, line[:-1]):
         assert find(*(body[i : i + size] for i in range(0, len(body), size))) == expected
     around = event() + line + event()
@@ -472,7 +477,7 @@ def test_values_are_told_in_order():
 
 def test_findings_of_many_days_add_up():
     more = findings(versions={"4": 2, "5": 3}, disordered=2, other_day=1)
-    total = merge([GOOD, more, Findings(), Findings(not_objects=4)])
+    total = merge([GOOD, more, counted(), counted(not_objects=4)])
     assert total == findings(
         versions={"4": 2, "5": 4},
         providers={"GitHub": 2},
@@ -482,21 +487,34 @@ def test_findings_of_many_days_add_up():
         other_day=1,
         not_objects=4,
     )
-    assert merge([]) == Findings()
+    assert merge([]) == counted()
+
+
+def test_a_sum_has_the_lowest_version_of_what_was_summed():
+    old = Findings(origins={"a": 1})
+    assert old.version == 1
+    assert merge([GOOD, GOOD]).version == add_up([GOOD, GOOD]).version == FINDINGS_VERSION
+    assert merge([GOOD, old, GOOD]).version == add_up([old, GOOD]).version == 1
+
+
+def test_findings_recorded_before_they_had_a_version_are_of_the_first():
+    old = msgspec.json.decode(b'{"versions": {"5": 1}}', type=Findings)
+    assert old == Findings(versions={"5": 1}, version=1)
+    assert msgspec.json.decode(msgspec.json.encode(GOOD), type=Findings) == GOOD
 
 
 def test_the_sum_of_many_days_is_bounded_as_a_day_is_the_frequent_values_first():
-    many = [Findings(origins={f"{number:03}": number, OTHERS: 1}) for number in range(1, 101)]
+    many = [counted(origins={f"{number:03}": number, OTHERS: 1}) for number in range(1, 101)]
     total = merge(many)
     assert len(total.origins) == MAX_KEYS + 1
     assert set(total.origins) == {OTHERS, *(f"{number:03}" for number in range(69, 101))}
     assert sum(total.origins.values()) == 5050 + 100
-    equal = merge([Findings(origins={f"{n:03}": 5}) for n in range(99, -1, -1)]).origins
+    equal = merge([counted(origins={f"{n:03}": 5}) for n in range(99, -1, -1)]).origins
     assert set(equal) == {OTHERS, *(f"{n:03}" for n in range(MAX_KEYS))}
-    at_the_bound = merge([Findings(origins={f"{n}": 1 for n in range(MAX_KEYS)})])
+    at_the_bound = merge([counted(origins={f"{n}": 1 for n in range(MAX_KEYS)})])
     assert OTHERS not in at_the_bound.origins
 
 
 def test_merging_is_ordered_by_key():
-    origins = list(merge([Findings(origins={"b": 1}), Findings(origins={"a": 1})]).origins)
+    origins = list(merge([counted(origins={"b": 1}), counted(origins={"a": 1})]).origins)
     assert all(a < b for a, b in pairwise(origins))

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from mirror.archive.manifest import parse_manifest
+from mirror.events.findings import FINDINGS_VERSION
 from mirror.model import Findings
 from tests.conftest import World
 from tests.upstream.archive import day_name
@@ -55,6 +56,7 @@ async def test_ordinary_days_are_counted_by_their_fields(world: World) -> None:
         providers={"GitHub": 4, "Gist": 1},
         origins={"gke.mybinder.org": 4, "x.org": 1},
         statuses={"success": 4, "failure": 1},
+        version=FINDINGS_VERSION,
     )
 
 
