@@ -3,20 +3,22 @@
 A file of another size or time than its record is never taken for it.
 """
 
-import os
 import reprlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from typing import BinaryIO
 
 from msgspec import Struct
 
-from mirror.archive.manifest import match_record
 from mirror.archive.plan import final_at
 from mirror.errors import UnrecordedError
 from mirror.model import Flag, Record
-from mirror.store.disk import open_file, storage_errors
-from mirror.store.inventory import load_claims, load_inventory, load_steady_inventory
+from mirror.store.disk import storage_errors
+from mirror.store.inventory import (
+    load_claims,
+    load_steady_inventory,
+    open_recorded,
+)
 from mirror.store.layout import DataDir
 from mirror.text import human_bytes, plural
 
@@ -45,7 +47,7 @@ class DayCount(Struct, frozen=True):
     is_final: bool
 
 
-class Shelf:
+class DayFiles:
     """The daily files of a data directory.
 
     Args:
@@ -67,25 +69,12 @@ class Shelf:
         self._final_after = final_after
         self._now = now
 
-    def days(self, since: date | None = None, until: date | None = None) -> list[Day]:
-        """Return the days that are held, ascending.
-
-        Raises:
-            TypeError: `since` or `until` is no date.
-            StorageError, ConfigError: the inventory cannot be read.
-        """
-        _require_dates(since, until)
-        records = load_inventory(self.data, self._name_template).records
-        return [
-            self._day(records[day]) for day in sorted(records) if _is_between(day, since, until)
-        ]
-
-    def problems(self, since: date | None = None, until: date | None = None) -> list[str]:
-        """Return what keeps days of a range from being read: one line each, none where all is well.
+    def survey(self, since: date | None, until: date | None) -> tuple[list[Day], list[str]]:
+        """Return the days held of a range, ascending, and the problems that keep others unread.
 
         Args:
-            since: the first day.
-            until: the last day, itself included.
+            since: the first day; None for the first held.
+            until: the last day, itself included; None for the last held.
 
         Raises:
             TypeError: `since` or `until` is no date.
@@ -93,38 +82,46 @@ class Shelf:
         """
         _require_dates(since, until)
         inventory = load_steady_inventory(self.data, self._name_template)
-        found: tuple[tuple[Iterable[date], str], ...] = (
+        records = [one for one in inventory.records.values() if _is_between(one.date, since, until)]
+        unreadable: tuple[tuple[Iterable[date], str], ...] = (
             (inventory.missing, "is on record, but its file is gone"),
             (inventory.unverified, "has a file that is not the one on record"),
             (inventory.wrong_kind, "has something other than a file in its place"),
         )
-        return sorted(
-            f"{day} {what}"
-            for days, what in found
+        problems = [
+            f"{day} {problem}"
+            for days, problem in unreadable
             for day in days
             if _is_between(day, since, until)
-        )
+        ]
+        return sorted(map(self._day, records), key=lambda day: day.date), sorted(problems)
 
-    def open(self, day: Day) -> tuple[BinaryIO, Record]:
-        """Open a day's file together with the record that speaks of just that body.
+    def open_each(self, days: Iterable[Day]) -> Iterator[tuple[Day, BinaryIO, Record]]:
+        """Yield days with their opened files, each with the record of just that body.
+
+        The manifest is read once, and again only where a file does not match: then a writer has
+        replaced the file since.
 
         Raises:
-            UnrecordedError: no record speaks of it.
-            StorageError: it cannot be opened.
+            UnrecordedError: no record matches a file.
+            StorageError: a file cannot be opened.
         """
-        path = self.data.archive / day.name
-        for _ in range(_TRIES):
-            claims = load_claims(self.data).candidates.get(day.date, ())
-            with storage_errors(path):
-                file = open_file(path)
-                stats = os.fstat(file.fileno())
-            record = match_record(claims, size=stats.st_size, mtime_ns=stats.st_mtime_ns)
-            if record is not None:
-                return file, record
-            file.close()
-        raise UnrecordedError(
-            f"{day.name} is not the file on record", hint="see `binder-mirror verify`"
-        )
+        claims = load_claims(self.data).candidates
+        for day in days:
+            path = self.data.archive / day.name
+            for _ in range(_TRIES):
+                with storage_errors(path):
+                    opened = open_recorded(path, claims.get(day.date, ()))
+                if opened is not None:
+                    break
+                claims = load_claims(self.data).candidates
+            else:
+                raise UnrecordedError(
+                    f"{day.name} is not the file on record", hint="see `binder-mirror verify`"
+                )
+            file, record = opened
+            with file:
+                yield day, file, record
 
     def _day(self, record: Record) -> Day:
         is_final = self._now() >= final_at(record.date, self._final_after)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from mirror.errors import UnrecordedError
 from mirror.events.launch import Launch, OddLine
-from mirror.reading.days import Day, DayCount, Shelf, describe
+from mirror.reading.days import Day, DayCount, DayFiles, describe
 from mirror.reading.selection import Selection, Unknown
 from mirror.reading.stream import Events
 from mirror.store.layout import DataDir, check_data_dir, default_data_dir, require_mirror
@@ -67,12 +67,12 @@ class Archive:
         self._shown = shown(str(root), 300)
         data = check_data_dir(root)
         require_mirror(data)
-        self._shelf = Shelf(data, name_template, final_after, now)
+        self._files = DayFiles(data, name_template, final_after, now)
 
     @property
     def data(self) -> DataDir:
         """Where it is."""
-        return self._shelf.data
+        return self._files.data
 
     def days(self, since: date | None = None, until: date | None = None) -> list[Day]:
         """Return the days that are held, ascending.
@@ -84,7 +84,7 @@ class Archive:
         Raises:
             StorageError, ConfigError: the inventory cannot be read.
         """
-        return self._shelf.days(since, until)
+        return self._files.survey(since, until)[0]
 
     def problems(self, since: date | None = None, until: date | None = None) -> list[str]:
         """Return what keeps days of a range from being read: one line each, none where all is well.
@@ -96,7 +96,7 @@ class Archive:
         Raises:
             StorageError, ConfigError: the inventory cannot be read.
         """
-        return self._shelf.problems(since, until)
+        return self._files.survey(since, until)[1]
 
     @overload
     def events(
@@ -163,13 +163,13 @@ class Archive:
             StorageError, ConfigError: the inventory cannot be read.
         """
         selection = Selection.make(provider, origin, repo, unknown=unknown, fill_origin=fill_origin)
-        if problems := self.problems(since, until):
+        days, problems = self._files.survey(since, until)
+        if problems:
             more = f", and {len(problems) - 1} more" if problems[1:] else ""
             raise UnrecordedError(
                 f"{problems[0]}{more}", hint="see `binder-mirror verify`, or leave such days out"
             )
-        days = self.days(since, until)
-        return Events(self._shelf, days, selection, open_days=open_days, progress=progress)
+        return Events(self._files, days, selection, open_days=open_days, progress=progress)
 
     def launches_per_day(
         self, since: date | None = None, until: date | None = None, **options: Any

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar, cast
 from mirror.errors import UnknownSchemaError, UnrecordedError
 from mirror.events.launch import Decoded, Launch, LaunchDecoder, OddLine, pair_lines
 from mirror.events.lines import BlockCutter
-from mirror.reading.days import Day, DayCount, Shelf, describe
+from mirror.model import Record
+from mirror.reading.days import Day, DayCount, DayFiles, describe
 from mirror.reading.progress import Advance, reading_progress
 from mirror.reading.selection import Selection
 from mirror.store.disk import storage_errors
@@ -41,7 +42,7 @@ class Events(Generic[T_co]):
 
     def __init__(
         self,
-        shelf: Shelf,
+        files: DayFiles,
         days: Sequence[Day],
         selection: Selection,
         *,
@@ -59,7 +60,7 @@ class Events(Generic[T_co]):
         self.days: Sequence[Day] = [day for day in days if day.is_final or open_days is not False]
         self.given = 0
         self.odd: Counter[str] = Counter()
-        self._shelf = shelf
+        self._files = files
         self._selection = selection
         self._progress = progress
 
@@ -84,14 +85,10 @@ class Events(Generic[T_co]):
 
         Byte for byte as upstream wrote them, those given raw too.
         """
-        self.given = 0
-        self.odd.clear()
-        with reading_progress(sum(day.size for day in self.days), wanted=self._progress) as advance:
-            for day in self.days:
-                for data, decoded in self._read(day, advance):
-                    lines = self._selection.choose_lines(data, decoded)
-                    self.given += lines.count(b"\n")
-                    yield lines
+        for _, block, decoded in self._read():
+            lines = self._selection.choose_lines(block, decoded)
+            self.given += lines.count(b"\n")
+            yield lines
 
     def to_arrow(self) -> "pa.Table":
         """Return the launches as an Arrow table."""
@@ -119,41 +116,46 @@ class Events(Generic[T_co]):
         return f"Events({self.describe()})"
 
     def _blocks(self) -> Iterator[tuple[Day, Sequence[Launch | OddLine]]]:
-        self.given = 0
-        self.odd.clear()
         choose_launches = self._selection.choose_launches
-        with reading_progress(sum(day.size for day in self.days), wanted=self._progress) as advance:
-            for day in self.days:
-                for _, decoded in self._read(day, advance):
-                    chosen = choose_launches(decoded)
-                    self.given += len(chosen)
-                    yield day, chosen
+        for day, _, decoded in self._read():
+            chosen = choose_launches(decoded)
+            self.given += len(chosen)
+            yield day, chosen
 
-    def _read(self, day: Day, advance: Advance) -> Iterator[tuple[bytes, Decoded]]:
-        """Yield a day's blocks of lines with what they hold; odd lines are counted.
+    def _read(self) -> Iterator[tuple[Day, bytes, Decoded]]:
+        """Yield the days' blocks of lines with what they hold; start counting anew.
 
         Raises:
             UnknownSchemaError: a line is no launch of a known version, and that is not allowed;
                 raised when all before it has been given.
-            UnrecordedError: the file is not the one on record.
-            StorageError: it cannot be read.
+            UnrecordedError: a file is not the one on record.
+            StorageError: a file cannot be read.
         """
-        file, record = self._shelf.open(day)
+        self.given = 0
+        self.odd.clear()
+        with reading_progress(sum(day.size for day in self.days), wanted=self._progress) as advance:
+            for day, file, record in self._files.open_each(self.days):
+                for block, decoded in self._decode(file, record, advance):
+                    yield day, block, decoded
+
+    def _decode(
+        self, file: BinaryIO, record: Record, advance: Advance
+    ) -> Iterator[tuple[bytes, Decoded]]:
+        """Yield the blocks of a day's file, whose odd lines are counted."""
         decoder, found = LaunchDecoder(record.name), 0
-        with file:
-            for block in _cut(file, advance):
-                odd_before = decoder.odd_lines
-                decoded = decoder.decode(block)
-                found += len(decoded)
-                if decoder.odd_lines != odd_before:
-                    yield from self._note_odd(block, decoded)
-                else:
-                    yield block, decoded
-            # what was read, for of a line that is too long the blocks have not all
-            size = file.tell()
+        for block in _cut(file, advance):
+            odd_before = decoder.odd_lines
+            decoded = decoder.decode(block)
+            found += len(decoded)
+            if decoder.odd_lines != odd_before:
+                yield from self._note_odd(block, decoded)
+            else:
+                yield block, decoded
+        # by the file's position: of a line that is too long the blocks do not hold all
+        size = file.tell()
         if (found, size) != (record.lines, record.size):
             raise UnrecordedError(
-                f"{day.name} has {plural(found, 'line')} in {size:,} bytes, and "
+                f"{record.name} has {plural(found, 'line')} in {size:,} bytes, and "
                 f"{record.lines:,} in {record.size:,} on record",
                 hint="see `binder-mirror verify`",
             )

@@ -6,9 +6,10 @@ opened. Readers and the writer load alike; only the writer writes.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 from msgspec import Struct, field
@@ -27,6 +28,7 @@ from mirror.model import Record
 from mirror.store.disk import (
     append_line,
     kind_of_mode,
+    open_file,
     read_file,
     storage_errors,
     write_durably,
@@ -164,6 +166,22 @@ def day_of(name: str, pattern: re.Pattern[str]) -> date | None:
         return date.fromisoformat(match[1]) if match else None
     except ValueError:
         return None
+
+
+def open_recorded(path: Path, claims: Iterable[Record]) -> tuple[BinaryIO, Record] | None:
+    """Open a daily file together with the record of just that body; None if no claim fits it.
+
+    Raises:
+        WrongKindError: something other than a file stands there.
+        OSError: it cannot be opened.
+    """
+    file = open_file(path)
+    stats = os.fstat(file.fileno())
+    record = match_record(claims, size=stats.st_size, mtime_ns=stats.st_mtime_ns)
+    if record is None:
+        file.close()
+        return None
+    return file, record
 
 
 def append_journal(data: DataDir, record: Record) -> None:

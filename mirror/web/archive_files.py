@@ -16,11 +16,11 @@ from urllib.parse import unquote
 import msgspec
 from aiohttp import web
 
-from mirror.archive.manifest import match_record
 from mirror.archive.plan import final_at
 from mirror.errors import WrongKindError
 from mirror.model import Record
 from mirror.store.disk import open_file
+from mirror.store.inventory import open_recorded
 from mirror.web.accept import choose_coding
 from mirror.web.answer import Representation, answer, names_tag
 from mirror.web.encodings import CODINGS, EncodedBodies
@@ -126,17 +126,15 @@ def _read_listing(file: IO[bytes]) -> tuple[bytes, str]:
 def _open_day(site: Site, claims: tuple[Record, ...]) -> Representation | None:
     """Open a daily file if it is the one on record; None where it is another, or gone."""
     try:
-        file = open_file(site.data.archive / claims[-1].name)
+        opened = open_recorded(site.data.archive / claims[-1].name, claims)
     except (OSError, WrongKindError):
         return None
-    stats = os.fstat(file.fileno())
-    record = match_record(claims, size=stats.st_size, mtime_ns=stats.st_mtime_ns)
-    if record is None:
-        file.close()
+    if opened is None:
         return None
+    file, record = opened
     final_after = timedelta(seconds=site.config.schedule.final_after)
     is_final = site.now() >= final_at(record.date, final_after)
-    modified_at = record.last_modified or datetime.fromtimestamp(int(stats.st_mtime), UTC)
+    modified_at = record.last_modified or datetime.fromtimestamp(record.mtime_ns // 10**9, UTC)
     headers = {
         "Content-Type": "application/octet-stream",
         "Cache-Control": _SETTLED if is_final else _UNSETTLED,

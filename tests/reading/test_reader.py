@@ -27,6 +27,7 @@ from mirror.reading import reader
 from mirror.reading.days import DayCount
 from mirror.reading.stream import PartialDayWarning
 from mirror.store.inventory import append_journal
+from tests.command import ROOT
 from tests.held import DAYS, NOW, make_mirror, publish, three_days
 from tests.upstream.launches import make_day
 
@@ -358,6 +359,30 @@ def test_a_file_replaced_while_it_is_read_is_read_to_its_end_as_it_was(tmp_path)
     given += events
     # the first as it was, the second, which had not been opened, as it is now
     assert len(given) == 5000 + 6000
+
+
+COUNT_OPENS = """
+import sys
+opened = []
+sys.addaudithook(lambda event, args: event == "open" and opened.append(str(args[0])))
+from mirror import Archive
+print(sum(1 for _ in Archive(sys.argv[1]).events(open_days=True)))
+print(sum(name.endswith(("manifest.jsonl", "manifest.journal.jsonl")) for name in opened))
+"""
+
+
+def test_the_manifest_is_read_as_often_for_many_days_as_for_few(tmp_path):
+    counts = []
+    for days in (2, 300):
+        root = tmp_path / str(days)
+        first = date(2020, 1, 1)
+        make_mirror(root, {first + timedelta(days=n): make_day(first, 1) for n in range(days)})
+        command = [sys.executable, "-c", COUNT_OPENS, root]
+        ran = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+        launches, opens = map(int, ran.stdout.split())
+        assert launches == days
+        counts.append(opens)
+    assert counts[0] == counts[1] > 0
 
 
 def test_what_a_poll_publishes_meanwhile_is_seen(archive):
