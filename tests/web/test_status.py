@@ -264,7 +264,7 @@ async def test_the_status_for_programs_has_the_documented_keys(
     assert (facts["is_ready"], facts["problems"], facts["advice"]) == (True, [], [])
     assert facts["sentence"].startswith("In step with upstream as of ")
     assert str(shell.data.root) not in text
-    guide = (ROOT / "docs/operations.md").read_text().partition("## /status.json")[2]
+    guide = (ROOT / "docs/reference.md").read_text().partition("\n## /status.json")[2]
     documented = re.findall(r"^\| (`.*?`) \|", guide.partition("\n## ")[0], re.MULTILINE)
     assert {key for cell in documented for key in re.findall(r"`(\w+)`", cell)} == facts.keys()
 
