@@ -23,10 +23,9 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 
-from mirror.demo.launches import make_day
-
 from tests.benchmarks.launches import open_mirror_of
 from tests.held import make_mirror
+from tests.upstream.launches import make_day
 
 _MIN_TIMES_PANDAS = 8.0
 _MAX_MB = 150.0
