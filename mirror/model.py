@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from msgspec import Struct, field
 
-from mirror.errors import Failure
+from mirror.errors import ExitCode, Failure
 
 
 class IndexEntry(Struct, frozen=True, gc=False):
@@ -56,6 +56,11 @@ class IndexState(StrEnum):
     STALE = "stale"
     UNCHANGED = "unchanged"
     FRESH = "fresh"
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether the index is whole and up to date."""
+        return self in (IndexState.FRESH, IndexState.UNCHANGED)
 
 
 class Flag(StrEnum):
@@ -237,6 +242,49 @@ class Plan(Struct, frozen=True):
         return {reason: count for reason, count in counts.items() if count}
 
 
+class ProblemKind(StrEnum):
+    """What is wrong; what can be done about it follows from this alone."""
+
+    UPSTREAM_UNUSABLE = "upstream-unusable"
+    MOVED = "moved"
+    """Upstream redirects to another host."""
+    INDEX_LINE = "index-line"
+    INDEX_CONFLICT = "index-conflict"
+    INDEX_SHRUNK = "index-shrunk"
+    INDEX_STALE = "index-stale"
+    INDEX_ROLLED_BACK = "index-rolled-back"
+    # a body that was refused; the words are those of `VerdictKind`
+    CORRUPT = "corrupt"
+    MISMATCH = "mismatch"
+    BEHIND = "behind"
+    ROLLED_BACK = "rolled-back"
+    TOO_LARGE = "too-large"
+    DISPUTED = "disputed"
+    IN_THE_WAY = "in-the-way"
+    """Something other than a file stands where one belongs."""
+    MISSING_DAYS = "missing-days"
+    MISSING_FILES = "missing-files"
+    UNVERIFIED_FILES = "unverified-files"
+    UNREADABLE_RECORDS = "unreadable-records"
+    QUARANTINE = "quarantine"
+    DATASET = "dataset"
+    OTHER = "other"
+
+
+class Problem(Struct, frozen=True, gc=False, omit_defaults=True):
+    """One thing that a person should look at."""
+
+    kind: ProblemKind
+    text: str
+    """What it is, without the day; may quote upstream, so nothing is decided by it."""
+    day: date | None = None
+    """The day it is about, where it is about one."""
+
+    def line(self) -> str:
+        """Return it as one line."""
+        return self.text if self.day is None else f"{self.day}: {self.text}"
+
+
 class OutcomeKind(StrEnum):
     """How one due day ended."""
 
@@ -257,12 +305,11 @@ class Outcome(Struct, frozen=True, gc=False, omit_defaults=True):
     name: str
     kind: OutcomeKind
     verdict: VerdictKind | None = None
-    problem: str = ""
+    problem: Problem | None = None
+    """Why the day is not held as upstream lists it."""
     size: int = 0
     """Bytes of the published body."""
     attempts: int = 1
-    current: bool = True
-    """Whether what is held now is what upstream lists: False for an open day that is behind."""
 
 
 class DamageKind(StrEnum):
@@ -289,8 +336,21 @@ class Damage(Struct, frozen=True):
     """The day, where it is a daily file."""
 
 
+class PollEnd(StrEnum):
+    """How a poll ended."""
+
+    COMPLETE = "complete"
+    INCOMPLETE = "incomplete"
+    UNUSABLE = "upstream unusable"
+
+    @property
+    def headline(self) -> str:
+        """How the copy stands after such a poll."""
+        return "In step with upstream" if self is PollEnd.COMPLETE else self.value.capitalize()
+
+
 class PollReport(Struct, frozen=True):
-    """One pass, as told to people, programs and `polls.jsonl`."""
+    """One pass, for people, programs and `polls.jsonl`."""
 
     exit_code: int
     index_state: IndexState
@@ -302,15 +362,24 @@ class PollReport(Struct, frozen=True):
     archive_bytes: int
     outcomes: dict[str, int]
     """Number of days by outcome."""
-    problems: tuple[str, ...] = ()
-    """One line for each thing that keeps the copy from being complete; bounded."""
-    warnings: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    """What keeps the copy from being complete; bounded."""
+    warnings: tuple[Problem, ...] = ()
+    """What a person should know although nothing is missing."""
     poll_id: str = ""
     started_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     duration_s: float = 0
     requests: int = 0
     downloaded_bytes: int = 0
     """Bytes that came over the wire."""
+
+    @property
+    def end(self) -> PollEnd:
+        """How it ended."""
+        if self.exit_code == ExitCode.COMPLETE:
+            return PollEnd.COMPLETE
+        is_unusable = self.exit_code == ExitCode.UPSTREAM_UNUSABLE
+        return PollEnd.UNUSABLE if is_unusable else PollEnd.INCOMPLETE
 
     @property
     def ended_at(self) -> datetime:

@@ -175,8 +175,7 @@ def _worst(after: Upstream, before: Upstream, *, stale: bool, shrunk: bool) -> I
 
 
 def _same_health(one: IndexState, other: IndexState) -> bool:
-    healthy = (IndexState.FRESH, IndexState.UNCHANGED)
-    return one == other or (one in healthy and other in healthy)
+    return one == other or (one.is_healthy and other.is_healthy)
 
 
 def _in_trouble(upstream: Upstream) -> bool:

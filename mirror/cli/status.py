@@ -9,7 +9,8 @@ import click
 
 from mirror.cli.common import data_dir_option, json_option, load, print_json, say, utc_now
 from mirror.model import PollReport
-from mirror.status.standing import Status, read_status
+from mirror.status.problems import problem_lines
+from mirror.status.standing import Status, read_status, status_facts
 from mirror.store.layout import require_mirror
 from mirror.text import human_bytes, plural
 
@@ -29,7 +30,7 @@ def status(ctx: click.Context, data_dir: str | None, *, as_json: bool) -> int:
         now=utc_now(),
     )
     if as_json:
-        print_json(found)
+        print_json(status_facts(found))
     else:
         say(render_status(found, now=utc_now()))
     return 0
@@ -57,7 +58,7 @@ def render_status(found: Status, *, now: datetime) -> str:
     rows += _findings(found)
     width = max(len(label) for label, _ in rows)
     lines = [found.sentence, *(f"  {label:<{width}}  {text}" for label, text in rows)]
-    lines += [f"  ! {problem}" for problem in found.problems]
+    lines += problem_lines(found.problems, "!")
     return "\n".join(lines)
 
 
@@ -90,8 +91,7 @@ def _newest(found: Status) -> str:
 def _poll(poll: PollReport | None, now: datetime) -> str:
     if poll is None:
         return "none"
-    words = {0: "complete", 3: "incomplete", 4: "upstream unusable"}
-    return f"{_ago(poll.started_at, now)}: {words.get(poll.exit_code, 'failed')}"
+    return f"{_ago(poll.started_at, now)}: {poll.end}"
 
 
 def _findings(found: Status) -> list[tuple[str, str]]:

@@ -27,7 +27,8 @@ from mirror.cli.common import (
 from mirror.config.settings import Config
 from mirror.dataset.update import update_dataset
 from mirror.errors import ExitCode
-from mirror.model import IndexState, PollReport
+from mirror.model import PollEnd, PollReport, Problem, ProblemKind
+from mirror.status.problems import facts_of, problem_lines, report_facts
 from mirror.store.inventory import Inventory, load_inventory, load_upstream
 from mirror.store.layout import DataDir
 from mirror.sync.poll import PollRange
@@ -95,7 +96,7 @@ def sync(
     with _metrics_file(metrics_file, config, data) as run, _observer(config) as observer:
         report = run_until_signal(_sync(config, data, asked, observer, run))
     if as_json:
-        print_json(report)
+        print_json(report_facts(report))
     else:
         say(summary(report, ranged=since is not None or until is not None))
     return report.exit_code
@@ -110,7 +111,8 @@ async def _sync(
         template = config.upstream.name_template
         problem = await update_dataset(data, template, moved=lambda _files, _bytes: None)
         if problem is not None:
-            warning = f"the data set is not in step: {problem}"
+            text = f"the data set is not in step: {problem}"
+            warning = Problem(ProblemKind.DATASET, text)
             report = replace(report, warnings=(*report.warnings, warning))
     return report
 
@@ -173,8 +175,8 @@ def summary(report: PollReport, *, ranged: bool = False) -> str:
         f"  days asked for: {done or 'none'}; {plural(report.requests, 'request')}, "
         f"{human_bytes(report.downloaded_bytes)} in {report.duration_s:.1f} s"
     )
-    lines += [f"  warning: {text}" for text in report.warnings]
-    lines += [f"  problem: {text}" for text in report.problems]
+    lines += problem_lines(report.warnings, "warning:")
+    lines += problem_lines(report.problems, "problem:")
     return "\n".join(lines)
 
 
@@ -183,13 +185,13 @@ def _headline(report: PollReport) -> str:
         f"{plural(report.held, 'day')} held, {plural(report.events, 'event')}, "
         f"{human_bytes(report.archive_bytes)}"
     )
-    if report.exit_code == ExitCode.COMPLETE:
-        state = report.index_state
-        trouble = "" if state in (IndexState.FRESH, IndexState.UNCHANGED) else f" (index {state})"
-        return f"In step with upstream{trouble}: {held}"
-    if report.exit_code == ExitCode.UPSTREAM_UNUSABLE:
-        return f"Upstream unusable, nothing changed: {held}"
-    return f"Incomplete: {held}, {plural(report.listed, 'day')} listed"
+    state, end = report.index_state, report.end
+    if end is PollEnd.COMPLETE:
+        index = "" if state.is_healthy else f" (index {state})"
+        return f"{end.headline}{index}: {held}"
+    if end is PollEnd.UNUSABLE:
+        return f"{end.headline}, nothing changed: {held}"
+    return f"{end.headline}: {held}, {plural(report.listed, 'day')} listed"
 
 
 def _print_preview(found: Preview, *, as_json: bool) -> None:
@@ -212,7 +214,7 @@ def _print_preview(found: Preview, *, as_json: bool) -> None:
                 "listed": found.plan.listed,
                 "unproven_files": found.unverified,
                 "index_state": found.upstream.state,
-                "warnings": found.warnings,
+                "warnings": facts_of(found.warnings),
             }
         )
         return
@@ -233,5 +235,5 @@ def _print_preview(found: Preview, *, as_json: bool) -> None:
         )
     if len(plan.due) > _TOLD_DAYS:
         say(f"  and {len(plan.due) - _TOLD_DAYS:,} more; --json lists them all")
-    for text in found.warnings:
-        say(f"  warning: {text}")
+    for line in problem_lines(found.warnings, "warning:"):
+        say(line)

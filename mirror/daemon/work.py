@@ -9,7 +9,6 @@ from typing import Self
 from mirror.config.settings import Config
 from mirror.daemon.jobs import Jobs
 from mirror.daemon.schedule import JobKind, Schedule
-from mirror.errors import ExitCode
 from mirror.logs import get_logger
 from mirror.status.poll_progress import PollProgress
 from mirror.text import human_bytes, plural
@@ -104,9 +103,6 @@ class Work:
         following = f"; next poll {at.astimezone(UTC):%H:%M} UTC" if at is not None else ""
         if last is None:
             return f"No poll has ended yet{following}"
-        outcome = {
-            ExitCode.COMPLETE: "In step with upstream",
-            ExitCode.UPSTREAM_UNUSABLE: "Upstream unusable",
-        }.get(ExitCode(last.exit_code), "Incomplete")
         days = plural(last.held, "day")
-        return f"{outcome}, {days} held, as of {last.started_at:%H:%M} UTC{following}"
+        as_of = f"as of {last.started_at:%H:%M} UTC"
+        return f"{last.end.headline}, {days} held, {as_of}{following}"

@@ -111,7 +111,7 @@ class _Tour:
         self._publisher.publish(self._clock.now)
         report = await self._scene("6. Upstream's index shrinks to one line", "nothing is lost")
         for warning in report.warnings:
-            self._tell(f"   warning: {warning}")
+            self._tell(f"   warning: {warning.text}")
         listed = (self._mirror.store.data.index).read_bytes().count(b"\n")
         self._tell(f"   our own index still lists {plural(listed, 'day')}\n")
 

@@ -23,16 +23,12 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from mirror import __version__
-from mirror.errors import ExitCode, Failure
-from mirror.model import Due, Outcome, OutcomeKind, Plan, PollReport, Traffic
+from mirror.errors import Failure
+from mirror.model import Due, Outcome, OutcomeKind, Plan, PollEnd, PollReport, Traffic
 from mirror.status.copy_metrics import CopyGauges, ScrapeContext
 from mirror.status.snapshot import Snapshot
 
-_POLL_OUTCOMES = {
-    ExitCode.COMPLETE: "complete",
-    ExitCode.INCOMPLETE: "incomplete",
-    ExitCode.UPSTREAM_UNUSABLE: "unusable",
-}
+_POLL_OUTCOMES = {end: end.name.lower() for end in PollEnd}
 _JOB_OUTCOMES = ("locked", "storage", "refused", "crashed")
 _POLLS = ("poll", "recheck")
 _JOBS = (*_POLLS, "verify", "tidy")
@@ -138,7 +134,7 @@ class Metrics:
 
     def reported(self, report: PollReport) -> None:
         """A poll is over."""
-        self._polls.labels(_POLL_OUTCOMES[ExitCode(report.exit_code)]).inc()
+        self._polls.labels(_POLL_OUTCOMES[report.end]).inc()
         self._duration.observe(report.duration_s)
 
     @contextmanager

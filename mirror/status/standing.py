@@ -1,24 +1,24 @@
 """How the copy stands, from its inventory alone: no lock, no network, nothing written."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import takewhile
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from mirror.archive.plan import final_at, first_open_day
 from mirror.archive.upstream import Upstream, listed_counts, vanished
-from mirror.model import Findings, Flag, IndexState, PollReport
+from mirror.model import Findings, Flag, IndexState, PollReport, Problem, ProblemKind
+from mirror.status.problems import facts_of, report_facts
 from mirror.status.snapshot import LOADED_POLLS, Snapshot, load_snapshot
 from mirror.store.inventory import Inventory
 from mirror.store.layout import DataDir, is_being_written
 from mirror.store.quarantine import Quarantined
 from mirror.text import plural, shown
 
-_HEALTHY = (IndexState.FRESH, IndexState.UNCHANGED)
-_TOLD_DAYS = 5
-_TOLD_LENGTH = 400
+_LISTED_DAYS = 5
+_MAX_LENGTH = 400
 _CREDENTIALS = re.compile(r"(//|%2f%2f)(?:(?!/|%2f|\s).)*(?:@|%40)", re.IGNORECASE)
 
 
@@ -55,8 +55,8 @@ class Status(Struct, frozen=True):
     last_poll: PollReport | None
     last_success_at: datetime | None
     """End of the last complete poll."""
-    problems: tuple[str, ...]
-    """What to look at, one line each."""
+    problems: tuple[Problem, ...]
+    """What to look at."""
 
 
 def read_status(
@@ -116,6 +116,15 @@ def make_status(
     )
 
 
+def status_facts(status: Status) -> dict[str, object]:
+    """Return the status as programs read it."""
+    facts: dict[str, object] = structs.asdict(status)
+    facts["problems"] = facts_of(status.problems)
+    if status.last_poll is not None:
+        facts["last_poll"] = report_facts(status.last_poll)
+    return facts
+
+
 def masked(url: str) -> str:
     """Return a URL, or any text with URLs in it, with users and passwords hidden.
 
@@ -126,7 +135,7 @@ def masked(url: str) -> str:
 
 def told(text: str) -> str:
     """Return a line that may have come from upstream as it is shown: printable, masked, bounded."""
-    return shown(masked(text), _TOLD_LENGTH)
+    return shown(masked(text), _MAX_LENGTH)
 
 
 def _sentence(upstream: Upstream, missing: tuple[date, ...], polls: Sequence[PollReport]) -> str:
@@ -137,7 +146,7 @@ def _sentence(upstream: Upstream, missing: tuple[date, ...], polls: Sequence[Pol
         return f"Upstream is unusable {when}; what is held is untouched."
     if missing or last.exit_code:
         return f"Incomplete {when}: {_lacks(missing, last)}."
-    if upstream.state not in _HEALTHY:
+    if not upstream.state.is_healthy:
         return f"All that upstream lists is held {when}, but its index is {upstream.state}."
     return f"In step with upstream {when}."
 
@@ -162,7 +171,7 @@ def _is_alike(poll: PollReport, last: PollReport) -> bool:
     """Return whether a poll has ended as the last one did; any that failed is as incomplete."""
     if last.exit_code and last.index_state is not IndexState.UNUSABLE:
         return poll.exit_code != 0
-    healthy = poll.index_state in _HEALTHY and last.index_state in _HEALTHY
+    healthy = poll.index_state.is_healthy and last.index_state.is_healthy
     same_state = healthy or poll.index_state is last.index_state
     return same_state and (poll.exit_code == 0) == (last.exit_code == 0)
 
@@ -198,32 +207,23 @@ def _problems(
     missing: tuple[date, ...],
     quarantined: tuple[Quarantined, ...],
     last: PollReport | None,
-) -> list[str]:
-    problems = list(last.problems if last is not None else ())
+) -> Iterator[Problem]:
     if last is not None:
-        problems += last.warnings
+        yield from (*last.problems, *last.warnings)
     if missing:
-        days = ", ".join(map(str, missing[-_TOLD_DAYS:]))
-        more = " among them" if len(missing) > _TOLD_DAYS else ""
-        problems.append(f"{plural(len(missing), 'listed day')} not held:{more} {days}")
-    if inventory.missing:
-        problems.append(
-            f"{plural(len(inventory.missing), 'file')} gone from archive/: "
-            "the next sync fetches them again"
-        )
-    if inventory.unverified:
-        problems.append(
-            f"{plural(len(inventory.unverified), 'file')} in archive/ without a record that fits: "
-            "the next sync proves or replaces them"
-        )
+        days = ", ".join(map(str, missing[-_LISTED_DAYS:]))
+        more = " among them" if len(missing) > _LISTED_DAYS else ""
+        text = f"{plural(len(missing), 'listed day')} not held:{more} {days}"
+        yield Problem(ProblemKind.MISSING_DAYS, text)
+    if count := len(inventory.missing):
+        yield Problem(ProblemKind.MISSING_FILES, f"{plural(count, 'file')} gone from archive/")
+    if count := len(inventory.unverified):
+        text = f"{plural(count, 'file')} in archive/ without a record that fits"
+        yield Problem(ProblemKind.UNVERIFIED_FILES, text)
     if quarantined:
-        problems.append(
-            f"{len(quarantined)} refused or rotten in quarantine, the last of "
-            f"{quarantined[-1].date}: {quarantined[-1].reason}"
-        )
-    if inventory.unreadable_lines:
-        problems.append(
-            f"{plural(inventory.unreadable_lines, 'line')} of manifest.jsonl cannot be read: "
-            "the next sync mends it"
-        )
-    return problems
+        latest = quarantined[-1]
+        text = f"{len(quarantined)} refused or rotten in quarantine, the last of {latest.date}: "
+        yield Problem(ProblemKind.QUARANTINE, text + latest.reason)
+    if count := inventory.unreadable_lines:
+        text = f"{plural(count, 'line')} of manifest.jsonl cannot be read"
+        yield Problem(ProblemKind.UNREADABLE_RECORDS, text)

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from mirror.archive.ports import Staged, Transform
 from mirror.errors import WrongKindError
-from mirror.model import Record
+from mirror.model import Problem, ProblemKind, Record
 from mirror.store import history, quarantine
 from mirror.store.disk import (
     SharedSync,
@@ -200,23 +200,23 @@ class LocalStore:
         self.inventory.unverified.pop(day, None)
         self.inventory.is_clean = False
 
-    def save_listings(self, listings: Mapping[Path, bytes]) -> tuple[str, ...]:
+    def save_listings(self, listings: Mapping[Path, bytes]) -> tuple[Problem, ...]:
         """Write the files that are made from the records, in order, where they differ.
 
         Returns:
-            A line for each at whose path something other than a file stands; it costs that one.
+            A problem for each at whose path something other than a file stands; it costs that one.
 
         Raises:
             StorageError: the disk refused.
         """
-        in_the_way: list[str] = []
+        in_the_way: list[Problem] = []
         for path, content in listings.items():
             try:
                 self._require_folder(path.parent)
                 if read_file(path) != content:
                     write_durably(path, content, staging=self.data.staging)
             except WrongKindError as error:
-                in_the_way.append(error.line())
+                in_the_way.append(Problem(ProblemKind.IN_THE_WAY, str(error)))
         return tuple(in_the_way)
 
     def _require_folder(self, folder: Path) -> None:

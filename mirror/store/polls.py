@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
 
 from mirror.errors import ExitCode
-from mirror.model import PollReport
+from mirror.model import PollReport, ProblemKind
 from mirror.store.disk import append_line, read_file, write_durably
 from mirror.store.layout import DataDir
 
@@ -35,6 +35,7 @@ class _PollEnd(Struct, frozen=True, gc=False):
 
 
 _decoder = msgspec.json.Decoder(PollReport)
+_facts_decoder = msgspec.json.Decoder(dict[str, Any])
 _end_decoder = msgspec.json.Decoder(_PollEnd)
 
 
@@ -102,5 +103,18 @@ def _last_complete_line(lines: Sequence[bytes]) -> bytes | None:
 def _decoded(line: bytes) -> PollReport | None:
     try:
         return _decoder.decode(line)
+    except msgspec.ValidationError:
+        return _decoded_before_0_2(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _decoded_before_0_2(line: bytes) -> PollReport | None:
+    """Return a poll whose problems are lines of text, as they were before version 0.2."""
+    try:
+        facts = _facts_decoder.decode(line)
+        for key in ("problems", "warnings"):
+            facts[key] = [{"kind": ProblemKind.OTHER, "text": one} for one in facts.get(key, ())]
+        return msgspec.convert(facts, PollReport)
+    except (msgspec.ValidationError, TypeError):
         return None

@@ -28,6 +28,7 @@ from mirror.model import (
     Findings,
     Outcome,
     OutcomeKind,
+    ProblemKind,
     Reason,
     Record,
     ReplyMeta,
@@ -38,7 +39,10 @@ from mirror.sync.settle import Settler, absent, failed, fits
 _ABSENT = (403, 410)
 """Statuses that mean absence too, of a day that no listing has: a store that may not be listed
 answers 403 for what it has not."""
-
+_PROBLEM_KINDS = {
+    Failure.REDIRECT: ProblemKind.MOVED,
+    Failure.TOO_LARGE: ProblemKind.TOO_LARGE,
+}
 
 SETTLING = 16
 """Bodies that may be on their way from arrived to published, beside those that are arriving."""
@@ -181,7 +185,8 @@ class Fetcher:
                     return self._told(due, result)
                 delay = self._delay(state, result)
                 if delay is None:
-                    return self._told(due, failed(due, state.number, result.problem))
+                    kind = _problem_kind(result.error)
+                    return self._told(due, failed(due, state.number, result.problem, kind))
                 await self._wait(due, slot, result.problem, delay)
         finally:
             slot.free()
@@ -230,7 +235,7 @@ class Fetcher:
             self._source.traffic.fail(error.failure)
             return _AskAgain(error.line(), error)
         except WrongKindError as error:
-            return failed(due, state.number, error.line())
+            return failed(due, state.number, str(error), ProblemKind.IN_THE_WAY)
 
     async def _take_in(self, due: Due, state: _Try, reply: Reply) -> Outcome | _AskAgain:
         intake = Intake(reply.meta, max_bytes=self._policy.max_file_size)
@@ -298,6 +303,12 @@ class Fetcher:
         log = self._log.warning if outcome.problem else self._log.info
         if outcome.kind in (OutcomeKind.ABSENT, OutcomeKind.UNCHANGED):
             log = self._log.debug
-        extra = {"problem": outcome.problem} if outcome.problem else {}
+        extra = {"problem": outcome.problem.text} if outcome.problem else {}
         log(f"file.{outcome.kind}", reason=due.reason.value, size=outcome.size, **extra)
         return outcome
+
+
+def _problem_kind(error: UpstreamError | None) -> ProblemKind:
+    if error is None:
+        return ProblemKind.OTHER
+    return _PROBLEM_KINDS.get(error.failure, ProblemKind.OTHER)

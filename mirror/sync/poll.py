@@ -24,7 +24,16 @@ from mirror.archive.ports import Observer, Source
 from mirror.archive.upstream import ETags, Upstream, days_to_ask, listed_counts
 from mirror.errors import ExitCode, UpstreamError
 from mirror.logs import get_logger
-from mirror.model import IndexState, Outcome, OutcomeKind, Plan, PollReport, Reason
+from mirror.model import (
+    IndexState,
+    Outcome,
+    OutcomeKind,
+    Plan,
+    PollReport,
+    Problem,
+    ProblemKind,
+    Reason,
+)
 from mirror.store.destination import LocalStore
 from mirror.store.disk import require_room
 from mirror.store.polls import append_poll
@@ -87,7 +96,7 @@ class Poll:
         self._now = now
         self._rng = rng
         self._log = get_logger()
-        self._in_the_way: tuple[str, ...] = ()
+        self._in_the_way: tuple[Problem, ...] = ()
         self._adopted = 0
         template = policy.plan.name_template
         self._publisher = Publisher(store, upstream, name_template=template, now=now)
@@ -118,7 +127,8 @@ class Poll:
         try:
             survey = await self._survey()
         except UpstreamError as error:
-            problem = f"upstream is unusable, nothing changed: {error.line()}"
+            text = f"upstream is unusable, nothing changed: {error.line()}"
+            problem = Problem(ProblemKind.UPSTREAM_UNUSABLE, text)
             return replace(
                 self._report([], (problem,), ExitCode.UPSTREAM_UNUSABLE),
                 index_state=IndexState.UNUSABLE,
@@ -241,7 +251,7 @@ class Poll:
         return listed_counts(self._upstream, now=self._now())
 
     def _report(
-        self, outcomes: Sequence[Outcome], problems: tuple[str, ...], exit_code: ExitCode
+        self, outcomes: Sequence[Outcome], problems: tuple[Problem, ...], exit_code: ExitCode
     ) -> PollReport:
         records = self._store.records.values()
         return PollReport(

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from mirror.archive.plan import PlanPolicy, make_plan
 from mirror.archive.upstream import Upstream, days_to_ask, listed_counts
-from mirror.model import Plan
+from mirror.model import Plan, Problem
 from mirror.store.inventory import Inventory
 from mirror.sync.survey import Surveyor
 
@@ -20,7 +20,7 @@ class Preview(Struct, frozen=True):
     unverified: int
     """Files that are there without a record: proved first, fetched only if that fails."""
     upstream: Upstream
-    warnings: tuple[str, ...]
+    warnings: tuple[Problem, ...]
 
 
 async def preview(

@@ -11,7 +11,7 @@ from mirror.archive.listings import entries_of, local_index, render_page
 from mirror.archive.sums import render_sums
 from mirror.archive.upstream import Upstream
 from mirror.errors import IndexUnusableError
-from mirror.model import ParsedIndex
+from mirror.model import ParsedIndex, Problem
 from mirror.store.destination import LocalStore
 from mirror.store.disk import kind_of, read_file, write_durably
 from mirror.store.inventory import save_upstream
@@ -44,14 +44,14 @@ class Publisher:
         self._name_template = name_template
         self._now = now
 
-    async def publish(self, upstream: Upstream) -> tuple[str, ...]:
+    async def publish(self, upstream: Upstream) -> tuple[Problem, ...]:
         """Write SHA256SUMS, page and index, metadata, then the inventory: each where it differs.
 
         Args:
             upstream: what is known of upstream by now.
 
         Returns:
-            A line for each listing at whose path something other than a file stands.
+            A problem for each listing at whose path something other than a file stands.
 
         Raises:
             StorageError: the disk refused.
@@ -89,7 +89,7 @@ class Publisher:
         body = read_file(self._store.data.upstream_index)
         return body if body is not None and digest_of(body) == upstream.index.sha256 else None
 
-    def _publish(self, upstream: Upstream) -> tuple[str, ...]:
+    def _publish(self, upstream: Upstream) -> tuple[Problem, ...]:
         sums = {self._store.data.sums: render_sums(self._store.records.values())}
         listings = sums | self._index_and_page(upstream) | self._metadata()
         in_the_way = self._store.save_listings(listings)

@@ -16,6 +16,8 @@ from mirror.model import (
     Flag,
     Outcome,
     OutcomeKind,
+    Problem,
+    ProblemKind,
     Reason,
     Record,
     ReplyMeta,
@@ -111,16 +113,15 @@ class Settler:
                 staged, record, predecessor=held if keep else None, is_final=was_final
             )
         self.disputes.pop(due.date, None)
-        behind = Flag.BEHIND in record.flags
+        is_behind = Flag.BEHIND in record.flags
         return Outcome(
             date=due.date,
             name=due.name,
             kind=kind,
             verdict=verdict.kind,
-            problem=verdict.reason if behind else "",
+            problem=_problem_of(due, verdict) if is_behind else None,
             size=record.size,
             attempts=attempts,
-            current=not behind,
         )
 
     async def refuse(
@@ -135,18 +136,16 @@ class Settler:
                 now=self._now(),
             )
         held_sha256 = due.held.sha256 if due.held is not None else ""
+        problem = _problem_of(due, verdict)
         if evidence.sha256 != held_sha256:
-            await self._destination.quarantine(
-                staged, due.date, evidence.sha256, f"{verdict.kind}: {verdict.reason}"
-            )
+            await self._destination.quarantine(staged, due.date, evidence.sha256, problem.text)
         return Outcome(
             date=due.date,
             name=due.name,
             kind=OutcomeKind.REFUSED,
             verdict=verdict.kind,
-            problem=f"{verdict.kind}: {verdict.reason}",
+            problem=problem,
             attempts=attempts,
-            current=False,
         )
 
     async def confirm(self, due: Due, held: Record, attempts: int) -> Outcome:
@@ -184,13 +183,16 @@ def absent(due: Due, attempts: int) -> Outcome:
     return failed(due, attempts, "upstream lists it, but answers 404: no such file")
 
 
-def failed(due: Due, attempts: int, problem: str) -> Outcome:
+def failed(due: Due, attempts: int, problem: str, kind: ProblemKind = ProblemKind.OTHER) -> Outcome:
     """Return the end of a day that could not be had."""
     return Outcome(
         date=due.date,
         name=due.name,
         kind=OutcomeKind.FAILED,
-        problem=problem,
+        problem=Problem(kind, problem, due.date),
         attempts=attempts,
-        current=False,
     )
+
+
+def _problem_of(due: Due, verdict: Verdict) -> Problem:
+    return Problem(ProblemKind(verdict.kind.value), f"{verdict.kind}: {verdict.reason}", due.date)

@@ -1,16 +1,25 @@
-"""What a poll came to, in words and numbers. Pure."""
+"""What a poll came to: its problems, warnings and counts. Pure."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime
 
 from mirror.archive.plan import PlanPolicy, is_in_range
 from mirror.archive.upstream import Upstream, vanished
-from mirror.model import Flag, IndexState, Outcome, OutcomeKind, Record
+from mirror.model import (
+    Flag,
+    IndexState,
+    Outcome,
+    OutcomeKind,
+    Problem,
+    ProblemKind,
+    Record,
+)
 from mirror.text import plural
 
-TOLD_PROBLEMS = 20
-"""Problems told one by one in a report; the rest is counted."""
-_TOLD_DAYS = 3
+LISTED_PROBLEMS = 20
+"""Problems listed one by one in a report; the rest is counted."""
+_LISTED_DAYS = 3
+_CONFLICT = "the index lists it with different counts; what was accepted before stays"
 
 
 def make_problems(
@@ -18,8 +27,8 @@ def make_problems(
     outcomes: Sequence[Outcome],
     in_the_way: Mapping[date, str],
     policy: PlanPolicy,
-) -> tuple[str, ...]:
-    """Return a line for all that keeps the copy from being complete, bounded.
+) -> tuple[Problem, ...]:
+    """Return all that keeps the copy from being complete, bounded.
 
     Args:
         upstream: what is known of upstream.
@@ -27,33 +36,35 @@ def make_problems(
         in_the_way: days at whose path something other than a file stands, and what.
         policy: the range asked for: only its days are judged.
     """
-    told = {outcome.date for outcome in outcomes if not outcome.current}
+    failed = sorted(
+        (one.problem for one in outcomes if one.problem is not None),
+        key=lambda one: one.day or date.min,
+        reverse=True,
+    )
+    days = {problem.day for problem in failed}
     problems = [
         *_refusals(upstream),
         *(
-            f"{day}: the index lists it with different counts; what was accepted before stays"
+            Problem(ProblemKind.INDEX_CONFLICT, _CONFLICT, day)
             for day in upstream.conflicts
             if is_in_range(day, policy)
         ),
         *(
-            f"{day}: a {kind} stands where its file belongs (move it away; it is not followed)"
-            for day, kind in sorted(in_the_way.items())
-            if day not in told and is_in_range(day, policy)
+            Problem(ProblemKind.IN_THE_WAY, f"a {found} stands where its file belongs", day)
+            for day, found in sorted(in_the_way.items())
+            if day not in days and is_in_range(day, policy)
         ),
-        *(
-            f"{outcome.date}: {outcome.problem}"
-            for outcome in sorted(outcomes, key=lambda one: one.date, reverse=True)
-            if not outcome.current
-        ),
+        *failed,
     ]
-    if len(problems) > TOLD_PROBLEMS:
-        return (*problems[:TOLD_PROBLEMS], f"and {len(problems) - TOLD_PROBLEMS:,} more")
+    if (more := len(problems) - LISTED_PROBLEMS) > 0:
+        rest = Problem(ProblemKind.OTHER, f"and {more:,} more")
+        return (*problems[:LISTED_PROBLEMS], rest)
     return tuple(problems)
 
 
 def make_warnings(
     upstream: Upstream, records: Collection[Record], *, now: datetime
-) -> tuple[str, ...]:
+) -> tuple[Problem, ...]:
     """Return what a person should know although nothing is missing."""
     return tuple(_warnings(upstream, records, now))
 
@@ -66,29 +77,36 @@ def count_outcomes(outcomes: Sequence[Outcome], *, adopted: int = 0) -> dict[str
     return {kind: count for kind, count in counts.items() if count}
 
 
-def _warnings(upstream: Upstream, records: Collection[Record], now: datetime) -> Iterator[str]:
+def _warnings(upstream: Upstream, records: Collection[Record], now: datetime) -> Iterator[Problem]:
     since = f"{upstream.state_since:%Y-%m-%d %H:%M} UTC" if upstream.state_since else "now"
     if upstream.state is IndexState.SHRUNK:
-        count = len(upstream.unlisted.keys() - vanished(upstream, now=now))
-        yield (
-            f"upstream's index has shrunk (noticed {since}): {plural(count, 'day')} it listed "
-            "before are kept, and looked for elsewhere"
+        gone = len(upstream.unlisted.keys() - vanished(upstream, now=now))
+        yield Problem(
+            ProblemKind.INDEX_SHRUNK,
+            f"upstream's index has shrunk (noticed {since}): {plural(gone, 'day')} it listed "
+            "before are kept, and looked for elsewhere",
         )
     if upstream.state is IndexState.STALE:
-        yield (
+        yield Problem(
+            ProblemKind.INDEX_STALE,
             f"upstream's index stands still (noticed {since}): newer days are looked for in "
-            "index.html and by name"
+            "index.html and by name",
         )
     disputed = sorted(record.date for record in records if Flag.DISPUTED in record.flags)
     if disputed:
-        latest = ", ".join(map(str, disputed[-_TOLD_DAYS:]))
-        yield (
-            f"{plural(len(disputed), 'day')} published although index or ETag contradict: {latest}"
+        latest = ", ".join(map(str, disputed[-_LISTED_DAYS:]))
+        count = plural(len(disputed), "day")
+        yield Problem(
+            ProblemKind.DISPUTED,
+            f"{count} published although index or ETag contradict: {latest}",
         )
 
 
-def _refusals(upstream: Upstream) -> Iterator[str]:
+def _refusals(upstream: Upstream) -> Iterator[Problem]:
     for refusal in upstream.refused:
-        yield f"index line {refusal.line} refused: {refusal.reason}: {refusal.text}"
+        yield Problem(
+            ProblemKind.INDEX_LINE,
+            f"index line {refusal.line} refused: {refusal.reason}: {refusal.text}",
+        )
     if (more := upstream.refused_lines - len(upstream.refused)) > 0:
-        yield f"{plural(more, 'more index line')} refused"
+        yield Problem(ProblemKind.INDEX_LINE, f"{plural(more, 'more index line')} refused")

@@ -31,7 +31,7 @@ from mirror.archive.upstream import (
 )
 from mirror.errors import Failure, IndexUnusableError, UpstreamError
 from mirror.logs import get_logger
-from mirror.model import Evidence, ParsedIndex, ReplyMeta
+from mirror.model import Evidence, ParsedIndex, Problem, ProblemKind, ReplyMeta
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ class Survey(Struct, frozen=True):
     upstream: Upstream
     index: Index | None = None
     """The new index; None where the one we have still holds."""
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Problem, ...] = ()
     searched: bool = False
     """Whether this poll looks for days by name too."""
 
@@ -137,7 +137,8 @@ class Surveyor:
             if dispute is not None:
                 text = "upstream's index is older than the one accepted: a stale cache?"
                 return Survey(
-                    replace(self._unchanged(upstream), index_dispute=dispute), warnings=(text,)
+                    replace(self._unchanged(upstream), index_dispute=dispute),
+                    warnings=(Problem(ProblemKind.INDEX_ROLLED_BACK, text),),
                 )
         return self._accept(upstream, body)
 
@@ -182,7 +183,8 @@ class Surveyor:
         try:
             body = await self._retrying(lambda: self._read(PAGE, Ask()))
         except UpstreamError as error:
-            warnings = (*warnings, f"index.html could not be read as a second listing: {error}")
+            text = f"index.html could not be read as a second listing: {error}"
+            warnings = (*warnings, Problem(ProblemKind.OTHER, text))
         else:
             today = self._now().date()
             template = self._policy.name_template

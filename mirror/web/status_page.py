@@ -8,8 +8,8 @@ from html import escape
 from msgspec import Struct
 
 from mirror.errors import ExitCode
-from mirror.model import IndexState, PollReport
-from mirror.status.advice import advise
+from mirror.model import PollReport, Problem
+from mirror.status.problems import ADVICE
 from mirror.status.readiness import judge_readiness
 from mirror.status.snapshot import Snapshot
 from mirror.status.standing import Status, told
@@ -20,11 +20,6 @@ from mirror.web.trends import render_trends
 
 _TOLD_POLLS = 20
 _TOLD_PROBLEMS = 50
-_ENDED = {
-    ExitCode.COMPLETE: "complete",
-    ExitCode.INCOMPLETE: "incomplete",
-    ExitCode.UPSTREAM_UNUSABLE: "upstream unusable",
-}
 _HEALTHS = {"good": "In step", "attention": "Look at it", "failing": "Not in step"}
 
 
@@ -91,7 +86,7 @@ def judge_health(
         return "failing", status.sentence
     if not judge_readiness(last_complete, interval=interval, now=now).is_ready:
         return "failing", f"Upstream has not been asked since {_moment(last.started_at)}."
-    calm = status.index_state in (IndexState.FRESH, IndexState.UNCHANGED)
+    calm = status.index_state.is_healthy
     return "good" if calm and not status.quarantined else "attention", status.sentence
 
 
@@ -125,12 +120,12 @@ def _section(name: str, title: str, inside: str) -> str:
     return f'<section aria-labelledby="{name}"><h2 id="{name}">{title}</h2>{inside}</section>'
 
 
-def _problems(problems: tuple[str, ...]) -> str:
+def _problems(problems: tuple[Problem, ...]) -> str:
     if not problems:
         return ""
     items = "".join(
-        f'<li>{escape(told(text))} <span class="soft">{escape(advise(text))}</span>'
-        for text in problems[:_TOLD_PROBLEMS]
+        f'<li>{escape(told(one.line()))} <span class="soft">{escape(ADVICE[one.kind])}</span>'
+        for one in problems[:_TOLD_PROBLEMS]
     )
     more = len(problems) - _TOLD_PROBLEMS
     rest = f"<li>and {more:,} more" if more > 0 else ""
@@ -213,10 +208,9 @@ def _polls(polls: tuple[PollReport, ...]) -> str:
 
 
 def _poll(poll: PollReport) -> str:
-    ended = _ENDED.get(ExitCode(poll.exit_code), "failed")
     outcomes = ", ".join(f"{count:,} {kind}" for kind, count in poll.outcomes.items())
     return (
-        f'<tr><th scope="row">{_moment(poll.started_at)}<td>{_mark(poll.exit_code)}{ended}'
+        f'<tr><th scope="row">{_moment(poll.started_at)}<td>{_mark(poll.exit_code)}{poll.end}'
         f"<td>{escape(str(poll.index_state))}<td>{escape(told(outcomes)) or 'none due'}"
         f"<td>{poll.requests:,}<td>{human_bytes(poll.downloaded_bytes)}<td>{poll.duration_s:.1f} s"
     )

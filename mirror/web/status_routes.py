@@ -12,10 +12,10 @@ import msgspec
 from aiohttp import web
 
 from mirror.errors import MirrorError
-from mirror.status.advice import advise
+from mirror.status.problems import ADVICE
 from mirror.status.readiness import judge_readiness
 from mirror.status.snapshot import Snapshot
-from mirror.status.standing import Status, make_status
+from mirror.status.standing import Status, make_status, status_facts
 from mirror.store.layout import is_being_written
 from mirror.web.live_section import render_progress
 from mirror.web.site import SITE, Site
@@ -186,13 +186,13 @@ async def _json(request: web.Request) -> web.Response:
 def _render_json(site: Site, snapshot: Snapshot) -> bytes:
     now = site.now()
     status = _status(site, snapshot, now)
-    facts = msgspec.to_builtins(status)
+    facts = status_facts(status)
     # where it lies on this machine is nobody else's business
     del facts["data_dir"]
-    facts["advice"] = [advise(problem) for problem in status.problems]
+    facts["advice"] = [ADVICE[problem.kind] for problem in status.problems]
     readiness = judge_readiness(snapshot.last_complete, interval=site.interval, now=now)
     facts["is_ready"] = readiness.is_ready
-    facts["progress"] = msgspec.to_builtins(site.live.progress)
+    facts["progress"] = site.live.progress
     return msgspec.json.encode(facts)
 
 

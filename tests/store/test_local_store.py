@@ -147,7 +147,7 @@ async def test_a_folder_that_is_none_costs_its_listing_alone(look: LocalLook, ki
         else:
             style.parent.write_bytes(b"")
         (problem,) = destination.save_listings({style: b"style", page: b"page"})
-        assert f"static is a {kind}, not a directory" in problem
+        assert f"static is a {kind}, not a directory" in problem.text
         assert look.published()["index.html"] == b"page"
         style.parent.unlink()
         assert destination.save_listings({style: b"style", page: b"page"}) == ()

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from mirror.model import IndexState, PollReport
+from mirror.model import IndexState, PollReport, Problem, ProblemKind
 from mirror.status.snapshot import LOADED_POLLS, load_snapshot
 from mirror.store.polls import KEPT_POLLS, MAX_BYTES, append_poll, load_polls
 from tests.command import Shell
@@ -27,7 +27,12 @@ COMPLETE = PollReport(
 
 def failed(number: int, *, problem: str = "a day is missing") -> PollReport:
     started_at = NOON + timedelta(minutes=30 * number)
-    return replace(COMPLETE, exit_code=3, started_at=started_at, problems=(problem,))
+    return replace(
+        COMPLETE,
+        exit_code=3,
+        started_at=started_at,
+        problems=(Problem(ProblemKind.OTHER, problem),),
+    )
 
 
 async def test_what_was_complete_last_stays_known_behind_many_that_were_not(world: World) -> None:
@@ -111,3 +116,19 @@ async def test_no_complete_poll_is_none(world: World) -> None:
 
     assert load_polls(world.data, 9).last_complete is None
     assert msgspec.json.decode(world.data.polls.read_bytes())["exit_code"] == 3
+
+
+async def test_polls_of_version_0_1_are_read_whose_problems_were_lines_of_text(
+    world: World,
+) -> None:
+    world.data.root.mkdir()
+    old = msgspec.to_builtins(failed(1), str_keys=True)
+    old |= {"problems": ["2024-05-10: mismatch: it has 2 lines"], "warnings": ["stands still"]}
+    world.data.polls.write_bytes(msgspec.json.encode(old) + b"\n")
+    append_poll(world.data, failed(2))
+
+    before, after = load_polls(world.data, 9).last
+
+    assert before.problems == (Problem(ProblemKind.OTHER, "2024-05-10: mismatch: it has 2 lines"),)
+    assert before.warnings == (Problem(ProblemKind.OTHER, "stands still"),)
+    assert after == failed(2)

@@ -117,8 +117,8 @@ async def test_one_bad_day_blocks_no_other_and_the_next_poll_heals(world: World,
     assert report.exit_code == 3
     assert report.held == 3
     (problem,) = report.problems
-    assert problem.startswith(f"{bad}: ")
-    assert problem.isprintable()
+    assert problem.day == bad
+    assert problem.text.isprintable()
     assert world.body(bad) is None
     assert len(world.asked_for(bad)) <= (1 if name in LASTING else 6)
     world.assert_sound()
@@ -198,7 +198,7 @@ async def test_a_drip_that_never_ends_is_given_up(world: World) -> None:
     report = await world.sync()
 
     assert report.exit_code == 3
-    assert "bytes came in" in report.problems[0]
+    assert "bytes came in" in report.problems[0].text
     assert report.held == 3
 
 
@@ -218,8 +218,8 @@ async def test_upstream_moved_to_https_says_what_to_do(world: World) -> None:
     report = await world.sync()
 
     assert report.exit_code == 4
-    assert "upstream moved to https://" in report.problems[0]
-    assert "upstream.url" in report.problems[0]
+    assert "upstream moved to https://" in report.problems[0].text
+    assert "upstream.url" in report.problems[0].text
 
 
 class Retries(Silent):
@@ -356,5 +356,5 @@ async def test_what_upstream_says_is_shown_escaped(world: World) -> None:
     report = await world.sync()
 
     assert report.exit_code == 3
-    assert all(problem.isprintable() for problem in report.problems)
-    assert shown(report.problems[0], 1000) == report.problems[0]
+    assert all(problem.text.isprintable() for problem in report.problems)
+    assert shown(report.problems[0].text, 1000) == report.problems[0].text

@@ -92,9 +92,9 @@ async def test_a_bad_line_costs_that_line_alone(world: World, bad: str) -> None:
     assert report.exit_code == 3
     assert report.held == report.listed == 9
     assert len(report.problems) == 1
-    assert report.problems[0].startswith("index line 5 refused: ")
-    assert report.problems[0].isprintable()
-    assert len(report.problems[0]) < 400
+    assert report.problems[0].text.startswith("index line 5 refused: ")
+    assert report.problems[0].text.isprintable()
+    assert len(report.problems[0].text) < 400
     assert set(world.names_asked()) == {"index.jsonl"} | {json.loads(one)["name"] for one in good}
     world.assert_sound()
 
@@ -129,10 +129,8 @@ async def test_thousands_of_bad_lines_are_counted_and_told_in_bounds(world: Worl
     report = await world.sync()
 
     assert (report.exit_code, report.held) == (3, 10)
-    assert sum(map(len, report.problems)) < 10_000
-    assert any("4,980 more index lines" in problem for problem in report.problems) or any(
-        "more" in problem for problem in report.problems
-    )
+    assert sum(len(problem.text) for problem in report.problems) < 10_000
+    assert any("more" in problem.text for problem in report.problems)
     assert world.data.upstream.stat().st_size < 50_000
 
 
@@ -181,7 +179,7 @@ async def test_two_counts_for_a_day_refuse_the_change_of_that_day(
     report = await world.sync()
 
     assert (report.exit_code, report.index_state) == (3, IndexState.CONFLICTING)
-    assert any(str(changed) in problem for problem in report.problems)
+    assert changed in {problem.day for problem in report.problems}
     assert world.body(changed) == old
     assert world.asked_for(changed) == []
     assert world.body(other) == world.archive[day_name(other)].body
@@ -226,7 +224,7 @@ async def test_an_unusable_index_changes_not_one_file(world: World, body: bytes)
 
     assert (report.exit_code, report.index_state) == (4, IndexState.UNUSABLE)
     assert len(report.problems) == 1
-    assert report.problems[0].isprintable()
+    assert report.problems[0].text.isprintable()
     assert world.published() == before
     assert world.data.manifest.read_bytes() == inventory
     assert world.data.upstream.read_bytes() == upstream
@@ -244,7 +242,7 @@ async def test_an_index_cut_in_its_last_line_is_unusable(world: World, cut: int)
 
     assert report.exit_code == 4
     assert world.names_asked() == ["index.jsonl"] * 3
-    assert "cut short" in report.problems[0]
+    assert "cut short" in report.problems[0].text
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ class TestTheIndexStandsStill:
 
         assert {report.exit_code for report in reports} == {0}
         assert {report.index_state for report in reports[2:]} == {IndexState.STALE}
-        assert any("stands still" in warning for warning in reports[-1].warnings)
+        assert any("stands still" in warning.text for warning in reports[-1].warnings)
         assert world.status().index_state is IndexState.STALE
         assert "stale" in world.status().sentence
         assert_complete(world)
@@ -241,7 +241,7 @@ class TestTheIndexIsItsLastLine:
         assert world.archive["index.jsonl"].body.count(b'"name"') == 1
         assert {report.exit_code for report in reports} == {0}
         assert {report.index_state for report in reports} == {IndexState.SHRUNK}
-        assert any("shrunk" in warning for warning in reports[-1].warnings)
+        assert any("shrunk" in warning.text for warning in reports[-1].warnings)
         assert world.status().index_state is IndexState.SHRUNK
         assert_complete(world)
 

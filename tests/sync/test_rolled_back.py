@@ -105,7 +105,7 @@ class TestRolledBackIndex:
         refused = await world.sync()
 
         assert refused.exit_code == 0
-        assert any("older" in warning for warning in refused.warnings)
+        assert any("older" in warning.text for warning in refused.warnings)
         assert refused.index_state is IndexState.UNCHANGED
         assert refused.listed == 11
         assert world.published() == before

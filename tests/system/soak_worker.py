@@ -46,7 +46,7 @@ async def main() -> None:
         report = jobs.last_poll
         answer = {
             "exit_code": report.exit_code if report is not None else None,
-            "problems": report.problems if report is not None else (),
+            "problems": [one.line() for one in report.problems] if report is not None else (),
             "rss_bytes": _rss_bytes(),
             "descriptors": _descriptors(),
         }

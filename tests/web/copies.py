@@ -10,7 +10,7 @@ import msgspec
 
 from mirror.archive.manifest import render_manifest
 from mirror.archive.upstream import IndexFacts, Upstream
-from mirror.model import Findings, IndexState, PollReport, Record
+from mirror.model import Findings, IndexState, PollReport, Problem, ProblemKind, Record
 from mirror.store.inventory import save_upstream
 from mirror.store.layout import DataDir, make_folders
 from mirror.store.polls import append_poll
@@ -166,10 +166,10 @@ def seasonal_counts(days: int, last: date) -> dict[date, int]:
 
 def poll_report(
     started_at: datetime,
-    *problems: str,
+    *problems: Problem | str,
     exit_code: int | None = None,
     index_state: IndexState = IndexState.UNCHANGED,
-    warnings: tuple[str, ...] = (),
+    warnings: tuple[Problem, ...] = (),
 ) -> PollReport:
     """Return the report of a poll, complete where there is no problem."""
     return PollReport(
@@ -180,7 +180,9 @@ def poll_report(
         events=36_000_000,
         archive_bytes=10_000_000_000,
         outcomes={"unchanged": 1} if not problems else {"unchanged": 1, "refused": len(problems)},
-        problems=tuple(problems),
+        problems=tuple(
+            Problem(ProblemKind.OTHER, one) if isinstance(one, str) else one for one in problems
+        ),
         warnings=warnings,
         poll_id=f"{started_at:%Y%m%dT%H%M%S}",
         started_at=started_at,

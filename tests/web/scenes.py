@@ -7,7 +7,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from mirror.errors import ExitCode
-from mirror.model import Due, IndexState, Outcome, OutcomeKind, Plan, Reason
+from mirror.model import Due, IndexState, Outcome, OutcomeKind, Plan, Problem, ProblemKind, Reason
 from mirror.status.poll_progress import PollProgress
 from mirror.store.quarantine import Quarantined
 from tests.web.copies import MINUTES, Copy, poll_report, seasonal_counts
@@ -44,13 +44,17 @@ def failing(root: Path) -> Copy:
     )
     del copy.counts[missing]
     problems = (
-        f"{refused}: {_BAD_REASON}",
-        f"{missing}: upstream answered 503 Service Unavailable",
-        'index line 2,113 refused: no such date: {"name": "events-2024-08-61.jsonl"}',
+        Problem(ProblemKind.MISMATCH, _BAD_REASON, refused),
+        Problem(ProblemKind.OTHER, "upstream answered 503 Service Unavailable", missing),
+        Problem(
+            ProblemKind.INDEX_LINE,
+            'index line 2,113 refused: no such date: {"name": "events-2024-08-61.jsonl"}',
+        ),
     )
-    warning = (
+    warning = Problem(
+        ProblemKind.INDEX_SHRUNK,
         f"upstream's index has shrunk (noticed {since:%Y-%m-%d %H:%M} UTC): 6 days it listed "
-        "before are kept, and looked for elsewhere"
+        "before are kept, and looked for elsewhere",
     )
     copy.polls = [
         poll_report(NOW - 240 * MINUTES),
@@ -66,7 +70,10 @@ def failing(root: Path) -> Copy:
         ),
         poll_report(
             NOW - 22 * MINUTES,
-            "upstream is unusable, nothing changed: upstream answered 502 Bad Gateway",
+            Problem(
+                ProblemKind.UPSTREAM_UNUSABLE,
+                "upstream is unusable, nothing changed: upstream answered 502 Bad Gateway",
+            ),
             exit_code=ExitCode.UPSTREAM_UNUSABLE,
             index_state=IndexState.UNUSABLE,
         ),

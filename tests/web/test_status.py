@@ -14,7 +14,7 @@ import pytest
 from mirror.archive.index import parse_index
 from mirror.errors import ExitCode
 from mirror.events.findings import MAX_KEY_LENGTH
-from mirror.model import Findings, IndexState, Refusal
+from mirror.model import Findings, IndexState, Problem, ProblemKind, Refusal
 from mirror.status.standing import masked
 from mirror.store.quarantine import Quarantined
 from mirror.text import shown
@@ -129,7 +129,7 @@ async def test_what_was_before_the_polls_at_hand_is_not_claimed(copy, http) -> N
 
 async def test_an_unusable_upstream_is_said_in_the_sentence(copy, http) -> None:
     unusable = {"exit_code": ExitCode.UPSTREAM_UNUSABLE, "index_state": IndexState.UNUSABLE}
-    problem = "upstream is unusable, nothing changed: upstream answered 503 Service Unavailable"
+    problem = Problem(ProblemKind.UPSTREAM_UNUSABLE, "upstream answered 503 Service Unavailable")
     copy.polls = [
         poll_report(NOW - 90 * MINUTE),
         *(poll_report(NOW - back * MINUTE, problem, **unusable) for back in (60, 30)),
@@ -172,9 +172,9 @@ async def test_only_a_body_refused_since_the_day_was_confirmed_is_marked(copy, h
 
 
 async def test_problems_say_what_to_do(copy, http) -> None:
-    copy.polls = [
-        poll_report(NOW - 30 * MINUTE, "2026-03-01: mismatch: it has 2 lines where 3 are listed"),
-    ]
+    text = "mismatch: it has 2 lines where 3 are listed"
+    problem = Problem(ProblemKind.MISMATCH, text, date(2026, 3, 1))
+    copy.polls = [poll_report(NOW - 30 * MINUTE, problem)]
     text = text_of(await page_of(copy, http))
     assert "2026-03-01: mismatch: it has 2 lines where 3 are listed Nothing to do: " in text
 
@@ -189,7 +189,10 @@ async def test_what_is_upstreams_is_shown_and_does_nothing(copy, http) -> None:
     copy.quarantined = [refused(day, NOW, HOSTILE)]
     copy.polls = [
         poll_report(
-            NOW - 30 * MINUTE, HOSTILE, f"{day}: {secret}", warnings=("git://u:hunter2@host/x",)
+            NOW - 30 * MINUTE,
+            Problem(ProblemKind.INDEX_LINE, HOSTILE),
+            Problem(ProblemKind.OTHER, secret, day),
+            warnings=(Problem(ProblemKind.OTHER, "git://u:hunter2@host/x"),),
         )
     ]
     copy.upstream = copy.upstream.__class__(
@@ -270,8 +273,15 @@ async def test_the_status_for_programs_has_the_documented_keys(
 
 
 async def test_each_problem_has_its_advice_for_programs(copy, http) -> None:
-    copy.polls = [poll_report(NOW - 30 * MINUTE, "a: something", "index line 3 refused: no date")]
+    refused = Problem(ProblemKind.INDEX_LINE, "index line 3 refused: in quarantine")
+    copy.polls = [
+        poll_report(NOW - 30 * MINUTE, Problem(ProblemKind.OTHER, "no", date(2026, 3, 1)), refused)
+    ]
     async with serving(copy.write(), now=NOW) as url, http.get(f"{url}status.json") as answer:
         facts = await answer.json()
-    assert len(facts["problems"]) == len(facts["advice"]) == 2
-    assert facts["advice"][1].startswith("Nothing held is lost.")
+    first, second = facts["problems"]
+    assert (first["kind"], first["day"], first["text"]) == ("other", "2026-03-01", "no")
+    assert (second["kind"], second["day"]) == ("index-line", None)
+    assert second["advice"].startswith("Nothing held is lost.")
+    assert facts["advice"] == [first["advice"], second["advice"]]
+    assert facts["last_poll"]["problems"] == facts["problems"]

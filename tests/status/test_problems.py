@@ -1,0 +1,109 @@
+"""What to do about a problem follows from its kind, whatever upstream writes into its text."""
+
+from datetime import timedelta
+
+import pytest
+
+from mirror.archive.index import parse_index
+from mirror.archive.plan import PlanPolicy
+from mirror.archive.upstream import Upstream
+from mirror.model import (
+    Flag,
+    IndexState,
+    Outcome,
+    OutcomeKind,
+    Problem,
+    ProblemKind,
+    Refusal,
+    VerdictKind,
+)
+from mirror.status.problems import ADVICE, facts_of, problem_lines
+from mirror.sync.summary import LISTED_PROBLEMS, make_problems, make_warnings
+from tests.making import TEMPLATE, at, day, record
+
+POLICY = PlanPolicy(TEMPLATE, final_after=timedelta(hours=8))
+
+
+def test_every_kind_has_its_advice() -> None:
+    assert ADVICE.keys() == set(ProblemKind)
+    assert all(ADVICE.values())
+
+
+def test_what_upstream_must_put_right_is_reported_to_its_publishers() -> None:
+    upstream = Upstream("", conflicts=(day("2024-01-01"),), refused=(Refusal(3, "no date", "x"),))
+    refused, conflict = make_problems(upstream, [], {}, POLICY)
+    assert (refused.kind, conflict.kind) == (ProblemKind.INDEX_LINE, ProblemKind.INDEX_CONFLICT)
+    assert ADVICE[refused.kind] == ADVICE[conflict.kind]
+    assert ADVICE[refused.kind].startswith("Nothing held is lost. Tell")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "a 1 stands where its file belongs",
+        "in quarantine",
+        "No space left",
+        "moved to",
+        "max_file_size",
+    ],
+)
+def test_no_words_of_upstreams_choose_the_advice(words: str) -> None:
+    good = b'{"name": "events-2024-01-01.jsonl", "date": "2024-01-01", "count": "1"}\n'
+    line = b'{"%s": 1}\n' % words.encode()
+    parsed = parse_index(good + line, name_template=TEMPLATE, today=day("2024-01-02"))
+    upstream = Upstream("", refused=parsed.refused, refused_lines=parsed.refused_lines)
+    (problem,) = make_problems(upstream, [], {}, POLICY)
+    assert words in problem.text
+    assert facts_of([problem])[0]["advice"] == ADVICE[ProblemKind.INDEX_LINE]
+
+
+def test_what_is_in_the_way_must_be_moved() -> None:
+    (problem,) = make_problems(Upstream(""), [], {day("2024-01-01"): "directory"}, POLICY)
+    assert (problem.kind, problem.day) == (ProblemKind.IN_THE_WAY, day("2024-01-01"))
+    assert ADVICE[problem.kind].startswith("Move it away")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [VerdictKind.CORRUPT, VerdictKind.MISMATCH, VerdictKind.BEHIND, VerdictKind.ROLLED_BACK],
+)
+def test_a_verdict_that_refuses_has_its_kind_of_problem(kind: VerdictKind) -> None:
+    assert ProblemKind(kind.value) is not ProblemKind.OTHER
+
+
+def test_failed_days_come_newest_first_and_bounded() -> None:
+    outcomes = [
+        Outcome(one, "x", OutcomeKind.FAILED, problem=Problem(ProblemKind.OTHER, "no", one))
+        for one in (day(f"2024-01-{number:02}") for number in range(1, 31))
+    ]
+    problems = make_problems(Upstream(""), outcomes, {}, POLICY)
+    assert problems[0].line() == "2024-01-30: no"
+    assert len(problems) == LISTED_PROBLEMS + 1
+    assert problems[-1].text == "and 10 more"
+
+
+@pytest.mark.parametrize("state", [IndexState.SHRUNK, IndexState.STALE])
+def test_an_index_in_trouble_is_its_publishers_business(state: IndexState) -> None:
+    upstream = Upstream("", state=state, state_since=at("2024-01-01"))
+    (warning,) = make_warnings(upstream, [], now=at("2024-01-02"))
+    assert ADVICE[warning.kind].startswith("Nothing held is lost.")
+
+
+def test_a_disputed_day_needs_nothing() -> None:
+    disputed = record(day("2024-01-01"), flags=(Flag.DISPUTED,))
+    (warning,) = make_warnings(Upstream(""), [disputed], now=at("2024-01-02"))
+    assert ADVICE[warning.kind].startswith("Nothing to do")
+
+
+def test_a_terminal_shows_once_what_to_do_about_neighbours_of_a_kind() -> None:
+    lost = Problem(ProblemKind.MISSING_FILES, "1 file gone from archive/")
+    first, second = (
+        Problem(ProblemKind.BEHIND, "behind: 1 line", day(f"2024-01-0{one}")) for one in (1, 2)
+    )
+    assert problem_lines([first, second, lost], "!") == [
+        "  ! 2024-01-01: behind: 1 line",
+        "  ! 2024-01-02: behind: 1 line",
+        f"    {ADVICE[ProblemKind.BEHIND]}",
+        "  ! 1 file gone from archive/",
+        f"    {ADVICE[ProblemKind.MISSING_FILES]}",
+    ]
