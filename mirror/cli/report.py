@@ -26,10 +26,8 @@ from mirror.cli.common import (
     utc_now,
 )
 from mirror.config.settings import Config
-from mirror.report.report_text import Look, render_report
-from mirror.report.repositories import Ranking, rank_repositories
-from mirror.report.sparks import ASCII, BLOCKS
-from mirror.report.summing import Report, Window, read_report, to_json
+from mirror.report.facts import Ranking, Report, Window, read_report, to_json
+from mirror.report.report_text import ASCII, BLOCKS, TerminalStyle, render_report
 from mirror.store.layout import DataDir, require_mirror
 from mirror.store.output import replacing
 
@@ -111,12 +109,13 @@ def report(
     elif as_json:
         print_json(to_json(found))
     else:
-        say(render_report(found, _look()))
+        say(render_report(found, _style()))
     return 0
 
 
 def _rank(data: DataDir, config: Config, window: Window, number: int) -> Ranking:
     from mirror.reading.reader import Archive  # noqa: PLC0415 - only where files are read
+    from mirror.report.repositories import rank_repositories  # noqa: PLC0415 - the same
 
     archive = Archive(
         data.root,
@@ -149,10 +148,10 @@ def _window(since: date | None, until: date | None, quarter: Window | None) -> W
     return Window(since, until)
 
 
-def _look() -> Look:
+def _style() -> TerminalStyle:
     """Return what standard output can show."""
     is_terminal = sys.stdout.isatty()
-    return Look(
+    return TerminalStyle(
         width=min(120, shutil.get_terminal_size().columns) if is_terminal else 100,
         colour=is_terminal and not os.environ.get("NO_COLOR") and has_motion(os.environ),
         ramp=BLOCKS if _can_show(BLOCKS) else ASCII,

@@ -1,7 +1,7 @@
-"""Charts as SVG: steps over time, one for each period, alone or stacked to shares. Pure.
+"""Draws charts as SVG: steps over time, one for each period, alone or stacked. Pure.
 
-A step costs about five bytes. Coordinates are the data's own: a period is one unit wide, and a
-transformation brings all of them to the frame at once. Text stays outside of it.
+A step costs about five bytes. Coordinates are the data's own: a period is one unit wide, and one
+transformation brings all of them to the frame. Text stays outside of it, or it would be stretched.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,14 +11,16 @@ from itertools import groupby, pairwise
 
 from msgspec import Struct
 
+from mirror.events.findings import OTHERS
+from mirror.events.series import rank_names
+
 _MARGIN_LEFT = 44
 _MARGIN_TOP = 8
 _MARGIN_BOTTOM = 20
 _WHOLE = 1000
-"""What the shares of a period come to: a tenth of a percent is one."""
-_LETTER = 6.6
-"""Width of a letter in a band, in pixels, and how high a band must be to hold one."""
-_LINE = 15
+"""The sum of a period's shares: they are in thousandths."""
+_LETTER_WIDTH = 6.6
+_LINE_HEIGHT = 15
 _MONTHS_UP_TO = 400
 """Days of which months are named, not years."""
 BANDS = 8
@@ -30,10 +32,8 @@ class Frame(Struct, frozen=True):
 
     width: int
     height: int
-    name: str
-    """What the chart shows, in words: its title."""
-    told: str
-    """What is to be seen in it: its description."""
+    title: str
+    description: str
 
     @property
     def plot(self) -> tuple[int, int]:
@@ -42,52 +42,40 @@ class Frame(Struct, frozen=True):
 
 
 def render_trend(periods: Sequence[date], values: Sequence[int], frame: Frame) -> str:
-    """Return a number over time.
-
-    Args:
-        periods: first days, ascending, without a hole.
-        values: one for each.
-        frame: where it is drawn.
-    """
-    step, top = nice_scale(max(values))
-    marks = [(mark, short_number(mark)) for mark in range(0, top + 1, step)]
-    area = _placed(f'<path class="s0" d="{_steps(values)}"/>', len(periods), top, frame)
-    return _svg(frame, _grid(marks, top, frame) + area + _dates(periods, frame), "chart trend")
+    """Return a number over time, as `render_stack` does one band; it has no name."""
+    return _draw(periods, {"": values}, _scale(max(values)), frame, "chart trend")
 
 
 def render_shares(periods: Sequence[date], bands: Mapping[str, Sequence[int]], frame: Frame) -> str:
-    """Return shares over time, one band on the other, each with its name where there is room.
-
-    Args:
-        periods: first days, ascending, without a hole.
-        bands: at most `BANDS` names, the lowest band first, each with a share in thousandths for
-            each period.
-        frame: where it is drawn.
-    """
+    """Return shares over time, stacked as by `render_stack`; values are in thousandths."""
     marks = [(mark, f"{mark // 10} %") for mark in range(0, _WHOLE + 1, _WHOLE // 4)]
-    return _draw_stack(periods, bands, (marks, _WHOLE), frame)
+    return _draw(periods, bands, marks, frame)
 
 
 def render_stack(periods: Sequence[date], bands: Mapping[str, Sequence[int]], frame: Frame) -> str:
-    """Return numbers over time, one band on the other, each with its name where there is room.
+    """Return numbers over time, stacked, each band with its name where there is room.
 
     Args:
-        periods: first days, ascending, without a hole.
+        periods: first days, ascending, without a gap.
         bands: at most `BANDS` names, the lowest band first, each with a number for each period.
         frame: where it is drawn.
     """
-    step, top = nice_scale(max(map(sum, zip(*bands.values(), strict=True)), default=0))
-    marks = [(mark, short_number(mark)) for mark in range(0, top + 1, step)]
-    return _draw_stack(periods, bands, (marks, top), frame)
+    return _draw(periods, bands, _scale(max(map(sum, zip(*bands.values(), strict=True)))), frame)
 
 
-def _draw_stack(
+def _scale(highest: int) -> list[tuple[int, str]]:
+    step, top = nice_scale(highest)
+    return [(mark, short_number(mark)) for mark in range(0, top + 1, step)]
+
+
+def _draw(
     periods: Sequence[date],
     bands: Mapping[str, Sequence[int]],
-    scale: tuple[Sequence[tuple[int, str]], int],
+    marks: Sequence[tuple[int, str]],
     frame: Frame,
+    kind: str = "chart",
 ) -> str:
-    marks, top = scale
+    top = marks[-1][0]
     levels = list(_stack(bands.values(), len(periods)))
     # painted from the back: each band reaches down to zero, and the next one covers the rest
     areas = "".join(
@@ -97,9 +85,17 @@ def _draw_stack(
     names = "".join(
         _name_in_band(name, levels[number], levels[number + 1], top, frame)
         for number, name in enumerate(bands)
+        if name
     )
-    inside = _grid(marks, top, frame) + _placed(areas, len(periods), top, frame)
-    return _svg(frame, inside + names + _dates(periods, frame))
+    width, height = frame.plot
+    x, y = round(width / len(periods), 4), round(height / top, 7)
+    matrix = f"matrix({x} 0 0 {-y:.7f} {_MARGIN_LEFT} {_MARGIN_TOP + height})"
+    return (
+        f'<svg class="{kind}" viewBox="0 0 {frame.width} {frame.height}" role="img">'
+        f"<title>{escape(frame.title)}</title><desc>{escape(frame.description)}</desc>"
+        f"{_grid(marks, frame)}"
+        f'<g transform="{matrix}">{areas}</g>{names}{_dates(periods, frame)}</svg>'
+    )
 
 
 def render_spark(values: Sequence[int], band: int) -> str:
@@ -120,8 +116,16 @@ def render_swatch(band: int) -> str:
     )
 
 
+def choose_bands(sums: Mapping[date, Mapping[str, int]]) -> tuple[str, ...]:
+    """Return the names that get a band, the greatest first, and `OTHERS` for the rest."""
+    ranked = [name for name in rank_names(sums) if name != OTHERS]
+    if len(ranked) <= BANDS and not any(OTHERS in counts for counts in sums.values()):
+        return tuple(ranked)
+    return (*ranked[: BANDS - 1], OTHERS)
+
+
 def shares(counts: Mapping[str, int], names: Sequence[str]) -> list[int]:
-    """Return each name's share in thousandths; they come to exactly 1,000, or to 0 of nothing."""
+    """Return each name's share in thousandths; their sum is exactly 1,000, or 0 of nothing."""
     total = sum(counts.get(name, 0) for name in names)
     if not total:
         return [0] * len(names)
@@ -133,7 +137,7 @@ def shares(counts: Mapping[str, int], names: Sequence[str]) -> list[int]:
 
 
 def nice_scale(highest: int) -> tuple[int, int]:
-    """Return a step of 1, 2 or 5 times a power of ten, and the mark that nothing is above."""
+    """Return a step of 1, 2 or 5 times a power of ten, and the highest mark, at least `highest`."""
     step = 1
     while step * 4 < highest:
         leading = int(str(step)[0])
@@ -168,22 +172,8 @@ def _steps(values: Sequence[int]) -> str:
     return "".join(parts) + "V0z"
 
 
-def _placed(areas: str, periods: int, top: int, frame: Frame) -> str:
-    width, height = frame.plot
-    x, y = round(width / periods, 4), round(height / top, 7)
-    matrix = f"matrix({x} 0 0 {-y:.7f} {_MARGIN_LEFT} {_MARGIN_TOP + height})"
-    return f'<g transform="{matrix}">{areas}</g>'
-
-
-def _svg(frame: Frame, inside: str, kind: str = "chart") -> str:
-    return (
-        f'<svg class="{kind}" viewBox="0 0 {frame.width} {frame.height}" role="img">'
-        f"<title>{escape(frame.name)}</title><desc>{escape(frame.told)}</desc>{inside}</svg>"
-    )
-
-
-def _grid(marks: Sequence[tuple[int, str]], top: int, frame: Frame) -> str:
-    _, height = frame.plot
+def _grid(marks: Sequence[tuple[int, str]], frame: Frame) -> str:
+    height, top = frame.plot[1], marks[-1][0]
     drawn = []
     for mark, label in marks:
         y = round(_MARGIN_TOP + height * (1 - mark / top), 1)
@@ -206,12 +196,12 @@ def _dates(periods: Sequence[date], frame: Frame) -> str:
 def _marks(names: Sequence[str], frame: Frame, room: int) -> str:
     """Return a mark wherever a name begins, with every second name where there is little room.
 
-    Of names that are told each second one is called odd, so that style may leave it out.
+    Each second of the names shown is of class "odd", so that style may leave it out.
 
     Args:
         names: one for each period.
         frame: where it is drawn.
-        room: pixels that a name wants.
+        room: pixels that a name needs.
     """
     width, height = frame.plot
     bottom = _MARGIN_TOP + height
@@ -237,10 +227,10 @@ def _marks(names: Sequence[str], frame: Frame, room: int) -> str:
 def _name_in_band(
     name: str, below: Sequence[int], above: Sequence[int], top: int, frame: Frame
 ) -> str:
-    """Return a band's name at the place where it is widest; nothing where it is too narrow."""
+    """Return a band's name where the band is highest; nothing where it is too low."""
     width, height = frame.plot
     scale = width / len(below)
-    reach = int(len(name) * _LETTER / scale / 2) + 1
+    reach = int(len(name) * _LETTER_WIDTH / scale / 2) + 1
     best, at = 0.0, (0.0, 0.0)
     for middle in range(reach, len(below) - reach):
         floor = max(below[middle - reach : middle + reach + 1])
@@ -249,7 +239,7 @@ def _name_in_band(
         room = ceiling - floor - abs(middle - len(below) / 2) / len(below)
         if room > best:
             best, at = room, (middle + 0.5, (ceiling + floor) / 2)
-    if best * height / top < _LINE:
+    if best * height / top < _LINE_HEIGHT:
         return ""
     x = _MARGIN_LEFT + at[0] * scale
     y = _MARGIN_TOP + height * (1 - at[1] / top) + 4

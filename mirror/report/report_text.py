@@ -1,36 +1,32 @@
-"""The report for a terminal: small plots, and what is odd, most serious first. Pure."""
+"""Renders a report for a terminal: small plots, and what is odd, most serious first. Pure."""
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from operator import attrgetter
 
 from msgspec import Struct
 
-from mirror.events.series import rank_names
-from mirror.report.anomaly import Anomaly, Kind, Severity, between, span
-from mirror.report.repositories import Ranking
-from mirror.report.sparks import BLOCKS, render_columns, render_spark, squeeze
-from mirror.report.summing import Quarter, Report, percent, quarter_name
-from mirror.text import human_bytes, plural
+from mirror.report import outline
+from mirror.report.anomaly import Anomaly, Kind, Severity, span
+from mirror.report.facts import Ranking, Report
+from mirror.report.outline import Breakdown
+from mirror.text import plural
 
+BLOCKS = " ▁▂▃▄▅▆▇█"
+ASCII = " .:-=+*#@"
+"""The same in characters that any terminal has."""
 _PLOT_LINES = 5
-_NAMES = 8
 _LEAST_SPARK = 10
-_TOLD_OF_A_KIND = 6
-"""Anomalies of one kind that are told one by one; JSON has them all."""
-_AROUND = timedelta(days=7)
+_LONGEST_NAME = 36
+_LISTED_OF_A_KIND = 6
+"""Anomalies of one kind that are listed; JSON has them all."""
+_AROUND_DAYS = 7
 _PLOTTED_DAYS = 60
-_HEADS = {
-    Severity.SERIOUS: "Serious: launches are not there, or there twice",
-    Severity.WARNING: "Warnings: numbers may mislead",
-    Severity.NOTE: "Notes",
-}
 _COLOURS = {Severity.SERIOUS: "31", Severity.WARNING: "33", Severity.NOTE: "36"}
-_DRAWN = (Kind.FEW, Kind.EMPTY, Kind.LEVEL)
 
 
-class Look(Struct, frozen=True):
+class TerminalStyle(Struct, frozen=True):
     """What the terminal can show."""
 
     width: int = 80
@@ -38,172 +34,146 @@ class Look(Struct, frozen=True):
     ramp: str = BLOCKS
 
     def bold(self, text: str) -> str:
-        """Return a head."""
+        """Return a heading."""
         return self.paint(text, "1")
 
     def paint(self, text: str, code: str) -> str:
         """Return a text in a colour, where there are colours."""
         return f"\x1b[{code}m{text}\x1b[0m" if self.colour else text
 
+    def wrap(self, text: str, indent: int) -> str:
+        """Return a text in lines that fit."""
+        return textwrap.fill(
+            text,
+            max(30, self.width - 1),
+            initial_indent=" " * indent,
+            subsequent_indent=" " * indent,
+            break_on_hyphens=False,
+        )
 
-def render_report(report: Report, look: Look) -> str:
+
+def render_report(report: Report, style: TerminalStyle) -> str:
     """Return the report as a person reads it."""
-    parts = [_headline(report, look)]
+    parts = [_headline(report, style)]
     if report.periods:
-        parts.append(_course(report, look))
-        parts += _shares(report, look)
-        parts.append(_growth(report.quarters, look))
+        parts.append(_course(report, style))
+        parts += (_breakdown(report, one, style) for one in outline.make_breakdowns(report))
+        parts.append(_growth(report, style))
     if report.repositories is not None:
-        parts.append(_ranking(report.repositories, look))
-    parts += _anomalies(report, look)
+        parts.append(_ranking(report.repositories, style))
+    parts += _anomalies(report, style)
     return "\n\n".join(parts)
 
 
-def _headline(report: Report, look: Look) -> str:
-    if report.first is None or report.last is None:
-        held = "No day of the window is held."
-    else:
-        held = (
-            f"{plural(report.days, 'day')} held, {span(report.first, report.last)}: "
-            f"{plural(report.events, 'event')}, {report.events / report.days:,.0f} a day, "
-            f"{human_bytes(report.size)}"
+def _headline(report: Report, style: TerminalStyle) -> str:
+    lines = [style.bold(style.wrap(outline.describe_days(report), 0))]
+    if pending := outline.describe_pending(report):
+        lines.append(style.wrap(pending, 0))
+    found = [
+        style.paint(
+            f"{count:,} serious" if one is Severity.SERIOUS else plural(count, one), _COLOURS[one]
         )
-    held = textwrap.fill(held, look.width)
-    counts = {severity: report.count(severity) for severity in Severity}
-    if not any(counts.values()):
-        return f"{look.bold(held)}\nNothing odd was found."
-    nouns = {
-        Severity.SERIOUS: f"{counts[Severity.SERIOUS]:,} serious",
-        Severity.WARNING: plural(counts[Severity.WARNING], "warning"),
-        Severity.NOTE: plural(counts[Severity.NOTE], "note"),
-    }
-    told = (look.paint(nouns[one], _COLOURS[one]) for one in Severity if counts[one])
-    return f"{look.bold(held)}\nFound: {', '.join(told)}"
+        for one, count in report.found.items()
+        if count
+    ]
+    lines.append(f"Found: {', '.join(found)}" if found else outline.NOTHING_ODD)
+    return "\n".join(lines)
 
 
-def _means(report: Report) -> tuple[Sequence[date], list[float | None]]:
+def _course(report: Report, style: TerminalStyle) -> str:
     known = {one.start: one.events / one.days for one in report.periods}
-    return report.starts, [known.get(start) for start in report.starts]
-
-
-def _course(report: Report, look: Look) -> str:
-    starts, means = _means(report)
-    highest = max(one for one in means if one is not None) or 1
+    values = [known.get(start) for start in report.starts]
+    highest = max(known.values()) or 1
     labels = [_short(highest), *[""] * (_PLOT_LINES - 2), "0"]
     margin = max(map(len, labels))
-    room = max(10, look.width - margin - 4)
+    room = max(10, style.width - margin - 4)
     # few columns are drawn wider
-    values = [
-        one for one in squeeze(means, room) for _ in range(max(1, min(4, room // len(means))))
-    ]
-    lines = render_columns(values, _PLOT_LINES, highest, look.ramp)
+    times = max(1, min(4, room // len(values)))
+    columns = [one for one in squeeze(values, room) for _ in range(times)]
+    lines = render_columns(columns, _PLOT_LINES, highest, style.ramp)
     plot = [
         f"  {label:>{margin}} {line}".rstrip() for label, line in zip(labels, lines, strict=True)
     ]
-    first, last = str(starts[0]), str(starts[-1])
-    room = max(1, len(values) - len(first) - len(last))
-    axis = " " * (margin + 3) + first + (" " * room + last if len(starts) > 1 else "")
-    head = (
-        "Events a day" if report.period == "day" else f"Events a day, mean of each {report.period}"
+    first, last = str(report.starts[0]), str(report.starts[-1])
+    between = " " * max(1, len(columns) - len(first) - len(last))
+    axis = " " * (margin + 3) + first + (between + last if first != last else "")
+    return "\n".join([style.bold(outline.describe_means(report)), *plot, axis])
+
+
+def _breakdown(report: Report, breakdown: Breakdown, style: TerminalStyle) -> str:
+    lines = _columns(
+        [(_cut(name, _LONGEST_NAME), count, share) for name, count, share in breakdown.rows()]
     )
-    return "\n".join([look.bold(head), *plot, axis])
+    room = style.width - len(lines[0]) - 4
+    for number, name in enumerate(breakdown.totals):
+        if room >= _LEAST_SPARK:
+            # nothing at all is left empty, so that a gap is seen
+            means = breakdown.means(name, report.starts)
+            values = squeeze([one or None for one in means], room)
+            lines[number] = f"{lines[number]}  {render_spark(values, ramp=style.ramp)}".rstrip()
+    return "\n".join([style.bold(breakdown.heading), *lines])
 
 
-def _shares(report: Report, look: Look) -> Iterator[str]:
-    for head, field in (("By origin", "origins"), ("By provider", "providers")):
-        of_period = attrgetter(field)
-        sums: dict[date, Mapping[str, int]] = {one.start: of_period(one) for one in report.periods}
-        names = rank_names(sums)
-        if names:
-            yield "\n".join([look.bold(head), *_names(report, sums, names, look)])
+def _growth(report: Report, style: TerminalStyle) -> str:
+    rows = _columns([outline.GROWTH_HEADINGS, *outline.growth_rows(report)])
+    return "\n".join([style.bold(outline.GROWTH_HEADING), *rows])
 
 
-def _names(
-    report: Report, sums: Mapping[date, Mapping[str, int]], names: Sequence[str], look: Look
-) -> Iterator[str]:
-    totals = {name: sum(named.get(name, 0) for named in sums.values()) for name in names}
-    whole = sum(totals.values()) or 1
-    margin = min(36, max(map(len, names[:_NAMES])))
-    days = {one.start: one.days for one in report.periods}
-    room = look.width - margin - 26
-    for name in names[:_NAMES]:
-        values = [
-            sums[one].get(name, 0) / days[one] if one in sums else None for one in report.starts
-        ]
-        seen = squeeze([value or None for value in values], max(1, room))
-        spark = render_spark(seen, ramp=look.ramp) if room >= _LEAST_SPARK else ""
-        yield f"{_row(_cut(name, margin), margin, totals[name], whole)}  {spark}".rstrip()
-    if more := len(names[_NAMES:]):
-        yield _row(f"{more} more", margin, sum(totals[name] for name in names[_NAMES:]), whole)
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows as aligned lines, the first column to the left and the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  " + "  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])])
+        for first, *rest in rows
+    ]
 
 
-def _row(name: str, margin: int, count: int, whole: int) -> str:
-    return f"  {name:<{margin}} {count:>12,} {count / whole:>6.1%}"
-
-
-def _growth(quarters: Sequence[Quarter], look: Look) -> str:
-    head = f"  {'quarter':<8} {'days':>4} {'events':>12} {'a day':>8} {'quarter before':>15}"
+def _ranking(ranking: Ranking, style: TerminalStyle) -> str:
     rows = [
-        f"  {quarter_name(one.start):<8} {one.days:>4} {one.events:>12,} {one.per_day:>8,.0f} "
-        f"{percent(one.to_quarter_before):>15} {percent(one.to_year_before):>12}"
-        for one in quarters
+        f"  {place:>4} {count:>10} {share:>6}  {_cut(name, max(20, style.width - 26))}"
+        for place, name, count, share in outline.ranking_rows(ranking)
     ]
     return "\n".join(
-        [look.bold("Growth, by the mean of a day"), f"{head} {'year before':>12}", *rows]
+        [
+            style.bold(outline.RANKING_HEADING),
+            *rows,
+            style.wrap(outline.describe_ranking(ranking), 2),
+        ]
     )
 
 
-def _ranking(ranking: Ranking, look: Look) -> str:
-    rows = [
-        f"  {number:>4} {one.launches:>10,} {one.launches / max(1, ranking.launches):>6.1%}  "
-        f"{_cut(one.name, max(20, look.width - 26))}"
-        for number, one in enumerate(ranking.top, 1)
-    ]
-    told = textwrap.fill(
-        ranking.sentence(), look.width - 2, initial_indent="  ", subsequent_indent="  "
-    )
-    return "\n".join([look.bold("Repositories launched most"), *rows, told])
+def _anomalies(report: Report, style: TerminalStyle) -> Iterator[str]:
+    for severity, odd in outline.groups(report):
+        lines = [style.paint(outline.SEVERITY_HEADINGS[severity], f"1;{_COLOURS[severity]}")]
+        for kind in Kind:
+            lines += _of_kind([one for one in odd if one.kind is kind], report, style)
+        yield "\n".join(lines)
 
 
-def _anomalies(report: Report, look: Look) -> Iterator[str]:
-    for severity in Severity:
-        odd = [one for one in report.anomalies if one.severity is severity]
-        if odd:
-            lines = [look.paint(_HEADS[severity], f"1;{_COLOURS[severity]}")]
-            for kind in Kind:
-                lines += _of_kind([one for one in odd if one.kind is kind], report, look)
-            yield "\n".join(lines)
-
-
-def _of_kind(odd: Sequence[Anomaly], report: Report, look: Look) -> Iterator[str]:
-    # the longest first where not all are told, but told in order of time
-    told = sorted(odd, key=lambda one: -one.days)[:_TOLD_OF_A_KIND]
-    for one in sorted(told, key=attrgetter("first")):
-        head = f"  {span(one.first, one.last)}"
-        head += f" ({one.days:,} days)" if one.days > 1 else ""
-        yield f"{head}  {look.bold(one.kind.replace('-', ' '))}"
-        yield textwrap.fill(
-            one.message,
-            max(30, look.width - 1),
-            initial_indent="      ",
-            subsequent_indent="      ",
-            break_on_hyphens=False,
-        )
-        if one.kind in _DRAWN and (plot := _around(one, report.daily, look)):
+def _of_kind(odd: Sequence[Anomaly], report: Report, style: TerminalStyle) -> Iterator[str]:
+    # the longest are listed, in order of time
+    listed = sorted(odd, key=lambda one: -one.days)[:_LISTED_OF_A_KIND]
+    for one in sorted(listed, key=attrgetter("first")):
+        days = f" ({one.days:,} days)" if one.days > 1 else ""
+        yield f"  {span(one.first, one.last)}{days}  {style.bold(one.kind.words)}"
+        yield style.wrap(one.message, 6)
+        if plot := _plot(one, report, style):
             yield f"      {plot}"
-    if more := len(odd) - len(told):
-        yield f"  and {more:,} more of {odd[0].kind.replace('-', ' ')}; --json tells them all"
+    if more := len(odd) - len(listed):
+        yield f"  and {more:,} more of {odd[0].kind.words}; --json lists them all"
 
 
-def _around(odd: Anomaly, daily: Mapping[date, int], look: Look) -> str:
-    """Return the days of an anomaly between those before and after it."""
-    if odd.days > min(_PLOTTED_DAYS, look.width - 24):
+def _plot(odd: Anomaly, report: Report, style: TerminalStyle) -> str:
+    """Return the days of an anomaly in brackets, between those before and after it."""
+    if odd.days > min(_PLOTTED_DAYS, style.width - 24):
         return ""
-    first, last = max(odd.first - _AROUND, min(daily)), min(odd.last + _AROUND, max(daily))
-    days = list(between(first, last))
-    marks = render_spark([daily.get(day) for day in days], ramp=look.ramp)
-    start, stop = (odd.first - first).days, (odd.last - first).days + 1
-    return f"{marks[:start]}[{look.paint(marks[start:stop], _COLOURS[odd.severity])}]{marks[stop:]}"
+    days = outline.days_around(report, odd, _AROUND_DAYS)
+    marks = render_spark([report.daily.get(day) for day in days], ramp=style.ramp)
+    if not marks:
+        return ""
+    start, stop = days.index(odd.first), days.index(odd.last) + 1
+    inside = style.paint(marks[start:stop], _COLOURS[odd.severity])
+    return f"{marks[:start]}[{inside}]{marks[stop:]}"
 
 
 def _cut(text: str, width: int) -> str:
@@ -212,3 +182,48 @@ def _cut(text: str, width: int) -> str:
 
 def _short(number: float) -> str:
     return f"{number / 1000:.0f}k" if number >= 10_000 else f"{number:,.0f}"
+
+
+def render_spark(values: Iterable[float | None], ramp: str = BLOCKS) -> str:
+    """Return one character for each value; a space for None.
+
+    Args:
+        values: zero has the lowest mark, so that it can be told from None.
+        ramp: characters from empty to full.
+    """
+    known = list(values)
+    highest = max((one for one in known if one is not None), default=0) or 1
+    (line,) = render_columns(known, 1, highest, ramp)
+    return line
+
+
+def render_columns(
+    values: Sequence[float | None], height: int, top: float, ramp: str = BLOCKS
+) -> list[str]:
+    """Return a bar for each value, in lines from the top one down.
+
+    Args:
+        values: what is drawn; None leaves its column empty.
+        height: lines, at least one.
+        top: the value of a full column.
+        ramp: characters from empty to full.
+    """
+    steps = len(ramp) - 1
+    filled = [0 if one is None else max(1, round(one / top * height * steps)) for one in values]
+    return [
+        "".join(ramp[max(0, min(steps, one - row * steps))] for one in filled)
+        for row in reversed(range(height))
+    ]
+
+
+def squeeze(values: Sequence[float | None], width: int) -> list[float | None]:
+    """Return at most `width` values: the means of as many stretches of them, in order."""
+    if len(values) <= width:
+        return list(values)
+    bounds = [len(values) * number // width for number in range(width + 1)]
+    stretches = (values[a:b] for a, b in pairwise(bounds))
+    return [_mean([one for one in stretch if one is not None]) for stretch in stretches]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -15,10 +15,10 @@ from playwright.async_api import Browser, async_playwright
 
 from mirror.model import Record
 from mirror.report.anomalies import ReportInput, find_anomalies
+from mirror.report.facts import Ranked, Ranking, Report, Window, make_report, to_json
+from mirror.report.outline import make_breakdowns
 from mirror.report.report_html import render_page
-from mirror.report.report_text import Look, render_report
-from mirror.report.repositories import Ranked, Ranking
-from mirror.report.summing import Report, Window, make_report
+from mirror.report.report_text import TerminalStyle, render_report
 from tests.making import days
 from tests.report.inventories import findings, held
 from tests.report.test_dips import lower, season
@@ -127,12 +127,12 @@ def test_a_page_of_nothing_is_a_page(quarter: Report) -> None:
 
 
 def test_the_text_has_the_repositories_and_no_character_that_acts(quarter: Report) -> None:
-    text = render_report(quarter, Look(width=72))
+    text = render_report(quarter, TerminalStyle(width=72))
 
     assert "     1        900  90.0%  github.com/demo/course\n" in text
     assert all(line.isprintable() for line in text.splitlines())
     assert max(map(len, text.splitlines())) <= 72
-    coloured = render_report(quarter, Look(width=72, colour=True))
+    coloured = render_report(quarter, TerminalStyle(width=72, colour=True))
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == text
 
 
@@ -170,6 +170,24 @@ def test_launches_are_drawn_though_no_finding_says_whose_they_are() -> None:
 
     assert '<svg class="chart"' in page
     assert f"{records[date(2026, 7, 20)].lines:,}" in Reader(page).text
+
+
+def test_days_with_pending_findings_are_counted_and_lower_no_mean() -> None:
+    records = held(dict.fromkeys(days("2026-07-06", "2026-08-30"), 1000))
+    for one in days("2026-07-22", "2026-08-09"):
+        records[one] = replace(records[one], findings=None)
+    made = report_on(records)
+
+    (origins, _) = make_breakdowns(made)
+
+    assert (made.pending, [one.pending for one in made.periods]) == (19, [0, 0, 5, 7, 7, 0, 0, 0])
+    means = origins.means("gke.mybinder.org", made.starts)
+    assert means == [660, 660, 660, None, None, 660, 660, 660]
+    sentence = "Pending: 19 days not inspected yet, whose origins, providers and contents are"
+    assert sentence in render_report(made, TerminalStyle(width=100))
+    assert sentence in Reader(render_page(made)).text
+    assert to_json(made)["pending"] == 19
+    assert made.anomalies == ()
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
 """Small plots of characters."""
 
-from mirror.report.sparks import ASCII, render_columns, render_spark, squeeze
+from mirror.report.report_text import ASCII, render_columns, render_spark, squeeze
 
 
 def test_a_spark_has_a_character_for_each_value() -> None:
     assert render_spark([0, 1, 4, 8, None, 8]) == "▁▁▄█ █"
     assert render_spark([0, 1, 4, 8, None, 8], ramp=ASCII) == "..=@ @"
-    assert render_spark([4], top=8) == "▄"
     assert render_spark([]) == ""
     assert render_spark([0, 0]) == "▁▁"
 

@@ -1,0 +1,286 @@
+"""The facts of a report on a window of days: totals, periods, quarters and anomalies.
+
+They come from the manifest, the history's names and the log of polls. No daily file is read; what
+only the files can say, the repositories launched most, is added by `repositories`.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from mirror.archive.plan import final_at
+from mirror.archive.upstream import listed_counts, vanished
+from mirror.events import series
+from mirror.events.launch import ORIGIN_BEFORE_V3, ORIGINS_SINCE
+from mirror.model import Record
+from mirror.report.anomalies import ReportInput, find_anomalies
+from mirror.report.anomaly import Anomaly, Severity, between, in_order
+from mirror.report.standstill import find_standstills
+from mirror.status.snapshot import load_snapshot
+from mirror.store.history import list_versions
+from mirror.store.layout import DataDir
+from mirror.store.polls import KEPT_POLLS, load_polls
+from mirror.text import shown
+
+_ALL_POLLS = 10 * KEPT_POLLS
+"""More than the bounded log of polls can hold."""
+_BY_DAY_UP_TO = 45
+_BY_WEEK_UP_TO = 400
+_QUARTERS = 8
+
+
+def _day_of(day: date) -> date:
+    return day
+
+
+_PERIOD_OF: Mapping[str, series.Period] = {
+    "day": _day_of,
+    "week": series.week_of,
+    "month": series.month_of,
+}
+
+
+class Window(Struct, frozen=True):
+    """The days that a report is about; None where it is open."""
+
+    since: date | None = None
+    until: date | None = None
+
+    def touches(self, first: date, last: date) -> bool:
+        """Return whether any day from the first to the last lies in it."""
+        return not (
+            (self.since is not None and last < self.since)
+            or (self.until is not None and first > self.until)
+        )
+
+
+class Period(Struct, frozen=True):
+    """The totals of one day, week or month of the window."""
+
+    start: date
+    days: int
+    """Days held in it."""
+    events: int
+    origins: Mapping[str, int]
+    providers: Mapping[str, int]
+    pending: int
+    """Days held in it whose findings are pending: origins and providers are without them."""
+
+
+class Quarter(Struct, frozen=True):
+    """Quarterly totals and growth, by the mean of a final day held."""
+
+    start: date
+    days: int
+    events: int
+    per_day: float
+    to_quarter_before: float | None = None
+    """1.1 for ten percent more than the quarter before; None where no day of that is held."""
+    to_year_before: float | None = None
+
+
+class Ranked(Struct, frozen=True):
+    """One of the repositories launched most."""
+
+    name: str
+    """Its canonical key, without credentials; printable."""
+    launches: int
+
+
+class Ranking(Struct, frozen=True):
+    """The repositories launched most."""
+
+    top: tuple[Ranked, ...]
+    launches: int
+    """All launches counted."""
+    repositories: int
+    """Different repositories among them; at least so many, where not all were counted."""
+    uncertain_by: int = 0
+    """Launches of repositories beyond the bound, counted by no name; 0 where there are none."""
+    unknown: int = 0
+    """Launches and odd lines that name no repository."""
+
+
+class Report(Struct, frozen=True):
+    """Everything that a report says."""
+
+    made_at: datetime
+    first: date | None
+    """The first day held in the window."""
+    last: date | None
+    days: int
+    """Days held in the window."""
+    pending: int
+    """Days of those whose findings are pending: what they contain is unknown."""
+    events: int
+    size: int
+    """Bytes of their files."""
+    anomalies: tuple[Anomaly, ...]
+    """Those that touch the window, ascending."""
+    period: str
+    """What the periods are: "day", "week" or "month"."""
+    periods: tuple[Period, ...]
+    quarters: tuple[Quarter, ...]
+    """The last ones up to the end of the window, before its beginning too."""
+    daily: Mapping[date, int]
+    """Events by day, of all days held, for the plots around an anomaly."""
+    repositories: Ranking | None = None
+
+    @property
+    def starts(self) -> tuple[date, ...]:
+        """The first days of all periods, with those of which no day is held."""
+        if not self.periods:
+            return ()
+        first, last = self.periods[0].start, self.periods[-1].start
+        if self.period == "day":
+            return tuple(between(first, last))
+        return series.fill_periods(first, last, _PERIOD_OF[self.period])
+
+    @property
+    def found(self) -> dict[Severity, int]:
+        """The number of anomalies by severity."""
+        severities = [one.severity for one in self.anomalies]
+        return {severity: severities.count(severity) for severity in Severity}
+
+
+def read_report(
+    data: DataDir,
+    name_template: str,
+    window: Window,
+    *,
+    final_after: timedelta,
+    stale_after: timedelta,
+    now: datetime,
+) -> Report:
+    """Return the report on a window; anomalies are judged by all days nevertheless.
+
+    Args:
+        data: the data directory.
+        name_template: the names of daily files.
+        window: the days it is about.
+        final_after: how long after its end a day may still change.
+        stale_after: how long upstream's index may stand still.
+        now: the time.
+
+    Raises:
+        StorageError, ConfigError: the inventory cannot be read.
+    """
+    snapshot = load_snapshot(data, name_template)
+    records = snapshot.inventory.records
+    predecessors: dict[date, int] = {}
+    for version in list_versions(data):
+        predecessors[version.date] = max(version.lines, predecessors.get(version.date, 0))
+    given = ReportInput(
+        records=records,
+        final=frozenset(day for day in records if now >= final_at(day, final_after)),
+        listed=frozenset(listed_counts(snapshot.upstream, now=now)),
+        vanished=vanished(snapshot.upstream, now=now),
+        predecessors=predecessors,
+    )
+    polls = load_polls(data, _ALL_POLLS).last
+    standstills = find_standstills(polls, snapshot.upstream, stale_after=stale_after)
+    return make_report(given, (*find_anomalies(given), *standstills), window, now=now)
+
+
+def make_report(
+    given: ReportInput, anomalies: Sequence[Anomaly], window: Window, *, now: datetime
+) -> Report:
+    """Return the report on a window of the days held, with all anomalies found."""
+    records = dict(sorted(given.records.items()))
+    inside = [record for day, record in records.items() if window.touches(day, day)]
+    first, last = (inside[0].date, inside[-1].date) if inside else (None, None)
+    period = _choose_period(inside)
+    return Report(
+        made_at=now,
+        first=first,
+        last=last,
+        days=len(inside),
+        pending=sum(record.findings is None for record in inside),
+        events=sum(record.lines for record in inside),
+        size=sum(record.size for record in inside),
+        anomalies=in_order(one for one in anomalies if window.touches(one.first, one.last)),
+        period=period,
+        periods=_periods(inside, _PERIOD_OF[period]),
+        quarters=_quarters(given, last),
+        daily={day: record.lines for day, record in records.items()},
+    )
+
+
+def _choose_period(records: Sequence[Record]) -> str:
+    length = (records[-1].date - records[0].date).days + 1 if records else 0
+    if length <= _BY_DAY_UP_TO:
+        return "day"
+    return "week" if length <= _BY_WEEK_UP_TO else "month"
+
+
+def _periods(records: Sequence[Record], period: series.Period) -> tuple[Period, ...]:
+    totals = series.sum_counts(((one.date, one.lines) for one in records), period)
+    pending = series.sum_counts(((one.date, one.findings is None) for one in records), period)
+    origins = series.sum_names(((one.date, _origins(one)) for one in records), period)
+    providers = series.sum_names(((one.date, _providers(one)) for one in records), period)
+    return tuple(
+        Period(
+            start=start,
+            days=total.days,
+            events=total.count,
+            origins=_printable(origins[start]),
+            providers=_printable(providers[start]),
+            pending=pending[start].count,
+        )
+        for start, total in totals.items()
+    )
+
+
+def _origins(record: Record) -> Mapping[str, int]:
+    """Return a day's events by origin; those without one are `mybinder.org`'s in the early days."""
+    if record.findings is None:
+        return {}
+    origins = record.findings.origins
+    unnamed = record.lines - sum(origins.values())
+    if record.date > ORIGINS_SINCE or unnamed <= 0:
+        return origins
+    return {**origins, ORIGIN_BEFORE_V3: origins.get(ORIGIN_BEFORE_V3, 0) + unnamed}
+
+
+def _providers(record: Record) -> Mapping[str, int]:
+    return record.findings.providers if record.findings is not None else {}
+
+
+def _printable(counts: Mapping[str, int]) -> dict[str, int]:
+    # upstream's strings: whoever wrote the manifest may not have escaped them
+    return {shown(name, 64): count for name, count in counts.items()}
+
+
+def _quarters(given: ReportInput, last: date | None) -> tuple[Quarter, ...]:
+    # an open day would lower the mean
+    days = (day for day in given.final if last is not None and day <= last)
+    counts = ((day, given.records[day].lines) for day in days)
+    totals = series.sum_counts(counts, series.quarter_of)
+    return tuple(
+        Quarter(
+            start,
+            total.days,
+            total.count,
+            total.mean,
+            _ratio(total, totals.get(series.quarter_of(start - timedelta(days=1)))),
+            _ratio(total, totals.get(start.replace(year=start.year - 1))),
+        )
+        for start, total in list(totals.items())[-_QUARTERS:]
+    )
+
+
+def _ratio(one: series.Total, other: series.Total | None) -> float | None:
+    return one.mean / other.mean if other is not None and other.count else None
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """Return a report as programs read it."""
+    facts: dict[str, Any] = msgspec.to_builtins(report)
+    del facts["daily"]
+    for fields, one in zip(facts["anomalies"], report.anomalies, strict=True):
+        fields["days"] = one.days
+    facts["found"] = msgspec.to_builtins(report.found)
+    return facts
