@@ -78,6 +78,7 @@ class World:
         """Change settings of one table."""
         changed = msgspec.structs.replace(getattr(self.config, table), **values)
         self.config = msgspec.structs.replace(self.config, **{table: changed})
+        self.data = self.data.with_settings(self.config)
 
     async def sync(
         self, asked: PollRange | None = None, observer: Observer | None = None
@@ -114,7 +115,7 @@ class World:
 
     def records(self) -> dict[date, Record]:
         """Return what is on record as held."""
-        return load_inventory(self.data, self.config.upstream.name_template).records
+        return load_inventory(self.data).records
 
     def upstream(self) -> Upstream:
         """Return what is kept of upstream."""
@@ -122,9 +123,7 @@ class World:
 
     def status(self) -> Status:
         """Return what `binder-mirror status` knows."""
-        template = self.config.upstream.name_template
-        final_after = timedelta(seconds=self.config.schedule.final_after)
-        return read_status(self.data, template, final_after=final_after, now=self.clock())
+        return read_status(self.data, now=self.clock())
 
     def quarantined(self, day: date) -> list[Quarantined]:
         """Return the bodies of a day that were refused."""
@@ -142,8 +141,7 @@ class World:
 
     def assert_sound(self) -> None:
         """Nothing is torn or left over, and the listings say just what is held."""
-        template = self.config.upstream.name_template
-        report = verify(self.data, template, today=self.clock().date())
+        report = verify(self.data, today=self.clock().date())
         assert report.damage == ()
         assert list(self.data.staging.iterdir()) == []
 

@@ -11,7 +11,6 @@ from mirror.store.layout import DataDir, make_folders
 from tests.upstream.archive import day_name
 from tests.upstream.launches import make_day
 
-TEMPLATE = "events-{date}.jsonl"
 _AT = datetime(2026, 6, 1, tzinfo=UTC)
 
 
@@ -25,7 +24,7 @@ def make_mirror(root: Path, bodies: Mapping[date, bytes]) -> DataDir:
 
 def hold(data: DataDir, bodies: Mapping[date, bytes]) -> None:
     """Publish bodies, new or changed, beside what is held."""
-    records = dict(load_inventory(data, TEMPLATE).records)
+    records = dict(load_inventory(data).records)
     for day, body in bodies.items():
         path = data.archive / day_name(day)
         path.write_bytes(body)
@@ -44,7 +43,7 @@ def hold(data: DataDir, bodies: Mapping[date, bytes]) -> None:
 
 def drop(data: DataDir, day: date) -> None:
     """Hold a day no more."""
-    records = dict(load_inventory(data, TEMPLATE).records)
+    records = dict(load_inventory(data).records)
     (data.archive / records.pop(day).name).unlink()
     save_manifest(data, records)
 

@@ -20,7 +20,7 @@ def at(now: datetime, *, free_bytes: int = 5 * 10**9) -> ScrapeContext:
     """Return a moment under the settings that are the default."""
     return ScrapeContext(
         now=now,
-        final_after=timedelta(hours=8),
+        first_open=(now - timedelta(hours=8)).date(),
         interval=timedelta(minutes=31),
         free_bytes=free_bytes,
     )

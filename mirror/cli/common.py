@@ -17,7 +17,7 @@ from mirror.config.loading import load_config
 from mirror.config.settings import Config, LogConfig
 from mirror.errors import ConfigError, ExitCode
 from mirror.logs import configure_logs
-from mirror.store.layout import DataDir, check_data_dir, default_data_dir
+from mirror.store.layout import DataDir, open_data_dir
 from mirror.text import shown
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -80,8 +80,7 @@ def load(
     """
     config = load_settings(ctx, data_dir=data_dir, upstream=upstream, listen=listen)
     configure_logs(config.log)
-    named = config.storage.data_dir
-    return config, check_data_dir(Path(named) if named else default_data_dir(os.environ))
+    return config, open_data_dir(config, os.environ)
 
 
 def load_settings(

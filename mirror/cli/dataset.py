@@ -49,13 +49,10 @@ def build(ctx: click.Context, data_dir: str | None, *, anew: bool, as_json: bool
     Lines that are no launches of a known version are not in it: they are counted, and told with
     file and line. Polls may go on meanwhile.
     """
-    config, data = load(ctx, data_dir=data_dir)
+    _, data = load(ctx, data_dir=data_dir)
     require_mirror(data)
-    template = config.upstream.name_template
-    with _progress(
-        sum(one.size for one in load_inventory(data, template).records.values())
-    ) as told:
-        report = keep_in_step(data, template, anew=anew, progress=told)
+    with _progress(sum(one.size for one in load_inventory(data).records.values())) as told:
+        report = keep_in_step(data, anew=anew, progress=told)
     if as_json:
         print_json(report)
     else:
@@ -75,9 +72,9 @@ def verify(ctx: click.Context, data_dir: str | None, *, rederive: bool, as_json:
     Compares the digests of the daily files, the rows of each day, the schema and each file's own
     digest. Exit 3 where something is wrong or out of step.
     """
-    config, data = load(ctx, data_dir=data_dir)
+    _, data = load(ctx, data_dir=data_dir)
     require_mirror(data)
-    report = verify_dataset(data, config.upstream.name_template, rederive=rederive)
+    report = verify_dataset(data, rederive=rederive)
     if as_json:
         print_json(report)
     else:
@@ -96,10 +93,10 @@ def export(ctx: click.Context, target: Path | None, data_dir: str | None) -> int
     """
     if target is None:
         raise click.UsageError("Parquet cannot be written to standard output: name a file")
-    config, data = load(ctx, data_dir=data_dir)
+    _, data = load(ctx, data_dir=data_dir)
     require_mirror(data)
     check_output(target, data)
-    count = export_launches(data, config.upstream.name_template, target, notice=notice)
+    count = export_launches(data, target, notice=notice)
     say(f"{shown(str(target), 300)}: {count:,} launches, {human_bytes(target.stat().st_size)}")
     return int(ExitCode.COMPLETE)
 

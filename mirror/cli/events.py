@@ -1,7 +1,7 @@
 """`binder-mirror events`: the events of a mirror as JSON lines, CSV or Parquet."""
 
 import sys
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import click
@@ -123,15 +123,15 @@ def events(  # noqa: PLR0913 - one argument an option
     An option given several times takes any of its values.
     """
     check_range(since, until)
-    config, data = load(ctx, data_dir=data_dir)
+    _, data = load(ctx, data_dir=data_dir)
     form, compress = _choose(output, form, compress)
     _check(form, compress, unknown, fill_origin=fill_origin)
     if output is not None:
         check_output(output, data)
     archive = Archive(
         data.root,
-        name_template=config.upstream.name_template,
-        final_after=timedelta(seconds=config.schedule.final_after),
+        name_template=data.name_template,
+        final_after=data.final_after,
     )
     chosen: AnyEvents = archive.events(
         since,

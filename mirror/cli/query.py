@@ -102,7 +102,7 @@ def query(
         raise click.UsageError("--format parquet wants --output FILE")
     if output is not None and sql is None:
         raise click.UsageError("--output wants a query")
-    config, data = load(ctx, data_dir=data_dir)
+    _, data = load(ctx, data_dir=data_dir)
     require_mirror(data)
     if output is not None:
         check_output(output, data)
@@ -112,10 +112,9 @@ def query(
         timeout_s=timeout,
         threads=os.cpu_count() or 1,
     )
-    template = config.upstream.name_template
     with (
         replacing(output) if output is not None else nullcontext() as part,
-        open_months(data, template, notice=notice, run=run_apart) as months,
+        open_months(data, notice=notice, run=run_apart) as months,
     ):
 
         def answer(asked: str) -> None:

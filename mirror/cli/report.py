@@ -25,7 +25,6 @@ from mirror.cli.common import (
     say,
     utc_now,
 )
-from mirror.config.settings import Config
 from mirror.report.facts import Ranking, Report, Window, read_report, to_json
 from mirror.report.report_text import ASCII, BLOCKS, TerminalStyle, render_report
 from mirror.store.layout import DataDir, require_mirror
@@ -95,14 +94,12 @@ def report(
         check_output(Path(html), data)
     found = read_report(
         data,
-        config.upstream.name_template,
         window,
-        final_after=timedelta(seconds=config.schedule.final_after),
         stale_after=timedelta(seconds=config.schedule.stale_after),
         now=utc_now(),
     )
     if number := top if top is not None else _TOP_ON_A_PAGE * (html is not None):
-        ranking = _rank(data, config, window, number)
+        ranking = _rank(data, window, number)
         found = msgspec.structs.replace(found, repositories=ranking)
     if html is not None:
         _put_page(found, html)
@@ -113,14 +110,14 @@ def report(
     return 0
 
 
-def _rank(data: DataDir, config: Config, window: Window, number: int) -> Ranking:
+def _rank(data: DataDir, window: Window, number: int) -> Ranking:
     from mirror.reading.reader import Archive  # noqa: PLC0415 - only where files are read
     from mirror.report.repositories import rank_repositories  # noqa: PLC0415 - the same
 
     archive = Archive(
         data.root,
-        name_template=config.upstream.name_template,
-        final_after=timedelta(seconds=config.schedule.final_after),
+        name_template=data.name_template,
+        final_after=data.final_after,
     )
     events = archive.events(window.since, window.until, unknown="skip", open_days=True)
     return rank_repositories(events, number)

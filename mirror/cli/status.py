@@ -3,7 +3,7 @@
 Works beside a sync, and on a full or read-only disk.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import click
 
@@ -21,14 +21,9 @@ from mirror.text import human_bytes, plural
 @click.pass_context
 def status(ctx: click.Context, data_dir: str | None, *, as_json: bool) -> int:
     """Tell how the copy stands, without asking upstream."""
-    config, data = load(ctx, data_dir=data_dir)
+    _, data = load(ctx, data_dir=data_dir)
     require_mirror(data)
-    found = read_status(
-        data,
-        config.upstream.name_template,
-        final_after=timedelta(seconds=config.schedule.final_after),
-        now=utc_now(),
-    )
+    found = read_status(data, now=utc_now())
     if as_json:
         print_json(status_facts(found))
     else:

@@ -108,8 +108,7 @@ async def _sync(
     async with open_mirror(config, data) as mirror:
         report = await _poll(mirror, asked, observer, run)
     if config.dataset.enabled and report.exit_code != ExitCode.UPSTREAM_UNUSABLE:
-        template = config.upstream.name_template
-        problem = await update_dataset(data, template, moved=lambda _files, _bytes: None)
+        problem = await update_dataset(data, moved=lambda _files, _bytes: None)
         if problem is not None:
             text = f"the data set is not in step: {problem}"
             warning = Problem(ProblemKind.DATASET, text)
@@ -142,8 +141,7 @@ def _metrics_file(
 async def _preview(config: Config, data: DataDir, asked: PollRange) -> Preview:
     policy = poll_policy(config, asked)
     there = await asyncio.to_thread(data.archive.is_dir)
-    template = config.upstream.name_template
-    inventory = load_inventory(data, template) if there else Inventory()
+    inventory = load_inventory(data) if there else Inventory()
     async with HttpSource(config.upstream.url, config.http, now=utc_now) as source:
         surveyor = Surveyor(source, policy.survey, now=utc_now, rng=random.Random())  # noqa: S311
         known = load_upstream(data, config.upstream.url)

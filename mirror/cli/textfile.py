@@ -60,10 +60,10 @@ def _write(path: Path, run: Run, config: Config, data: DataDir) -> None:
     now = datetime.now(UTC)
     body = _ending(run.exit_code, now)
     with suppress(MirrorError):  # without inventory there is nothing to tell of the copy
-        snapshot = load_snapshot(data, config.upstream.name_template)
+        snapshot = load_snapshot(data)
         moment = ScrapeContext(
             now=now,
-            final_after=timedelta(seconds=config.schedule.final_after),
+            first_open=data.first_open_day(now),
             interval=timedelta(seconds=config.schedule.interval),
             free_bytes=data.free_bytes(),
         )

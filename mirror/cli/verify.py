@@ -85,7 +85,7 @@ def verify(
     """
     config, data = load(ctx, data_dir=data_dir, upstream=upstream)
     require_mirror(data)
-    report = _verify(config, data, share)
+    report = _verify(data, share)
     before = report.damage
     lost: list[date] = []
     if repair and (report.damage or report.undated):
@@ -93,8 +93,8 @@ def verify(
             say(_render(report))
         run_until_signal(_repair(_with_known_upstream(config, data), data, report))
         damaged = {one.day for one in report.damage if one.day is not None}
-        report = _verify(config, data)
-        held = load_inventory(data, config.upstream.name_template).records
+        report = _verify(data)
+        held = load_inventory(data).records
         lost = sorted(damaged - held.keys() - {one.day for one in report.damage})
     if as_json:
         told = {"repaired": _repaired(before, report, lost), "no_longer_held": lost}
@@ -114,11 +114,10 @@ def _repaired(before: Sequence[Damage], report: VerifyReport, lost: Sequence[dat
     return [one for one in before if one.name not in left and one.day not in lost]
 
 
-def _verify(config: Config, data: DataDir, share: float = 1.0) -> VerifyReport:
+def _verify(data: DataDir, share: float = 1.0) -> VerifyReport:
     with _drawn() if is_interactive() else nullcontext(_silent) as progress:
         return verify_copy(
             data,
-            config.upstream.name_template,
             # the draw keeps no secret
             choose=sample(share, random.Random()) if share < 1 else everything,  # noqa: S311
             progress=progress,

@@ -32,7 +32,7 @@ def history(ctx: click.Context, day: date | None, data_dir: str | None, *, as_js
     A published body goes to history when it is replaced by one with fewer events, or when its day
     was final.
     """
-    config, data = load(ctx, data_dir=data_dir)
+    _, data = load(ctx, data_dir=data_dir)
     require_mirror(data)
     versions = kept.list_versions(data, day)
     if as_json:
@@ -43,7 +43,7 @@ def history(ctx: click.Context, day: date | None, data_dir: str | None, *, as_js
     for version in versions:
         say(_line(version))
     if day is not None:
-        record = load_inventory(data, config.upstream.name_template).records.get(day)
+        record = load_inventory(data).records.get(day)
         if record is not None:
             say(
                 f"{day}  {record.sha256[:12]}  {record.lines:>9,} lines  "

@@ -9,10 +9,9 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
-from mirror.archive.plan import final_at
 from mirror.archive.ports import Observer, Observers
 from mirror.config.settings import Config
 from mirror.daemon.schedule import SLICE, JobKind
@@ -141,9 +140,8 @@ class Jobs:
     async def _recheck(self) -> None:
         """Ask again about the final days confirmed longest ago: a slice of them."""
         snapshot = await self._snapshots.snapshot()
-        final_after = timedelta(seconds=self.config.schedule.final_after)
-        now = self._now()
-        final = sum(now >= final_at(day, final_after) for day in snapshot.inventory.records)
+        data, now = self._data.with_settings(self.config), self._now()
+        final = sum(data.is_final(day, now) for day in snapshot.inventory.records)
         share = SLICE.total_seconds() / self.config.schedule.recheck
         if count := math.ceil(final * min(1, share)):
             await self._pass(PollRange(recheck=count))
@@ -159,8 +157,8 @@ class Jobs:
                 self._traffic = None
         await self._snapshots.snapshot(fresh=True)
         if self.config.dataset.enabled:
-            template = self.config.upstream.name_template
-            if await update_dataset(self._data, template, moved=self._read) is not None:
+            data = self._data.with_settings(self.config)
+            if await update_dataset(data, moved=self._read) is not None:
                 self._metrics.job_failed("dataset", "refused")
 
     async def _verify(self) -> None:
@@ -175,8 +173,7 @@ class Jobs:
 
         report = await asyncio.to_thread(
             verify,
-            self._data,
-            self.config.upstream.name_template,
+            self._data.with_settings(self.config),
             choose=choose,
             progress=self._read,
             today=self._now().date(),

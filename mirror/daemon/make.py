@@ -37,7 +37,7 @@ def make_service(
         announce: told the address that is served.
         now: the clock, aware UTC.
     """
-    snapshots = SnapshotCache(data, config.upstream.name_template)
+    snapshots = SnapshotCache(data)
     metrics, live = Metrics(), PollProgress()
     site = Site(
         config=config,

@@ -150,6 +150,7 @@ class Service:
             self._server = server
         configure_logs(config.log)
         self._site.config = config
+        self._site.data = self._site.data.with_settings(config)
         if self._work is not None and config != self._config:
             self._work.apply(config)
         self._site.interval = longest_interval(config.schedule, now=datetime.now(UTC))

@@ -82,7 +82,6 @@ class DatasetVerifyReport(Struct, frozen=True):
 
 def verify_dataset(
     data: DataDir,
-    name_template: str,
     *,
     rederive: bool = False,
     progress: Progress = lambda _months, _bytes: None,
@@ -91,7 +90,6 @@ def verify_dataset(
 
     Args:
         data: the data directory.
-        name_template: what a daily file is called.
         rederive: whether to make each month anew, aside, and compare all rows.
         progress: told as it goes.
 
@@ -100,7 +98,7 @@ def verify_dataset(
         StorageError: something cannot be read.
     """
     require_duckdb()
-    held = load_steady_inventory(data, name_template)
+    held = load_steady_inventory(data)
     wanted = {month.name: (month, days) for month, days in months_of(held.records.values()).items()}
     doubted = {month_of(day).name: day for day in sorted(doubted_days(held), reverse=True)}
     inventory, there = load_dataset_books(data), list_months(data)

@@ -91,7 +91,6 @@ class _Stopped(Exception):  # noqa: N818 - not an error: somebody wants us to en
 
 def keep_in_step(
     data: DataDir,
-    name_template: str,
     *,
     anew: bool = False,
     progress: Progress = lambda _files, _bytes: None,
@@ -101,7 +100,6 @@ def keep_in_step(
 
     Args:
         data: the data directory; its polls may go on meanwhile.
-        name_template: what a daily file is called.
         anew: whether to make all months.
         progress: told as it goes.
         stop: when set, the build ends before the next file; what was put in place stays.
@@ -111,7 +109,7 @@ def keep_in_step(
         LockedError: another process makes the data set.
         StorageError: the disk refused.
     """
-    held = load_steady_inventory(data, name_template)
+    held = load_steady_inventory(data)
     doubted = doubted_days(held)
 
     def make_plan(inventory: Mapping[str, MonthBooks]) -> DatasetPlan:

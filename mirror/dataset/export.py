@@ -26,7 +26,6 @@ EXPORT_MEMORY_BYTES = 1024**3
 
 def export_launches(
     data: DataDir,
-    name_template: str,
     target: Path,
     *,
     notice: Callable[[str], None] = lambda _text: None,
@@ -35,7 +34,6 @@ def export_launches(
 
     Args:
         data: the data directory, with a data set.
-        name_template: what a daily file is called.
         target: the file; replaced whole.
         notice: told what a user should know of the data.
 
@@ -50,7 +48,7 @@ def export_launches(
         raise DatasetError(
             "there is no data set yet", hint="make it with `binder-mirror dataset build`"
         )
-    for line in describe_lag(data, load_steady_inventory(data, name_template)):
+    for line in describe_lag(data, load_steady_inventory(data)):
         notice(line)
     files = ", ".join(path_literal(path) for path in months.values())
     columns = ", ".join(EXPORT_COLUMNS)

@@ -204,7 +204,6 @@ def open_session(
 @contextmanager
 def open_months(
     data: DataDir,
-    name_template: str,
     *,
     notice: Callable[[str], None] = lambda _text: None,
     run: Callable[[Callable[[], object]], object] = lambda work: work(),
@@ -213,7 +212,6 @@ def open_months(
 
     Args:
         data: the data directory.
-        name_template: what a daily file is called.
         notice: told what a user should know of the data.
         run: calls what makes files, wherever that is to be done.
 
@@ -222,7 +220,7 @@ def open_months(
         StorageError, DatasetError: the data set or the daily files cannot be read.
     """
     require_duckdb()
-    inventory = load_steady_inventory(data, name_template)
+    inventory = load_steady_inventory(data)
     if months := list_months(data):
         for line in describe_lag(data, inventory):
             notice(line)

@@ -10,16 +10,13 @@ from mirror.logs import get_logger
 from mirror.store.layout import DataDir
 
 
-async def update_dataset(
-    data: DataDir, name_template: str, *, moved: Callable[[int, int], None]
-) -> str | None:
+async def update_dataset(data: DataDir, *, moved: Callable[[int, int], None]) -> str | None:
     """Make the months of the data set whose days have changed.
 
     Where nothing has, that is a look at a few files' names, sizes and times.
 
     Args:
         data: the data directory, held for writing by nobody, or by a poll of another process.
-        name_template: what a daily file is called.
         moved: told, from any thread, of files and bytes as it gets on.
 
     Returns:
@@ -29,9 +26,7 @@ async def update_dataset(
     from mirror.dataset.build import keep_in_step  # noqa: PLC0415
 
     stop = threading.Event()
-    work = asyncio.ensure_future(
-        asyncio.to_thread(keep_in_step, data, name_template, progress=moved, stop=stop)
-    )
+    work = asyncio.ensure_future(asyncio.to_thread(keep_in_step, data, progress=moved, stop=stop))
     log = get_logger()
     try:
         report = await asyncio.shield(work)

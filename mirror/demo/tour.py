@@ -65,7 +65,7 @@ async def run_tour(root: Path, *, days: int, tell: Tell) -> None:
         async with open_mirror(config, data, now=clock, rng=random.Random(0)) as mirror:
             await _Tour(mirror, publisher, upstream, clock, tell).run()
     (root / _MARKER).touch()
-    report = verify(data, config.upstream.name_template, today=clock().date())
+    report = verify(data, today=clock().date())
     tell(
         f"7. Verified: {plural(report.checked, 'file')} read again, "
         f"{human_bytes(report.checked_bytes)}, {len(report.damage) or 'none'} damaged\n"

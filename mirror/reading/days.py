@@ -5,12 +5,11 @@ A file of another size or time than its record is never taken for it.
 
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import BinaryIO
 
 from msgspec import Struct
 
-from mirror.archive.plan import final_at
 from mirror.errors import UnrecordedError
 from mirror.model import Flag, Record
 from mirror.store.disk import storage_errors
@@ -52,21 +51,11 @@ class DayFiles:
 
     Args:
         data: the data directory.
-        name_template: what a daily file is called.
-        final_after: how long after a day's end upstream is done with it.
         now: the clock.
     """
 
-    def __init__(
-        self,
-        data: DataDir,
-        name_template: str,
-        final_after: timedelta,
-        now: Callable[[], datetime],
-    ) -> None:
+    def __init__(self, data: DataDir, now: Callable[[], datetime]) -> None:
         self.data = data
-        self._name_template = name_template
-        self._final_after = final_after
         self._now = now
 
     def survey(self, since: date | None, until: date | None) -> tuple[list[Day], list[str]]:
@@ -81,7 +70,7 @@ class DayFiles:
             StorageError, ConfigError: the inventory cannot be read.
         """
         _require_dates(since, until)
-        inventory = load_steady_inventory(self.data, self._name_template)
+        inventory = load_steady_inventory(self.data)
         records = [one for one in inventory.records.values() if _is_between(one.date, since, until)]
         unreadable: tuple[tuple[Iterable[date], str], ...] = (
             (inventory.missing, "is on record, but its file is gone"),
@@ -124,14 +113,13 @@ class DayFiles:
                 yield day, file, record
 
     def _day(self, record: Record) -> Day:
-        is_final = self._now() >= final_at(record.date, self._final_after)
         return Day(
             record.date,
             record.name,
             record.lines,
             record.size,
             record.sha256,
-            is_final,
+            self.data.is_final(record.date, self._now()),
             record.flags,
         )
 

@@ -65,9 +65,10 @@ class Archive:
     ) -> None:
         root = default_data_dir(os.environ) if data_dir is None else Path(data_dir)
         self._shown = shown(str(root), 300)
-        data = check_data_dir(root)
+        checked = check_data_dir(root).root
+        data = DataDir(checked, name_template=name_template, final_after=final_after)
         require_mirror(data)
-        self._files = DayFiles(data, name_template, final_after, now)
+        self._files = DayFiles(data, now)
 
     @property
     def data(self) -> DataDir:

@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from mirror.archive.plan import final_at
 from mirror.archive.upstream import listed_counts, vanished
 from mirror.events import series
 from mirror.events.launch import ORIGIN_BEFORE_V3, ORIGINS_SINCE
@@ -148,10 +147,8 @@ class Report(Struct, frozen=True):
 
 def read_report(
     data: DataDir,
-    name_template: str,
     window: Window,
     *,
-    final_after: timedelta,
     stale_after: timedelta,
     now: datetime,
 ) -> Report:
@@ -159,23 +156,21 @@ def read_report(
 
     Args:
         data: the data directory.
-        name_template: the names of daily files.
         window: the days it is about.
-        final_after: how long after its end a day may still change.
         stale_after: how long upstream's index may stand still.
         now: the time.
 
     Raises:
         StorageError, ConfigError: the inventory cannot be read.
     """
-    snapshot = load_snapshot(data, name_template)
+    snapshot = load_snapshot(data)
     records = snapshot.inventory.records
     predecessors: dict[date, int] = {}
     for version in list_versions(data):
         predecessors[version.date] = max(version.lines, predecessors.get(version.date, 0))
     given = ReportInput(
         records=records,
-        final=frozenset(day for day in records if now >= final_at(day, final_after)),
+        final=frozenset(day for day in records if data.is_final(day, now)),
         listed=frozenset(listed_counts(snapshot.upstream, now=now)),
         vanished=vanished(snapshot.upstream, now=now),
         predecessors=predecessors,

@@ -1,12 +1,12 @@
 """How the copy stands, as gauges: from its inventory alone, so that a `sync` has them too."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Gauge
 
-from mirror.archive.plan import final_at, first_open_day
+from mirror.archive.plan import final_at
 from mirror.archive.upstream import listed_counts, vanished
 from mirror.model import IndexState
 from mirror.status.readiness import judge_readiness
@@ -19,7 +19,8 @@ class ScrapeContext(Struct, frozen=True):
     """What a snapshot is seen by."""
 
     now: datetime
-    final_after: timedelta
+    first_open: date
+    """The first day that is not final yet."""
     interval: timedelta
     """The longest time between two polls."""
     free_bytes: int
@@ -53,16 +54,16 @@ class CopyGauges:
         self._bodies_bytes = gauge("quarantine_bytes", "Bytes of the bodies in quarantine.")
         self._problems = gauge("problems", "What kept the last poll from being complete.")
         self._free = gauge("disk_free_bytes", "Room left where the data directory is.")
-        self._shown: tuple[Snapshot, datetime, timedelta] | None = None
+        self._shown: tuple[Snapshot, datetime, date] | None = None
 
     def show(self, snapshot: Snapshot, moment: ScrapeContext) -> None:
         """Set all gauges; what goes through all days only where snapshot or minute is another."""
         minute = moment.now.replace(second=0, microsecond=0)
         shown = self._shown
-        if shown is None or shown[0] is not snapshot or shown[1:] != (minute, moment.final_after):
+        if shown is None or shown[0] is not snapshot or shown[1:] != (minute, moment.first_open):
             self._show_days(snapshot, moment)
             self._show_polls(snapshot)
-            self._shown = snapshot, minute, moment.final_after
+            self._shown = snapshot, minute, moment.first_open
         ready = judge_readiness(snapshot.last_complete, interval=moment.interval, now=moment.now)
         self._ready.set(ready.is_ready)
         self._interval.set(moment.interval.total_seconds())
@@ -71,10 +72,9 @@ class CopyGauges:
     def _show_days(self, snapshot: Snapshot, moment: ScrapeContext) -> None:
         records, upstream, now = snapshot.inventory.records, snapshot.upstream, moment.now
         newest = max(records, default=None)
-        first_open = first_open_day(now, moment.final_after)
         days: Mapping[str, int] = {
             "held": len(records),
-            "open": sum(day >= first_open for day in records),
+            "open": sum(day >= moment.first_open for day in records),
             "vanished": len(vanished(upstream, now=now) & records.keys()),
             "quarantined": len({one.date for one in snapshot.quarantined}),
             "missing": len(listed_counts(upstream, now=now).keys() - records.keys()),

@@ -50,12 +50,11 @@ class Snapshot(Struct, frozen=True):
     """What all of them come to."""
 
 
-def load_snapshot(data: DataDir, name_template: str, before: Snapshot | None = None) -> Snapshot:
+def load_snapshot(data: DataDir, before: Snapshot | None = None) -> Snapshot:
     """Return the snapshot of now.
 
     Args:
         data: the data directory.
-        name_template: what a daily file is called.
         before: an earlier snapshot, whose sums are taken over where nothing has changed.
 
     Raises:
@@ -63,7 +62,7 @@ def load_snapshot(data: DataDir, name_template: str, before: Snapshot | None = N
     """
     claims = load_claims(data)
     polls = load_polls(data, LOADED_POLLS)
-    inventory = compare_inventory(claims, data.archive, name_template)
+    inventory = compare_inventory(claims, data)
     months = sum_months(inventory.records.values(), before.months if before else None)
     return Snapshot(
         inventory=inventory,
@@ -82,16 +81,14 @@ class SnapshotCache:
 
     Args:
         data: the data directory.
-        name_template: what a daily file is called.
 
     Attributes:
         free_bytes: room on the disk, at the last look.
     """
 
-    def __init__(self, data: DataDir, name_template: str) -> None:
+    def __init__(self, data: DataDir) -> None:
         self.free_bytes = 0
         self._data = data
-        self._name_template = name_template
         self._view: Snapshot | None = None
         self._trouble: MirrorError | None = None
         self._fingerprint: Fingerprint = ()
@@ -150,7 +147,7 @@ class SnapshotCache:
         try:
             fingerprint = _fingerprint(self._data)
             if self._view is None or self._trouble or fingerprint != self._fingerprint:
-                self._view = load_snapshot(self._data, self._name_template, self._view)
+                self._view = load_snapshot(self._data, self._view)
                 self._fingerprint = fingerprint
             self._trouble = None
         except MirrorError as error:

@@ -7,7 +7,7 @@ from itertools import takewhile
 
 from msgspec import Struct, structs
 
-from mirror.archive.plan import final_at, first_open_day
+from mirror.archive.plan import final_at
 from mirror.archive.upstream import Upstream, listed_counts, vanished
 from mirror.model import Findings, Flag, IndexState, PollReport, Problem, ProblemKind
 from mirror.status.problems import facts_of, report_facts
@@ -59,21 +59,16 @@ class Status(Struct, frozen=True):
     """What to look at."""
 
 
-def read_status(
-    data: DataDir, name_template: str, *, final_after: timedelta, now: datetime
-) -> Status:
+def read_status(data: DataDir, *, now: datetime) -> Status:
     """Return how the mirror stands.
 
     Raises:
         StorageError, ConfigError: the inventory cannot be read.
     """
-    snapshot = load_snapshot(data, name_template)
-    return make_status(snapshot, data, final_after=final_after, now=now)
+    return make_status(load_snapshot(data), data, now=now)
 
 
-def make_status(
-    snapshot: Snapshot, data: DataDir, *, final_after: timedelta, now: datetime
-) -> Status:
+def make_status(snapshot: Snapshot, data: DataDir, *, now: datetime) -> Status:
     """Return how the mirror stands by a snapshot of it."""
     inventory, upstream, polls, quarantined = (
         snapshot.inventory,
@@ -87,7 +82,7 @@ def make_status(
     missing = tuple(sorted(listed.keys() - records.keys()))
     last_poll = polls[-1] if polls else None
     complete = snapshot.last_complete
-    first_open = first_open_day(now, final_after)
+    first_open = data.first_open_day(now)
     return Status(
         sentence=_sentence(upstream, missing, polls),
         data_dir=shown(str(data.root), 4096),

@@ -318,7 +318,6 @@ class LocalStore:
 @contextmanager
 def open_store(
     data: DataDir,
-    name_template: str,
     *,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     history_versions: int = 0,
@@ -333,7 +332,7 @@ def open_store(
     make_folders(data)
     with writer_lock(data):
         _sweep(data.staging)
-        inventory = load_inventory(data, name_template)
+        inventory = load_inventory(data)
         store = LocalStore(data, inventory, now=now, history_versions=history_versions)
         with closing(store):
             yield store

@@ -5,7 +5,6 @@ opened. Readers and the writer load alike; only the writer writes.
 """
 
 import os
-import re
 from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
@@ -71,27 +70,27 @@ class Claims(Struct, frozen=True):
     has_journal: bool
 
 
-def load_inventory(data: DataDir, name_template: str) -> Inventory:
+def load_inventory(data: DataDir) -> Inventory:
     """Return what manifest, journal and directory say together.
 
     Raises:
         StorageError: they cannot be read.
         ConfigError: they were written by a later version of this software.
     """
-    return compare_inventory(load_claims(data), data.archive, name_template)
+    return compare_inventory(load_claims(data), data)
 
 
-def load_steady_inventory(data: DataDir, name_template: str) -> Inventory:
+def load_steady_inventory(data: DataDir) -> Inventory:
     """Return the inventory, read again where a writer may be between journal and rename.
 
     Raises:
         StorageError, ConfigError: as for `load_inventory`.
     """
-    inventory = load_inventory(data, name_template)
+    inventory = load_inventory(data)
     for _ in range(_LOOKS):
         if not inventory.unverified and not inventory.missing:
             break
-        inventory = load_inventory(data, name_template)
+        inventory = load_inventory(data)
     return inventory
 
 
@@ -108,7 +107,7 @@ def load_claims(data: DataDir) -> Claims:
     return Claims(replay_journal(known, journal), unreadable, bool(journal))
 
 
-def compare_inventory(claims: Claims, archive: Path, name_template: str) -> Inventory:
+def compare_inventory(claims: Claims, data: DataDir) -> Inventory:
     """Return what the claims come to, seen against the directory.
 
     Raises:
@@ -116,19 +115,16 @@ def compare_inventory(claims: Claims, archive: Path, name_template: str) -> Inve
     """
     is_clean = not claims.has_journal and not claims.unreadable_lines
     inventory = Inventory(unreadable_lines=claims.unreadable_lines, is_clean=is_clean)
-    _compare(inventory, claims.candidates, archive, name_template)
+    _compare(inventory, claims.candidates, data)
     return inventory
 
 
-def _compare(
-    inventory: Inventory, candidates: Candidates, archive: Path, name_template: str
-) -> None:
-    pattern = name_pattern(name_template)
+def _compare(inventory: Inventory, candidates: Candidates, data: DataDir) -> None:
     unknown_files: list[str] = []
     seen: set[date] = set()
-    with storage_errors(archive), os.scandir(archive) as entries:
+    with storage_errors(data.archive), os.scandir(data.archive) as entries:
         for entry in entries:
-            day = day_of(entry.name, pattern)
+            day = data.day_of(entry.name)
             if day is None:
                 if entry.name not in _OURS:
                     unknown_files.append(entry.name)
@@ -151,21 +147,6 @@ def _compare(
     inventory.unknown_files = tuple(sorted(unknown_files))
     inventory.missing = {day: claims[-1] for day, claims in candidates.items() if day not in seen}
     inventory.is_clean = inventory.is_clean and not inventory.missing and not inventory.unverified
-
-
-def name_pattern(name_template: str) -> re.Pattern[str]:
-    """Return the pattern of a daily file's name, its date as the one group."""
-    before, _, after = name_template.partition("{date}")
-    return re.compile(re.escape(before) + r"([0-9]{4}-[0-9]{2}-[0-9]{2})" + re.escape(after))
-
-
-def day_of(name: str, pattern: re.Pattern[str]) -> date | None:
-    """Return the day of a daily file by its name, or None for any other name."""
-    match = pattern.fullmatch(name)
-    try:
-        return date.fromisoformat(match[1]) if match else None
-    except ValueError:
-        return None
 
 
 def open_recorded(path: Path, claims: Iterable[Record]) -> tuple[BinaryIO, Record] | None:

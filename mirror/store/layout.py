@@ -2,24 +2,47 @@
 
 import fcntl
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
+from mirror.archive import plan
+from mirror.config.settings import Config
 from mirror.errors import ConfigError, LockedError
 from mirror.store.disk import kind_of, require_file_or_nothing, storage_error
 from mirror.text import shown
 
 _LOCK_TRIES = 10
 _LOCK_PAUSE_S = 0.02
+_DEFAULTS = Config()
 
 
 class DataDir:
-    """The paths of a data directory."""
+    """A data directory: its paths, what its daily files are called and when they are final.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: where it is.
+        name_template: the name of a day's file, with `{date}` in it.
+        final_after: how long after a day's end upstream may still change its file.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        name_template: str = _DEFAULTS.upstream.name_template,
+        final_after: timedelta = timedelta(seconds=_DEFAULTS.schedule.final_after),
+    ) -> None:
         self.root = root
+        self.name_template = name_template
+        self.final_after = final_after
+        before, _, after = name_template.partition("{date}")
+        self._name = re.compile(
+            re.escape(before) + r"([0-9]{4}-[0-9]{2}-[0-9]{2})" + re.escape(after)
+        )
         self.archive = root / "archive"
         self.history = root / "history"
         self.quarantine = root / "quarantine"
@@ -41,6 +64,38 @@ class DataDir:
         self.sums = self.archive / "SHA256SUMS"
         self.datapackage = self.archive / "datapackage.json"
         self.croissant = self.archive / "croissant.json"
+
+    def with_settings(self, config: Config) -> "DataDir":
+        """Return the same place, its files named and final as these settings have it."""
+        return DataDir(
+            self.root,
+            name_template=config.upstream.name_template,
+            final_after=timedelta(seconds=config.schedule.final_after),
+        )
+
+    def name_of(self, day: date) -> str:
+        """Return the name of a day's file."""
+        return self.name_template.format(date=day)
+
+    def day_of(self, name: str) -> date | None:
+        """Return the day of a daily file by its name, or None for any other name."""
+        match = self._name.fullmatch(name)
+        try:
+            return date.fromisoformat(match[1]) if match else None
+        except ValueError:
+            return None
+
+    def final_at(self, day: date) -> datetime:
+        """Return when a day's file stops growing."""
+        return plan.final_at(day, self.final_after)
+
+    def is_final(self, day: date, now: datetime) -> bool:
+        """Return whether upstream is done with a day's file."""
+        return now >= self.final_at(day)
+
+    def first_open_day(self, now: datetime) -> date:
+        """Return the first of the days whose files still grow: all of them are from it on."""
+        return plan.first_open_day(now, self.final_after)
 
     def free_bytes(self) -> int:
         """Return the room that is left for us; 0 where that cannot be told."""
@@ -74,6 +129,17 @@ def default_data_dir(environ: Mapping[str, str]) -> Path:
             hint="name a data directory with --data-dir or storage.data_dir",
         )
     return home / ".local" / "share" / "binder-mirror"
+
+
+def open_data_dir(config: Config, environ: Mapping[str, str]) -> DataDir:
+    """Return the data directory that the settings name, else the default one.
+
+    Raises:
+        ConfigError, StorageError: as for `check_data_dir`.
+    """
+    named = config.storage.data_dir
+    root = Path(named) if named else default_data_dir(environ)
+    return check_data_dir(root).with_settings(config)
 
 
 def _home() -> Path | None:

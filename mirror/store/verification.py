@@ -63,7 +63,6 @@ def sample(share: float, rng: random.Random) -> Choose:
 
 def verify(
     data: DataDir,
-    name_template: str,
     *,
     choose: Choose = everything,
     progress: Progress = lambda _files, _bytes: None,
@@ -73,7 +72,6 @@ def verify(
 
     Args:
         data: the data directory.
-        name_template: what a daily file is called.
         choose: which files to read; the rest is compared by size and time only.
         progress: told as it goes.
         today: the current UTC date, for reading the local index.
@@ -81,24 +79,24 @@ def verify(
     Raises:
         StorageError, ConfigError: the manifest or the directory cannot be read.
     """
-    inventory = load_inventory(data, name_template)
+    inventory = load_inventory(data)
     records = sorted(inventory.records.values(), key=lambda record: record.date)
     chosen = choose(records)
     # files that have lost their recorded time, as in a backup: read in any case, by their records
     claimed = [claims[-1] for claims in inventory.unverified.values() if claims]
     held = len(records) + len(claimed) + len(inventory.missing)
     damage = list(_check_files(data, chosen, progress))
-    damage += _check_names(inventory, name_template)
+    damage += _check_names(inventory, data)
     # A sync may have replaced files while they were read: look again before crying wolf.
     suspects = {one.day for one in damage if one.day is not None}
     doubted = set(inventory.unverified)
     if suspects:
-        damage = list(_second_look(data, name_template, inventory, suspects))
+        damage = list(_second_look(data, inventory, suspects))
     damage += (
         Damage(shown(name), DamageKind.STRANGER, "is none of the archive's files")
         for name in inventory.unknown_files
     )
-    damage += _check_listings(data, inventory, name_template, today)
+    damage += _check_listings(data, inventory, today)
     return VerifyReport(
         checked=len(chosen) + len(claimed),
         checked_bytes=sum(record.size for record in (*chosen, *claimed)),
@@ -155,23 +153,21 @@ def _check_file(path: Path, record: Record, progress: Progress) -> Damage | None
     return None
 
 
-def _check_names(inventory: Inventory, name_template: str) -> Iterator[Damage]:
+def _check_names(inventory: Inventory, data: DataDir) -> Iterator[Damage]:
     """Yield what directory and manifest alone tell."""
     for day, record in sorted(inventory.missing.items()):
         yield Damage(record.name, DamageKind.MISSING, "the file is gone", day)
     for day, kind in sorted(inventory.wrong_kind.items()):
-        name = name_template.format(date=day)
+        name = data.name_of(day)
         yield Damage(name, DamageKind.WRONG_KIND, f"a {kind}, not a file", day)
     for day, claims in sorted(inventory.unverified.items()):
         detail = "size or time differ from the record" if claims else "no record of it"
-        yield Damage(name_template.format(date=day), DamageKind.UNRECORDED, detail, day)
+        yield Damage(data.name_of(day), DamageKind.UNRECORDED, detail, day)
 
 
-def _second_look(
-    data: DataDir, name_template: str, before: Inventory, suspects: set[date]
-) -> Iterator[Damage]:
-    inventory = load_inventory(data, name_template)
-    for damage in _check_names(inventory, name_template):
+def _second_look(data: DataDir, before: Inventory, suspects: set[date]) -> Iterator[Damage]:
+    inventory = load_inventory(data)
+    for damage in _check_names(inventory, data):
         claims = inventory.unverified.get(damage.day, ()) if damage.day is not None else ()
         claim, wrong = _prove(data, claims)
         if claim is not None:
@@ -209,19 +205,17 @@ def _unheard(_files: int, _bytes: int) -> None:
     """Progress of a second look is not told: its files were counted already."""
 
 
-def _check_listings(
-    data: DataDir, inventory: Inventory, name_template: str, today: date
-) -> Iterable[Damage]:
+def _check_listings(data: DataDir, inventory: Inventory, today: date) -> Iterable[Damage]:
     """Return which listings do not say what is held, unless a sync is about to write them."""
     damage: list[Damage] = []
     for pause_s in _LISTING_LOOKS_S:
-        damage = list(_compare_listings(data, _on_record(inventory), name_template, today))
+        damage = list(_compare_listings(data, _on_record(inventory), today))
         # Listings are written at the end of a poll; until then the journal is ahead of them.
         if not damage or (data.journal.exists() and is_being_written(data)):
             return ()
         # A poll may have ended since the inventory was read.
         time.sleep(pause_s)
-        inventory = load_inventory(data, name_template)
+        inventory = load_inventory(data)
     return damage
 
 
@@ -232,7 +226,7 @@ def _on_record(inventory: Inventory) -> dict[date, Record]:
 
 
 def _compare_listings(
-    data: DataDir, records: Mapping[date, Record], name_template: str, today: date
+    data: DataDir, records: Mapping[date, Record], today: date
 ) -> Iterator[Damage]:
     if not records and kind_of(data.index) is None:
         return
@@ -249,7 +243,9 @@ def _compare_listings(
         except WrongKindError as error:
             yield Damage(path.name, DamageKind.WRONG_KIND, error.line())
     try:
-        parsed = parse_index(read_file(data.index) or b"", name_template=name_template, today=today)
+        parsed = parse_index(
+            read_file(data.index) or b"", name_template=data.name_template, today=today
+        )
         good = parsed.entries == entries_of(records.values()) and not parsed.refused_lines
     except WrongKindError as error:
         yield Damage(data.index.name, DamageKind.WRONG_KIND, error.line())

@@ -7,14 +7,13 @@ has by now, so that upstream's loss is not ours.
 
 import asyncio
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from mirror.archive.judge import Expectation, judge
-from mirror.archive.plan import final_at
 from mirror.archive.ports import Ask, Source
 from mirror.archive.scan import Scanner
 from mirror.archive.sums import parse_sums
@@ -29,10 +28,8 @@ from mirror.store.disk import READ_BYTES, open_file, read_file, storage_errors
 class AdoptPolicy(Struct, frozen=True):
     """The settings that bear on adoption."""
 
-    name_template: str
     concurrency: int
     max_file_size: int
-    final_after: timedelta
     findings: bool
 
 
@@ -110,7 +107,9 @@ class Adopter:
             except StorageError:
                 raise
             except MirrorError as error:
-                self._log.info("file.not_adopted", file=self._name(day), problem=error.line())
+                self._log.info(
+                    "file.not_adopted", file=self._store.data.name_of(day), problem=error.line()
+                )
                 record = None
             finally:
                 slots.release()
@@ -129,7 +128,7 @@ class Adopter:
         self, day: date, claims: tuple[Record, ...], expected: int | None, sums: Mapping[str, str]
     ) -> Record | None:
         file = await asyncio.to_thread(
-            _read, self._store.path_of(self._name(day)), day, self._policy
+            _read, self._store.path_of(self._store.data.name_of(day)), day, self._policy
         )
         for claim in reversed(claims):
             if claim.sha256 == file.sha256:
@@ -175,7 +174,7 @@ class Adopter:
             lines=file.lines,
             ends_with_newline=file.ends_with_newline,
         )
-        is_open = self._now() < final_at(file.day, self._policy.final_after)
+        is_open = not self._store.data.is_final(file.day, self._now())
         verdict = judge(evidence, meta, Expectation(lines=expected, is_open=is_open))
         if not verdict.publish:
             return None
@@ -204,9 +203,6 @@ class Adopter:
             flags=(Flag.ADOPTED,),
             findings=file.findings,
         )
-
-    def _name(self, day: date) -> str:
-        return self._policy.name_template.format(date=day)
 
 
 def _read_sums(path: Path) -> bytes:

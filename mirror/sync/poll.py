@@ -98,8 +98,7 @@ class Poll:
         self._log = get_logger()
         self._in_the_way: tuple[Problem, ...] = ()
         self._adopted = 0
-        template = policy.plan.name_template
-        self._publisher = Publisher(store, upstream, name_template=template, now=now)
+        self._publisher = Publisher(store, upstream, now=now)
 
     async def run(self) -> PollReport:
         """Bring the copy in step with upstream, as far as it can be had.

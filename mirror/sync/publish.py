@@ -27,21 +27,14 @@ class Publisher:
     Args:
         store: the data directory.
         upstream: what is on disk of upstream.
-        name_template: what a daily file is called.
         now: the clock, aware UTC.
     """
 
     def __init__(
-        self,
-        store: LocalStore,
-        upstream: Upstream,
-        *,
-        name_template: str,
-        now: Callable[[], datetime],
+        self, store: LocalStore, upstream: Upstream, *, now: Callable[[], datetime]
     ) -> None:
         self._store = store
         self._saved = upstream
-        self._name_template = name_template
         self._now = now
 
     async def publish(self, upstream: Upstream) -> tuple[Problem, ...]:
@@ -120,9 +113,9 @@ class Publisher:
         """Return the index accepted last, if every line of it was accepted."""
         if body is None or upstream.index is None or not upstream.index.whole:
             return None
-        today = self._now().date()
+        template, today = self._store.data.name_template, self._now().date()
         try:
-            return parse_index(body, name_template=self._name_template, today=today)
+            return parse_index(body, name_template=template, today=today)
         except IndexUnusableError:
             return None
 

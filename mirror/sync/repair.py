@@ -8,11 +8,10 @@ not known to be rotten: it is proved by upstream or by SHA256SUMS, or left for t
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 from msgspec.structs import replace
 
-from mirror.archive.plan import final_at
 from mirror.archive.scan import Scan, Scanner
 from mirror.archive.upstream import Upstream, listed_counts
 from mirror.errors import StorageError
@@ -23,7 +22,7 @@ from mirror.store import history
 from mirror.store.destination import LocalStore
 from mirror.store.history import Version
 from mirror.sync.adopt import Adopter
-from mirror.sync.fetch import Fetcher, FetchPolicy
+from mirror.sync.fetch import Fetcher
 from mirror.sync.publish import Publisher
 
 _NO_CAP = 2**62
@@ -37,7 +36,6 @@ async def repair(
     fetcher: Fetcher,
     publisher: Publisher,
     upstream: Upstream,
-    policy: FetchPolicy,
     now: Callable[[], datetime],
 ) -> None:
     """Put right what a verification found, as far as it can be.
@@ -63,7 +61,7 @@ async def repair(
             ]
         )
     for day in names.keys() - store.records.keys():
-        await _take_from_history(store, claims[day], final_after=policy.final_after)
+        await _take_from_history(store, claims[day])
     # a listing must not name what is about to be taken away
     await publisher.publish(upstream)
     for day in names.keys() - store.records.keys():
@@ -92,23 +90,21 @@ def _claims(store: LocalStore, days: Iterable[date]) -> dict[date, Record]:
     return {day: known[day] for day in days if day in known}
 
 
-async def _take_from_history(store: LocalStore, claim: Record, *, final_after: timedelta) -> None:
+async def _take_from_history(store: LocalStore, claim: Record) -> None:
     versions = history.list_versions(store.data, claim.date)
     version = next((one for one in versions if one.sha256 == claim.sha256), None)
     if version is None or not await asyncio.to_thread(history.is_sound, store.data, version):
         return
-    await _put_back(store, version, claim, final_after=final_after)
+    await _put_back(store, version, claim)
     get_logger().info("file.repaired", file=claim.name, source="history")
 
 
 async def restore(
     store: LocalStore,
     version: Version,
-    name: str,
     *,
     index_count: int | None,
     now: Callable[[], datetime],
-    final_after: timedelta,
 ) -> Record:
     """Publish a predecessor again; what it replaces goes to history in its turn.
 
@@ -123,7 +119,7 @@ async def restore(
     held = store.records.get(version.date)
     record = Record(
         date=version.date,
-        name=name,
+        name=store.data.name_of(version.date),
         size=0,
         sha256=version.sha256,
         lines=0,
@@ -134,12 +130,10 @@ async def restore(
         last_modified=version.last_modified,
         flags=(Flag.RESTORED,),
     )
-    return await _put_back(store, version, record, final_after=final_after)
+    return await _put_back(store, version, record)
 
 
-async def _put_back(
-    store: LocalStore, version: Version, record: Record, *, final_after: timedelta
-) -> Record:
+async def _put_back(store: LocalStore, version: Version, record: Record) -> Record:
     scanner, inspector = Scanner(max_bytes=_NO_CAP), Inspector(version.date)
 
     def through(chunk: bytes) -> Iterator[bytes]:
@@ -154,7 +148,7 @@ async def _put_back(
             await staged.write([chunk])
         scan: Scan = scanner.finish()
         record = replace(record, size=scan.size, lines=scan.lines, findings=inspector.finish())
-        was_final = held is not None and held.checked_at >= final_at(held.date, final_after)
+        was_final = held is not None and store.data.is_final(held.date, held.checked_at)
         return await store.publish(
             staged,
             record,

@@ -46,10 +46,8 @@ def poll_policy(config: Config, asked: PollRange) -> PollPolicy:
             disagree_after=disagree_after,
         ),
         adopt=AdoptPolicy(
-            name_template=template,
             concurrency=config.http.concurrency,
             max_file_size=config.http.max_file_size,
-            final_after=final_after,
             findings=config.storage.findings,
         ),
         plan=PlanPolicy(
@@ -139,7 +137,6 @@ class Mirror:
                 fetcher=fetcher,
                 publisher=self._publisher(upstream),
                 upstream=upstream,
-                policy=policy,
                 now=self._now,
             )
 
@@ -147,12 +144,7 @@ class Mirror:
         """Publish a predecessor again; see `mirror.sync.repair`."""
         upstream = self._upstream()
         await restore(
-            self.store,
-            version,
-            self.config.upstream.name_template.format(date=version.date),
-            index_count=upstream.accepted.get(version.date),
-            now=self._now,
-            final_after=timedelta(seconds=self.config.schedule.final_after),
+            self.store, version, index_count=upstream.accepted.get(version.date), now=self._now
         )
         await self._publisher(upstream).publish(upstream)
 
@@ -160,8 +152,7 @@ class Mirror:
         return load_upstream(self.store.data, self.config.upstream.url)
 
     def _publisher(self, upstream: Upstream) -> Publisher:
-        template = self.config.upstream.name_template
-        return Publisher(self.store, upstream, name_template=template, now=self._now)
+        return Publisher(self.store, upstream, now=self._now)
 
 
 @asynccontextmanager
@@ -180,10 +171,7 @@ async def open_mirror(
     # each use of the same mirror must draw another jitter: seeded by the system
     rng = rng if rng is not None else random.Random()  # noqa: S311
     opening = open_store(
-        data,
-        config.upstream.name_template,
-        now=now,
-        history_versions=config.storage.history_versions,
+        data.with_settings(config), now=now, history_versions=config.storage.history_versions
     )
     with ExitStack() as stack:
         # looks at every file there is: off the loop, on which a daemon serves

@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import io
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 from urllib.parse import unquote
@@ -16,7 +16,6 @@ from urllib.parse import unquote
 import msgspec
 from aiohttp import web
 
-from mirror.archive.plan import final_at
 from mirror.errors import WrongKindError
 from mirror.model import Record
 from mirror.store.disk import open_file
@@ -132,8 +131,7 @@ def _open_day(site: Site, claims: tuple[Record, ...]) -> Representation | None:
     if opened is None:
         return None
     file, record = opened
-    final_after = timedelta(seconds=site.config.schedule.final_after)
-    is_final = site.now() >= final_at(record.date, final_after)
+    is_final = site.data.is_final(record.date, site.now())
     modified_at = record.last_modified or datetime.fromtimestamp(record.mtime_ns // 10**9, UTC)
     headers = {
         "Content-Type": "application/octet-stream",

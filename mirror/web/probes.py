@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
 
 from aiohttp import web
 
@@ -44,9 +43,10 @@ async def _readyz(request: web.Request) -> web.Response:
 async def _metrics(request: web.Request) -> web.Response:
     site = request.app[SITE]
     snapshot = await site.snapshots.snapshot()
+    now = site.now()
     moment = ScrapeContext(
-        now=site.now(),
-        final_after=timedelta(seconds=site.config.schedule.final_after),
+        now=now,
+        first_open=site.data.first_open_day(now),
         interval=site.interval,
         free_bytes=site.snapshots.free_bytes,
     )

@@ -5,7 +5,7 @@ import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from importlib import resources
 
 import msgspec
@@ -201,5 +201,4 @@ def _minute(site: Site) -> datetime:
 
 
 def _status(site: Site, snapshot: Snapshot, now: datetime) -> Status:
-    final_after = timedelta(seconds=site.config.schedule.final_after)
-    return make_status(snapshot, site.data, final_after=final_after, now=now)
+    return make_status(snapshot, site.data, now=now)

@@ -13,13 +13,13 @@ from mirror.store.layout import DataDir
 from mirror.sync.findings_worker import inspect_file
 from tests.command import open_shell
 from tests.conftest import World
-from tests.mirrors import TEMPLATE, make_mirror, of_all_eras
+from tests.mirrors import make_mirror, of_all_eras
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> DataDir:
     data = make_mirror(tmp_path / "data", of_all_eras(20))
-    records = load_inventory(data, TEMPLATE).records.values()
+    records = load_inventory(data).records.values()
     data.datapackage.write_bytes(render_datapackage(records))
     data.croissant.write_bytes(render_croissant(records))
     return data
@@ -57,7 +57,7 @@ def test_croissant_finds_nothing_amiss(data: DataDir):
 def test_croissant_reads_every_launch_with_the_fields_of_its_day(data: DataDir):
     records = [
         replace(record, findings=inspect_file(data.archive / record.name, record.date))
-        for record in load_inventory(data, TEMPLATE).records.values()
+        for record in load_inventory(data).records.values()
     ]
     data.croissant.write_bytes(render_croissant(records))
     sets = [one["@id"] for one in json.loads(data.croissant.read_bytes())["recordSet"]]
@@ -75,7 +75,7 @@ def test_croissant_reads_every_launch_with_the_fields_of_its_day(data: DataDir):
 
 
 def test_they_follow_what_is_held_and_nothing_else(data: DataDir):
-    records = list(load_inventory(data, TEMPLATE).records.values())
+    records = list(load_inventory(data).records.values())
     assert render_croissant(reversed(records)) == render_croissant(records)
     assert render_datapackage(records[:-1]) != render_datapackage(records)
     for render in (render_croissant, render_datapackage):

@@ -24,7 +24,6 @@ from mirror.store.layout import DataDir
 from mirror.sync.findings_worker import inspect_file
 from tests.benchmarks.launches import open_mirror_of
 
-_TEMPLATE = "events-{date}.jsonl"
 _DAYS = "SELECT date, count(*) AS n FROM launches GROUP BY date ORDER BY date"
 _TOP = "SELECT repository, count(*) AS n FROM launches GROUP BY ALL ORDER BY n DESC LIMIT 20"
 _RAW = {"timestamp": "VARCHAR", "provider": "VARCHAR", "spec": "VARCHAR"}
@@ -41,10 +40,10 @@ def main() -> None:
     look_into(data)
     size = sum(path.stat().st_size for path in data.archive.glob("events-*"))
     built = min(
-        (timed(lambda: keep_in_step(data, _TEMPLATE, anew=True)) for _ in range(asked.rounds)),
+        (timed(lambda: keep_in_step(data, anew=True)) for _ in range(asked.rounds)),
         key=lambda times: times[1],
     )
-    made = keep_in_step(data, _TEMPLATE)
+    made = keep_in_step(data)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{made.rows:,} launches, {size / 1e6:,.0f} MB in daily files, {made.odd:,} odd lines")
     print(
@@ -58,7 +57,7 @@ def main() -> None:
 
 def look_into(data: DataDir) -> None:
     """Put on record what the days hold, as a poll does when it fetches them."""
-    records = dict(load_inventory(data, _TEMPLATE).records)
+    records = dict(load_inventory(data).records)
     lacking = [record for record in records.values() if record.findings is None]
     for record in lacking:
         findings = inspect_file(data.archive / record.name, record.date)
@@ -80,7 +79,7 @@ def contestants(data: DataDir) -> Mapping[str, Callable[[], object]]:
 
     def ask(sql: str) -> object:
         with (
-            open_months(data, _TEMPLATE) as months,
+            open_months(data) as months,
             open_session(months, Bounds()) as session,
             session.run(sql) as result,
         ):

@@ -38,10 +38,10 @@ async def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         copy = Copy(Path(folder) / "data", seasonal_counts(_DAYS, _LAST), now=_NOW)
         data = copy.write()
-        view = load_snapshot(data, "events-{date}.jsonl")
+        view = load_snapshot(data)
 
         def judge() -> Status:
-            return make_status(view, data, final_after=timedelta(hours=8), now=_NOW)
+            return make_status(view, data, now=_NOW)
 
         status = judge()
         judged_s = _least_cpu(judge)

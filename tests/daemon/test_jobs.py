@@ -40,7 +40,7 @@ def make_jobs(
         config,
         shell.data,
         open_writer=open_writer or (lambda current: open_mirror(current, shell.data)),
-        snapshots=SnapshotCache(shell.data, config.upstream.name_template),
+        snapshots=SnapshotCache(shell.data),
         metrics=Metrics(),
         live=PollProgress(),
         now=clock or (lambda: datetime.now(UTC)),

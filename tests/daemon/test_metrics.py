@@ -54,7 +54,7 @@ class Watched:
     def __init__(self, shell: Shell) -> None:
         config = load_config(None, shell.environ, {})
         self.metrics = Metrics()
-        self.snapshots = SnapshotCache(shell.data, config.upstream.name_template)
+        self.snapshots = SnapshotCache(shell.data)
         self.jobs = Jobs(
             config,
             shell.data,

@@ -21,7 +21,7 @@ from mirror.dataset.spec_columns import describe_spec
 from mirror.errors import DatasetError, LockedError, StorageError, WrongKindError
 from mirror.store.inventory import load_inventory
 from mirror.store.layout import DataDir, dataset_lock
-from tests.mirrors import ERAS, TEMPLATE, drop, hold, make_mirror, of_all_eras
+from tests.mirrors import ERAS, drop, hold, make_mirror, of_all_eras
 from tests.upstream.launches import make_day
 
 DAY = date(2024, 1, 5)
@@ -53,7 +53,7 @@ def rows(data: DataDir, sql: str = "SELECT * FROM launches ORDER BY file, line")
 
 
 def faults(data: DataDir, **options: bool) -> list[FaultKind]:
-    return [fault.kind for fault in verify_dataset(data, TEMPLATE, **options).faults]
+    return [fault.kind for fault in verify_dataset(data, **options).faults]
 
 
 def stamps(data: DataDir) -> dict[str, int]:
@@ -66,7 +66,7 @@ def data(tmp_path: Path) -> DataDir:
 
 
 def test_every_line_of_every_version_is_a_row_with_its_fields(data: DataDir):
-    report = keep_in_step(data, TEMPLATE)
+    report = keep_in_step(data)
     assert (report.odd, report.odd_lines) == (0, ())
     assert report.months == len({(day.year, day.month) for day in ERAS})
     expected = []
@@ -86,7 +86,7 @@ def test_every_line_of_every_version_is_a_row_with_its_fields(data: DataDir):
 def test_what_stands_in_a_file_is_sorted_by_time_and_then_as_the_lines_were(data: DataDir):
     late = [line(timestamp=f"2024-01-05T{hour:02}:00:00+00:00") for hour in (9, 8, 10, 8, 7)]
     hold(data, {DAY: b"\n".join(late) + b"\n"})
-    keep_in_step(data, TEMPLATE)
+    keep_in_step(data)
     sql = "SELECT hour(timestamp), line FROM launches WHERE file = 'events-2024-01-05.jsonl'"
     assert rows(data, sql) == [(7, 5), (8, 2), (8, 4), (9, 1), (10, 3)]
 
@@ -127,7 +127,7 @@ def test_an_odd_line_is_told_and_costs_none_of_its_neighbours(
     tmp_path: Path, kind: str, odd: bytes
 ):
     data = make_mirror(tmp_path / "data", {DAY: b"\n".join([line(), odd, b"", line()])})
-    report = keep_in_step(data, TEMPLATE)
+    report = keep_in_step(data)
     assert (report.rows, report.odd) == (2, 1)
     assert [told.split(": ")[:2] for told in report.odd_lines] == [[f"events-{DAY}.jsonl:2", kind]]
     assert rows(data, "SELECT line, spec FROM launches") == [(1, GOOD["spec"]), (4, GOOD["spec"])]
@@ -162,7 +162,7 @@ def test_unusual_launches_are_rows_all_the_same(
     tmp_path: Path, text: bytes, column: str, value: object
 ):
     data = make_mirror(tmp_path / "data", {DAY: line() + b"\n" + text + b"\n" + line()})
-    assert keep_in_step(data, TEMPLATE).odd == 0
+    assert keep_in_step(data).odd == 0
     assert rows(data, f"SELECT line, {column} FROM launches WHERE line = 2") == [(2, value)]
     assert rows(data, "SELECT count(*) FROM launches") == [(3,)]
 
@@ -170,7 +170,7 @@ def test_unusual_launches_are_rows_all_the_same(
 def test_all_odd_lines_of_a_day_are_counted_and_some_told(tmp_path: Path):
     body = b"\n".join([b"x"] * 1500 + [line()] + [b"y"] * 3)
     data = make_mirror(tmp_path / "data", {DAY: body})
-    report = keep_in_step(data, TEMPLATE)
+    report = keep_in_step(data)
     assert (report.rows, report.odd, len(report.odd_lines)) == (1, 1503, 1000)
     assert faults(data) == []
 
@@ -178,7 +178,7 @@ def test_all_odd_lines_of_a_day_are_counted_and_some_told(tmp_path: Path):
 @pytest.mark.parametrize("body", [b"", b"\n\n", b"x\n\ny"])
 def test_a_month_without_a_launch_has_a_file_without_a_row(tmp_path: Path, body: bytes):
     data = make_mirror(tmp_path / "data", {DAY: body})
-    assert keep_in_step(data, TEMPLATE).rows == 0
+    assert keep_in_step(data).rows == 0
     assert rows(data) == []
     assert faults(data, rederive=True) == []
 
@@ -188,7 +188,7 @@ def test_a_password_in_an_address_is_nowhere_in_it(tmp_path: Path):
     unparsed = "nonsense%3A%2F%2Fme:hunter2@example.org"
     body = b"\n".join([line(provider="Git", spec=secret), line(provider="Git", spec=unparsed)])
     data = make_mirror(tmp_path / "data", {DAY: body})
-    keep_in_step(data, TEMPLATE)
+    keep_in_step(data)
     found = rows(data, "SELECT spec, repository, requested_ref FROM launches")
     assert found[0] == (
         "https%3A%2F%2F%2A%2A%2A%40example.org%2Fcourse.git/HEAD",
@@ -204,20 +204,20 @@ def test_a_password_in_an_address_is_nowhere_in_it(tmp_path: Path):
 def test_one_repository_has_one_key_however_it_is_written(tmp_path: Path):
     specs = ("QISKit/Qiskit-Tutorial/master", "qiskit/qiskit-tutorial.git/main")
     data = make_mirror(tmp_path / "data", {DAY: b"\n".join(line(spec=spec) for spec in specs)})
-    keep_in_step(data, TEMPLATE)
+    keep_in_step(data)
     assert rows(data, "SELECT DISTINCT repository FROM launches") == [
         ("github.com/qiskit/qiskit-tutorial",)
     ]
 
 
 def test_only_months_with_a_changed_day_are_made_again(data: DataDir):
-    keep_in_step(data, TEMPLATE)
+    keep_in_step(data)
     before = stamps(data)
-    assert keep_in_step(data, TEMPLATE).built == ()
+    assert keep_in_step(data).built == ()
     assert stamps(data) == before
     hold(data, {date(2020, 6, 18): make_day(date(2020, 6, 18), 10)})
     assert faults(data) == [FaultKind.BEHIND]
-    assert keep_in_step(data, TEMPLATE).built == ("year=2020/month=06",)
+    assert keep_in_step(data).built == ("year=2020/month=06",)
     after = stamps(data)
     changed = {path for path in after if after[path] != before[path]}
     assert changed == {str(data.dataset / "year=2020/month=06/launches.parquet")}
@@ -225,21 +225,21 @@ def test_only_months_with_a_changed_day_are_made_again(data: DataDir):
 
 
 def test_a_month_of_which_nothing_is_held_goes(data: DataDir):
-    keep_in_step(data, TEMPLATE)
+    keep_in_step(data)
     drop(data, date(2020, 6, 18))
     assert faults(data) == [FaultKind.SURPLUS]
-    assert keep_in_step(data, TEMPLATE).removed == ("year=2020/month=06",)
+    assert keep_in_step(data).removed == ("year=2020/month=06",)
     assert not (data.dataset / "year=2020").exists()
     assert faults(data) == []
 
 
 def test_a_month_whose_file_is_no_month_of_ours_goes(data: DataDir):
-    keep_in_step(data, TEMPLATE)
+    keep_in_step(data)
     stray = data.dataset / "year=2017" / "month=01" / "launches.parquet"
     stray.parent.mkdir(parents=True)
     stray.write_bytes((data.dataset / "year=2020/month=06/launches.parquet").read_bytes())
     assert faults(data) == [FaultKind.SURPLUS]
-    assert keep_in_step(data, TEMPLATE).removed == ("year=2017/month=01",)
+    assert keep_in_step(data).removed == ("year=2017/month=01",)
     assert faults(data) == []
 
 
@@ -248,15 +248,15 @@ def test_a_month_whose_file_is_no_month_of_ours_goes(data: DataDir):
 def test_a_month_with_a_day_off_the_record_stays_as_it_was(
     data: DataDir, harm: Callable[[Path], object], *, anew: bool
 ):
-    first = keep_in_step(data, TEMPLATE)
+    first = keep_in_step(data)
     before = stamps(data)
     harm(data.archive / "events-2020-06-18.jsonl")
-    report = keep_in_step(data, TEMPLATE, anew=anew)
+    report = keep_in_step(data, anew=anew)
     assert (report.unread, report.removed, report.rows) == (1, (), first.rows)
     path = str(data.dataset / "year=2020/month=06/launches.parquet")
     assert stamps(data)[path] == before[path]
     assert faults(data) == [FaultKind.DAILY_FILE]
-    told = describe_lag(data, load_inventory(data, TEMPLATE))
+    told = describe_lag(data, load_inventory(data))
     assert told == ["1 day not read, not being as on record: see `binder-mirror verify`"]
 
 
@@ -265,14 +265,14 @@ def test_rot_that_keeps_size_and_time_is_found_as_it_is_read(data: DataDir):
     stats, body = path.stat(), path.read_bytes()
     path.write_bytes(body.replace(b"a", b"b", 1))
     os.utime(path, ns=(stats.st_atime_ns, stats.st_mtime_ns))
-    report = keep_in_step(data, TEMPLATE)
+    report = keep_in_step(data)
     assert len(report.built) == len({(day.year, day.month) for day in ERAS}) - 1
     assert [line.partition(" (")[0] for line in report.failed] == [
         "year=2020/month=06: events-2020-06-18.jsonl has not its recorded SHA-256"
     ]
     path.write_bytes(body)
     os.utime(path, ns=(stats.st_atime_ns, stats.st_mtime_ns))
-    assert keep_in_step(data, TEMPLATE).built == ("year=2020/month=06",)
+    assert keep_in_step(data).built == ("year=2020/month=06",)
     path.write_bytes(body.replace(b"a", b"b", 1))
     os.utime(path, ns=(stats.st_atime_ns, stats.st_mtime_ns))
     assert faults(data) == []
@@ -280,25 +280,25 @@ def test_rot_that_keeps_size_and_time_is_found_as_it_is_read(data: DataDir):
 
 
 def test_lost_books_cost_a_rebuild_and_nothing_else(data: DataDir):
-    first = keep_in_step(data, TEMPLATE)
+    first = keep_in_step(data)
     data.dataset_provenance.write_bytes(b"{torn")
     assert load_dataset_books(data) == {}
-    again = keep_in_step(data, TEMPLATE)
+    again = keep_in_step(data)
     assert again.rows == first.rows
     assert faults(data) == []
 
 
 def test_a_file_gone_or_touched_is_made_again(data: DataDir):
-    keep_in_step(data, TEMPLATE)
+    keep_in_step(data)
     gone, touched = sorted(data.dataset.glob("*/*/launches.parquet"))[:2]
     gone.unlink()
     os.utime(touched, ns=(0, 0))
-    assert len(keep_in_step(data, TEMPLATE).built) == 2
+    assert len(keep_in_step(data).built) == 2
     assert faults(data) == []
 
 
 def test_verify_finds_a_flipped_bit_and_rows_that_are_not_the_mirrors(data: DataDir):
-    keep_in_step(data, TEMPLATE)
+    keep_in_step(data)
     path = data.dataset / "year=2020/month=06/launches.parquet"
     whole = path.read_bytes()
     stats = path.stat()
@@ -315,7 +315,7 @@ def test_verify_finds_a_flipped_bit_and_rows_that_are_not_the_mirrors(data: Data
 
 
 def test_rederiving_finds_a_value_that_was_changed_behind_our_back(data: DataDir):
-    keep_in_step(data, TEMPLATE)
+    keep_in_step(data)
     path = data.dataset / "year=2020/month=06/launches.parquet"
     with duckdb.connect() as connection:
         (told,) = connection.execute(
@@ -333,35 +333,35 @@ def test_rederiving_finds_a_value_that_was_changed_behind_our_back(data: DataDir
 
 def test_two_builders_do_not_meet(data: DataDir):
     with dataset_lock(data), pytest.raises(LockedError):
-        keep_in_step(data, TEMPLATE)
-    assert keep_in_step(data, TEMPLATE).rows
+        keep_in_step(data)
+    assert keep_in_step(data).rows
 
 
 def test_a_stopped_build_leaves_whole_months_and_goes_on(data: DataDir):
     stop = threading.Event()
-    keep_in_step(data, TEMPLATE, stop=stop, progress=lambda _files, _bytes: stop.set())
+    keep_in_step(data, stop=stop, progress=lambda _files, _bytes: stop.set())
     assert len(load_dataset(data)) < len(ERAS)
     assert not (data.dataset / ".unfinished").exists()
-    keep_in_step(data, TEMPLATE)
+    keep_in_step(data)
     assert faults(data) == []
 
 
 def test_a_day_replaced_while_it_is_read_is_left_to_the_next_build(data: DataDir):
     path = data.archive / "events-2026-03-05.jsonl"
     path.write_bytes(path.read_bytes() + line() + b"\n")
-    report = keep_in_step(data, TEMPLATE)
+    report = keep_in_step(data)
     assert "year=2026/month=03" not in report.built
 
 
 def test_something_else_in_a_months_place_is_told(data: DataDir):
     (data.dataset / "year=2020/month=06/launches.parquet").mkdir(parents=True)
     with pytest.raises(WrongKindError, match="is a directory"):
-        keep_in_step(data, TEMPLATE)
+        keep_in_step(data)
 
 
 def test_a_folder_with_signs_of_a_pattern_in_its_name(tmp_path: Path):
     data = make_mirror(tmp_path / "a[b]*?'\"c", {DAY: line()})
-    assert keep_in_step(data, TEMPLATE).rows == 1
+    assert keep_in_step(data).rows == 1
     assert faults(data, rederive=True) == []
 
 
@@ -372,7 +372,7 @@ def test_numpy_and_its_friends_are_not_needed(data: DataDir):
         "from pathlib import Path\n"
         "from mirror.dataset.build import keep_in_step\n"
         "from mirror.store.layout import DataDir\n"
-        f"print(keep_in_step(DataDir(Path(sys.argv[1])), {TEMPLATE!r}).rows)\n"
+        "print(keep_in_step(DataDir(Path(sys.argv[1]))).rows)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, str(data.root)], capture_output=True, text=True, check=True
@@ -383,9 +383,9 @@ def test_numpy_and_its_friends_are_not_needed(data: DataDir):
 
 def test_the_export_has_the_columns_and_types_of_the_weekly_data_set(data: DataDir):
     pandas = pytest.importorskip("pandas")
-    keep_in_step(data, TEMPLATE)
+    keep_in_step(data)
     target = data.root / "launches.parquet"
-    count = export_launches(data, TEMPLATE, target)
+    count = export_launches(data, target)
     frame = pandas.read_parquet(target)
     assert list(frame.columns) == ["origin", "provider", "spec", "timestamp"]
     assert (
@@ -403,10 +403,10 @@ def test_the_export_has_the_columns_and_types_of_the_weekly_data_set(data: DataD
 
 def test_an_export_says_what_is_in_its_way(data: DataDir):
     with pytest.raises(DatasetError, match="no data set yet"):
-        export_launches(data, TEMPLATE, data.root / "x.parquet")
-    keep_in_step(data, TEMPLATE)
+        export_launches(data, data.root / "x.parquet")
+    keep_in_step(data)
     with pytest.raises(StorageError):
-        export_launches(data, TEMPLATE, data.root / "nowhere" / "x.parquet")
+        export_launches(data, data.root / "nowhere" / "x.parquet")
     with pytest.raises(WrongKindError):
-        export_launches(data, TEMPLATE, data.archive)
+        export_launches(data, data.archive)
     assert not list(data.root.glob(".*.parquet*"))

@@ -12,7 +12,7 @@ import pytest
 from mirror.dataset.build import keep_in_step
 from mirror.dataset.rows import KNOWN_BYTES, MonthReader
 from mirror.events.stamps import part
-from tests.mirrors import TEMPLATE, make_mirror, of_all_eras
+from tests.mirrors import make_mirror, of_all_eras
 from tests.upstream.launches import make_day
 
 DAY = date(2024, 1, 5)
@@ -28,7 +28,7 @@ ODD = [
 def rows_of(root: Path, bodies: dict[date, bytes]) -> tuple[list[tuple], tuple[str, ...]]:
     """Return the rows of a data set of these bodies in their order, and its odd lines."""
     data = make_mirror(root, bodies)
-    report = keep_in_step(data, TEMPLATE)
+    report = keep_in_step(data)
     found = [
         row
         for path in sorted(data.dataset.glob("*/*/launches.parquet"))

@@ -16,7 +16,7 @@ from mirror.dataset.query import Bounds, Session, open_months, open_session
 from mirror.dataset.query_format import Write, as_is, write_csv, write_json, write_markdown
 from mirror.errors import QueryError
 from mirror.store.layout import DataDir
-from tests.mirrors import TEMPLATE, hold, make_mirror, of_all_eras
+from tests.mirrors import hold, make_mirror, of_all_eras
 
 BODIES = of_all_eras()
 LINES = sum(body.count(b"\n") for body in BODIES.values())
@@ -25,13 +25,13 @@ LINES = sum(body.count(b"\n") for body in BODIES.values())
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> DataDir:
     made = make_mirror(tmp_path_factory.mktemp("query") / "data", BODIES)
-    keep_in_step(made, TEMPLATE)
+    keep_in_step(made)
     return made
 
 
 @contextmanager
 def opened(data: DataDir, **options) -> Iterator[Session]:
-    with open_months(data, TEMPLATE, **options) as months, open_session(months, Bounds()) as made:
+    with open_months(data, **options) as months, open_session(months, Bounds()) as made:
         yield made
 
 
@@ -89,7 +89,7 @@ def test_an_empty_mirror_answers_with_nothing(tmp_path: Path):
 
 def test_a_data_set_that_is_behind_is_told(tmp_path: Path):
     data = make_mirror(tmp_path / "data", BODIES)
-    keep_in_step(data, TEMPLATE)
+    keep_in_step(data)
     hold(data, {date(2020, 6, 18): BODIES[date(2020, 6, 18)][:-1]})
     told: list[str] = []
     with opened(data, notice=told.append) as session:

@@ -13,7 +13,7 @@ from mirror.dataset.build import keep_in_step
 from mirror.dataset.query import Bounds, open_months, open_session
 from mirror.store.layout import DataDir
 from tests.command import ROOT, Shell
-from tests.mirrors import TEMPLATE, make_mirror, of_all_eras
+from tests.mirrors import make_mirror, of_all_eras
 
 BODIES = of_all_eras()
 LINES = [line for body in BODIES.values() for line in body.splitlines()]
@@ -24,7 +24,7 @@ GUIDE = (ROOT / "docs" / "analysis.md").read_text()
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> DataDir:
     made = make_mirror(tmp_path_factory.mktemp("readers") / "data", BODIES)
-    keep_in_step(made, TEMPLATE)
+    keep_in_step(made)
     return made
 
 
@@ -83,7 +83,7 @@ def test_each_reader_counts_the_same(data: DataDir, reader):
 @pytest.mark.parametrize("sql", re.findall(r"```sql\n(.*?)```", GUIDE, re.DOTALL))
 def test_each_query_of_the_guide_answers(data: DataDir, sql: str):
     with (
-        open_months(data, TEMPLATE) as months,
+        open_months(data) as months,
         open_session(months, Bounds()) as session,
         session.run(sql) as result,
     ):

@@ -56,7 +56,7 @@ class LocalLook:
 
     @contextmanager
     def opened(self) -> Iterator[Destination]:
-        with open_store(self.data, "events-{date}.jsonl", now=lambda: NOW) as store:
+        with open_store(self.data, now=lambda: NOW) as store:
             yield store
 
     def published(self) -> dict[str, bytes]:
@@ -68,7 +68,7 @@ class LocalLook:
         return [path.name for path in self.data.staging.iterdir()]
 
     def recorded(self) -> dict[date, Record]:
-        return load_inventory(self.data, "events-{date}.jsonl").records
+        return load_inventory(self.data).records
 
     def predecessors(self) -> dict[date, list[bytes]]:
         found: dict[date, list[bytes]] = {}

@@ -14,8 +14,6 @@ from mirror.store.inventory import load_inventory
 from tests.store.destinations import LocalLook
 from tests.store.test_destination import DAY, NEW, OLD, name_of, plain, put, record_of
 
-TEMPLATE = "events-{date}.jsonl"
-
 
 @pytest.fixture
 def look(tmp_path: Path) -> LocalLook:
@@ -49,7 +47,7 @@ async def test_a_rename_that_fails_leaves_the_old_body_and_its_record(look: Loca
                 )
 
     assert look.published()[name_of(DAY)] == OLD
-    inventory = load_inventory(look.data, TEMPLATE)
+    inventory = load_inventory(look.data)
     # same size and same time: without care the claim would be taken for the truth
     assert inventory.records.get(DAY) in (None, old)
     assert inventory.records or old in inventory.unverified[DAY]
@@ -60,7 +58,7 @@ async def test_a_file_altered_behind_our_back_is_no_longer_on_record(look: Local
         old = await put(destination, OLD)
     (look.data.archive / name_of(DAY)).write_bytes(NEW)
 
-    inventory = load_inventory(look.data, TEMPLATE)
+    inventory = load_inventory(look.data)
 
     assert inventory.records == {}
     assert inventory.unverified == {DAY: (old,)}
@@ -106,7 +104,7 @@ async def test_a_rotten_predecessor_goes_to_quarantine_and_never_to_history(
 
 
 async def test_what_a_cancelled_task_published_is_on_the_books(look: LocalLook) -> None:
-    with open_store(look.data, TEMPLATE) as store:
+    with open_store(look.data) as store:
         for n in range(20):
             day = DAY + timedelta(days=n)
             task = asyncio.create_task(put(store, NEW, day))
@@ -120,7 +118,7 @@ async def test_what_a_cancelled_task_published_is_on_the_books(look: LocalLook) 
 
 async def test_one_directory_has_one_writer(look: LocalLook) -> None:
     with look.opened(), pytest.raises(LockedError, match=f"process {os.getpid()}"):  # noqa: SIM117
-        with open_store(look.data, TEMPLATE):
+        with open_store(look.data):
             pass
     with look.opened():
         pass

@@ -42,7 +42,7 @@ async def test_what_was_complete_last_stays_known_behind_many_that_were_not(worl
     for number in range(1, LOADED_POLLS + 10):
         append_poll(world.data, failed(number))
 
-    view = load_snapshot(world.data, "events-{date}.jsonl")
+    view = load_snapshot(world.data)
 
     assert len(view.polls) == LOADED_POLLS
     assert view.last_complete == complete

@@ -51,7 +51,7 @@ async def polled(world: World, metrics: Metrics) -> dict[tuple[str, ...], float]
     async with open_mirror(world.config, world.data, now=world.clock) as mirror:
         with metrics.following(mirror.traffic):
             await mirror.poll(metrics)
-    view = load_snapshot(world.data, world.config.upstream.name_template)
+    view = load_snapshot(world.data)
     return read_samples(metrics.render(view, at(world.clock()))[0].decode())
 
 

@@ -29,7 +29,7 @@ async def main() -> None:
     config = load_config(None, os.environ, {})
     configure_logs(config.log)
     data = DataDir(Path(config.storage.data_dir))
-    viewer, metrics = SnapshotCache(data, config.upstream.name_template), Metrics()
+    viewer, metrics = SnapshotCache(data), Metrics()
     jobs = Jobs(
         config,
         data,
@@ -51,10 +51,10 @@ async def main() -> None:
             "descriptors": _descriptors(),
         }
         print(json.dumps(answer), flush=True)
-    view, now = await viewer.view(), datetime.now(UTC)
+    view, now = await viewer.snapshot(), datetime.now(UTC)
     moment = ScrapeContext(
         now=now,
-        final_after=timedelta(seconds=config.schedule.final_after),
+        first_open=data.first_open_day(now),
         interval=timedelta(seconds=config.schedule.interval),
         free_bytes=viewer.free_bytes,
     )

@@ -253,7 +253,7 @@ def test_each_alert_has_its_test_and_tells_what_to_do() -> None:
 async def scrape(tmp_path: Path) -> str:
     async with open_shell(tmp_path / "data") as shell:
         await shell.synced()
-        view = load_snapshot(shell.data, "events-{date}.jsonl")
+        view = load_snapshot(shell.data)
         return Metrics().render(view, at(datetime.now(UTC)))[0].decode()
 
 

@@ -76,7 +76,7 @@ def journalled(shell: Shell) -> set[str]:
     """Return the names of the files that are on record as they are."""
     if not shell.data.archive.exists():
         return set()
-    records = load_inventory(shell.data, "events-{date}.jsonl").records
+    records = load_inventory(shell.data).records
     return {record.name for record in records.values()}
 
 
@@ -116,7 +116,7 @@ async def test_a_poll_that_replaces_bodies_killed_at_any_moment_loses_none(
     await kill_at(shell, moment, "sync", requests=7)
 
     assert_sound(shell, before, shell.archive)
-    on_record = load_inventory(shell.data, "events-{date}.jsonl").records
+    on_record = load_inventory(shell.data).records
     replaced = {
         record.name
         for record in on_record.values()

@@ -73,7 +73,7 @@ async def test_every_real_poll_fetches_just_the_new_and_changed_days(
 
     assert len(before) == 997
     assert data.index.read_bytes() == archive["index.jsonl"].body
-    found = verify(data, "events-{date}.jsonl", today=clock().date())
+    found = verify(data, today=clock().date())
     assert (found.checked, found.damage) == (997, ())
 
 

@@ -30,7 +30,7 @@ async def url(shell: Shell) -> AsyncIterator[str]:
     site = Site(
         config=config,
         data=shell.data,
-        snapshots=SnapshotCache(shell.data, config.upstream.name_template),
+        snapshots=SnapshotCache(shell.data),
         metrics=Metrics(),
         live=PollProgress(),
         interval=timedelta(minutes=30),

@@ -21,7 +21,7 @@ def make_site(
     return Site(
         config=config,
         data=data,
-        snapshots=SnapshotCache(data, config.upstream.name_template),
+        snapshots=SnapshotCache(data),
         metrics=Metrics(),
         live=live or PollProgress(),
         interval=timedelta(minutes=30),
