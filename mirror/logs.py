@@ -5,7 +5,6 @@ passes through an escape, so that nothing it sends can act on a terminal or forg
 """
 
 import logging
-import os
 import sys
 from typing import TextIO
 
@@ -13,6 +12,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from mirror.config.settings import LogConfig
+from mirror.progress import takes_escapes
 from mirror.text import shown
 
 _MAX_VALUE = 500
@@ -70,9 +70,8 @@ def _renderer(*, console: bool, out: TextIO) -> Processor:
     # imported where it is used: it brings a traceback formatter along
     from structlog.dev import ConsoleRenderer, plain_traceback  # noqa: PLC0415
 
-    dumb = os.environ.get("NO_COLOR") or os.environ.get("TERM") in (None, "", "dumb")
     return ConsoleRenderer(
-        colors=out.isatty() and not dumb, exception_formatter=plain_traceback, pad_event_to=24
+        colors=takes_escapes(out), exception_formatter=plain_traceback, pad_event_to=24
     )
 
 

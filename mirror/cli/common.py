@@ -3,8 +3,7 @@
 import asyncio
 import os
 import signal
-import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -128,16 +127,6 @@ def quiet_logs(config: Config) -> None:
     """Leave the terminal to the progress display: warnings and worse are still logged."""
     if config.log.level in ("debug", "info"):
         configure_logs(LogConfig(format=config.log.format, level="warning"))
-
-
-def is_interactive() -> bool:
-    """Return whether progress may be drawn: a terminal, and colours not refused."""
-    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and has_motion(os.environ)
-
-
-def has_motion(environ: Mapping[str, str]) -> bool:
-    """Return whether the terminal obeys more than plain text."""
-    return environ.get("TERM") not in (None, "", "dumb")
 
 
 def run_until_signal(work: Coroutine[Any, Any, T]) -> T:

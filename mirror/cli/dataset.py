@@ -1,7 +1,5 @@
 """`binder-mirror dataset`: the Parquet data set made, proved and exported."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -10,7 +8,6 @@ from mirror.cli.common import (
     OUTPUT,
     check_output,
     data_dir_option,
-    is_interactive,
     json_option,
     load,
     notice,
@@ -22,6 +19,7 @@ from mirror.dataset.build import DatasetReport, keep_in_step
 from mirror.dataset.export import export_launches
 from mirror.dataset.provenance import TOLD_LINES
 from mirror.errors import ExitCode
+from mirror.progress import show_reading
 from mirror.store.inventory import load_inventory
 from mirror.store.layout import require_mirror
 from mirror.text import human_bytes, plural, shown
@@ -51,8 +49,9 @@ def build(ctx: click.Context, data_dir: str | None, *, anew: bool, as_json: bool
     """
     _, data = load(ctx, data_dir=data_dir)
     require_mirror(data)
-    with _progress(sum(one.size for one in load_inventory(data).records.values())) as told:
-        report = keep_in_step(data, anew=anew, progress=told)
+    total_bytes = sum(one.size for one in load_inventory(data).records.values())
+    with show_reading(total_bytes) as progress:
+        report = keep_in_step(data, anew=anew, progress=progress)
     if as_json:
         print_json(report)
     else:
@@ -99,34 +98,6 @@ def export(ctx: click.Context, target: Path | None, data_dir: str | None) -> int
     count = export_launches(data, target, notice=notice)
     say(f"{shown(str(target), 300)}: {count:,} launches, {human_bytes(target.stat().st_size)}")
     return int(ExitCode.COMPLETE)
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int, int], None]]:
-    if not is_interactive():
-        yield lambda _files, _bytes: None
-        return
-    # rich is worth its start-up time only where it is seen
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import (  # noqa: PLC0415
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    columns = (
-        TextColumn("reading"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda _files, size: progress.advance(task, size)
 
 
 def _render_build(report: DatasetReport) -> str:

@@ -12,7 +12,6 @@ from mirror.cli.common import (
     check_output,
     check_range,
     data_dir_option,
-    is_interactive,
     load,
 )
 from mirror.cli.streams import abandon_stdout, stdout_error
@@ -142,7 +141,7 @@ def events(  # noqa: PLR0913 - one argument an option
         unknown=unknown,
         open_days=not final_only,
         fill_origin=fill_origin,
-        progress=None if is_interactive() and not _is_shown(output) else False,
+        progress=False if _is_shown(output) else None,
     )
     _write(chosen, form, compress, output)
     _tell(chosen)

@@ -3,7 +3,6 @@
 Made from the manifest, so that it costs no time; only the repositories want the daily files read.
 """
 
-import os
 import re
 import shutil
 import sys
@@ -18,13 +17,13 @@ from mirror.cli.common import (
     check_output,
     check_range,
     data_dir_option,
-    has_motion,
     json_option,
     load,
     print_json,
     say,
     utc_now,
 )
+from mirror.progress import takes_escapes
 from mirror.report.facts import Ranking, Report, Window, read_report, to_json
 from mirror.report.report_text import ASCII, BLOCKS, TerminalStyle, render_report
 from mirror.store.layout import DataDir, require_mirror
@@ -150,7 +149,7 @@ def _style() -> TerminalStyle:
     is_terminal = sys.stdout.isatty()
     return TerminalStyle(
         width=min(120, shutil.get_terminal_size().columns) if is_terminal else 100,
-        colour=is_terminal and not os.environ.get("NO_COLOR") and has_motion(os.environ),
+        colour=takes_escapes(sys.stdout),
         ramp=BLOCKS if _can_show(BLOCKS) else ASCII,
     )
 

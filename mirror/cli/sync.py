@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from datetime import date
 from pathlib import Path
@@ -15,7 +16,6 @@ from mirror.cli.common import (
     DAY,
     check_range,
     data_dir_option,
-    is_interactive,
     json_option,
     load,
     print_json,
@@ -24,10 +24,12 @@ from mirror.cli.common import (
     say,
     upstream_option,
 )
+from mirror.cli.progress import show_poll
 from mirror.config.settings import Config
 from mirror.dataset.update import update_dataset
 from mirror.errors import ExitCode
 from mirror.model import PollEnd, PollReport, Problem, ProblemKind
+from mirror.progress import takes_escapes
 from mirror.status.problems import facts_of, problem_lines, report_facts
 from mirror.store.inventory import Inventory, load_inventory, load_upstream
 from mirror.store.layout import DataDir
@@ -149,13 +151,10 @@ async def _preview(config: Config, data: DataDir, asked: PollRange) -> Preview:
 
 
 def _observer(config: Config) -> AbstractContextManager[Observer]:
-    if not is_interactive():
+    if not takes_escapes(sys.stderr):
         return nullcontext(Silent())
-    # rich is worth its start-up time only where it is seen
-    from mirror.cli.progress import SyncProgress  # noqa: PLC0415
-
     quiet_logs(config)
-    return SyncProgress()
+    return show_poll()
 
 
 def summary(report: PollReport, *, ranged: bool = False) -> str:

@@ -2,9 +2,7 @@
 
 import random
 import re
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from datetime import date
 
 import click
@@ -14,7 +12,6 @@ from msgspec.structs import replace
 from mirror.archive.ports import Silent
 from mirror.cli.common import (
     data_dir_option,
-    is_interactive,
     json_option,
     load,
     print_json,
@@ -26,9 +23,10 @@ from mirror.cli.common import (
 from mirror.config.settings import Config, UpstreamConfig
 from mirror.errors import ExitCode
 from mirror.model import Damage, DamageKind
+from mirror.progress import show_reading
 from mirror.store.inventory import load_inventory, load_upstream
 from mirror.store.layout import DataDir, require_mirror
-from mirror.store.verification import Progress, VerifyReport, everything, sample
+from mirror.store.verification import VerifyReport, everything, sample
 from mirror.store.verification import verify as verify_copy
 from mirror.text import human_bytes, plural
 
@@ -115,7 +113,7 @@ def _repaired(before: Sequence[Damage], report: VerifyReport, lost: Sequence[dat
 
 
 def _verify(data: DataDir, share: float = 1.0) -> VerifyReport:
-    with _drawn() if is_interactive() else nullcontext(_silent) as progress:
+    with show_reading(None) as progress:
         return verify_copy(
             data,
             # the draw keeps no secret
@@ -139,41 +137,6 @@ async def _repair(config: Config, data: DataDir, report: VerifyReport) -> None:
 
     async with open_mirror(config, data) as mirror:
         await mirror.repair(report.damage, Silent())
-
-
-def _silent(_files: int, _bytes: int) -> None:
-    """Draw nothing where nobody watches."""
-
-
-@contextmanager
-def _drawn() -> Iterator[Progress]:
-    # rich is worth its start-up time only where it is seen
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import (  # noqa: PLC0415
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TransferSpeedColumn,
-    )
-
-    columns = (
-        TextColumn("{task.fields[files]} files read"),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeElapsedColumn(),
-    )
-    lock, files = threading.Lock(), 0
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=None, files=0)
-
-        def advance(more_files: int, more_bytes: int) -> None:
-            nonlocal files
-            with lock:
-                files += more_files
-                progress.update(task, advance=more_bytes, files=f"{files:,}")
-
-        yield advance
 
 
 def _render(report: VerifyReport) -> str:

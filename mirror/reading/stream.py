@@ -3,6 +3,7 @@
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar, cast
@@ -11,8 +12,8 @@ from mirror.errors import UnknownSchemaError, UnrecordedError
 from mirror.events.launch import Decoded, Launch, LaunchDecoder, OddLine, pair_lines
 from mirror.events.lines import BlockCutter
 from mirror.model import Record
+from mirror.progress import Advance, show_nothing, show_reading
 from mirror.reading.days import Day, DayCount, DayFiles, describe
-from mirror.reading.progress import Advance, reading_progress
 from mirror.reading.selection import Selection
 from mirror.store.disk import storage_errors
 from mirror.text import plural
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 T_co = TypeVar("T_co", covariant=True)
 
 _READ_BYTES = 256 * 1024
+_LONG_BYTES = 100_000_000
+"""What is read within a second or so needs no bar."""
 
 
 class PartialDayWarning(UserWarning):
@@ -133,7 +136,9 @@ class Events(Generic[T_co]):
         """
         self.given = 0
         self.odd.clear()
-        with reading_progress(sum(day.size for day in self.days), wanted=self._progress) as advance:
+        total_bytes = sum(day.size for day in self.days)
+        wanted = total_bytes >= _LONG_BYTES if self._progress is None else self._progress
+        with show_reading(total_bytes) if wanted else nullcontext(show_nothing) as advance:
             for day, file, record in self._files.open_each(self.days):
                 for block, decoded in self._decode(file, record, advance):
                     yield day, block, decoded
@@ -151,6 +156,7 @@ class Events(Generic[T_co]):
                 yield from self._note_odd(block, decoded)
             else:
                 yield block, decoded
+        advance(1, 0)
         # by the file's position: of a line that is too long the blocks do not hold all
         size = file.tell()
         if (found, size) != (record.lines, record.size):
@@ -180,7 +186,7 @@ def _cut(file: BinaryIO, advance: Advance) -> Iterator[bytes]:
     cutter = BlockCutter()
     with storage_errors(Path(str(file.name))):
         while chunk := file.read(_READ_BYTES):
-            advance(len(chunk))
+            advance(0, len(chunk))
             yield from cutter.feed(chunk)
     if rest := cutter.finish():
         yield rest

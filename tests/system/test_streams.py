@@ -97,15 +97,19 @@ async def test_what_upstream_sends_cannot_act_on_a_terminal(shell: Shell) -> Non
     assert "\x9b" not in shown
 
 
-async def test_verify_shows_its_progress_on_a_terminal_only(shell: Shell) -> None:
+@pytest.mark.parametrize("command", [("verify",), ("dataset", "build")])
+async def test_reading_shows_its_progress_on_a_terminal_only(
+    shell: Shell, command: tuple[str, ...]
+) -> None:
     await shell.synced()
 
-    code, shown = await on_a_terminal(shell, "verify")
-    piped = await shell.run("verify")
+    code, shown = await on_a_terminal(shell, *command)
+    piped = await shell.run(*command)
 
     assert code == 0
-    assert "files read" in shown
-    assert (piped.err, piped.out.count("\n")) == ("", 1)
+    assert "6 files read" in shown
+    assert "read" not in piped.err
+    assert "\x1b" not in piped.out + piped.err
 
 
 def in_shell(shell: Shell, script: str) -> subprocess.CompletedProcess[bytes]:
