@@ -1,0 +1,87 @@
+"""A data directory of version 0.1 is read and followed on, and nothing is fetched again.
+
+`data/held-by-0.1.tar.gz` was written by 0.1.0: seven final days of May 2024 and an open one. One
+day has a predecessor in history, one has lines that are no plain launches, and one is in dispute:
+the index lists 40 lines for it, and a body of 22 lies in quarantine.
+"""
+
+import json
+import tarfile
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from mirror.model import Flag
+from tests.conftest import Clock, World
+from tests.upstream.archive import OCTETS, UpstreamArchive, day_name
+from tests.upstream.server import ArchiveServer
+
+LEFT_AT = datetime(2024, 5, 15, 15, tzinfo=UTC)
+"""When 0.1.0 polled last."""
+CHANGED, ODD, DISPUTED, OPEN = (date(2024, 5, day) for day in (10, 11, 9, 15))
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """The data directory as it was left, and the upstream that it was made from."""
+    root = tmp_path / "data"
+    with tarfile.open(Path(__file__).parent / "data" / "held-by-0.1.tar.gz") as archive:
+        archive.extractall(root, filter="data")
+    async with ArchiveServer(upstream_of(root)) as server:
+        known = json.loads((root / "upstream.json").read_text())
+        (root / "upstream.json").write_text(json.dumps(known | {"url": server.url}))
+        yield World(server.archive, server, Clock(LEFT_AT + timedelta(minutes=30)), root)
+
+
+def upstream_of(root: Path) -> UpstreamArchive:
+    """Return the upstream that a data directory is a copy of."""
+    upstream = UpstreamArchive()
+    known = json.loads((root / "upstream.json").read_text())
+    index_at = datetime.fromisoformat(known["index"]["last_modified"])
+    index = (root / "upstream-index.jsonl").read_bytes()
+    upstream.put("index.jsonl", index, index_at, content_type="text/plain")
+    for line in (root / "manifest.jsonl").read_text().splitlines()[1:]:
+        record = json.loads(line)
+        at = datetime.fromisoformat(record["last_modified"])
+        body = (root / "archive" / record["name"]).read_bytes()
+        meta = {"events-count": str(record["lines"]), "events-date": record["date"]}
+        upstream.put(record["name"], body, at, content_type=OCTETS, meta=meta)
+    refused = next((root / "quarantine").glob(f"{DISPUTED}.*.jsonl")).read_bytes()
+    upstream.put_day(DISPUTED, refused, index_at)
+    return upstream
+
+
+async def test_what_is_held_is_not_fetched_again(world: World) -> None:
+    held = world.published()
+
+    await world.sync()
+
+    assert world.names_asked(304) == ["index.jsonl", day_name(OPEN)]
+    assert set(world.names_asked(200)) == {day_name(DISPUTED)}
+    assert {name: body for name, body in world.published().items() if "events-" in name} == {
+        name: body for name, body in held.items() if "events-" in name
+    }
+    world.assert_sound()
+
+
+async def test_a_dispute_goes_on_and_ends_in_its_time(world: World) -> None:
+    assert (await world.sync()).exit_code == 3
+    world.clock.advance(hours=6)
+
+    report = await world.sync()
+
+    assert report.exit_code == 0
+    assert world.records()[DISPUTED].flags == (Flag.DISPUTED,)
+    assert [version.lines for version in world.predecessors(DISPUTED)] == [27]
+
+
+async def test_history_quarantine_and_polls_are_read_on(world: World) -> None:
+    status = world.status()
+
+    assert status.held == 8
+    assert status.last_poll is not None
+    assert status.last_poll.started_at == LEFT_AT
+    assert len(world.predecessors(CHANGED)) == 1
+    assert len(world.quarantined(DISPUTED)) == 1
