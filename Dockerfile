@@ -1,5 +1,5 @@
-# The mirror as a container: `run` as PID 1, a user of its own, and one volume; nothing else is written.
-# docs/operations.md tells how to build and run it.
+# The mirror as a container: `binder-mirror run` as PID 1, as a user of its own. It writes to one volume,
+# /data, and nowhere else. How to build and run it: docs/operations.md.
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
@@ -7,7 +7,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 RUN python3 -m venv /tools && python3 -m venv --without-pip /opt/binder-mirror
 COPY requirements.lock requirements-runtime.lock ./
-# what runs, and what builds the wheel: as locked, by hash, nothing beside it
+# runtime packages, then those that build the wheel: the locked versions alone, checked by hash
 RUN /tools/bin/pip --python /opt/binder-mirror/bin/python install \
       --require-hashes --no-deps --only-binary :all: -r requirements-runtime.lock
 RUN for name in hatchling packaging pathspec pluggy trove-classifiers; do \
@@ -25,10 +25,10 @@ LABEL org.opencontainers.image.title="binder-mirror" \
       org.opencontainers.image.description="A verified, byte-faithful mirror of the mybinder.org Events Archive" \
       org.opencontainers.image.licenses="BSD-3-Clause" \
       org.opencontainers.image.version="${VERSION}"
-# a new volume takes its owner from here
+# a new volume takes over this owner
 RUN install -d -o 10001 -g 10001 /data
 COPY --from=build /opt/binder-mirror /opt/binder-mirror
-# HOME: the user has none; podman would take the working directory for it
+# HOME: the user has none, and podman would set it to the working directory
 ENV PATH=/opt/binder-mirror/bin:$PATH \
     HOME=/ \
     BINDER_MIRROR_STORAGE__DATA_DIR=/data \
@@ -39,7 +39,7 @@ WORKDIR /data
 VOLUME /data
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-# healthy once a poll was complete: a first sync of the whole archive takes its time
+# healthy after the first complete poll, which may take hours for the whole archive
 HEALTHCHECK --interval=1m --timeout=30s --start-period=2h --retries=3 CMD ["binder-mirror", "health"]
 ENTRYPOINT ["binder-mirror"]
 CMD ["run"]

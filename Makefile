@@ -1,4 +1,5 @@
-# Everything here runs on a bare Debian machine with Python 3.11, venv and make.
+# All targets run on a bare Debian machine with Python 3.11 or later, venv and make; where one needs more,
+# its help says so.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -18,10 +19,10 @@ $(STAMP): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
-demo: $(STAMP) ## show what the mirror is for, on an archive of its own
+demo: $(STAMP) ## show the whole system on an archive of its own, without network
 	@$(BIN)/binder-mirror demo
 
-test: $(STAMP) ## run the tests, on two processors
+test: $(STAMP) ## run the tests, in two processes
 	$(BIN)/python -m pytest --numprocesses 2
 
 test-all: ## run the tests on Python 3.11, 3.12 and 3.13, where they are installed
@@ -36,14 +37,14 @@ lint: $(STAMP) ## check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: $(STAMP) ## put style right
+format: $(STAMP) ## correct style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 types: $(STAMP) ## check types
 	$(BIN)/mypy
 
-layers: $(STAMP) ## check that imports go one way
+layers: $(STAMP) ## check that imports between folders go one way
 	$(BIN)/lint-imports
 
 check: lint types layers ## all checks but the tests
@@ -54,21 +55,21 @@ wheel: $(STAMP) ## build wheel and source archive into dist/
 
 PIP_COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate --strip-extras
 
-lock: $(STAMP) ## make the lock files anew: newest versions, with hashes; what runs is a part of it all
+lock: $(STAMP) ## update the lock files to the newest versions, with hashes
 	$(BIN)/python -m pip install --quiet pip-tools
 	$(PIP_COMPILE) --upgrade --extra data --extra dev --output-file requirements.lock pyproject.toml
 	$(PIP_COMPILE) --upgrade --extra data --constraint requirements.lock --output-file requirements-runtime.lock pyproject.toml
 
-kill: $(STAMP) ## the long suite of kills: SIGKILL at 50 moments of a sync
+kill: $(STAMP) ## test SIGKILL at 50 moments of a sync
 	$(BIN)/python -m pytest -m slow tests/system/test_kill.py
 
-soak: $(STAMP) ## 500 polls against an upstream that fails in every way
+soak: $(STAMP) ## test 500 polls against an upstream that fails in every way
 	$(BIN)/python -m pytest -m slow -s tests/system/test_soak.py
 
-real: $(STAMP) ## the real index, snapshot after snapshot, bodies of real size (wants MIRROR_REAL_DATA)
+real: $(STAMP) ## test with the real index, snapshot after snapshot, and bodies of real size (needs MIRROR_REAL_DATA)
 	$(BIN)/python -m pytest -m slow -s tests/system/test_replay.py
 
-mutation: $(STAMP) ## mutation-test the decisions of the pure core: at least 85 % killed (8 min)
+mutation: $(STAMP) ## mutation-test the decisions of a poll: at least 85 % killed (8 min)
 	$(BIN)/mutmut run
 	$(BIN)/python -m tests.mutants 85
 
@@ -77,27 +78,27 @@ mutation-slice: $(STAMP) ## mutation-test the scanner alone
 	$(BIN)/mutmut run 'mirror.archive.scan*'
 	$(BIN)/python -m tests.mutants 85
 
-bench: $(STAMP) ## time the sync beside rclone, aria2, wget2 and curl (wants nginx and these)
+bench: $(STAMP) ## time the sync beside rclone, aria2, wget2 and curl (needs nginx and these)
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"
 	$(BIN)/python -m tests.benchmarks.run
 
-test-container: $(STAMP) ## build the image and run it for real (wants root, podman, buildah, runc, debootstrap)
+test-container: $(STAMP) ## build the image and run it (needs root, podman, buildah, runc, debootstrap)
 	$(BIN)/python -m pytest -m slow -rs tests/system/test_container.py
 
-test-systemd: $(STAMP) wheel ## install on a booted systemd, by the guide, and run there (wants the same)
+test-systemd: $(STAMP) wheel ## install on a booted systemd by the guide, and run there (needs the same)
 	$(BIN)/python -m pytest -m slow -rs tests/system/test_systemd.py
 
-bench-reading: $(STAMP) ## time the reading of events beside pandas, polars and DuckDB
+bench-reading: $(STAMP) ## time reading the events beside pandas, polars and DuckDB
 	$(BIN)/python -m tests.benchmarks.reading
 
-bench-latency: $(STAMP) ## time the page and the metrics of a daemon that polls: 50 ms at the 99th percentile (wants nginx)
+bench-latency: $(STAMP) ## time a daemon's answers while it polls: 50 ms at the 99th percentile (needs nginx)
 	$(BIN)/python -m tests.benchmarks.latency --check
 
-fuzz: $(STAMP) ## fuzz the parsers of lines, findings and specs, a minute each (wants atheris, Python before 3.13)
+fuzz: $(STAMP) ## fuzz the parsers of lines, findings and specs, a minute each (needs Python before 3.13)
 	$(BIN)/python -m pip install --quiet --editable ".[fuzz]"
 	$(BIN)/python -m tests.fuzz.run lines -max_total_time=60
 	$(BIN)/python -m tests.fuzz.run findings -max_total_time=60
 	$(BIN)/python -m tests.fuzz.run spec -max_total_time=60
 
-clean: ## remove what was made here
+clean: ## remove all that these targets made
 	rm -rf $(VENV) .venv-3.* dist build mutants .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
