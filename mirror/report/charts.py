@@ -24,7 +24,9 @@ _LINE_HEIGHT = 15
 _MONTHS_UP_TO = 400
 """Days of which months are named, not years."""
 BANDS = 8
-"""Colours that can be told apart on a page."""
+"""Colours that can be distinguished on a page."""
+REST = "others"
+"""What the names without a band are called together."""
 
 
 class Frame(Struct, frozen=True):
@@ -117,11 +119,16 @@ def render_swatch(band: int) -> str:
 
 
 def choose_bands(sums: Mapping[date, Mapping[str, int]]) -> tuple[str, ...]:
-    """Return the names that get a band, the greatest first, and `OTHERS` for the rest."""
-    ranked = [name for name in rank_names(sums) if name != OTHERS]
-    if len(ranked) <= BANDS and not any(OTHERS in counts for counts in sums.values()):
+    """Return the names that get a band, the greatest first, and `REST` for others.
+
+    Args:
+        sums: numbers by period and name.
+    """
+    ranked = [name for name in rank_names(sums) if name not in (OTHERS, REST)]
+    names = {name for counts in sums.values() for name in counts}
+    if len(ranked) <= BANDS and len(ranked) == len(names):
         return tuple(ranked)
-    return (*ranked[: BANDS - 1], OTHERS)
+    return (*ranked[: BANDS - 1], REST)
 
 
 def shares(counts: Mapping[str, int], names: Sequence[str]) -> list[int]:

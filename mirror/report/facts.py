@@ -4,8 +4,10 @@ They come from the manifest, the history's names and the log of polls. No daily 
 only the files can say, the repositories launched most, is added by `repositories`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -14,7 +16,7 @@ from msgspec import Struct
 from mirror.archive.upstream import listed_counts, vanished
 from mirror.events import series
 from mirror.events.launch import ORIGIN_BEFORE_V3, ORIGINS_SINCE
-from mirror.model import Record
+from mirror.model import Findings, Record
 from mirror.report.anomalies import ReportInput, find_anomalies
 from mirror.report.anomaly import Anomaly, Severity, between, in_order
 from mirror.report.standstill import find_standstills
@@ -65,8 +67,8 @@ class Period(Struct, frozen=True):
     events: int
     origins: Mapping[str, int]
     providers: Mapping[str, int]
-    pending: int
-    """Days held in it whose findings are pending: origins and providers are without them."""
+    inspected: int
+    """Days held in it whose contents are known: origins and providers are of these."""
 
 
 class Quarter(Struct, frozen=True):
@@ -113,7 +115,7 @@ class Report(Struct, frozen=True):
     days: int
     """Days held in the window."""
     pending: int
-    """Days of those whose findings are pending: what they contain is unknown."""
+    """Days of those whose contents are still to be counted."""
     events: int
     size: int
     """Bytes of their files."""
@@ -198,7 +200,10 @@ def make_report(
         size=sum(record.size for record in inside),
         anomalies=in_order(one for one in anomalies if window.touches(one.first, one.last)),
         period=period,
-        periods=_periods(inside, _PERIOD_OF[period]),
+        periods=tuple(
+            _make_period(start, list(records))
+            for start, records in groupby(inside, key=lambda one: _PERIOD_OF[period](one.date))
+        ),
         quarters=_quarters(given, last),
         daily={day: record.lines for day, record in records.items()},
     )
@@ -211,42 +216,33 @@ def _choose_period(records: Sequence[Record]) -> str:
     return "week" if length <= _BY_WEEK_UP_TO else "month"
 
 
-def _periods(records: Sequence[Record], period: series.Period) -> tuple[Period, ...]:
-    totals = series.sum_counts(((one.date, one.lines) for one in records), period)
-    pending = series.sum_counts(((one.date, one.findings is None) for one in records), period)
-    origins = series.sum_names(((one.date, _origins(one)) for one in records), period)
-    providers = series.sum_names(((one.date, _providers(one)) for one in records), period)
-    return tuple(
-        Period(
-            start=start,
-            days=total.days,
-            events=total.count,
-            origins=_printable(origins[start]),
-            providers=_printable(providers[start]),
-            pending=pending[start].count,
-        )
-        for start, total in totals.items()
+def _make_period(start: date, records: Sequence[Record]) -> Period:
+    found = [(one, one.findings) for one in records if one.findings is not None]
+    return Period(
+        start=start,
+        days=len(records),
+        events=sum(one.lines for one in records),
+        origins=_add_up(_origins(one, findings) for one, findings in found),
+        providers=_add_up(findings.providers for _, findings in found),
+        inspected=len(found),
     )
 
 
-def _origins(record: Record) -> Mapping[str, int]:
+def _origins(record: Record, findings: Findings) -> Mapping[str, int]:
     """Return a day's events by origin; those without one are `mybinder.org`'s in the early days."""
-    if record.findings is None:
-        return {}
-    origins = record.findings.origins
-    unnamed = record.lines - sum(origins.values())
+    unnamed = record.lines - sum(findings.origins.values())
     if record.date > ORIGINS_SINCE or unnamed <= 0:
-        return origins
-    return {**origins, ORIGIN_BEFORE_V3: origins.get(ORIGIN_BEFORE_V3, 0) + unnamed}
+        return findings.origins
+    named = findings.origins.get(ORIGIN_BEFORE_V3, 0)
+    return {**findings.origins, ORIGIN_BEFORE_V3: named + unnamed}
 
 
-def _providers(record: Record) -> Mapping[str, int]:
-    return record.findings.providers if record.findings is not None else {}
-
-
-def _printable(counts: Mapping[str, int]) -> dict[str, int]:
+def _add_up(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for named in counts:
+        total.update(named)
     # upstream's strings: whoever wrote the manifest may not have escaped them
-    return {shown(name, 64): count for name, count in counts.items()}
+    return {shown(name, 64): count for name, count in total.items()}
 
 
 def _quarters(given: ReportInput, last: date | None) -> tuple[Quarter, ...]:

@@ -5,10 +5,9 @@ from datetime import date
 
 from msgspec import Struct
 
-from mirror.events.findings import OTHERS
 from mirror.events.series import fold_names, quarter_of
 from mirror.report.anomaly import Anomaly, Kind, Severity, span
-from mirror.report.charts import choose_bands
+from mirror.report.charts import REST, choose_bands
 from mirror.report.facts import Ranking, Report
 from mirror.text import human_bytes, plural
 
@@ -67,13 +66,9 @@ def describe_days(report: Report) -> str:
 
 
 def describe_pending(report: Report) -> str:
-    """Return how many days are not yet inspected; nothing where all are."""
-    if not report.pending:
-        return ""
-    return (
-        f"Pending: {plural(report.pending, 'day')} not inspected yet, whose origins, providers and "
-        "contents are unknown."
-    )
+    """Return of how many days the contents are still to be counted; nothing where of none."""
+    days = plural(report.pending, "day")
+    return f"Pending: the contents of {days} are still to be counted." if report.pending else ""
 
 
 def describe_means(report: Report) -> str:
@@ -97,7 +92,7 @@ def describe_ranking(ranking: Ranking) -> str:
 
 def make_breakdowns(report: Report) -> tuple[Breakdown, ...]:
     """Return the launches by origin and by provider, where anything is known of them."""
-    days = {one.start: one.days - one.pending for one in report.periods}
+    days = {one.start: one.inspected for one in report.periods}
     origins = {one.start: one.origins for one in report.periods}
     providers = {one.start: one.providers for one in report.periods}
     both = _break_down("origin", origins, days), _break_down("provider", providers, days)
@@ -115,24 +110,9 @@ def _break_down(
     subject: str, sums: Mapping[date, Mapping[str, int]], days: Mapping[date, int]
 ) -> Breakdown:
     names = choose_bands(sums)
-    folded = fold_names(sums, names, OTHERS)
-    labels = {name: "others" if name == OTHERS else name for name in names}
-    periods = {
-        start: {labels[name]: count for name, count in counts.items()}
-        for start, counts in folded.items()
-    }
-    totals = {
-        label: sum(counts.get(label, 0) for counts in periods.values()) for label in labels.values()
-    }
+    periods = fold_names(sums, names, REST)
+    totals = {name: sum(counts.get(name, 0) for counts in periods.values()) for name in names}
     return Breakdown(subject, totals, periods, days)
-
-
-def period_rows(report: Report, breakdown: Breakdown) -> Iterator[tuple[str, ...]]:
-    """Yield each period with its days held and its launches by name."""
-    for one in report.periods:
-        counts = breakdown.periods[one.start]
-        launches = (f"{counts.get(name, 0):,}" for name in breakdown.totals)
-        yield f"{one.start}", f"{one.days}", *launches
 
 
 def growth_rows(report: Report) -> Iterator[tuple[str, ...]]:

@@ -1,18 +1,17 @@
 """Renders a report as one page that needs nothing else: for a screen, or printed each quarter.
 
-Here is what the template shows: figures as words, charts as SVG. The page runs no script, loads
-nothing, and each chart has its numbers in a table. Imports Jinja: import it where a page is made.
+The page runs no script, loads nothing, and has the numbers of each chart in a table. Imports Jinja,
+which takes time: to be imported only where a page is made.
 """
 
 import base64
 import hashlib
-from collections.abc import Iterator
 from datetime import UTC
 from functools import partial
 
 from mirror import __version__
 from mirror.report import outline
-from mirror.report.anomaly import Anomaly, Severity
+from mirror.report.anomaly import Anomaly
 from mirror.report.charts import Frame, render_spark, render_stack, render_swatch
 from mirror.report.facts import Report
 from mirror.report.outline import Breakdown
@@ -29,8 +28,6 @@ def render_page(report: Report) -> str:
     page = templates.get_template("report.html").render(
         report=report,
         outline=outline,
-        title=_title(report),
-        figures=list(_figures(report)),
         breakdowns=outline.make_breakdowns(report) or [outline.make_whole(report)],
         chart=partial(_chart, report),
         swatch=render_swatch,
@@ -41,26 +38,6 @@ def render_page(report: Report) -> str:
         digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
     )
     return page + "\n"
-
-
-def _title(report: Report) -> str:
-    if report.first is None or report.last is None:
-        return "Binder launches: no day held"
-    if (name := outline.quarter_name(report.first)) == outline.quarter_name(report.last):
-        return f"Binder launches, {name}"
-    return f"Binder launches, {report.first} to {report.last}"
-
-
-def _figures(report: Report) -> Iterator[tuple[str, str]]:
-    yield "Launches", f"{report.events:,}"
-    yield "A day", f"{report.events / report.days:,.0f}" if report.days else "-"
-    if report.quarters:
-        last = report.quarters[-1]
-        name = outline.quarter_name(last.start)
-        yield f"{name} on quarter", outline.percent(last.to_quarter_before)
-        yield f"{name} on year", outline.percent(last.to_year_before)
-    yield "Serious", f"{report.found[Severity.SERIOUS]:,}"
-    yield "Warnings", f"{report.found[Severity.WARNING]:,}"
 
 
 def _chart(report: Report, breakdown: Breakdown) -> str:

@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 from playwright.async_api import Browser, async_playwright
 
+from mirror.events.findings import OTHERS
 from mirror.model import Record
 from mirror.report.anomalies import ReportInput, find_anomalies
 from mirror.report.facts import Ranked, Ranking, Report, Window, make_report, to_json
@@ -172,6 +173,19 @@ def test_launches_are_drawn_though_no_finding_says_whose_they_are() -> None:
     assert f"{records[date(2026, 7, 20)].lines:,}" in Reader(page).text
 
 
+def test_what_has_no_band_is_drawn_and_counted_as_others() -> None:
+    records = held(dict.fromkeys(days("2026-07-06", "2026-07-12"), 1000))
+    few = {f"hub{number}.org": 100 - number for number in range(9)} | {"others": 50, OTHERS: 54}
+    few["hub0.org"] += 1000 - sum(few.values())
+    made = report_on({d: replace(r, findings=findings(1000, few)) for d, r in records.items()})
+
+    (origins, _) = make_breakdowns(made)
+
+    assert [*origins.totals] == [*[f"hub{number}.org" for number in range(7)], "others"]
+    assert origins.totals["others"] == 7 * (93 + 92 + 50 + 54)
+    assert sum(origins.totals.values()) == 7000
+
+
 def test_days_with_pending_findings_are_counted_and_lower_no_mean() -> None:
     records = held(dict.fromkeys(days("2026-07-06", "2026-08-30"), 1000))
     for one in days("2026-07-22", "2026-08-09"):
@@ -180,10 +194,10 @@ def test_days_with_pending_findings_are_counted_and_lower_no_mean() -> None:
 
     (origins, _) = make_breakdowns(made)
 
-    assert (made.pending, [one.pending for one in made.periods]) == (19, [0, 0, 5, 7, 7, 0, 0, 0])
+    assert (made.pending, [one.inspected for one in made.periods]) == (19, [7, 7, 2, 0, 0, 7, 7, 7])
     means = origins.means("gke.mybinder.org", made.starts)
     assert means == [660, 660, 660, None, None, 660, 660, 660]
-    sentence = "Pending: 19 days not inspected yet, whose origins, providers and contents are"
+    sentence = "Pending: the contents of 19 days are still to be counted."
     assert sentence in render_report(made, TerminalStyle(width=100))
     assert sentence in Reader(render_page(made)).text
     assert to_json(made)["pending"] == 19
