@@ -1,4 +1,32 @@
-"""Text made fit to show: upstream's may hold anything, and terminals obey control characters."""
+"""Text for people: made fit to show, and durations and sizes as they are written. Pure.
+
+Upstream's text may hold anything, and terminals obey control characters.
+"""
+
+import re
+from decimal import Decimal
+
+_DURATION_UNITS: dict[str, float] = {
+    "ms": 0.001,
+    "s": 1,
+    "m": 60,
+    "h": 3600,
+    "d": 86400,
+    "w": 604800,
+}
+_SIZE_UNITS: dict[str, float] = {
+    "B": 1,
+    "kB": 1000,
+    "KB": 1000,
+    "MB": 1000**2,
+    "GB": 1000**3,
+    "TB": 1000**4,
+    "KiB": 1024,
+    "MiB": 1024**2,
+    "GiB": 1024**3,
+    "TiB": 1024**4,
+}
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
 
 
 def shown(text: str | bytes, limit: int = 80) -> str:
@@ -31,3 +59,55 @@ def human_bytes(size: float) -> str:
             return f"{size:.0f} B" if unit == "B" else f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:.3g} TB"
+
+
+def parse_duration(value: str | float) -> float:
+    """Return seconds from "1s", "30m", "2h", "14d", "0.05" or a number of seconds.
+
+    Raises:
+        ValueError: it is none of these; the message says what is.
+    """
+    message = 'must be a duration like "30s", "5m", "2h", "14d" or a number of seconds'
+    return _parse(value, _DURATION_UNITS, "s", message)
+
+
+def parse_size(value: str | float) -> int:
+    """Return bytes from "20MiB", "1.5GB" or a number of bytes.
+
+    Raises:
+        ValueError: it is none of these; the message says what is.
+    """
+    return round(_parse(value, _SIZE_UNITS, "B", 'must be a size like "20MiB", "1GB" or bytes'))
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration in the largest unit that keeps it whole: 1800 as "30m"."""
+    for unit in ("d", "h", "m"):
+        if seconds and seconds % _DURATION_UNITS[unit] == 0:
+            return f"{seconds / _DURATION_UNITS[unit]:.0f}{unit}"
+    # exact and without an exponent, so that it can be read again
+    return f"{Decimal(str(seconds)).normalize():f}s"
+
+
+def format_size(size: int) -> str:
+    """Return a size in the largest binary unit that keeps it whole: 67108864 as "64MiB"."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if size and size % _SIZE_UNITS[unit] == 0:
+            return f"{size // int(_SIZE_UNITS[unit])}{unit}"
+    return str(size)
+
+
+def _parse(value: str | float, units: dict[str, float], default: str, message: str) -> float:
+    if isinstance(value, bool):
+        raise ValueError(message)  # noqa: TRY004 - a wrong value like any other, told the same way
+    if isinstance(value, int | float):
+        number = float(value)
+    else:
+        match = _QUANTITY.fullmatch(value.strip())
+        if match is None or (match[2] or default) not in units:
+            raise ValueError(message)
+        number = float(match[1]) * units[match[2] or default]
+    # beyond a century or an exabyte nothing is meant; nan and infinity fail here too
+    if not 0 <= number <= 1e18:
+        raise ValueError(message)
+    return number

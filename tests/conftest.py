@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import settings
 
+from mirror.archive.plan import PollRange
 from mirror.archive.ports import Observer, Silent
 from mirror.archive.upstream import Upstream
 from mirror.config.settings import Config, HttpConfig, StorageConfig, UpstreamConfig
@@ -21,7 +22,6 @@ from mirror.store.inventory import load_inventory, load_upstream
 from mirror.store.layout import DataDir
 from mirror.store.quarantine import Quarantined, list_quarantined
 from mirror.store.verification import verify
-from mirror.sync.poll import PollRange
 from mirror.sync.wiring import open_mirror
 from tests.command import Shell, open_shell
 from tests.upstream.archive import UpstreamArchive, day_name

@@ -1,109 +1,150 @@
-"""What one poll asks for: listed days, records and the time to a plan.
+"""What one poll asks for, and when it asks again: listed days, records and the time to a plan.
 
 Pure, so a dry run is free.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 
 from msgspec import Struct
 
+from mirror.config.settings import Config, HttpConfig
+from mirror.errors import UpstreamError
 from mirror.model import Due, Flag, Plan, Reason, Record
 
 BYTES_PER_LINE = 320
 """What an event takes in a recent file; used until our own files tell better."""
 UNKNOWN_FILE_BYTES = 2_000_000
+_TRANSIENT_STATUSES = frozenset({408, 425, 429})
 _DAY = timedelta(days=1)
+_DEFAULTS = Config()
 
 
-class PlanPolicy(Struct, frozen=True):
-    """The settings and options that bear on a plan."""
+class DayRules(Struct, frozen=True):
+    """What a day's file is called, and when it is final: what upstream's days have in common."""
 
-    name_template: str
-    final_after: timedelta
+    name_template: str = _DEFAULTS.upstream.name_template
+    """The name, with `{date}` in it."""
+    final_after: timedelta = _DEFAULTS.schedule.final_span
+    """How long after a day's end upstream may still change its file."""
+
+    @staticmethod
+    def of(config: Config) -> "DayRules":
+        """Return the rules that the settings make."""
+        return DayRules(config.upstream.name_template, config.schedule.final_span)
+
+    def name_of(self, day: date) -> str:
+        """Return the name of a day's file."""
+        return self.name_template.format(date=day)
+
+    def day_of(self, name: str) -> date | None:
+        """Return the day of a daily file by its name, or None for any other name."""
+        match = _name_pattern(self.name_template).fullmatch(name)
+        try:
+            return date.fromisoformat(match[1]) if match else None
+        except ValueError:
+            return None
+
+    def final_at(self, day: date) -> datetime:
+        """Return when a day's file stops growing."""
+        return end_of(day) + self.final_after
+
+    def is_final(self, day: date, now: datetime) -> bool:
+        """Return whether upstream is done with a day's file."""
+        return now >= self.final_at(day)
+
+    def first_open(self, now: datetime) -> date:
+        """Return the first of the days whose files still grow: all of them are from it on."""
+        return (now.astimezone(UTC) - self.final_after).date()
+
+
+class PollRange(Struct, frozen=True):
+    """Which days a poll is about: both ends included, None for no end."""
+
     since: date | None = None
     until: date | None = None
     recheck: int = 0
     """Final days to ask again about, those least recently confirmed first."""
-    passed_over: frozenset[date] = frozenset()
-    """Days at whose path something else stands: not asked for, since they could not be kept."""
-    max_file_bytes: int = 256 * 1024**2
-    """`http.max_file_size`: whatever count an index claims, no body is larger."""
+
+    def __contains__(self, day: date) -> bool:
+        return (self.since is None or day >= self.since) and (
+            self.until is None or day <= self.until
+        )
 
 
-def final_at(day: date, final_after: timedelta) -> datetime:
-    """Return when a day's file stops growing."""
-    return datetime(day.year, day.month, day.day, tzinfo=UTC) + (_DAY + final_after)
+def end_of(day: date) -> datetime:
+    """Return when a day is over, in UTC."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC) + _DAY
 
 
-def first_open_day(now: datetime, final_after: timedelta) -> date:
-    """Return the first of the days whose files still grow: all of them are from it on."""
-    return (now.astimezone(UTC) - final_after).date()
+@cache
+def _name_pattern(template: str) -> re.Pattern[str]:
+    """Return the pattern of a daily file's name, its date as the one group."""
+    before, _, after = template.partition("{date}")
+    return re.compile(re.escape(before) + r"([0-9]{4}-[0-9]{2}-[0-9]{2})" + re.escape(after))
 
 
 def make_plan(
     listed: Mapping[date, int | None],
     records: Mapping[date, Record],
-    policy: PlanPolicy,
+    rules: DayRules,
+    asked: PollRange,
     *,
     now: datetime,
     by_name: Collection[date] = (),
+    passed_over: Collection[date] = (),
+    max_file_bytes: int = _DEFAULTS.http.max_file_size,
 ) -> Plan:
     """Return the days to ask upstream for, newest first; those asked for by name come last.
 
     Args:
         listed: the days that upstream has, with the count that its listings promise.
         records: the days that are held.
-        policy: settings and the range asked for.
+        rules: what days are called and when they are final.
+        asked: the days that the poll is about.
         now: the current time, aware UTC.
         by_name: days that no listing has, and that are to be looked for.
+        passed_over: days that could not be kept, for something else stands in their place.
+        max_file_bytes: whatever count an index claims, no body is larger.
     """
-    days = [day for day in sorted(listed, reverse=True) if is_in_range(day, policy)]
-    rechecked = _to_recheck(days, records, policy, now)
+    days = [day for day in sorted(listed, reverse=True) if day in asked]
+    rechecked = _to_recheck(days, records, rules, asked.recheck, now)
     bytes_per_line = _bytes_per_line(records)
 
     def dues() -> Iterator[Due]:
-        for day in (day for day in days if day not in policy.passed_over):
+        for day in (day for day in days if day not in passed_over):
             held = records.get(day)
-            reason = _reason(day, held, listed[day], policy, now)
+            reason = _reason(day, held, listed[day], rules, now)
             if reason is None and day in rechecked:
                 reason = Reason.RECHECK
             if reason is not None:
                 yield Due(
                     date=day,
-                    name=policy.name_template.format(date=day),
+                    name=rules.name_of(day),
                     reason=reason,
                     expected=listed[day],
                     estimated_bytes=min(
-                        _estimate(listed[day], held, bytes_per_line), policy.max_file_bytes
+                        _estimate(listed[day], held, bytes_per_line), max_file_bytes
                     ),
                     held=held,
                     conditional=held is not None
                     and (held.etag is not None or held.last_modified is not None),
                 )
 
-    due = (*dues(), *_plan_by_name(by_name, records, policy))
+    # most of those asked for by name are not there: no room is set aside for them
+    searched = (
+        Due(day, rules.name_of(day), Reason.BY_NAME, None, 0)
+        for day in by_name
+        if day in asked and day not in records and day not in passed_over
+    )
+    due = (*dues(), *searched)
     return Plan(due, listed=len(days), estimated_bytes=sum(one.estimated_bytes for one in due))
 
 
-def _plan_by_name(
-    days: Collection[date], records: Mapping[date, Record], policy: PlanPolicy
-) -> Iterator[Due]:
-    for day in days:
-        if is_in_range(day, policy) and day not in records and day not in policy.passed_over:
-            # most of them are not there: no room is set aside for them
-            yield Due(day, policy.name_template.format(date=day), Reason.BY_NAME, None, 0)
-
-
-def is_in_range(day: date, policy: PlanPolicy) -> bool:
-    """Return whether the day is within the range asked for, both ends included."""
-    return (policy.since is None or day >= policy.since) and (
-        policy.until is None or day <= policy.until
-    )
-
-
 def _reason(
-    day: date, held: Record | None, expected: int | None, policy: PlanPolicy, now: datetime
+    day: date, held: Record | None, expected: int | None, rules: DayRules, now: datetime
 ) -> Reason | None:
     if held is None:
         return Reason.NEW
@@ -112,27 +153,29 @@ def _reason(
     if Flag.RESTORED in held.flags:
         # put back by hand: left alone until upstream says something new of it
         return None
-    final = final_at(day, policy.final_after)
+    final = rules.final_at(day)
     if now < final:
         return Reason.OPEN
     return Reason.SETTLING if held.checked_at < final else None
 
 
 def _to_recheck(
-    days: Collection[date], records: Mapping[date, Record], policy: PlanPolicy, now: datetime
+    days: Collection[date],
+    records: Mapping[date, Record],
+    rules: DayRules,
+    number: int,
+    now: datetime,
 ) -> frozenset[date]:
-    """Return the final held days whose confirmation is the oldest, at most `policy.recheck`."""
-    if not policy.recheck:
+    """Return the final held days whose confirmation is the oldest, at most `number`."""
+    if not number:
         return frozenset()
     final = [
         records[day]
         for day in days
-        if day in records
-        and Flag.RESTORED not in records[day].flags
-        and now >= final_at(day, policy.final_after)
+        if day in records and Flag.RESTORED not in records[day].flags and rules.is_final(day, now)
     ]
     final.sort(key=lambda record: (record.checked_at, record.date))
-    return frozenset(record.date for record in final[: policy.recheck])
+    return frozenset(record.date for record in final[:number])
 
 
 def _bytes_per_line(records: Mapping[date, Record]) -> float:
@@ -144,3 +187,32 @@ def _estimate(expected: int | None, held: Record | None, bytes_per_line: float) 
     if expected is not None:
         return int(expected * bytes_per_line)
     return held.size if held is not None else UNKNOWN_FILE_BYTES
+
+
+def is_transient_status(status: int) -> bool:
+    """Return whether an HTTP error status may pass by itself."""
+    return status >= 500 or status in _TRANSIENT_STATUSES
+
+
+def retry_delay(
+    attempt: int, config: HttpConfig, *, fraction: float, error: UpstreamError | None = None
+) -> float | None:
+    """Return the seconds to wait before the next try, or None to stop.
+
+    Full jitter, as in
+    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/.
+
+    Args:
+        attempt: tries made so far, from 1.
+        config: how often and how long; `max_backoff` caps a `Retry-After` too.
+        fraction: a random number in [0, 1): the jitter, drawn by the caller.
+        error: what failed; None where a body came and was refused.
+    """
+    if attempt > config.retries or (error is not None and not error.transient):
+        return None
+    # beyond 2**32 any cap is reached; the exponent is bounded for the sake of the float
+    ceiling = min(config.max_backoff, config.backoff * 2.0 ** min(attempt - 1, 32))
+    delay = fraction * ceiling
+    if error is not None and error.retry_after_s is not None:
+        delay = max(delay, error.retry_after_s)
+    return min(delay, config.max_backoff)

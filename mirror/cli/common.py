@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Coroutine
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -116,11 +116,6 @@ def check_output(output: Path, data: DataDir) -> None:
             f"{shown(str(output), 300)} is within the data directory",
             hint="write it to another place",
         )
-
-
-def utc_now() -> datetime:
-    """Return the current time."""
-    return datetime.now(UTC)
 
 
 def quiet_logs(config: Config) -> None:

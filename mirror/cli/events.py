@@ -129,8 +129,8 @@ def events(  # noqa: PLR0913 - one argument an option
         check_output(output, data)
     archive = Archive(
         data.root,
-        name_template=data.name_template,
-        final_after=data.final_after,
+        name_template=data.days.name_template,
+        final_after=data.days.final_after,
     )
     chosen: AnyEvents = archive.events(
         since,

@@ -18,8 +18,7 @@ from mirror.dataset.query_process import answer_apart
 from mirror.errors import ConfigError, ExitCode
 from mirror.store.layout import require_mirror
 from mirror.store.output import replacing
-from mirror.text import shown
-from mirror.units import parse_duration, parse_size
+from mirror.text import parse_duration, parse_size, shown
 
 _FORMAT_BY_SUFFIX = {
     "": "csv",

@@ -21,8 +21,8 @@ from mirror.cli.common import (
     load,
     print_json,
     say,
-    utc_now,
 )
+from mirror.clock import utc_now
 from mirror.progress import takes_escapes
 from mirror.report.facts import Ranking, Report, Window, read_report, to_json
 from mirror.report.report_text import ASCII, BLOCKS, TerminalStyle, render_report
@@ -94,7 +94,7 @@ def report(
     found = read_report(
         data,
         window,
-        stale_after=timedelta(seconds=config.schedule.stale_after),
+        stale_after=config.schedule.stale_span,
         now=utc_now(),
     )
     if number := top if top is not None else _TOP_ON_A_PAGE * (html is not None):
@@ -115,8 +115,8 @@ def _rank(data: DataDir, window: Window, number: int) -> Ranking:
 
     archive = Archive(
         data.root,
-        name_template=data.name_template,
-        final_after=data.final_after,
+        name_template=data.days.name_template,
+        final_after=data.days.final_after,
     )
     events = archive.events(window.since, window.until, unknown="skip", open_days=True)
     return rank_repositories(events, number)

@@ -13,8 +13,8 @@ from mirror.cli.common import (
     load_settings,
     say,
     upstream_option,
-    utc_now,
 )
+from mirror.clock import utc_now
 from mirror.config.settings import Config
 from mirror.errors import ConfigError, ExitCode
 from mirror.status.readiness import judge_readiness

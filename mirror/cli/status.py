@@ -7,7 +7,8 @@ from datetime import datetime
 
 import click
 
-from mirror.cli.common import data_dir_option, json_option, load, print_json, say, utc_now
+from mirror.cli.common import data_dir_option, json_option, load, print_json, say
+from mirror.clock import utc_now
 from mirror.model import PollReport
 from mirror.status.problems import problem_lines
 from mirror.status.standing import Status, read_status, status_facts

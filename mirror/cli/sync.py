@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from msgspec.structs import replace
 
+from mirror.archive.plan import PollRange
 from mirror.archive.ports import Observer, Observers, Silent
 from mirror.cli.common import (
     DAY,
@@ -25,6 +26,7 @@ from mirror.cli.common import (
     upstream_option,
 )
 from mirror.cli.progress import show_poll
+from mirror.clock import utc_now
 from mirror.config.settings import Config
 from mirror.dataset.update import update_dataset
 from mirror.errors import ExitCode
@@ -33,11 +35,10 @@ from mirror.progress import takes_escapes
 from mirror.status.problems import facts_of, problem_lines, report_facts
 from mirror.store.inventory import Inventory, load_inventory, load_upstream
 from mirror.store.layout import DataDir
-from mirror.sync.poll import PollRange
 from mirror.sync.preview import Preview, preview
 from mirror.sync.source import HttpSource
 from mirror.sync.survey import Surveyor
-from mirror.sync.wiring import Mirror, open_mirror, poll_policy, utc_now
+from mirror.sync.wiring import Mirror, open_mirror
 from mirror.text import human_bytes, plural
 
 if TYPE_CHECKING:
@@ -141,13 +142,12 @@ def _metrics_file(
 
 
 async def _preview(config: Config, data: DataDir, asked: PollRange) -> Preview:
-    policy = poll_policy(config, asked)
     there = await asyncio.to_thread(data.archive.is_dir)
     inventory = load_inventory(data) if there else Inventory()
     async with HttpSource(config.upstream.url, config.http, now=utc_now) as source:
-        surveyor = Surveyor(source, policy.survey, now=utc_now, rng=random.Random())  # noqa: S311
+        surveyor = Surveyor(source, config, now=utc_now, rng=random.Random())  # noqa: S311
         known = load_upstream(data, config.upstream.url)
-        return await preview(surveyor, known, inventory, policy.plan, now=utc_now)
+        return await preview(surveyor, known, inventory, config, asked, now=utc_now)
 
 
 def _observer(config: Config) -> AbstractContextManager[Observer]:

@@ -5,12 +5,13 @@ https://github.com/prometheus/node_exporter#textfile-collector
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import click
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
+from mirror.clock import utc_now
 from mirror.config.settings import Config
 from mirror.errors import ExitCode, MirrorError
 from mirror.logs import get_logger
@@ -57,14 +58,14 @@ def metrics_file(path: Path, config: Config, data: DataDir) -> Iterator[Run]:
 
 
 def _write(path: Path, run: Run, config: Config, data: DataDir) -> None:
-    now = datetime.now(UTC)
+    now = utc_now()
     body = _ending(run.exit_code, now)
     with suppress(MirrorError):  # without inventory there is nothing to tell of the copy
         snapshot = load_snapshot(data)
         moment = ScrapeContext(
             now=now,
-            first_open=data.first_open_day(now),
-            interval=timedelta(seconds=config.schedule.interval),
+            first_open=data.days.first_open(now),
+            interval=config.schedule.interval_span,
             free_bytes=data.free_bytes(),
         )
         body += run.metrics.render(snapshot, moment)[0]

@@ -18,8 +18,8 @@ from mirror.cli.common import (
     run_until_signal,
     say,
     upstream_option,
-    utc_now,
 )
+from mirror.clock import utc_now
 from mirror.config.settings import Config, UpstreamConfig
 from mirror.errors import ExitCode
 from mirror.model import Damage, DamageKind

@@ -20,8 +20,7 @@ from msgspec import Meta, Struct
 from mirror.config.crontab import crontab_fields
 from mirror.config.settings import Config
 from mirror.errors import ConfigError
-from mirror.text import shown
-from mirror.units import format_duration, format_size, parse_duration, parse_size
+from mirror.text import format_duration, format_size, parse_duration, parse_size, shown
 
 ENV_PREFIX = "BINDER_MIRROR_"
 _MAX_CONFIG_BYTES = 1024 * 1024

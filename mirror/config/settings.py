@@ -3,6 +3,7 @@
 How they are read from a file, the environment and flags is the business of `mirror.config.loading`.
 """
 
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -36,6 +37,11 @@ class UpstreamConfig(Struct, frozen=True, kw_only=True):
             "served it unchanged for this long; the day is flagged then."
         ),
     ] = 6 * 3600
+
+    @property
+    def dispute_span(self) -> timedelta:
+        """`disagree_after` as a span of time."""
+        return timedelta(seconds=self.disagree_after)
 
 
 class StorageConfig(Struct, frozen=True, kw_only=True):
@@ -120,6 +126,21 @@ class ScheduleConfig(Struct, frozen=True, kw_only=True):
     verify: Annotated[
         float, _duration("Time in which each published file is read and verified once.", ge=3600)
     ] = 30 * 86400
+
+    @property
+    def interval_span(self) -> timedelta:
+        """`interval` as a span of time."""
+        return timedelta(seconds=self.interval)
+
+    @property
+    def final_span(self) -> timedelta:
+        """`final_after` as a span of time."""
+        return timedelta(seconds=self.final_after)
+
+    @property
+    def stale_span(self) -> timedelta:
+        """`stale_after` as a span of time."""
+        return timedelta(seconds=self.stale_after)
 
 
 class ServerConfig(Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
 
+from mirror.archive.plan import PollRange
 from mirror.archive.ports import Observer, Observers
 from mirror.config.settings import Config
 from mirror.daemon.schedule import SLICE, JobKind
@@ -24,7 +25,6 @@ from mirror.status.poll_progress import PollProgress
 from mirror.status.snapshot import SnapshotCache
 from mirror.store.layout import DataDir
 from mirror.store.verification import verify
-from mirror.sync.poll import PollRange
 
 _BY_HAND = (DamageKind.WRONG_KIND, DamageKind.STRANGER)
 """Damage that no download mends: told again at each slice until somebody has looked."""
@@ -141,7 +141,7 @@ class Jobs:
         """Ask again about the final days confirmed longest ago: a slice of them."""
         snapshot = await self._snapshots.snapshot()
         data, now = self._data.with_settings(self.config), self._now()
-        final = sum(data.is_final(day, now) for day in snapshot.inventory.records)
+        final = sum(data.days.is_final(day, now) for day in snapshot.inventory.records)
         share = SLICE.total_seconds() / self.config.schedule.recheck
         if count := math.ceil(final * min(1, share)):
             await self._pass(PollRange(recheck=count))

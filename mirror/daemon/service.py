@@ -9,8 +9,8 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 
+from mirror.clock import utc_now
 from mirror.config.settings import Config
 from mirror.daemon.notify import Notifier
 from mirror.daemon.schedule import longest_interval
@@ -153,7 +153,7 @@ class Service:
         self._site.data = self._site.data.with_settings(config)
         if self._work is not None and config != self._config:
             self._work.apply(config)
-        self._site.interval = longest_interval(config.schedule, now=datetime.now(UTC))
+        self._site.interval = longest_interval(config.schedule, now=utc_now())
         self._config = config
 
     async def _close_server(self) -> None:

@@ -119,7 +119,7 @@ class DayFiles:
             record.lines,
             record.size,
             record.sha256,
-            self.data.is_final(record.date, self._now()),
+            self.data.days.is_final(record.date, self._now()),
             record.flags,
         )
 

@@ -13,11 +13,13 @@ that is replaced meanwhile is read to its end as it was.
 
 import os
 from collections.abc import Callable, Collection
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from mirror.archive.plan import DayRules
+from mirror.clock import utc_now
 from mirror.errors import UnrecordedError
 from mirror.events.launch import Launch, OddLine
 from mirror.reading.days import Day, DayCount, DayFiles, describe
@@ -61,12 +63,12 @@ class Archive:
         *,
         name_template: str = "events-{date}.jsonl",
         final_after: timedelta = timedelta(hours=8),
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         root = default_data_dir(os.environ) if data_dir is None else Path(data_dir)
         self._shown = shown(str(root), 300)
         checked = check_data_dir(root).root
-        data = DataDir(checked, name_template=name_template, final_after=final_after)
+        data = DataDir(checked, DayRules(name_template, final_after))
         require_mirror(data)
         self._files = DayFiles(data, now)
 

@@ -172,7 +172,7 @@ def read_report(
         predecessors[version.date] = max(version.lines, predecessors.get(version.date, 0))
     given = ReportInput(
         records=records,
-        final=frozenset(day for day in records if data.is_final(day, now)),
+        final=frozenset(day for day in records if data.days.is_final(day, now)),
         listed=frozenset(listed_counts(snapshot.upstream, now=now)),
         vanished=vanished(snapshot.upstream, now=now),
         predecessors=predecessors,

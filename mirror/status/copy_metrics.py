@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Gauge
 
-from mirror.archive.plan import final_at
+from mirror.archive.plan import end_of
 from mirror.archive.upstream import listed_counts, vanished
 from mirror.model import IndexState
 from mirror.status.readiness import judge_readiness
@@ -83,7 +83,7 @@ class CopyGauges:
             self._days.labels(state).set(days[state])
         self._events.set(snapshot.total.lines)
         self._archive_bytes.set(snapshot.total.size)
-        self._newest_day.set(final_at(newest, timedelta()).timestamp() if newest else 0)
+        self._newest_day.set(end_of(newest).timestamp() if newest else 0)
         self._bodies.set(len(snapshot.quarantined))
         self._bodies_bytes.set(sum(one.size for one in snapshot.quarantined))
         index = upstream.index

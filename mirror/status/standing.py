@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from itertools import takewhile
 
 from msgspec import Struct, structs
 
-from mirror.archive.plan import final_at
+from mirror.archive.plan import end_of
 from mirror.archive.upstream import Upstream, listed_counts, vanished
 from mirror.model import Findings, Flag, IndexState, PollReport, Problem, ProblemKind
 from mirror.status.problems import facts_of, report_facts
@@ -82,7 +82,7 @@ def make_status(snapshot: Snapshot, data: DataDir, *, now: datetime) -> Status:
     missing = tuple(sorted(listed.keys() - records.keys()))
     last_poll = polls[-1] if polls else None
     complete = snapshot.last_complete
-    first_open = data.first_open_day(now)
+    first_open = data.days.first_open(now)
     return Status(
         sentence=_sentence(upstream, missing, polls),
         data_dir=shown(str(data.root), 4096),
@@ -194,7 +194,7 @@ def _index_changed_at(upstream: Upstream) -> datetime | None:
 
 
 def _age_s(newest: date | None, now: datetime) -> float | None:
-    return (now - final_at(newest, timedelta())).total_seconds() if newest else None
+    return (now - end_of(newest)).total_seconds() if newest else None
 
 
 def _problems(

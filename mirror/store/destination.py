@@ -12,7 +12,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -20,6 +20,7 @@ import aiofiles.threadpool
 from msgspec.structs import replace
 
 from mirror.archive.ports import Staged, Transform
+from mirror.clock import utc_now
 from mirror.errors import WrongKindError
 from mirror.model import Problem, ProblemKind, Record
 from mirror.store import history, quarantine
@@ -319,7 +320,7 @@ class LocalStore:
 def open_store(
     data: DataDir,
     *,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    now: Callable[[], datetime] = utc_now,
     history_versions: int = 0,
 ) -> Iterator[LocalStore]:
     """Hold a data directory for writing: made, locked, swept, its inventory loaded.

@@ -124,7 +124,7 @@ def _compare(inventory: Inventory, candidates: Candidates, data: DataDir) -> Non
     seen: set[date] = set()
     with storage_errors(data.archive), os.scandir(data.archive) as entries:
         for entry in entries:
-            day = data.day_of(entry.name)
+            day = data.days.day_of(entry.name)
             if day is None:
                 if entry.name not in _OURS:
                     unknown_files.append(entry.name)

@@ -2,14 +2,12 @@
 
 import fcntl
 import os
-import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from datetime import date, datetime, timedelta
 from pathlib import Path
 
-from mirror.archive import plan
+from mirror.archive.plan import DayRules
 from mirror.config.settings import Config
 from mirror.errors import ConfigError, LockedError
 from mirror.store.disk import kind_of, require_file_or_nothing, storage_error
@@ -17,32 +15,19 @@ from mirror.text import shown
 
 _LOCK_TRIES = 10
 _LOCK_PAUSE_S = 0.02
-_DEFAULTS = Config()
 
 
 class DataDir:
-    """A data directory: its paths, what its daily files are called and when they are final.
+    """A data directory: its paths, and what its days are called and when they are final.
 
     Args:
         root: where it is.
-        name_template: the name of a day's file, with `{date}` in it.
-        final_after: how long after a day's end upstream may still change its file.
+        days: the rules of its days.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        *,
-        name_template: str = _DEFAULTS.upstream.name_template,
-        final_after: timedelta = timedelta(seconds=_DEFAULTS.schedule.final_after),
-    ) -> None:
+    def __init__(self, root: Path, days: DayRules | None = None) -> None:
         self.root = root
-        self.name_template = name_template
-        self.final_after = final_after
-        before, _, after = name_template.partition("{date}")
-        self._name = re.compile(
-            re.escape(before) + r"([0-9]{4}-[0-9]{2}-[0-9]{2})" + re.escape(after)
-        )
+        self.days = days or DayRules()
         self.archive = root / "archive"
         self.history = root / "history"
         self.quarantine = root / "quarantine"
@@ -66,36 +51,8 @@ class DataDir:
         self.croissant = self.archive / "croissant.json"
 
     def with_settings(self, config: Config) -> "DataDir":
-        """Return the same place, its files named and final as these settings have it."""
-        return DataDir(
-            self.root,
-            name_template=config.upstream.name_template,
-            final_after=timedelta(seconds=config.schedule.final_after),
-        )
-
-    def name_of(self, day: date) -> str:
-        """Return the name of a day's file."""
-        return self.name_template.format(date=day)
-
-    def day_of(self, name: str) -> date | None:
-        """Return the day of a daily file by its name, or None for any other name."""
-        match = self._name.fullmatch(name)
-        try:
-            return date.fromisoformat(match[1]) if match else None
-        except ValueError:
-            return None
-
-    def final_at(self, day: date) -> datetime:
-        """Return when a day's file stops growing."""
-        return plan.final_at(day, self.final_after)
-
-    def is_final(self, day: date, now: datetime) -> bool:
-        """Return whether upstream is done with a day's file."""
-        return now >= self.final_at(day)
-
-    def first_open_day(self, now: datetime) -> date:
-        """Return the first of the days whose files still grow: all of them are from it on."""
-        return plan.first_open_day(now, self.final_after)
+        """Return the same place with the rules of these settings."""
+        return DataDir(self.root, DayRules.of(config))
 
     def free_bytes(self) -> int:
         """Return the room that is left for us; 0 where that cannot be told."""

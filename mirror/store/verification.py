@@ -158,11 +158,11 @@ def _check_names(inventory: Inventory, data: DataDir) -> Iterator[Damage]:
     for day, record in sorted(inventory.missing.items()):
         yield Damage(record.name, DamageKind.MISSING, "the file is gone", day)
     for day, kind in sorted(inventory.wrong_kind.items()):
-        name = data.name_of(day)
+        name = data.days.name_of(day)
         yield Damage(name, DamageKind.WRONG_KIND, f"a {kind}, not a file", day)
     for day, claims in sorted(inventory.unverified.items()):
         detail = "size or time differ from the record" if claims else "no record of it"
-        yield Damage(data.name_of(day), DamageKind.UNRECORDED, detail, day)
+        yield Damage(data.days.name_of(day), DamageKind.UNRECORDED, detail, day)
 
 
 def _second_look(data: DataDir, before: Inventory, suspects: set[date]) -> Iterator[Damage]:
@@ -244,7 +244,7 @@ def _compare_listings(
             yield Damage(path.name, DamageKind.WRONG_KIND, error.line())
     try:
         parsed = parse_index(
-            read_file(data.index) or b"", name_template=data.name_template, today=today
+            read_file(data.index) or b"", name_template=data.days.name_template, today=today
         )
         good = parsed.entries == entries_of(records.values()) and not parsed.refused_lines
     except WrongKindError as error:

@@ -17,20 +17,13 @@ from mirror.archive.judge import Expectation, judge
 from mirror.archive.ports import Ask, Source
 from mirror.archive.scan import Scanner
 from mirror.archive.sums import parse_sums
+from mirror.config.settings import Config
 from mirror.errors import MirrorError, StorageError, UpstreamError, WrongKindError
 from mirror.events.findings import Inspector
 from mirror.logs import get_logger
 from mirror.model import Evidence, Findings, Flag, Record, ReplyMeta, VerdictKind
 from mirror.store.destination import LocalStore
 from mirror.store.disk import READ_BYTES, open_file, read_file, storage_errors
-
-
-class AdoptPolicy(Struct, frozen=True):
-    """The settings that bear on adoption."""
-
-    concurrency: int
-    max_file_size: int
-    findings: bool
 
 
 class _File(Struct, frozen=True):
@@ -61,7 +54,7 @@ class Adopter:
     Args:
         source: upstream, asked for validators and headers only.
         store: the data directory.
-        policy: the settings.
+        config: the settings.
         now: the clock, aware UTC.
         etags_are_opaque: whether this upstream's ETags have proved to be no digests.
     """
@@ -70,14 +63,15 @@ class Adopter:
         self,
         source: Source,
         store: LocalStore,
-        policy: AdoptPolicy,
+        config: Config,
         *,
         now: Callable[[], datetime],
         etags_are_opaque: bool = False,
     ) -> None:
         self._source = source
         self._store = store
-        self._policy = policy
+        self._config = config
+        self._rules = store.data.days
         self._now = now
         self._etags_are_opaque = etags_are_opaque
         self._log = get_logger()
@@ -97,7 +91,7 @@ class Adopter:
         if not unverified:
             return 0
         sums = parse_sums(_read_sums(self._store.data.sums))
-        slots = asyncio.Semaphore(self._policy.concurrency)
+        slots = asyncio.Semaphore(self._config.http.concurrency)
         adopted = 0
 
         async def adopt(day: date, claims: tuple[Record, ...]) -> None:
@@ -108,7 +102,9 @@ class Adopter:
                 raise
             except MirrorError as error:
                 self._log.info(
-                    "file.not_adopted", file=self._store.data.name_of(day), problem=error.line()
+                    "file.not_adopted",
+                    file=self._rules.name_of(day),
+                    problem=error.line(),
                 )
                 record = None
             finally:
@@ -128,7 +124,7 @@ class Adopter:
         self, day: date, claims: tuple[Record, ...], expected: int | None, sums: Mapping[str, str]
     ) -> Record | None:
         file = await asyncio.to_thread(
-            _read, self._store.path_of(self._store.data.name_of(day)), day, self._policy
+            _read, self._store.path_of(self._rules.name_of(day)), day, self._config
         )
         for claim in reversed(claims):
             if claim.sha256 == file.sha256:
@@ -174,7 +170,7 @@ class Adopter:
             lines=file.lines,
             ends_with_newline=file.ends_with_newline,
         )
-        is_open = not self._store.data.is_final(file.day, self._now())
+        is_open = not self._rules.is_final(file.day, self._now())
         verdict = judge(evidence, meta, Expectation(lines=expected, is_open=is_open))
         if not verdict.publish:
             return None
@@ -212,10 +208,10 @@ def _read_sums(path: Path) -> bytes:
         return b""
 
 
-def _read(path: Path, day: date, policy: AdoptPolicy) -> _File:
+def _read(path: Path, day: date, config: Config) -> _File:
     """Read a file that is there, with all that is needed to prove it."""
-    scanner = Scanner(("sha256", "md5"), max_bytes=policy.max_file_size)
-    inspector = Inspector(day) if policy.findings else None
+    scanner = Scanner(("sha256", "md5"), max_bytes=config.http.max_file_size)
+    inspector = Inspector(day) if config.storage.findings else None
     with storage_errors(path), open_file(path) as file:
         while chunk := file.read(READ_BYTES):
             scanner.feed(chunk)

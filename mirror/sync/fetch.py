@@ -7,7 +7,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 
 import structlog
@@ -16,10 +16,10 @@ from msgspec.structs import replace
 
 from mirror.archive.intake import Intake
 from mirror.archive.judge import Expectation, failure_of, judge
-from mirror.archive.plan import final_at
+from mirror.archive.plan import DayRules, retry_delay
 from mirror.archive.ports import Ask, Destination, Observer, Reply, Source
-from mirror.archive.retry import RetryPolicy, retry_delay
-from mirror.archive.upstream import Dispute, ETags, has_persisted
+from mirror.archive.upstream import Dispute, ETags, Upstream, has_persisted
+from mirror.config.settings import Config
 from mirror.errors import Failure, UpstreamError, WrongKindError
 from mirror.logs import get_logger
 from mirror.model import (
@@ -46,16 +46,6 @@ _PROBLEM_KINDS = {
 
 SETTLING = 16
 """Bodies that may be on their way from arrived to published, beside those that are arriving."""
-
-
-class FetchPolicy(Struct, frozen=True):
-    """The settings that bear on fetching."""
-
-    concurrency: int
-    retry: RetryPolicy
-    max_file_size: int
-    final_after: timedelta
-    disagree_after: timedelta
 
 
 Inspect = Callable[[Path, date], Awaitable[Findings]]
@@ -106,15 +96,14 @@ class Fetcher:
         source: where from.
         destination: where to.
         observer: told as it goes.
-        policy: the settings.
+        config: the settings.
+        upstream: what is known of it: disputes and what its ETags are.
         now: the clock, aware UTC.
         rng: the jitter.
         inspect: counts the content findings of a file; None to leave them out.
-        disputes: refused bodies that may yet be taken; see `mirror.archive.upstream`.
-        etags: what this upstream's ETags have proved to be.
 
     Attributes:
-        etags: as they are after the fetching.
+        etags: what this upstream's ETags have proved to be, after the fetching.
     """
 
     def __init__(
@@ -123,27 +112,25 @@ class Fetcher:
         source: Source,
         destination: Destination,
         observer: Observer,
-        policy: FetchPolicy,
+        config: Config,
+        upstream: Upstream,
         now: Callable[[], datetime],
         rng: random.Random,
         inspect: Inspect | None,
-        disputes: Mapping[date, Dispute],
-        etags: ETags,
     ) -> None:
         self._source = source
         self._destination = destination
         self._observer = observer
-        self._policy = policy
+        self._config = config
         self._now = now
         self._rng = rng
         self._inspect = inspect
-        self._slots = asyncio.Semaphore(policy.concurrency)
-        self._room = asyncio.Semaphore(policy.concurrency + SETTLING)
+        self._slots = asyncio.Semaphore(config.http.concurrency)
+        self._room = asyncio.Semaphore(config.http.concurrency + SETTLING)
         self._log = get_logger()
-        self._settler = Settler(
-            destination, final_after=policy.final_after, now=now, disputes=disputes
-        )
-        self.etags = etags
+        self._rules = DayRules.of(config)
+        self._settler = Settler(destination, self._rules, now=now, disputes=upstream.disputes)
+        self.etags = upstream.etags
 
     @property
     def disputes(self) -> Mapping[date, Dispute]:
@@ -210,7 +197,7 @@ class Fetcher:
         if result.at_once:
             return 0
         return retry_delay(
-            state.number, self._policy.retry, fraction=self._rng.random(), error=result.error
+            state.number, self._config.http, fraction=self._rng.random(), error=result.error
         )
 
     async def _try(self, due: Due, state: _Try) -> Outcome | _AskAgain:
@@ -238,7 +225,7 @@ class Fetcher:
             return failed(due, state.number, str(error), ProblemKind.IN_THE_WAY)
 
     async def _take_in(self, due: Due, state: _Try, reply: Reply) -> Outcome | _AskAgain:
-        intake = Intake(reply.meta, max_bytes=self._policy.max_file_size)
+        intake = Intake(reply.meta, max_bytes=self._config.http.max_file_size)
         async with self._destination.stage(due.name, intake.feed) as staged:
             async with aclosing(reply.blocks()) as blocks:
                 async for block in blocks:
@@ -270,7 +257,7 @@ class Fetcher:
             self.etags = ETags.OPAQUE
         expectation = Expectation(
             lines=due.expected,
-            is_open=self._now() < final_at(due.date, self._policy.final_after),
+            is_open=not self._rules.is_final(due.date, self._now()),
             held=due.held,
             etags_are_opaque=self.etags is ETags.OPAQUE,
         )
@@ -284,11 +271,11 @@ class Fetcher:
             self.disputes.get(due.date),
             evidence.sha256,
             now=self._now(),
-            disagree_after=self._policy.disagree_after,
+            disagree_after=self._config.upstream.dispute_span,
         )
 
     def _asks_again(self, state: _Try, evidence: Evidence, verdict: Verdict) -> bool:
-        tries_left = state.number <= self._policy.retry.retries
+        tries_left = state.number <= self._config.http.retries
         return verdict.ask_again and tries_left and evidence.sha256 != state.refused_sha256
 
     async def _unchanged(self, due: Due, held: Record, state: _Try) -> Outcome | _AskAgain:

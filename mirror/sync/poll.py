@@ -16,12 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 
 import structlog
-from msgspec import Struct
 from msgspec.structs import replace
 
-from mirror.archive.plan import PlanPolicy, is_in_range, make_plan
+from mirror.archive.plan import PollRange, make_plan
 from mirror.archive.ports import Observer, Source
 from mirror.archive.upstream import ETags, Upstream, days_to_ask, listed_counts
+from mirror.config.settings import Config
 from mirror.errors import ExitCode, UpstreamError
 from mirror.logs import get_logger
 from mirror.model import (
@@ -37,31 +37,12 @@ from mirror.model import (
 from mirror.store.destination import LocalStore
 from mirror.store.disk import require_room
 from mirror.store.polls import append_poll
-from mirror.sync.adopt import Adopter, AdoptPolicy
-from mirror.sync.fetch import Fetcher, FetchPolicy
+from mirror.sync.adopt import Adopter
+from mirror.sync.fetch import Fetcher
 from mirror.sync.inspections import Inspections
 from mirror.sync.publish import Publisher
 from mirror.sync.summary import count_outcomes, make_problems, make_warnings
-from mirror.sync.survey import Survey, Surveyor, SurveyPolicy
-
-
-class PollRange(Struct, frozen=True):
-    """Which days a poll is about."""
-
-    since: date | None = None
-    until: date | None = None
-    recheck: int = 0
-
-
-class PollPolicy(Struct, frozen=True):
-    """All settings that bear on a poll, one part for each step."""
-
-    survey: SurveyPolicy
-    adopt: AdoptPolicy
-    plan: PlanPolicy
-    fetch: FetchPolicy
-    min_free: int
-    findings: bool = True
+from mirror.sync.survey import Survey, Surveyor
 
 
 class Poll:
@@ -71,7 +52,8 @@ class Poll:
         source: upstream.
         store: the data directory, held for writing.
         upstream: what is known of upstream from before.
-        policy: the settings.
+        config: the settings.
+        asked: the days it is about.
         observer: told as it goes.
         now: the clock, aware UTC.
         rng: the jitter and the poll's id.
@@ -83,7 +65,8 @@ class Poll:
         source: Source,
         store: LocalStore,
         upstream: Upstream,
-        policy: PollPolicy,
+        config: Config,
+        asked: PollRange,
         observer: Observer,
         now: Callable[[], datetime],
         rng: random.Random,
@@ -91,7 +74,8 @@ class Poll:
         self._source = source
         self._store = store
         self._upstream = upstream
-        self._policy = policy
+        self._config = config
+        self._asked = asked
         self._observer = observer
         self._now = now
         self._rng = rng
@@ -134,7 +118,7 @@ class Poll:
             )
         outcomes = await self._follow(survey)
         in_the_way = self._store.inventory.wrong_kind
-        problems = make_problems(self._upstream, outcomes, in_the_way, self._policy.plan)
+        problems = make_problems(self._upstream, outcomes, in_the_way, self._asked)
         problems = (*self._in_the_way, *problems)
         warnings = make_warnings(self._upstream, self._store.records.values(), now=self._now())
         exit_code = ExitCode.INCOMPLETE if problems else ExitCode.COMPLETE
@@ -144,7 +128,7 @@ class Poll:
 
     async def _survey(self) -> Survey:
         """Ask upstream what it has."""
-        surveyor = Surveyor(self._source, self._policy.survey, now=self._now, rng=self._rng)
+        surveyor = Surveyor(self._source, self._config, now=self._now, rng=self._rng)
         has_body = self._publisher.index_body(self._upstream) is not None
         return await surveyor.survey(self._upstream, has_body=has_body)
 
@@ -186,7 +170,7 @@ class Poll:
         adopter = Adopter(
             self._source,
             self._store,
-            self._policy.adopt,
+            self._config,
             now=self._now,
             etags_are_opaque=self._upstream.etags is ETags.OPAQUE,
         )
@@ -195,14 +179,22 @@ class Poll:
     def _plan(self, survey: Survey) -> Plan:
         """Return what is due, the asking by name included where it is time for it."""
         inventory, now = self._store.inventory, self._now()
-        policy = replace(self._policy.plan, passed_over=frozenset(inventory.wrong_kind))
         by_name = days_to_ask(self._upstream, now=now) if survey.searched else ()
-        return make_plan(self._listed(), inventory.records, policy, now=now, by_name=by_name)
+        return make_plan(
+            self._listed(),
+            inventory.records,
+            self._store.data.days,
+            self._asked,
+            now=now,
+            by_name=by_name,
+            passed_over=inventory.wrong_kind,
+            max_file_bytes=self._config.http.max_file_size,
+        )
 
     def _check_room(self, plan: Plan) -> None:
         """Refuse to begin what cannot be finished; a day that is asked about may be unchanged."""
         needed = sum(due.estimated_bytes for due in plan.due if not due.conditional)
-        require_room(self._store.data.root, needed, self._policy.min_free if needed else 0)
+        require_room(self._store.data.root, needed, self._config.storage.min_free if needed else 0)
 
     async def _fetch(self, plan: Plan) -> list[Outcome]:
         async with Inspections(plan.estimated_bytes) as inspections:
@@ -210,12 +202,11 @@ class Poll:
                 source=self._source,
                 destination=self._store,
                 observer=self._observer,
-                policy=self._policy.fetch,
+                config=self._config,
+                upstream=self._upstream,
                 now=self._now,
                 rng=self._rng,
-                inspect=inspections.inspect if self._policy.findings else None,
-                disputes=self._upstream.disputes,
-                etags=self._upstream.etags,
+                inspect=inspections.inspect if self._config.storage.findings else None,
             )
             try:
                 outcomes = await fetcher.fetch_all(plan.due)
@@ -256,7 +247,7 @@ class Poll:
         return PollReport(
             exit_code=int(exit_code),
             index_state=self._upstream.state,
-            listed=sum(is_in_range(day, self._policy.plan) for day in self._listed()),
+            listed=sum(day in self._asked for day in self._listed()),
             held=len(records),
             events=sum(record.lines for record in records),
             archive_bytes=sum(record.size for record in records),

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from datetime import datetime
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from mirror.archive.plan import PlanPolicy, make_plan
+from mirror.archive.plan import DayRules, PollRange, make_plan
 from mirror.archive.upstream import Upstream, days_to_ask, listed_counts
+from mirror.config.settings import Config
 from mirror.model import Plan, Problem
 from mirror.store.inventory import Inventory
 from mirror.sync.survey import Surveyor
@@ -27,7 +27,8 @@ async def preview(
     surveyor: Surveyor,
     upstream: Upstream,
     inventory: Inventory,
-    policy: PlanPolicy,
+    config: Config,
+    asked: PollRange,
     *,
     now: Callable[[], datetime],
 ) -> Preview:
@@ -40,8 +41,11 @@ async def preview(
     plan = make_plan(
         listed_counts(survey.upstream, now=now()),
         inventory.records,
-        replace(policy, passed_over=frozenset(inventory.wrong_kind)),
+        DayRules.of(config),
+        asked,
         now=now(),
+        passed_over=inventory.wrong_kind,
+        max_file_bytes=config.http.max_file_size,
         by_name=days_to_ask(survey.upstream, now=now()) if survey.searched else (),
     )
     return Preview(plan, len(inventory.unverified), survey.upstream, survey.warnings)

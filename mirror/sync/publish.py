@@ -113,7 +113,7 @@ class Publisher:
         """Return the index accepted last, if every line of it was accepted."""
         if body is None or upstream.index is None or not upstream.index.whole:
             return None
-        template, today = self._store.data.name_template, self._now().date()
+        template, today = self._store.data.days.name_template, self._now().date()
         try:
             return parse_index(body, name_template=template, today=today)
         except IndexUnusableError:

@@ -119,7 +119,7 @@ async def restore(
     held = store.records.get(version.date)
     record = Record(
         date=version.date,
-        name=store.data.name_of(version.date),
+        name=store.data.days.name_of(version.date),
         size=0,
         sha256=version.sha256,
         lines=0,
@@ -148,7 +148,7 @@ async def _put_back(store: LocalStore, version: Version, record: Record) -> Reco
             await staged.write([chunk])
         scan: Scan = scanner.finish()
         record = replace(record, size=scan.size, lines=scan.lines, findings=inspector.finish())
-        was_final = held is not None and store.data.is_final(held.date, held.checked_at)
+        was_final = held is not None and store.data.days.is_final(held.date, held.checked_at)
         return await store.publish(
             staged,
             record,

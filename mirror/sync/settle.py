@@ -1,12 +1,12 @@
 """How a day ends: its body published, refused or confirmed, and what is remembered of that."""
 
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 from msgspec.structs import replace
 
 from mirror.archive.judge import keeps_predecessor
-from mirror.archive.plan import final_at
+from mirror.archive.plan import DayRules
 from mirror.archive.ports import Destination, Staged
 from mirror.archive.upstream import Dispute, open_dispute
 from mirror.model import (
@@ -37,7 +37,7 @@ class Settler:
 
     Args:
         destination: where published and refused bodies go.
-        final_after: a day is final so long after its end.
+        rules: when a day is final.
         now: the clock, aware UTC.
         disputes: refused bodies that may yet be taken; see `mirror.archive.upstream`.
 
@@ -48,13 +48,13 @@ class Settler:
     def __init__(
         self,
         destination: Destination,
+        rules: DayRules,
         *,
-        final_after: timedelta,
         now: Callable[[], datetime],
         disputes: Mapping[date, Dispute],
     ) -> None:
         self._destination = destination
-        self._final_after = final_after
+        self._rules = rules
         self._now = now
         self.disputes = dict(disputes)
 
@@ -101,9 +101,7 @@ class Settler:
             await self._destination.note(replace(record, mtime_ns=held.mtime_ns))
             kind = OutcomeKind.UNCHANGED
         else:
-            was_final = held is not None and held.checked_at >= final_at(
-                due.date, self._final_after
-            )
+            was_final = held is not None and self._rules.is_final(due.date, held.checked_at)
             keep = (
                 held is not None
                 and due.reason is not Reason.DAMAGED
@@ -151,7 +149,7 @@ class Settler:
     async def confirm(self, due: Due, held: Record, attempts: int) -> Outcome:
         """Take a 304: what is held is what upstream has."""
         now = self._now()
-        final = final_at(due.date, self._final_after)
+        final = self._rules.final_at(due.date)
         # that an open day has not changed is nothing to remember
         matters = now >= final and (held.checked_at < final or due.reason is Reason.RECHECK)
         if matters or held.index_count != due.expected:

@@ -24,8 +24,8 @@ from yarl import URL
 
 from mirror import __version__
 from mirror.archive.headers import parse_meta, parse_retry_after
+from mirror.archive.plan import is_transient_status
 from mirror.archive.ports import Ask, Reply
-from mirror.archive.retry import is_transient_status
 from mirror.config.settings import HttpConfig, origin_of
 from mirror.errors import BodyError, ConfigError, Failure, MirrorError, UpstreamError
 from mirror.model import ReplyMeta, Traffic

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime
 
-from mirror.archive.plan import PlanPolicy, is_in_range
+from mirror.archive.plan import PollRange
 from mirror.archive.upstream import Upstream, vanished
 from mirror.model import (
     Flag,
@@ -26,7 +26,7 @@ def make_problems(
     upstream: Upstream,
     outcomes: Sequence[Outcome],
     in_the_way: Mapping[date, str],
-    policy: PlanPolicy,
+    asked: PollRange,
 ) -> tuple[Problem, ...]:
     """Return all that keeps the copy from being complete, bounded.
 
@@ -34,7 +34,7 @@ def make_problems(
         upstream: what is known of upstream.
         outcomes: how the due days ended.
         in_the_way: days at whose path something other than a file stands, and what.
-        policy: the range asked for: only its days are judged.
+        asked: the range asked for: only its days are judged.
     """
     failed = sorted(
         (one.problem for one in outcomes if one.problem is not None),
@@ -47,12 +47,12 @@ def make_problems(
         *(
             Problem(ProblemKind.INDEX_CONFLICT, _CONFLICT, day)
             for day in upstream.conflicts
-            if is_in_range(day, policy)
+            if day in asked
         ),
         *(
             Problem(ProblemKind.IN_THE_WAY, f"a {found} stands where its file belongs", day)
             for day, found in sorted(in_the_way.items())
-            if day not in days and is_in_range(day, policy)
+            if day not in days and day in asked
         ),
         *failed,
     ]

@@ -5,7 +5,7 @@ import hashlib
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeVar
 
 from msgspec import Struct
@@ -15,8 +15,8 @@ from mirror.archive.index import parse_index
 from mirror.archive.index_page import parse_listing
 from mirror.archive.intake import Intake
 from mirror.archive.judge import is_older
+from mirror.archive.plan import retry_delay
 from mirror.archive.ports import Ask, Reply, Source
-from mirror.archive.retry import RetryPolicy, retry_delay
 from mirror.archive.upstream import (
     Dispute,
     ETags,
@@ -29,6 +29,7 @@ from mirror.archive.upstream import (
     is_search_due,
     open_dispute,
 )
+from mirror.config.settings import Config
 from mirror.errors import Failure, IndexUnusableError, UpstreamError
 from mirror.logs import get_logger
 from mirror.model import Evidence, ParsedIndex, Problem, ProblemKind, ReplyMeta
@@ -39,16 +40,6 @@ INDEX = "index.jsonl"
 PAGE = "index.html"
 MAX_LISTING_BYTES = 32 * 1024**2
 """Cap on a listing, below `http.max_file_size`: it is read into memory, and 400,000 days fit."""
-
-
-class SurveyPolicy(Struct, frozen=True):
-    """The settings that bear on reading the listings."""
-
-    name_template: str
-    retry: RetryPolicy
-    max_bytes: int
-    stale_after: timedelta
-    disagree_after: timedelta
 
 
 class Index(Struct, frozen=True):
@@ -84,7 +75,7 @@ class Surveyor:
 
     Args:
         source: where from.
-        policy: the settings.
+        config: the settings.
         now: the clock, aware UTC.
         rng: the jitter.
     """
@@ -92,13 +83,14 @@ class Surveyor:
     def __init__(
         self,
         source: Source,
-        policy: SurveyPolicy,
+        config: Config,
         *,
         now: Callable[[], datetime],
         rng: random.Random,
     ) -> None:
         self._source = source
-        self._policy = policy
+        self._config = config
+        self._stale_after = config.schedule.stale_span
         self._now = now
         self._rng = rng
         self._log = get_logger()
@@ -116,7 +108,7 @@ class Surveyor:
             UpstreamError: upstream does not answer.
         """
         survey = await self._read_index(upstream, has_body=has_body)
-        if is_search_due(survey.upstream, now=self._now(), stale_after=self._policy.stale_after):
+        if is_search_due(survey.upstream, now=self._now(), stale_after=self._stale_after):
             return await self._search(survey)
         return survey
 
@@ -145,13 +137,13 @@ class Surveyor:
     def _trial_of_older(self, upstream: Upstream, body: _Body) -> Dispute | None:
         """Return the dispute that an older index is on, or None if it has stood for long enough."""
         now, sha256 = self._now(), body.evidence.sha256
-        waited = self._policy.disagree_after
+        waited = self._config.upstream.dispute_span
         if has_persisted(upstream.index_dispute, sha256, now=now, disagree_after=waited):
             return None
         return open_dispute(upstream.index_dispute, sha256=sha256, reason="rolled-back", now=now)
 
     def _unchanged(self, upstream: Upstream) -> Upstream:
-        return accept_unchanged(upstream, now=self._now(), stale_after=self._policy.stale_after)
+        return accept_unchanged(upstream, now=self._now(), stale_after=self._stale_after)
 
     def _accept(self, upstream: Upstream, body: _IndexBody) -> Survey:
         now, parsed, before = self._now(), body.parsed, upstream.index
@@ -171,9 +163,7 @@ class Surveyor:
             )
         if "etag" in body.evidence.right and upstream.etags is ETags.UNKNOWN:
             upstream = replace(upstream, etags=ETags.DIGESTS)
-        accepted = accept_index(
-            upstream, parsed, facts, now=now, stale_after=self._policy.stale_after
-        )
+        accepted = accept_index(upstream, parsed, facts, now=now, stale_after=self._stale_after)
         return Survey(accepted, Index(body.content, parsed))
 
     async def _search(self, survey: Survey) -> Survey:
@@ -187,7 +177,7 @@ class Surveyor:
             warnings = (*warnings, Problem(ProblemKind.OTHER, text))
         else:
             today = self._now().date()
-            template = self._policy.name_template
+            template = self._config.upstream.name_template
             listing = (
                 await asyncio.to_thread(
                     parse_listing, body.content, name_template=template, today=today
@@ -217,7 +207,7 @@ class Surveyor:
         parsed = await asyncio.to_thread(
             parse_index,
             body.content,
-            name_template=self._policy.name_template,
+            name_template=self._config.upstream.name_template,
             today=self._now().date(),
         )
         return _IndexBody(body.content, body.evidence, body.meta, parsed)
@@ -228,7 +218,9 @@ class Surveyor:
             return await self._take_in(reply) if reply.status == 200 else None
 
     async def _take_in(self, reply: Reply) -> _Body:
-        intake = Intake(reply.meta, max_bytes=min(self._policy.max_bytes, MAX_LISTING_BYTES))
+        intake = Intake(
+            reply.meta, max_bytes=min(self._config.http.max_file_size, MAX_LISTING_BYTES)
+        )
         pieces: list[bytes] = []
         async with aclosing(reply.blocks()) as blocks:
             async for block in blocks:
@@ -250,7 +242,7 @@ class Surveyor:
             except UpstreamError as error:
                 self._source.traffic.fail(error.failure)
                 delay = retry_delay(
-                    attempt, self._policy.retry, fraction=self._rng.random(), error=error
+                    attempt, self._config.http, fraction=self._rng.random(), error=error
                 )
                 if delay is None:
                     raise

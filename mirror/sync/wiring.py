@@ -4,70 +4,25 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
-from mirror.archive.plan import PlanPolicy
+from mirror.archive.plan import PollRange
 from mirror.archive.ports import Observer
-from mirror.archive.retry import RetryPolicy
 from mirror.archive.upstream import ETags, Upstream
+from mirror.clock import utc_now
 from mirror.config.settings import Config
 from mirror.model import Damage, PollReport, Traffic
 from mirror.store.destination import LocalStore, open_store
 from mirror.store.history import Version
 from mirror.store.inventory import load_upstream
 from mirror.store.layout import DataDir
-from mirror.sync.adopt import Adopter, AdoptPolicy
-from mirror.sync.fetch import Fetcher, FetchPolicy
+from mirror.sync.adopt import Adopter
+from mirror.sync.fetch import Fetcher
 from mirror.sync.inspections import Inspections
-from mirror.sync.poll import Poll, PollPolicy, PollRange
+from mirror.sync.poll import Poll
 from mirror.sync.publish import Publisher
 from mirror.sync.repair import repair, restore
 from mirror.sync.source import HttpSource
-from mirror.sync.survey import SurveyPolicy
-
-
-def utc_now() -> datetime:
-    """Return the current time; the clock that is passed in everywhere."""
-    return datetime.now(UTC)
-
-
-def poll_policy(config: Config, asked: PollRange) -> PollPolicy:
-    """Return the settings as each step of a poll wants them."""
-    retry = RetryPolicy(config.http.retries, config.http.backoff, config.http.max_backoff)
-    template = config.upstream.name_template
-    final_after = timedelta(seconds=config.schedule.final_after)
-    disagree_after = timedelta(seconds=config.upstream.disagree_after)
-    return PollPolicy(
-        survey=SurveyPolicy(
-            name_template=template,
-            retry=retry,
-            max_bytes=config.http.max_file_size,
-            stale_after=timedelta(seconds=config.schedule.stale_after),
-            disagree_after=disagree_after,
-        ),
-        adopt=AdoptPolicy(
-            concurrency=config.http.concurrency,
-            max_file_size=config.http.max_file_size,
-            findings=config.storage.findings,
-        ),
-        plan=PlanPolicy(
-            name_template=template,
-            final_after=final_after,
-            since=asked.since,
-            until=asked.until,
-            recheck=asked.recheck,
-            max_file_bytes=config.http.max_file_size,
-        ),
-        fetch=FetchPolicy(
-            concurrency=config.http.concurrency,
-            retry=retry,
-            max_file_size=config.http.max_file_size,
-            final_after=final_after,
-            disagree_after=disagree_after,
-        ),
-        min_free=config.storage.min_free,
-        findings=config.storage.findings,
-    )
 
 
 class Mirror:
@@ -99,7 +54,8 @@ class Mirror:
             source=self.source,
             store=self.store,
             upstream=self._upstream(),
-            policy=poll_policy(self.config, asked or PollRange()),
+            config=self.config,
+            asked=asked or PollRange(),
             observer=observer,
             now=self._now,
             rng=self._rng,
@@ -109,12 +65,10 @@ class Mirror:
     async def repair(self, damage: Sequence[Damage], observer: Observer) -> None:
         """Put right what a verification found, as far as it can be; see `mirror.sync.repair`."""
         upstream = self._upstream()
-        policies = poll_policy(self.config, PollRange())
-        policy = policies.fetch
         adopter = Adopter(
             self.source,
             self.store,
-            policies.adopt,
+            self.config,
             now=self._now,
             etags_are_opaque=upstream.etags is ETags.OPAQUE,
         )
@@ -123,12 +77,11 @@ class Mirror:
                 source=self.source,
                 destination=self.store,
                 observer=observer,
-                policy=policy,
+                config=self.config,
+                upstream=upstream,
                 now=self._now,
                 rng=self._rng,
                 inspect=inspections.inspect if self.config.storage.findings else None,
-                disputes=upstream.disputes,
-                etags=upstream.etags,
             )
             await repair(
                 damage,

@@ -131,7 +131,7 @@ def _open_day(site: Site, claims: tuple[Record, ...]) -> Representation | None:
     if opened is None:
         return None
     file, record = opened
-    is_final = site.data.is_final(record.date, site.now())
+    is_final = site.data.days.is_final(record.date, site.now())
     modified_at = record.last_modified or datetime.fromtimestamp(record.mtime_ns // 10**9, UTC)
     headers = {
         "Content-Type": "application/octet-stream",

@@ -46,7 +46,7 @@ async def _metrics(request: web.Request) -> web.Response:
     now = site.now()
     moment = ScrapeContext(
         now=now,
-        first_open=site.data.first_open_day(now),
+        first_open=site.data.days.first_open(now),
         interval=site.interval,
         free_bytes=site.snapshots.free_bytes,
     )

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from msgspec.structs import replace
 
 from mirror.archive.index import parse_index, render_index
-from mirror.archive.plan import PlanPolicy, final_at, make_plan
+from mirror.archive.plan import DayRules, PollRange, make_plan
 from mirror.archive.upstream import (
     Upstream,
     accept_index,
@@ -188,12 +188,12 @@ def test_a_mirror_begun_in_the_outage_learns_all_from_the_page_and_by_name():
 
 # a real upstream growing: 76 snapshots of the index between 2018-12-02 and 2021-07-26
 
-POLICY = PlanPolicy(name_template=TEMPLATE, final_after=timedelta(hours=8))
+RULES = DayRules()
 
 
 def fetch(held: Mapping[date, Record], listed: Mapping[date, int | None], now: datetime):
     """Fetch all that a plan asks for; return what is held then and the days by reason."""
-    plan = make_plan(listed, held, POLICY, now=now)
+    plan = make_plan(listed, held, RULES, PollRange(), now=now)
     by_reason: dict[Reason, set[date]] = {}
     for due in plan.due:
         by_reason.setdefault(due.reason, set()).add(due.date)
@@ -231,11 +231,10 @@ def test_each_of_76_real_indexes_asks_for_exactly_the_new_and_changed_days(real_
         changed = {one for one in before if before[one] != counts[one]}
         assert due.pop(Reason.CHANGED, set()) == changed
         same = before.keys() - changed
-        final = {one for one in same if now >= final_at(one, POLICY.final_after)}
+        final = {one for one in same if RULES.is_final(one, now)}
         assert due.pop(Reason.OPEN, set()) == same - final
-        assert due.pop(Reason.SETTLING, set()) == {
-            one for one in final if last_checked[one] < final_at(one, POLICY.final_after)
-        }
+        early = {one for one in final if not RULES.is_final(one, last_checked[one])}
+        assert due.pop(Reason.SETTLING, set()) == early
         assert due == {}
         # at once again: a quiet poll asks for the open days alone
         _, again = fetch(held, listed_counts(unchanged(upstream, now), now=now), now)

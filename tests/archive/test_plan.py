@@ -10,17 +10,14 @@ from hypothesis import strategies as st
 from mirror.archive.plan import (
     BYTES_PER_LINE,
     UNKNOWN_FILE_BYTES,
-    PlanPolicy,
-    final_at,
-    first_open_day,
-    is_in_range,
+    DayRules,
+    PollRange,
     make_plan,
 )
 from mirror.model import Due, Flag, Plan, Reason, Record
 from tests.making import TEMPLATE, at, day, days, record
 
-EIGHT_HOURS = timedelta(hours=8)
-POLICY = PlanPolicy(name_template=TEMPLATE, final_after=EIGHT_HOURS)
+RULES = DayRules(TEMPLATE, timedelta(hours=8))
 DAY = day("2021-08-03")
 FINAL_AT = at("2021-08-04 08:00")
 LATER = at("2021-08-20")
@@ -31,11 +28,13 @@ def plan(
     listed: Mapping[date, int | None],
     *records: Record,
     now=LATER,
-    **policy: object,
+    max_file_bytes: int = 256 * 1024**2,
+    **asked: date | int | None,
 ) -> Plan:
-    changed = PlanPolicy(name_template=TEMPLATE, final_after=EIGHT_HOURS, **policy)
     held = {one.date: one for one in records}
-    return make_plan(listed, held, changed, now=now)
+    return make_plan(
+        listed, held, RULES, PollRange(**asked), now=now, max_file_bytes=max_file_bytes
+    )
 
 
 def reason_of(made: Plan) -> Reason | None:
@@ -47,7 +46,7 @@ def reason_of(made: Plan) -> Reason | None:
     [(0, "2021-08-04 00:00"), (8, "2021-08-04 08:00"), (30, "2021-08-05 06:00")],
 )
 def test_a_day_is_final_some_hours_after_its_end(hours, expected):
-    assert final_at(DAY, timedelta(hours=hours)) == at(expected)
+    assert DayRules(final_after=timedelta(hours=hours)).final_at(DAY) == at(expected)
 
 
 @given(
@@ -55,13 +54,22 @@ def test_a_day_is_final_some_hours_after_its_end(hours, expected):
     st.integers(0, 48 * 60),
 )
 def test_days_are_open_from_the_first_open_day_on(now, minutes):
-    now, final_after = now.replace(tzinfo=UTC), timedelta(minutes=minutes)
-    first = first_open_day(now, final_after)
-    assert final_at(first - timedelta(days=1), final_after) <= now < final_at(first, final_after)
+    now, rules = now.replace(tzinfo=UTC), DayRules(final_after=timedelta(minutes=minutes))
+    first = rules.first_open(now)
+    assert rules.final_at(first - timedelta(days=1)) <= now < rules.final_at(first)
+    assert rules.is_final(first - timedelta(days=1), now)
+    assert not rules.is_final(first, now)
 
 
 def test_a_day_is_final_at_an_aware_moment_in_utc():
-    assert final_at(DAY, EIGHT_HOURS).utcoffset() == timedelta(0)
+    assert RULES.final_at(DAY).utcoffset() == timedelta(0)
+
+
+def test_the_name_of_a_day_is_read_back_as_that_day_and_no_other_name_is_one():
+    rules = DayRules("a.{date}.jsonl")
+    assert rules.day_of(rules.name_of(DAY)) == DAY
+    for name in ("ax2021-08-03.jsonl", "a.2021-08-03.jsonl.x", "a.2021-02-30.jsonl", "a.jsonl"):
+        assert rules.day_of(name) is None
 
 
 BEFORE, AFTER = FINAL_AT - A_SECOND, FINAL_AT + A_SECOND
@@ -186,8 +194,7 @@ def test_a_range_holds_both_its_ends(since, until, expected):
     made = plan(listed, **ends)
     assert sorted(due.date.day for due in made.due) == expected
     assert made.listed == len(expected)
-    policy = PlanPolicy(name_template=TEMPLATE, final_after=EIGHT_HOURS, **ends)
-    assert [one.day for one in listed if is_in_range(one, policy)] == expected
+    assert [one.day for one in listed if one in PollRange(**ends)] == expected
 
 
 WEEK = list(days("2021-08-01", "2021-08-07"))
@@ -216,7 +223,7 @@ def test_only_days_of_the_range_are_rechecked():
 def test_a_recheck_is_for_final_days_that_were_not_put_back_by_hand():
     restored = record(WEEK[0], flags=(Flag.RESTORED,))
     open_day, final = record(WEEK[2]), record(WEEK[1])
-    now = final_at(WEEK[2], EIGHT_HOURS) - A_SECOND
+    now = RULES.final_at(WEEK[2]) - A_SECOND
     made = plan(dict.fromkeys(WEEK[:3], 10), restored, final, open_day, now=now, recheck=9)
     assert [(due.date.day, due.reason) for due in made.due] == [
         (3, Reason.OPEN),
@@ -266,8 +273,8 @@ def test_without_a_count_a_day_is_as_long_as_what_is_held_of_it():
 
 
 def test_days_asked_for_by_name_promise_nothing():
-    policy = PlanPolicy(name_template="launches-{date}", final_after=EIGHT_HOURS)
-    made = make_plan({}, {}, policy, now=LATER, by_name=[DAY, WEEK[0]])
+    rules = DayRules("launches-{date}")
+    made = make_plan({}, {}, rules, PollRange(), now=LATER, by_name=[DAY, WEEK[0]])
     assert made.due == (
         Due(DAY, "launches-2021-08-03", Reason.BY_NAME, None, 0),
         Due(WEEK[0], "launches-2021-08-01", Reason.BY_NAME, None, 0),
@@ -276,22 +283,21 @@ def test_days_asked_for_by_name_promise_nothing():
 
 
 def test_a_day_is_not_asked_for_by_name_when_held_out_of_range_or_blocked():
-    policy = PlanPolicy(
-        name_template=TEMPLATE,
-        final_after=EIGHT_HOURS,
-        since=WEEK[1],
-        passed_over=frozenset({WEEK[2]}),
-    )
     held = {WEEK[3]: record(WEEK[3], 1)}
-    made = make_plan({}, held, policy, now=LATER, by_name=[WEEK[4], WEEK[3], WEEK[2], WEEK[0]])
+    made = make_plan(
+        {},
+        held,
+        RULES,
+        PollRange(since=WEEK[1]),
+        now=LATER,
+        by_name=[WEEK[4], WEEK[3], WEEK[2], WEEK[0]],
+        passed_over={WEEK[2]},
+    )
     assert [due.date for due in made.due] == [WEEK[4]]
 
 
 def test_a_day_at_whose_path_something_else_stands_is_listed_but_not_due():
-    policy = PlanPolicy(
-        name_template=TEMPLATE, final_after=EIGHT_HOURS, passed_over=frozenset({DAY})
-    )
-    made = make_plan({DAY: 3}, {}, policy, now=LATER)
+    made = make_plan({DAY: 3}, {}, RULES, PollRange(), now=LATER, passed_over={DAY})
     assert (made.due, made.listed) == ((), 1)
 
 

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.archive.retry import RetryPolicy, is_transient_status, retry_delay
+from mirror.archive.plan import is_transient_status, retry_delay
+from mirror.config.settings import HttpConfig
 from mirror.errors import BodyError, UpstreamError
 
-POLICY = RetryPolicy(retries=4, backoff_s=0.5, max_backoff_s=60)
+POLICY = HttpConfig(retries=4, backoff=0.5, max_backoff=60)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_the_ceiling_of_the_wait_doubles_and_the_jitter_is_full(attempt, ceiling
 
 def test_after_the_last_try_it_stops():
     assert retry_delay(5, POLICY, fraction=0.5) is None
-    assert retry_delay(1, RetryPolicy(0, 0.5, 60), fraction=0.5) is None
+    assert retry_delay(1, HttpConfig(retries=0), fraction=0.5) is None
 
 
 def test_what_cannot_pass_is_not_asked_again():
@@ -68,14 +69,18 @@ def test_upstreams_own_wish_is_kept_where_it_is_longer_up_to_the_cap(asked, dela
     st.none() | st.floats(0, 1e9),
 )
 def test_no_wait_is_negative_or_over_the_cap(attempt, fraction, backoff, cap, asked):
-    policy = RetryPolicy(10**6, backoff, cap)
+    config = HttpConfig(retries=10**6, backoff=backoff, max_backoff=cap)
     error = UpstreamError("x", retry_after_s=asked)
-    delay = retry_delay(attempt, policy, fraction=fraction, error=error)
+    delay = retry_delay(attempt, config, fraction=fraction, error=error)
     assert delay is not None
     assert 0 <= delay <= cap
 
 
 def test_a_thousand_tries_reach_the_cap_and_no_overflow():
-    assert retry_delay(1000, RetryPolicy(1000, 0.5, 60), fraction=1) == 60
-    assert retry_delay(33, RetryPolicy(1000, 1, 1e12), fraction=1) == 2**32
-    assert retry_delay(34, RetryPolicy(1000, 1, 1e12), fraction=1) == 2**32
+    assert retry_delay(1000, HttpConfig(retries=1000), fraction=1) == 60
+    assert (
+        retry_delay(33, HttpConfig(retries=1000, backoff=1, max_backoff=1e12), fraction=1) == 2**32
+    )
+    assert (
+        retry_delay(34, HttpConfig(retries=1000, backoff=1, max_backoff=1e12), fraction=1) == 2**32
+    )

@@ -1,11 +1,9 @@
 """What to do about a problem follows from its kind, whatever upstream writes into its text."""
 
-from datetime import timedelta
-
 import pytest
 
 from mirror.archive.index import parse_index
-from mirror.archive.plan import PlanPolicy
+from mirror.archive.plan import PollRange
 from mirror.archive.upstream import Upstream
 from mirror.model import (
     Flag,
@@ -21,8 +19,6 @@ from mirror.status.problems import ADVICE, facts_of, problem_lines
 from mirror.sync.summary import LISTED_PROBLEMS, make_problems, make_warnings
 from tests.making import TEMPLATE, at, day, record
 
-POLICY = PlanPolicy(TEMPLATE, final_after=timedelta(hours=8))
-
 
 def test_every_kind_has_its_advice() -> None:
     assert ADVICE.keys() == set(ProblemKind)
@@ -31,7 +27,7 @@ def test_every_kind_has_its_advice() -> None:
 
 def test_what_upstream_must_put_right_is_reported_to_its_publishers() -> None:
     upstream = Upstream("", conflicts=(day("2024-01-01"),), refused=(Refusal(3, "no date", "x"),))
-    refused, conflict = make_problems(upstream, [], {}, POLICY)
+    refused, conflict = make_problems(upstream, [], {}, PollRange())
     assert (refused.kind, conflict.kind) == (ProblemKind.INDEX_LINE, ProblemKind.INDEX_CONFLICT)
     assert ADVICE[refused.kind] == ADVICE[conflict.kind]
     assert ADVICE[refused.kind].startswith("Nothing held is lost. Tell")
@@ -52,13 +48,13 @@ def test_no_words_of_upstreams_choose_the_advice(words: str) -> None:
     line = b'{"%s": 1}\n' % words.encode()
     parsed = parse_index(good + line, name_template=TEMPLATE, today=day("2024-01-02"))
     upstream = Upstream("", refused=parsed.refused, refused_lines=parsed.refused_lines)
-    (problem,) = make_problems(upstream, [], {}, POLICY)
+    (problem,) = make_problems(upstream, [], {}, PollRange())
     assert words in problem.text
     assert facts_of([problem])[0]["advice"] == ADVICE[ProblemKind.INDEX_LINE]
 
 
 def test_what_is_in_the_way_must_be_moved() -> None:
-    (problem,) = make_problems(Upstream(""), [], {day("2024-01-01"): "directory"}, POLICY)
+    (problem,) = make_problems(Upstream(""), [], {day("2024-01-01"): "directory"}, PollRange())
     assert (problem.kind, problem.day) == (ProblemKind.IN_THE_WAY, day("2024-01-01"))
     assert ADVICE[problem.kind].startswith("Move it away")
 
@@ -76,7 +72,7 @@ def test_failed_days_come_newest_first_and_bounded() -> None:
         Outcome(one, "x", OutcomeKind.FAILED, problem=Problem(ProblemKind.OTHER, "no", one))
         for one in (day(f"2024-01-{number:02}") for number in range(1, 31))
     ]
-    problems = make_problems(Upstream(""), outcomes, {}, POLICY)
+    problems = make_problems(Upstream(""), outcomes, {}, PollRange())
     assert problems[0].line() == "2024-01-30: no"
     assert len(problems) == LISTED_PROBLEMS + 1
     assert problems[-1].text == "and 10 more"

@@ -3,8 +3,8 @@
 from datetime import timedelta
 from pathlib import Path
 
+from mirror.archive.plan import PollRange
 from mirror.model import Flag, IndexState
-from mirror.sync.poll import PollRange
 from tests.conftest import World
 from tests.upstream.archive import day_name
 from tests.upstream.launches import make_day

@@ -3,8 +3,8 @@
 import hashlib
 from datetime import timedelta
 
+from mirror.archive.plan import PollRange
 from mirror.store.history import read_version
-from mirror.sync.poll import PollRange
 from tests.conftest import World
 from tests.upstream.launches import make_day
 

@@ -10,9 +10,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from mirror.archive.plan import PollRange
 from mirror.archive.upstream import ARCHIVE_BEGINS
 from mirror.model import Flag, IndexState, PollReport, Record
-from mirror.sync.poll import PollRange
 from tests.conftest import World
 from tests.upstream import faults
 from tests.upstream.archive import UpstreamArchive, day_name

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mirror.sync.poll import PollRange
+from mirror.archive.plan import PollRange
 from tests.conftest import World
 from tests.upstream import faults
 from tests.upstream.archive import day_name

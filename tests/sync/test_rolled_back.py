@@ -4,8 +4,8 @@ from datetime import date, timedelta
 
 import pytest
 
+from mirror.archive.plan import PollRange
 from mirror.model import IndexState
-from mirror.sync.poll import PollRange
 from tests.conftest import World
 from tests.upstream import faults
 from tests.upstream.archive import day_name

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mirror.config.loading import load_config
@@ -54,8 +54,8 @@ async def main() -> None:
     view, now = await viewer.snapshot(), datetime.now(UTC)
     moment = ScrapeContext(
         now=now,
-        first_open=data.first_open_day(now),
-        interval=timedelta(seconds=config.schedule.interval),
+        first_open=data.days.first_open(now),
+        interval=config.schedule.interval_span,
         free_bytes=viewer.free_bytes,
     )
     body, _ = metrics.render(view, moment)

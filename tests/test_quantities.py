@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.units import format_duration, format_size, parse_duration, parse_size
+from mirror.text import format_duration, format_size, parse_duration, parse_size
 
 NO_DURATION = 'must be a duration like "30s", "5m", "2h", "14d" or a number of seconds'
 NO_SIZE = 'must be a size like "20MiB", "1GB" or bytes'
