@@ -63,7 +63,7 @@ def parse(command: click.Command, args: list[str], parent: click.Context | None 
             parse(below, rest, context)
 
 
-@pytest.mark.parametrize(("document", "line"), command_lines())
+@pytest.mark.parametrize(("document", "line"), list(command_lines()))
 def test_every_command_line_is_one(
     document: str, line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
