@@ -1,4 +1,4 @@
-"""The clock: read here alone, and passed in wherever a time is wanted."""
+"""The clock: read here alone, and passed in wherever a time is needed."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""What can go wrong, told apart by who has to act.
+"""The errors, sorted by who has to act.
 
 `UpstreamError` is theirs or the wire's, `StorageError` is our disk's, `ConfigError` is the
 operator's. An error says what and where in its message and what to do in its `hint`; edges

@@ -1,4 +1,4 @@
-"""What one poll asks for, and when it asks again: listed days, records and the time to a plan.
+"""Plans a poll: from listed days, records and the time, which days to ask for, and why.
 
 Pure, so a dry run is free.
 """

@@ -1,4 +1,4 @@
-r"""The push scanner: fed chunks in any division, it counts, sizes and digests; it never reads.
+r"""The scanner: counts lines, measures and digests a body that it is fed in chunks; it never reads.
 
 Lines are JSON Lines (https://jsonlines.org): ended by `\n`; a last line without one counts, a
 blank line does not.

@@ -1,4 +1,4 @@
-"""The metrics of one run in a file, for node_exporter's textfile collector.
+"""Writes the metrics of one run to a file, for node_exporter's textfile collector.
 
 https://github.com/prometheus/node_exporter#textfile-collector
 """

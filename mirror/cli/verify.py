@@ -1,4 +1,4 @@
-"""`binder-mirror verify`: reads the copy again, and with `--repair` puts right what is damaged."""
+"""`binder-mirror verify`: reads the copy again, and with `--repair` repairs what is damaged."""
 
 import random
 import re

@@ -1,4 +1,4 @@
-"""A crontab line as APScheduler's fields. Pure.
+"""Translates a crontab line into APScheduler's fields. Pure.
 
 Its own reading of a line differs in the last field: it counts the days from Monday, while 0 and 7
 are Sunday to crontab(5) and to everybody who writes one.

@@ -1,4 +1,4 @@
-"""The settings as people give them: TOML tables, environment, flags; all that is wrong at once.
+"""Loads the settings from TOML, environment and flags, and reports all that is wrong at once.
 
 TOML is overridden by `BINDER_MIRROR_<TABLE>__<KEY>`, that by flags. `config/mirror.toml` is
 `render(Config())`.

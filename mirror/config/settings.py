@@ -1,6 +1,6 @@
-"""The settings as values: every key with its type, default, bounds and meaning.
+"""The settings: every key with its type, default, bounds and description.
 
-How they are read from a file, the environment and flags is the business of `mirror.config.loading`.
+`mirror.config.loading` reads them from a file, the environment and flags.
 """
 
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The parts of a daemon put together; what writes is handed in."""
+"""Puts the parts of the daemon together; what writes is passed in."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What systemd is told: ready, reloading, stopping, a line of status, and that we live.
+"""Notifies systemd: ready, reloading, stopping, a line of status, and the watchdog.
 
 The protocol of sd_notify(3): datagrams of `KEY=value` lines to the socket in `$NOTIFY_SOCKET`.
 """

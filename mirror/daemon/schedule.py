@@ -1,4 +1,4 @@
-"""When something is due. APScheduler only signals; the daemon's own task takes one job at a time.
+"""Decides which job is due: APScheduler only signals, the daemon's task takes one job at a time.
 
 So a job is never run twice at once, none is lost to a late timer, several signals of one kind are
 one job, and the scheduler's own shutdown has nothing to cancel.

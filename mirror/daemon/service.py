@@ -1,4 +1,4 @@
-"""The process that stays: begins, serves, beats, reloads, drains.
+"""The daemon process: starts, serves, feeds the watchdog, reloads and drains.
 
 Signals: SIGTERM and SIGINT drain and end with 0; SIGHUP reads the settings again. The watchdog is
 fed while the event loop turns *and* the work gets on, so that a hung loop and a stuck job both end.

@@ -1,4 +1,4 @@
-"""How the process is set up to serve beside its work, for years."""
+"""Tunes the process to serve beside its work for years: memory, threads, garbage collection."""
 
 import ctypes
 import gc

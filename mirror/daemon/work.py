@@ -1,4 +1,4 @@
-"""The one task that does what is due, and whether it gets on."""
+"""The task that takes one due job at a time, and whether it makes progress."""
 
 import asyncio
 import time

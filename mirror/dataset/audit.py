@@ -1,6 +1,6 @@
-"""Proves that the data set is the mirror's: digests, rows a day, schema; by choice all of it anew.
+"""Verifies the data set against the daily files: digests, rows a day, schema; by choice every row.
 
-Reads only, and takes no lock. What a poll has just replaced is told as out of step, not as damage.
+Reads only, and takes no lock. What a poll has just replaced is out of step, not damaged.
 """
 
 import hashlib

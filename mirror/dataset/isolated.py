@@ -1,4 +1,4 @@
-"""Work in a process of its own, which can be bounded and ended whatever it is busy with.
+"""Runs work in a process of its own, which can be limited and ended whatever it is doing.
 
 The process is a copy of this one (fork), so it has at once what the work needs, and prints where
 this one prints. Native code that neither counts its memory nor looks for signals can be held in no

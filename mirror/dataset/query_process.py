@@ -1,4 +1,4 @@
-"""Each query in a process of its own, held to its bounds and ended at a signal.
+"""Runs each query in a process of its own, which is held to its limits and ended by a signal.
 
 DuckDB counts the memory of its operators alone and looks for an interruption between its steps: a
 function that makes one enormous value is neither counted nor interrupted, nor is one that is worked

@@ -1,4 +1,4 @@
-"""The data set after a poll: brought in step beside the mirror, whose promises it never touches."""
+"""Updates the data set after a poll; a failure here never is one of the poll."""
 
 import asyncio
 import threading

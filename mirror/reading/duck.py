@@ -1,4 +1,4 @@
-"""DuckDB, where it is installed: connections are made, and its errors become ours, here alone."""
+"""Opens DuckDB connections and translates its errors; the only place for both."""
 
 import glob
 import os

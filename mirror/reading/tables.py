@@ -1,7 +1,7 @@
 """Launches as tables: Arrow, pandas and polars, all with the one schema of `COLUMNS`.
 
-Whoever lets a reader of JSON find out the columns loses those that came later. Here every column
-is there with its type, whatever the first lines hold; what a version has not is null.
+A reader of JSON that infers the columns from the first lines loses those that came later. Here
+every column is there with its type; a field that a version does not have is null.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

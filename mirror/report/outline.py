@@ -1,4 +1,4 @@
-"""What a report says, in sentences, tables and groups that text and page only lay out. Pure."""
+"""The content of a report: sentences, tables and groups, which text and page lay out. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date

@@ -1,4 +1,4 @@
-"""Counts the repositories launched most, which only the daily files can say: reads them."""
+"""Counts the repositories launched most, from the daily files."""
 
 import heapq
 from collections import Counter

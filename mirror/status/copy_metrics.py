@@ -1,4 +1,4 @@
-"""How the copy stands, as gauges: from its inventory alone, so that a `sync` has them too."""
+"""The metrics of the copy: gauges from its inventory alone, so that a `sync` has them too."""
 
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta

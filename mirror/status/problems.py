@@ -1,4 +1,4 @@
-"""What an operator can do about each kind of problem, and problems as programs read them. Pure.
+"""The advice for each kind of problem, and problems as JSON. Pure.
 
 The advice follows from the kind alone, for the text may quote upstream.
 """

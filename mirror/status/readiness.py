@@ -1,4 +1,4 @@
-"""Whether a mirror is fit to be sent readers: one rule for `/readyz` and `health`. Pure."""
+"""Decides whether a mirror is ready: one rule for `/readyz` and `health`. Pure."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The local disk, durably: one place where bytes become files and OSErrors become ours.
+"""Writes files durably, and translates OSErrors into our own errors.
 
 A file is written under another name, flushed, renamed over its place and its directory flushed; a
 file whose fsync failed is discarded, never flushed again (https://wiki.postgresql.org/wiki/Fsync_Errors).

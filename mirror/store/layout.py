@@ -1,4 +1,4 @@
-"""The data directory: where everything is, whether it may be used, and the one writer's lock."""
+"""The paths of a data directory, the check whether it may be used, and the writer's lock."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""A file that a user asked for: written beside its place, and put there when it is whole."""
+"""Writes an output file that a user asked for: beside its place first, renamed when it is whole."""
 
 import os
 import secrets

@@ -1,4 +1,4 @@
-"""The log of polls, `polls.jsonl`: a line each, bounded, and the last complete one never lost."""
+"""The log of polls, `polls.jsonl`: one line a poll; bounded, but keeps the last complete one."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

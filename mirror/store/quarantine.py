@@ -1,4 +1,4 @@
-"""Refused and rotten bodies, each beside the reason why; bounded in number and size."""
+"""Keeps refused and damaged bodies, each with its reason; bounded in number and size."""
 
 from datetime import date, datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which content coding a client may have: `Accept-Encoding` read (RFC 9110, 12.5.3). Pure."""
+"""Parses `Accept-Encoding` and chooses the content coding (RFC 9110, 12.5.3). Pure."""
 
 import re
 from collections.abc import Sequence

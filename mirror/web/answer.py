@@ -1,4 +1,4 @@
-"""One representation as the answer to a request: conditions, ranges, and the bytes themselves.
+"""Answers a request with one file: conditional requests, ranges, headers, and the bytes.
 
 RFC 9110, 13 (conditions) and 14 (ranges); RFC 9530 (digests).
 """

@@ -1,4 +1,4 @@
-"""The routes together, and what is true of every answer."""
+"""Makes the web application: its routes, and the headers, methods and errors of every answer."""
 
 from collections.abc import Awaitable, Callable
 

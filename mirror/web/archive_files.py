@@ -1,4 +1,4 @@
-"""The archive as it is held: paths are looked up, never built from a request.
+"""Serves daily files, index and listings: paths are looked up, never built from a request.
 
 What is opened is what is sent and what the headers speak of: the record is chosen by size and time
 of the opened file, so that an answer is whole and true while a sync replaces files beside it.

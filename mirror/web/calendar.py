@@ -1,4 +1,4 @@
-"""The calendar of days: a small SVG for each year, and all of it again as tables. Pure.
+"""The calendar of days on the status page: an SVG for each year, and the same as tables. Pure.
 
 A day costs about seven bytes: a square is a line of no length with square ends, and the squares of
 a month that look alike are one path. One unit is one day's place, weeks go across.

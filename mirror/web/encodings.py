@@ -1,4 +1,4 @@
-"""Bodies in content codings, each made once and kept: a cache that may be thrown away at any time.
+"""Caches files compressed with gzip or zstd: each is made once, and may be deleted any time.
 
 A file is named `SHA256.CODING.SHA256`: the digest of the plain body, the coding, and the digest of
 what the file holds; so nothing kept can ever be taken for a body that has since been replaced, and

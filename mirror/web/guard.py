@@ -1,4 +1,4 @@
-"""What keeps thousands of idle or slow clients from doing harm.
+"""Limits connections, so that thousands of idle or slow clients do no harm.
 
 aiohttp has no limit on connections, none on the time that a connection may be silent before its
 first request or drip a header, and none on how long a client may take for an answer. So all

@@ -1,4 +1,4 @@
-"""The running poll as a piece of the status page: in the page, and in each live event. Pure."""
+"""Renders the progress of a running poll, for the status page and its live events. Pure."""
 
 from html import escape
 

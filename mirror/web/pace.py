@@ -1,4 +1,4 @@
-"""Whether a client takes what is sent to it. Pure.
+"""Decides whether a client is too slow, by the bytes it has acknowledged. Pure.
 
 Judged by the bytes that its side has acknowledged: how much the system has taken in from us says
 little, for that holds megabytes for a client that reads nothing at all.

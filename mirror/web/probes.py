@@ -1,4 +1,4 @@
-"""What machines ask: alive, ready, metrics."""
+"""Serves `/healthz`, `/readyz` and `/metrics`."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""`Range` read: the part of a body that is asked for (RFC 9110, 14.1 and 14.2). Pure."""
+"""Parses `Range`: the part of a body that a client asks for (RFC 9110, 14.1 and 14.2). Pure."""
 
 import re
 

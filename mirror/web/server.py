@@ -1,4 +1,4 @@
-"""The listening socket and what lives on it."""
+"""Opens the listening socket and runs the web application on it."""
 
 import asyncio
 import os

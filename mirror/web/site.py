@@ -1,4 +1,4 @@
-"""What the pages are made from."""
+"""What the routes share: data directory, snapshot, metrics, settings."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

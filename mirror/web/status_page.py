@@ -1,4 +1,4 @@
-"""The status page: how the copy stands, as HTML. Pure; all that is upstream's is escaped."""
+"""Renders the status page as HTML. Pure; all text from upstream is escaped."""
 
 import hashlib
 from collections.abc import Iterable

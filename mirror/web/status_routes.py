@@ -1,4 +1,4 @@
-"""How the copy stands, served: for people at `/status`, for programs at `/status.json`."""
+"""Serves the state of the copy: for people at `/status`, for programs at `/status.json`."""
 
 import asyncio
 import hashlib

@@ -1,8 +1,8 @@
 """Live events of the status page (server-sent events, WHATWG HTML 9.2): bounded in every way.
 
 Two kinds: `progress`, the piece of the page about the running poll, and `page`, the version of the
-page. There is no queue: a message tells how things stand when it is made, and is made only when the
-one before has left; so what a slow reader costs does not grow.
+page. There is no queue: a message has the state of the moment at which it is made, and is made only
+when the one before has left; so what a slow reader costs does not grow.
 """
 
 import asyncio
