@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
-    from mirror.events.launch import Launch, OddLine
+    from mirror.events.decoder import OddLine
+    from mirror.events.launch import Launch
     from mirror.events.spec import Spec, parse_spec
     from mirror.reading.reader import Archive
 
@@ -14,7 +15,7 @@ __all__ = ["Archive", "Launch", "OddLine", "Spec", "__version__", "parse_spec"]
 _HOMES = {
     "Archive": "mirror.reading.reader",
     "Launch": "mirror.events.launch",
-    "OddLine": "mirror.events.launch",
+    "OddLine": "mirror.events.decoder",
     "Spec": "mirror.events.spec",
     "parse_spec": "mirror.events.spec",
 }

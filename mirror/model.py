@@ -83,24 +83,39 @@ class Flag(StrEnum):
 class Findings(Struct, frozen=True, gc=False, omit_defaults=True):
     """What a day's body contains. Reported, never judged: a faithful mirror keeps it all.
 
-    The mappings are bounded in number and length of keys; what is over is counted under "…".
+    What a launch is, when it deviates, and what an odd line is, `mirror.events.launch` and
+    `mirror.events.decoder` define. The lines of a body are its launches, each of which is counted
+    once in `providers`, its odd lines, each once in `odd`, and blank ones. The mappings are bounded
+    in number and length of keys; what is over is counted under "…".
     """
 
     versions: Mapping[str, int] = {}
+    """Launches by version; deviating ones are launches, here and below."""
     providers: Mapping[str, int] = {}
     origins: Mapping[str, int] = {}
+    """Launches by origin, but for those without one."""
     statuses: Mapping[str, int] = {}
+    """Launches by status, but for those without one."""
+    odd: Mapping[str, int] = {}
+    """Odd lines by what is wrong with them: "version 7", "spec missing"."""
     not_objects: int = 0
-    """Lines that are not one JSON object, over-long lines among them."""
+    """Odd lines that are not one JSON object, over-long lines among them."""
     unknown_schema: int = 0
+    """Odd lines that are events of another kind."""
     unknown_version: int = 0
+    """Odd lines that are launches of an unknown version."""
+    bad_fields: int = 0
+    """Odd lines whose timestamp, provider or spec is missing or of another type."""
+    deviating: int = 0
+    """Launches with a new provider, or with a field missing, or with both."""
     unknown_provider: int = 0
-    disordered: int = 0
-    """Lines whose timestamp is earlier than that of the line before."""
-    other_day: int = 0
-    """Events whose timestamp is not of the file's day."""
+    """Launches of a provider that is new."""
     missing_fields: int = 0
-    """Events of a known version that lack one of its fields, or have it as another type."""
+    """Launches that lack a field of their version, or have it as null or another type."""
+    disordered: int = 0
+    """Launches whose timestamp is earlier than that of the launch before."""
+    other_day: int = 0
+    """Launches whose timestamp is not of the file's day."""
     version: int = 1
     """Which version of the findings counted this: `mirror.events.findings.FINDINGS_VERSION`. Of a
     sum, the lowest."""

@@ -38,6 +38,8 @@ def shown(text: str | bytes, limit: int = 80) -> str:
     if isinstance(text, bytes):
         # one character more than is shown, for four bytes each at most, tells that there is more
         text = text[: limit * 4 + 4].decode("utf-8", "backslashreplace")
+    if len(text) <= limit and text.isprintable():
+        return text
     head = text[:limit]
     # str.isprintable is false for Cc, Cf (bidi controls), Cs (lone surrogates), Zl, Zp
     safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in head)

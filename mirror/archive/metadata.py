@@ -12,8 +12,7 @@ from typing import Any
 
 import msgspec
 
-from mirror.events.launch import COLUMNS, ColumnType
-from mirror.events.schema import FIELDS
+from mirror.events.launch import COLUMNS, FIELDS, ColumnType
 from mirror.model import Record
 
 _HOMEPAGE = "https://archive.analytics.mybinder.org/"

@@ -101,6 +101,7 @@ def _findings(found: Status) -> list[tuple[str, str]]:
         "lines that are no JSON object": findings.not_objects,
         "unknown schema": findings.unknown_schema,
         "unknown version": findings.unknown_version,
+        "without timestamp, provider or spec": findings.bad_fields,
         "unknown provider": findings.unknown_provider,
         "out of order": findings.disordered,
         "of another day": findings.other_day,

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from mirror.events.launch import COLUMNS, ColumnType
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Of the columns and their meaning; a month of an earlier one is made anew."""
 
 

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from mirror.dataset.columns import SCHEMA_VERSION
-from mirror.events.launch import Oddity
+from mirror.events.decoder import Oddity
 from mirror.model import Record
 from mirror.store.disk import kind_of, read_file, storage_errors, write_durably
 from mirror.store.inventory import Inventory

@@ -1,58 +1,43 @@
-"""Daily files read for the data set: what repeats in their lines is looked into once.
+"""Reads the daily files of a month for the data set: each distinct launch and moment once.
 
-Most launches of a month differ from another in the timestamp alone (`mirror.events.stamps`). So a
+Most launches of a month differ from another in the timestamp alone (`mirror.events.repeats`). So a
 month comes to DuckDB as three files: its distinct launches, its moments, and for each of its lines
 the numbers of both, which are their places in their files.
 
     {"launch": {"version": 5, ...}, "repository": ..., "requested_ref": ...}
     DAY,MICROSECONDS
     MOMENT,LAUNCH           empty for a line that is no launch
-
-What cannot be parted that way, or is no whole launch, is read line by line by the one decoder of
-launches, with the same outcome.
 """
 
 import hashlib
+import io
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import chain
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import msgspec
-from msgspec import UNSET, Struct
-from msgspec.structs import astuple, fields, replace
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from mirror.dataset.provenance import TOLD_LINES, OddReport
-from mirror.dataset.spec_columns import describe_spec
-from mirror.events.launch import Launch, LaunchDecoder, OddLine
-from mirror.events.lines import BAD_JSON, MAX_LINE_BYTES, BlockCutter
-from mirror.events.stamps import Frame, Parted, part
+from mirror.errors import SpecError
+from mirror.events.decoder import BlockCutter, decode_line
+from mirror.events.launch import Launch
+from mirror.events.repeats import ANY_TIME, KNOWN_BYTES, RepeatDecoder
+from mirror.events.spec import MASK, mask, parse_spec
 from mirror.store.disk import READ_BYTES
 
-KNOWN_BYTES = 16 * 1024 * 1024
-"""What is remembered of lines, at most, but for the block at hand."""
-KNOWN_STAMPS = 100_000
-"""How many are remembered, at most, but for the block at hand; a day has 1,440 minutes."""
 _NO_LAUNCH = b",\n"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
-_Untimed: Any = msgspec.defstruct(
-    "_Untimed",
-    [(one.name, one.type, one.default) for one in fields(Launch) if one.name != "timestamp"]
-    # left out when it is written; another value tells that there is one where none should be
-    + [("timestamp", Any, UNSET)],
-    frozen=True,
-    gc=False,
-)
-"""A launch but for its timestamp."""
-_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_Untimed)
-
 
 class _Row(Struct, gc=False):
-    """A distinct launch as it is handed to DuckDB."""
+    """A distinct launch as it is handed to DuckDB, which passes over its timestamp."""
 
-    launch: Any
+    launch: Launch
     repository: str | None
     requested_ref: str | None
 
@@ -71,123 +56,25 @@ class DayRead(Struct, frozen=True):
     """The first of the odd lines."""
 
 
-class _Unlike(Exception):  # noqa: N818 - no error: such lines are looked at one by one
-    """A line may be no whole launch."""
+@lru_cache(maxsize=10_000)
+def describe_spec(provider: str, spec: str) -> tuple[str | None, str | None, str | None]:
+    """Return key, reference and, where a password is in it, the spec with that masked."""
+    try:
+        parsed = parse_spec(provider, spec)
+    except SpecError:
+        masked = mask(spec)
+        return None, None, masked if MASK in masked else None
+    is_masked = MASK in f"{parsed.repository} {parsed.ref}"
+    return parsed.key, parsed.ref, parsed.unparse() if is_masked else None
 
 
-class _Launches:
-    """Numbers distinct launches, and writes each as it comes first.
+class _Reading(Struct):
+    """How far the reading of a daily file has come."""
 
-    Args:
-        target: where they are written.
-    """
-
-    def __init__(self, target: BinaryIO) -> None:
-        self._target = target
-        self._encoder = msgspec.json.Encoder()
-        self._count = 0
-        self._known: dict[Any, bytes] = {}
-        self._rests: dict[Frame, _Rests] = {}
-        self._bytes = 0
-
-    def number(self, launch: Any) -> bytes:
-        """Return the number of a launch without a timestamp, with a newline."""
-        text = self._known.get(launch)
-        if text is None:
-            self._count += 1
-            self._known[launch] = text = b"%d\n" % self._count
-            repository, ref, shown = describe_spec(launch.provider, launch.spec)
-            if shown is not None:
-                launch = replace(launch, spec=shown)
-            row = self._encoder.encode(_Row(launch, repository, ref))
-            self._target.write(row + b"\n")
-            self._bytes += len(row)
-        return text
-
-    def rests_of(self, frame: Frame) -> "_Rests":
-        """Return the numbers by the rest of a line that is parted in this frame."""
-        if self._bytes > KNOWN_BYTES:
-            self._known.clear()
-            self._rests.clear()
-            self._bytes = 0
-        if frame not in self._rests:
-            self._rests[frame] = _Rests(frame, self)
-        return self._rests[frame]
-
-    def remember(self, size_bytes: int) -> None:
-        """Take into account that so much is remembered of lines."""
-        self._bytes += size_bytes
-
-
-class _Rests(dict[bytes, bytes]):
-    """The numbers of launches by the rest of their line, looked into once."""
-
-    def __init__(self, frame: Frame, launches: _Launches) -> None:
-        super().__init__()
-        self._frame = frame
-        self._launches = launches
-
-    def __missing__(self, rest: bytes) -> bytes:
-        try:
-            launch = _decoder.decode(self._frame.without_timestamp(rest))
-        except BAD_JSON:
-            raise _Unlike from None
-        if launch.timestamp is not UNSET:
-            raise _Unlike
-        self[rest] = number = self._launches.number(launch)
-        self._launches.remember(len(rest))
-        return number
-
-
-class _Moments:
-    """Numbers moments, and writes each.
-
-    Args:
-        target: where they are written.
-    """
-
-    def __init__(self, target: BinaryIO) -> None:
-        self._target = target
-        self._count = 0
-        self._day = 0
-        self._stamps: dict[Frame, _Stamps] = {}
-
-    def begin(self, day: int) -> None:
-        """Begin a daily file."""
-        self._day = day
-        self._stamps.clear()
-
-    def number(self, moment: datetime) -> bytes:
-        """Return the number of a moment, with a comma."""
-        self._count += 1
-        self._target.write(b"%d,%d\n" % (self._day, (moment - _EPOCH) // _MICROSECOND))
-        return b"%d," % self._count
-
-    def stamps_of(self, frame: Frame) -> "_Stamps":
-        """Return the numbers by the part of a line with the timestamp, parted in this frame."""
-        stamps = self._stamps.get(frame)
-        if stamps is None or len(stamps) > KNOWN_STAMPS:
-            stamps = self._stamps[frame] = _Stamps(frame, self)
-        return stamps
-
-
-class _Stamps(dict[bytes, bytes]):
-    """The numbers of moments by the part of a line with the timestamp, looked into once."""
-
-    def __init__(self, frame: Frame, moments: _Moments) -> None:
-        super().__init__()
-        self._frame = frame
-        self._moments = moments
-
-    def __missing__(self, stamp: bytes) -> bytes:
-        try:
-            moment = msgspec.convert(self._frame.timestamp(stamp), datetime)
-        except msgspec.ValidationError:
-            raise _Unlike from None
-        if moment.tzinfo is not UTC:
-            raise _Unlike
-        self[stamp] = number = self._moments.number(moment)
-        return number
+    rows: int = 0
+    lines: int = 0
+    odd: int = 0
+    told: list[OddReport] = field(default_factory=list)
 
 
 class MonthReader:
@@ -202,6 +89,7 @@ class MonthReader:
     def __init__(self, launches: BinaryIO, moments: BinaryIO, lines: BinaryIO) -> None:
         self._launches = _Launches(launches)
         self._moments = _Moments(moments)
+        self._decoder = RepeatDecoder(self._moments.number, self._launches.number)
         self._target = lines
 
     def read(self, day: int, source: BinaryIO) -> DayRead:
@@ -211,58 +99,89 @@ class MonthReader:
             day: its day of the month.
             source: the file.
         """
-        self._moments.begin(day)
-        reading, digest = _DayReader(self._launches, self._moments), hashlib.sha256()
+        self._moments.day = day
+        self._decoder.forget_moments()
+        done, digest = _Reading(), hashlib.sha256()
         for block in _blocks(source, digest.update):
-            self._target.write(reading.read(block))
-        return DayRead(
-            digest.hexdigest(), reading.rows, reading.lines, reading.odd, tuple(reading.told)
-        )
+            self._target.write(self._read_block(block, done))
+        return DayRead(digest.hexdigest(), done.rows, done.lines, done.odd, tuple(done.told))
 
-
-class _DayReader:
-    """Reads the lines of one daily file, block by block."""
-
-    def __init__(self, launches: _Launches, moments: _Moments) -> None:
-        self.rows = self.lines = self.odd = 0
-        self.told: list[OddReport] = []
-        self._launches = launches
-        self._moments = moments
-
-    def read(self, block: bytes) -> bytes:
+    def _read_block(self, block: bytes, done: _Reading) -> bytes:
         """Return the numbers of each line of a block."""
-        # in a longer one there may be a line that is too long
-        parted = part(block) if len(block) <= MAX_LINE_BYTES else None
-        if parted is not None:
-            try:
-                numbers = self._read_parted(parted)
-            except _Unlike:
-                pass
-            else:
-                self.rows += len(parted.rests)
-                self.lines += len(parted.rests)
-                return numbers
-        return self._read_lines(block)
+        numbers = self._decoder.decode(block)
+        if numbers is None:
+            return b"".join([self._read_line(line, done) for line in io.BytesIO(block)])
+        done.rows += len(numbers[0])
+        done.lines += len(numbers[0])
+        return b"".join(chain.from_iterable(zip(*numbers, strict=True)))
 
-    def _read_parted(self, parted: Parted) -> bytes:
-        moments = map(self._moments.stamps_of(parted.frame).__getitem__, parted.stamps)
-        launches = map(self._launches.rests_of(parted.frame).__getitem__, parted.rests)
-        return b"".join(chain.from_iterable(zip(moments, launches, strict=True)))
+    def _read_line(self, line: bytes, done: _Reading) -> bytes:
+        done.lines += 1
+        one = decode_line(line, done.lines)
+        if isinstance(one, Launch):
+            done.rows += 1
+            launch = replace(one, timestamp=ANY_TIME)
+            return self._moments.number(one.timestamp) + self._launches.number(launch)
+        if one is not None:
+            done.odd += 1
+            if len(done.told) < TOLD_LINES:
+                done.told.append(OddReport(one.line, one.kind, one.reason))
+        return _NO_LAUNCH
 
-    def _read_lines(self, block: bytes) -> bytes:
-        lines = block.removesuffix(b"\n").split(b"\n")
-        numbers = [_NO_LAUNCH] * len(lines)
-        for place, one in _decode_lines(block, lines):
-            if isinstance(one, Launch):
-                launch = self._launches.number(_Untimed(*astuple(one)[1:]))
-                numbers[place] = self._moments.number(one.timestamp) + launch
-                self.rows += 1
-            else:
-                self.odd += 1
-                if len(self.told) < TOLD_LINES:
-                    self.told.append(OddReport(self.lines + place + 1, one.kind, one.reason))
-        self.lines += len(lines)
-        return b"".join(numbers)
+
+class _Launches:
+    """Numbers distinct launches, and writes each as it comes first.
+
+    Args:
+        target: where they are written.
+    """
+
+    def __init__(self, target: BinaryIO) -> None:
+        self._target = target
+        self._encoder = msgspec.json.Encoder()
+        self._count = 0
+        self._known: dict[Launch, bytes] = {}
+        self._bytes = 0
+
+    def number(self, launch: Launch) -> bytes:
+        """Return the number of a launch at `ANY_TIME`, with a newline."""
+        text = self._known.get(launch)
+        if text is None:
+            text = b"%d\n" % self._write(launch)
+            if self._bytes > KNOWN_BYTES:
+                self._known.clear()
+                self._bytes = 0
+            self._known[launch] = text
+        return text
+
+    def _write(self, launch: Launch) -> int:
+        repository, ref, shown = describe_spec(launch.provider, launch.spec)
+        if shown is not None:
+            launch = replace(launch, spec=shown)
+        self._count += 1
+        row = _Row(launch, repository, ref)
+        self._bytes += self._target.write(self._encoder.encode_lines([row]))
+        return self._count
+
+
+class _Moments:
+    """Numbers moments, and writes each.
+
+    Args:
+        target: where they are written.
+    """
+
+    def __init__(self, target: BinaryIO) -> None:
+        self._target = target
+        self._count = 0
+        self.day = 0
+        """The day of the month whose file is read."""
+
+    def number(self, moment: datetime) -> bytes:
+        """Return the number of a moment, with a comma."""
+        self._count += 1
+        self._target.write(b"%d,%d\n" % (self.day, (moment - _EPOCH) // _MICROSECOND))
+        return b"%d," % self._count
 
 
 def _blocks(source: BinaryIO, note: Callable[[bytes], object]) -> Iterator[bytes]:
@@ -272,20 +191,3 @@ def _blocks(source: BinaryIO, note: Callable[[bytes], object]) -> Iterator[bytes
         yield from cutter.feed(chunk)
     if rest := cutter.finish():
         yield rest
-
-
-def _decode_lines(block: bytes, lines: list[bytes]) -> Iterator[tuple[int, Launch | OddLine]]:
-    """Yield what the lines of a block hold, each with its place among them; nothing of blank ones.
-
-    Args:
-        block: whole lines.
-        lines: the same, one by one.
-    """
-    decoded = LaunchDecoder().decode(block)
-    if len(decoded) == len(lines):
-        yield from enumerate(decoded)
-        return
-    # blank lines leave no trace: which line is which can only be told one by one
-    for place, line in enumerate(lines):
-        for one in LaunchDecoder().decode(line):
-            yield place, one

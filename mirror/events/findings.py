@@ -1,20 +1,28 @@
-"""Counts what a day's lines contain while the body passes. Pure; reports and never judges.
+"""Counts what a day's lines contain. Pure; reports and never judges.
 
-Lines that differ in their timestamp alone count as the same, and a day has few others: so a block
-of events that have it in its place is parted there, and what repeats is looked into once. A block
-with anything else in it is gone through line by line, which defines what is counted. The two agree
-on every input.
+What a line is, `mirror.events.decoder` says: launches are counted by their fields, and deviating
+ones and odd lines by what is wrong with them. Launches that repeat are looked into once.
 """
 
+import io
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from operator import gt
 
 import msgspec
+from msgspec import Struct
 
-from mirror.events.kinds import BY_KEY, MAX_KEY_LENGTH, Kind, Kinds, find_kind
-from mirror.events.lines import BAD_JSON, MAX_LINE_BYTES, BlockCutter, halve
-from mirror.events.stamps import Parted, part
+from mirror.events.decoder import BlockCutter, Oddity, OddLine, decode_line
+from mirror.events.launch import (
+    ORIGIN_BEFORE,
+    ORIGINS_SINCE,
+    PROVIDERS,
+    Launch,
+    lacks_fields,
+)
+from mirror.events.repeats import RepeatDecoder
 from mirror.model import Findings
 from mirror.text import shown
 
@@ -22,9 +30,72 @@ FINDINGS_VERSION = 2
 """Goes up whenever lines count otherwise than before; findings of a lower version are outdated."""
 MAX_KEYS = 32
 """Distinct values of a field counted by name; the strings are upstream's, so they are bounded."""
+MAX_KEY_LENGTH = 64
 MAX_KINDS = 256
-"""Kinds of events kept apart before they are summed up."""
+"""Kinds of launches kept apart before they are summed up."""
 OTHERS = "…"
+_KEPT = slice(MAX_KEY_LENGTH + 1)
+"""Of a value: one character more than is shown, so that it shows that there is more."""
+
+_TALLIES = {
+    Oddity.NOT_AN_OBJECT: "not_objects",
+    Oddity.UNKNOWN_SCHEMA: "unknown_schema",
+    Oddity.UNKNOWN_VERSION: "unknown_version",
+    Oddity.BAD_FIELDS: "bad_fields",
+}
+
+
+class Kind(Struct, frozen=True, eq=False):
+    """What a launch counts as, but for its timestamp; compared by identity, which is fast."""
+
+    keys: tuple[tuple[str, str], ...]
+    """Mappings of the findings that it is counted in, and under which key."""
+    tallies: tuple[str, ...]
+    """Numbers of the findings that it is counted in."""
+
+
+Kinds = RepeatDecoder[float, Kind]
+"""Remembers the kinds of launches that repeat, within a day and from day to day."""
+
+
+def remember_kinds() -> Kinds:
+    """Return a memory without content; never to be shared between threads."""
+    return RepeatDecoder(datetime.timestamp, _find_kind)
+
+
+def _find_kind(launch: Launch) -> Kind:
+    return _make_kind(
+        launch.version,
+        launch.provider[_KEPT],
+        launch.origin and launch.origin[_KEPT],
+        launch.status and launch.status[_KEPT],
+        lacks_fields(launch),
+    )
+
+
+@lru_cache(maxsize=4 * MAX_KINDS)
+def _make_kind(
+    version: int, provider: str, origin: str | None, status: str | None, is_lacking: bool
+) -> Kind:
+    """Return a kind: the same for the same arguments, as long as it is remembered."""
+    fields = {
+        "versions": str(version),
+        "providers": provider,
+        "origins": origin,
+        "statuses": status,
+    }
+    is_new = provider not in PROVIDERS
+    tallies = {
+        "deviating": is_new or is_lacking,
+        "unknown_provider": is_new,
+        "missing_fields": is_lacking,
+    }
+    return Kind(
+        tuple(
+            (name, shown(one, MAX_KEY_LENGTH)) for name, one in fields.items() if one is not None
+        ),
+        tuple(name for name, applies in tallies.items() if applies),
+    )
 
 
 class Inspector:
@@ -32,16 +103,17 @@ class Inspector:
 
     Args:
         day: the day that the file is of.
-        kinds: what is remembered of lines; those of other days may be of use.
+        kinds: what is remembered of the launches of other days.
     """
 
     def __init__(self, day: date, kinds: Kinds | None = None) -> None:
-        self._day = day.isoformat()
-        self._kinds = kinds or Kinds()
+        self._begin = datetime.combine(day, time(), UTC).timestamp()
+        self._end = self._begin + timedelta(days=1).total_seconds()
+        self._kinds = kinds or remember_kinds()
         self._blocks = BlockCutter()
-        self._last_timestamp = ""
+        self._last_moment = float("-inf")
         self._kinds_seen: Counter[Kind] = Counter()
-        self._counts: dict[str, Counter[str]] = {name: Counter() for name in BY_KEY}
+        self._counts: dict[str, Counter[str]] = {}
         self._tally: Counter[str] = Counter()
 
     def feed(self, chunk: bytes) -> None:
@@ -53,80 +125,59 @@ class Inspector:
         """Return what was found, an unfinished last line included."""
         self._take_block(self._blocks.finish())
         self._sum_up()
-        return _findings(self._counts, self._tally, FINDINGS_VERSION)
+        return _make_findings(self._counts, self._tally, FINDINGS_VERSION)
 
     def _take_block(self, block: bytes) -> None:
-        """Count a block of whole lines: at once where it is uniform, else half by half."""
-        if not block or self._take_uniform(block):
+        launches = self._kinds.decode(block)
+        self._take_launches(*(self._decode_lines(block) if launches is None else launches))
+
+    def _decode_lines(self, block: bytes) -> tuple[list[float], list[Kind]]:
+        """Return timestamp and kind of each launch, line by line; odd lines are counted."""
+        moments: list[float] = []
+        kinds: list[Kind] = []
+        for one in map(decode_line, io.BytesIO(block)):
+            if isinstance(one, Launch):
+                moments.append(one.timestamp.timestamp())
+                kinds.append(_find_kind(one))
+            elif isinstance(one, OddLine):
+                self._count("odd", shown(one.reason, MAX_KEY_LENGTH), 1)
+                self._tally[_TALLIES[one.kind]] += 1
+        return moments, kinds
+
+    def _take_launches(self, moments: list[float], kinds: list[Kind]) -> None:
+        if not moments:
             return
-        halves = halve(block)
-        if halves:
-            for half in halves:
-                self._take_block(half)
-        elif len(line := block.removesuffix(b"\n")) > MAX_LINE_BYTES or line.strip(b" \t\r"):
-            self._take_line(line)
-
-    def _take_uniform(self, block: bytes) -> bool:
-        """Count a block of events that are of this day and in order; False for any other."""
-        # of a block so long each line may be too long
-        parted = part(block) if len(block) <= MAX_LINE_BYTES else None
-        if parted is None or not self._is_in_order(parted):
-            return False
-        kinds = self._kinds.count(parted)
-        if kinds is None:
-            return False
-        self._last_timestamp = parted.frame.timestamp(parted.stamps[-1])
-        self._take_kinds(kinds)
-        return True
-
-    def _is_in_order(self, parted: Parted) -> bool:
-        # sorting what is sorted costs one comparison a line; first and last then bound all of them
-        first, last = (parted.frame.timestamp(parted.stamps[at]) for at in (0, -1))
-        return (
-            first >= self._last_timestamp
-            and first.startswith(self._day)
-            and last.startswith(self._day)
-            and sorted(parted.stamps) == parted.stamps
-        )
-
-    def _take_line(self, line: bytes) -> None:
-        try:
-            event = msgspec.json.decode(line) if len(line) <= MAX_LINE_BYTES else None
-        except BAD_JSON:
-            event = None
-        if not isinstance(event, dict):
-            self._tally["not_objects"] += 1
-            return
-        self._take_timestamp(event.get("timestamp"))
-        self._take_kinds({find_kind(event): 1})
-
-    def _take_timestamp(self, timestamp: object) -> None:
-        if not isinstance(timestamp, str):
-            return
-        self._tally["other_day"] += not timestamp.startswith(self._day)
-        self._tally["disordered"] += timestamp < self._last_timestamp
-        self._last_timestamp = timestamp
-
-    def _take_kinds(self, kinds: Mapping[Kind, int]) -> None:
-        for kind, count in kinds.items():
-            self._kinds_seen[kind] += count
+        # sorting what is sorted costs next to nothing
+        ordered = sorted(moments)
+        if moments != ordered or moments[0] < self._last_moment:
+            self._tally["disordered"] += sum(map(gt, (self._last_moment, *moments), moments))
+        self._last_moment = moments[-1]
+        if ordered[0] < self._begin or ordered[-1] >= self._end:
+            self._tally["other_day"] += sum(not self._begin <= one < self._end for one in moments)
+        self._kinds_seen.update(kinds)
         if len(self._kinds_seen) > MAX_KINDS:
             self._sum_up()
 
     def _sum_up(self) -> None:
         for kind, count in self._kinds_seen.items():
-            for name, key in zip(BY_KEY, kind.keys, strict=True):
+            for name, key in kind.keys:
                 self._count(name, key, count)
-            for fault in kind.faults:
-                self._tally[fault] += count
+            for name in kind.tallies:
+                self._tally[name] += count
         self._kinds_seen.clear()
 
-    def _count(self, name: str, value: str | None, count: int) -> None:
-        if value is None:
-            return
-        counter = self._counts[name]
-        key = value if value in counter else shown(value, MAX_KEY_LENGTH)
+    def _count(self, name: str, key: str, count: int) -> None:
+        counter = self._counts.setdefault(name, Counter())
         counter[key if key in counter or len(counter) < MAX_KEYS else OTHERS] += count
+
+
+def origins_of(day: date, findings: Findings) -> Mapping[str, int]:
+    """Return a day's launches by origin, also of a day before `ORIGINS_SINCE`."""
+    origins = findings.origins
+    nameless = sum(findings.providers.values()) - sum(origins.values())
+    if day >= ORIGINS_SINCE or not nameless:
+        return origins
+    return {**origins, ORIGIN_BEFORE: origins.get(ORIGIN_BEFORE, 0) + nameless}
 
 
 def merge(findings: Iterable[Findings]) -> Findings:
@@ -160,7 +211,7 @@ def add_up(findings: Iterable[Findings]) -> Findings:
                 # by hand: Counter.update takes three times as long for a few keys
                 for key, count in value.items():
                     into[key] += count
-    return _findings(totals, tally, version)
+    return _make_findings(totals, tally, version)
 
 
 def _bounded(counter: Mapping[str, int]) -> Counter[str]:
@@ -172,7 +223,7 @@ def _bounded(counter: Mapping[str, int]) -> Counter[str]:
     return bounded
 
 
-def _findings(
+def _make_findings(
     counts: Mapping[str, Counter[str]], tally: Mapping[str, int], version: int
 ) -> Findings:
     mappings = {name: dict(sorted(counter.items())) for name, counter in counts.items()}

@@ -12,8 +12,8 @@ from itertools import chain
 from msgspec import Struct
 from msgspec.structs import replace
 
-from mirror.events.findings import add_up, merge
-from mirror.events.series import month_of
+from mirror.events.findings import add_up, merge, origins_of
+from mirror.events.series import add_names, month_of
 from mirror.model import Findings, Record
 
 
@@ -29,6 +29,8 @@ class Month(Struct, frozen=True, gc=False):
     """Number of days by flag."""
     findings: Findings | None
     """Sums over the days that were looked into, with every name; None where none was."""
+    origins: Mapping[str, int]
+    """Launches by origin, also of the days before there were any."""
 
 
 class Total(Struct, frozen=True):
@@ -85,4 +87,9 @@ def _month(records: tuple[Record, ...], before: Month | None) -> Month:
         size=sum(record.size for record in records),
         flags=Counter(flag.value for flag in chain.from_iterable(one.flags for one in records)),
         findings=add_up(found) if found else None,
+        origins=add_names(
+            origins_of(record.date, record.findings)
+            for record in records
+            if record.findings is not None
+        ),
     )

@@ -65,10 +65,11 @@ def sum_names(
     grouped: dict[date, list[Mapping[str, int]]] = {}
     for day, named in counts:
         grouped.setdefault(period(day), []).append(named)
-    return {start: _add(some) for start, some in sorted(grouped.items())}
+    return {start: add_names(some) for start, some in sorted(grouped.items())}
 
 
-def _add(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+def add_names(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Return the sums by name."""
     # plain dictionaries: Counter.update takes three times as long for a handful of names
     sums: dict[str, int] = {}
     for named in counts:

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from mirror.archive.plan import DayRules
 from mirror.clock import utc_now
 from mirror.errors import UnrecordedError
-from mirror.events.launch import Launch, OddLine
+from mirror.events.decoder import OddLine
+from mirror.events.launch import Launch
 from mirror.reading.days import Day, DayCount, DayFiles, describe
 from mirror.reading.selection import Selection, Unknown
 from mirror.reading.stream import Events

@@ -9,14 +9,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from mirror.errors import SpecError
-from mirror.events.launch import (
-    ORIGIN_BEFORE_V3,
-    ORIGINS_SINCE,
-    Decoded,
-    Launch,
-    OddLine,
-    pair_lines,
-)
+from mirror.events.decoder import Decoded, OddLine, pair_lines
+from mirror.events.launch import ORIGIN_BEFORE, ORIGINS_SINCE, Launch
 from mirror.events.repository import repository_key
 from mirror.events.spec import parse_spec
 from mirror.text import shown
@@ -127,7 +121,7 @@ class Selection(Struct, frozen=True):
 
     def _fill(self, one: Launch | OddLine) -> Launch | OddLine:
         is_old = isinstance(one, Launch) and one.origin is None and one.timestamp < _FILL_BEFORE
-        return replace(one, origin=ORIGIN_BEFORE_V3) if is_old and self.fill_origin else one
+        return replace(one, origin=ORIGIN_BEFORE) if is_old and self.fill_origin else one
 
 
 def _names(value: str | Collection[str] | None) -> frozenset[str] | None:

@@ -19,7 +19,8 @@ from typing import Any, BinaryIO, Literal, TypeAlias, cast
 
 import msgspec
 
-from mirror.events.launch import COLUMNS, ColumnType, Launch, OddLine
+from mirror.events.decoder import OddLine
+from mirror.events.launch import COLUMNS, ColumnType, Launch
 from mirror.reading.stream import Events
 from mirror.store.disk import storage_errors
 from mirror.store.output import replacing

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar, cast
 
 from mirror.errors import UnknownSchemaError, UnrecordedError
-from mirror.events.launch import Decoded, Launch, LaunchDecoder, OddLine, pair_lines
-from mirror.events.lines import BlockCutter
+from mirror.events.decoder import BlockCutter, Decoded, LaunchDecoder, OddLine, pair_lines
+from mirror.events.launch import Launch
 from mirror.model import Record
 from mirror.progress import Advance, show_nothing, show_reading
 from mirror.reading.days import Day, DayCount, DayFiles, describe

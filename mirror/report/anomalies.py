@@ -26,8 +26,9 @@ _CONTENT: Mapping[Kind, tuple[str, str]] = {
     Kind.NOT_OBJECTS: ("line", "not a JSON object"),
     Kind.UNKNOWN_SCHEMA: ("event", "unknown schema"),
     Kind.UNKNOWN_VERSION: ("event", "unknown version"),
+    Kind.BAD_FIELDS: ("event", "no usable timestamp, provider or spec"),
     Kind.UNKNOWN_PROVIDER: ("event", "unknown provider"),
-    Kind.MISSING_FIELDS: ("event", "a field of the version is missing or of another type"),
+    Kind.MISSING_FIELDS: ("event", "a field of the version is missing, null or of another type"),
     Kind.OTHER_DAY: ("event", "timestamp of another day"),
     Kind.DISORDERED: ("line", "timestamp earlier than that of the line before"),
 }

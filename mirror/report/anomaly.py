@@ -37,6 +37,7 @@ class Kind(StrEnum):
     NOT_OBJECTS = "not-objects"
     UNKNOWN_SCHEMA = "unknown-schema"
     UNKNOWN_VERSION = "unknown-version"
+    BAD_FIELDS = "bad-fields"
     UNKNOWN_PROVIDER = "unknown-provider"
     MISSING_FIELDS = "missing-fields"
     OTHER_DAY = "other-day"

@@ -15,8 +15,8 @@ from msgspec import Struct
 
 from mirror.archive.upstream import listed_counts, vanished
 from mirror.events import series
-from mirror.events.launch import ORIGIN_BEFORE_V3, ORIGINS_SINCE
-from mirror.model import Findings, Record
+from mirror.events.findings import origins_of
+from mirror.model import Record
 from mirror.report.anomalies import ReportInput, find_anomalies
 from mirror.report.anomaly import Anomaly, Severity, between, in_order
 from mirror.report.standstill import find_standstills
@@ -222,19 +222,10 @@ def _make_period(start: date, records: Sequence[Record]) -> Period:
         start=start,
         days=len(records),
         events=sum(one.lines for one in records),
-        origins=_add_up(_origins(one, findings) for one, findings in found),
+        origins=_add_up(origins_of(one.date, findings) for one, findings in found),
         providers=_add_up(findings.providers for _, findings in found),
         inspected=len(found),
     )
-
-
-def _origins(record: Record, findings: Findings) -> Mapping[str, int]:
-    """Return a day's events by origin; those without one are `mybinder.org`'s in the early days."""
-    unnamed = record.lines - sum(findings.origins.values())
-    if record.date > ORIGINS_SINCE or unnamed <= 0:
-        return findings.origins
-    named = findings.origins.get(ORIGIN_BEFORE_V3, 0)
-    return {**findings.origins, ORIGIN_BEFORE_V3: named + unnamed}
 
 
 def _add_up(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from mirror.events.findings import Inspector
-from mirror.events.kinds import Kinds
+from mirror.events.findings import Inspector, Kinds, remember_kinds
 from mirror.model import Findings
 
 READ_BYTES = 1024 * 1024
@@ -43,7 +42,7 @@ def serve() -> None:
     """Answer requests until there are no more."""
     # Ctrl-C reaches every process of a terminal; when to end is for our input to say
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    kinds = Kinds()
+    kinds = remember_kinds()
     for line in sys.stdin.buffer:
         day, path = _request_decoder.decode(line)
         try:

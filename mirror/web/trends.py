@@ -11,7 +11,7 @@ from html import escape
 from msgspec import Struct
 
 from mirror.events.findings import OTHERS
-from mirror.events.months import Month, Months
+from mirror.events.months import Months
 from mirror.events.series import (
     fill_periods,
     fold_names,
@@ -31,10 +31,6 @@ from mirror.report.charts import (
 )
 from mirror.status.standing import told
 from mirror.web.markup import with_times
-
-_ORIGIN_SAID_FROM = date(2019, 6, 12)
-_ORIGIN_BEFORE = "mybinder.org"
-"""Events of before are of this host, and do not say so (UPSTREAM's launch versions)."""
 
 Named = Mapping[date, Mapping[str, int]]
 """Events by month and name."""
@@ -57,7 +53,7 @@ def render_trends(months: Months) -> str:
     found = {start: month.findings for start, month in months.items() if month.findings is not None}
     parts = (
         _share("Providers", "Provider", {start: one.providers for start, one in found.items()}),
-        _share("Origins", "Host", {start: _origins(months[start]) for start in found}),
+        _share("Origins", "Host", {start: months[start].origins for start in found}),
         _share("Versions", "Version", {start: one.versions for start, one in found.items()}, "v"),
     )
     if not any(parts):
@@ -103,17 +99,6 @@ def _table(caption: str, heads: Sequence[str], rows: str) -> str:
         f'<table class="numbers"><caption class="unseen">{caption}</caption>'
         f"<thead><tr>{columns}<tbody>{rows}</table></div>"
     )
-
-
-def _origins(month: Month) -> Mapping[str, int]:
-    """Return events by host, those of the time when events did not say theirs too."""
-    named = dict(month.findings.origins) if month.findings is not None else {}
-    for one in month.records:
-        if one.date <= _ORIGIN_SAID_FROM and one.findings is not None:
-            silent = one.lines - sum(one.findings.origins.values())
-            if silent > 0:
-                named[_ORIGIN_BEFORE] = named.get(_ORIGIN_BEFORE, 0) + silent
-    return named
 
 
 def _share(title: str, what: str, months: Named, prefix: str = "") -> str:

@@ -8,21 +8,24 @@ from itertools import pairwise
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from mirror.events.decoder import MAX_LINE_BYTES
 from mirror.events.findings import (
     FINDINGS_VERSION,
+    MAX_KEY_LENGTH,
     MAX_KEYS,
     OTHERS,
     Inspector,
+    Kinds,
     add_up,
     merge,
+    origins_of,
+    remember_kinds,
 )
-from mirror.events.kinds import KNOWN_BYTES, MAX_KEY_LENGTH, Kinds
-from mirror.events.lines import MAX_LINE_BYTES
+from mirror.events.repeats import KNOWN_BYTES
 from mirror.model import Findings
-from tests.making import day, divided
+from tests import agreement
+from tests.making import day
 from tests.upstream.launches import make_day
 
 DAY = day("2021-08-03")
@@ -46,23 +49,8 @@ GOOD = counted(
 )
 
 
-class LineByLine(Inspector):
-    """The definition: no block is taken the fast way."""
-
-    def _take_uniform(self, block: bytes) -> bool:
-        return False
-
-
-def find(
-    *chunks: bytes,
-    kind: type[Inspector] = Inspector,
-    one: date = DAY,
-    kinds: Kinds | None = None,
-) -> Findings:
-    inspector = kind(one, kinds)
-    for chunk in chunks:
-        inspector.feed(chunk)
-    return inspector.finish()
+def find(*chunks: bytes, one: date = DAY, kinds: Kinds | None = None) -> Findings:
+    return agreement.find(*chunks, day=one, kinds=kinds)
 
 
 def event(**changes: object) -> bytes:
@@ -78,7 +66,8 @@ def findings(good: Findings = GOOD, **changes: object) -> Findings:
     return Findings(**(fields | changes))
 
 
-NO_EVENT = counted(not_objects=1)
+NO_EVENT = counted(odd={"not one JSON object": 1}, not_objects=1)
+TOO_LONG = counted(odd={"a line of more than 1,048,576 bytes": 1}, not_objects=1)
 LINES = {
     "a good event": (event(), GOOD),
     "without a newline": (event()[:-1], GOOD),
@@ -90,50 +79,71 @@ LINES = {
     "an unknown status": (event(status="odd"), findings(statuses={"odd": 1})),
     "an unknown provider": (
         event(provider="Forge"),
-        findings(providers={"Forge": 1}, unknown_provider=1),
+        findings(providers={"Forge": 1}, unknown_provider=1, deviating=1),
     ),
     "a provider of another case": (
         event(provider="github"),
-        findings(providers={"github": 1}, unknown_provider=1),
+        findings(providers={"github": 1}, unknown_provider=1, deviating=1),
     ),
     "a provider that is a list": (
         event(provider=["a", 1]),
-        findings(providers={'["a",1]': 1}, unknown_provider=1, missing_fields=1),
+        counted(odd={"provider not a string": 1}, bad_fields=1),
     ),
     "no provider": (
         lacking("provider"),
-        findings(providers={}, unknown_provider=1, missing_fields=1),
+        counted(odd={"provider missing": 1}, bad_fields=1),
     ),
-    "an unknown version": (event(version=7), findings(versions={"7": 1}, unknown_version=1)),
-    "version 0": (event(version=0), findings(versions={"0": 1}, unknown_version=1)),
-    "version 5.0": (event(version=5.0), findings(versions={"5.0": 1}, unknown_version=1)),
-    "version true": (event(version=True), findings(versions={"true": 1}, unknown_version=1)),
-    "version as text": (event(version="5"), findings(versions={"5": 1}, unknown_version=1)),
-    "version null": (event(version=None), findings(versions={"null": 1}, unknown_version=1)),
+    "an unknown version": (event(version=7), counted(odd={"version 7": 1}, unknown_version=1)),
+    "version 0": (event(version=0), counted(odd={"version 0": 1}, unknown_version=1)),
+    "version 5.0": (event(version=5.0), GOOD),
+    "version true": (event(version=True), counted(odd={"version true": 1}, unknown_version=1)),
+    "version as text": (event(version="5"), counted(odd={'version "5"': 1}, unknown_version=1)),
+    "version null": (event(version=None), counted(odd={"version missing": 1}, unknown_version=1)),
     "a version of 30 digits": (
         event(version=10**30),
-        findings(versions={"1" + "0" * 30: 1}, unknown_version=1),
+        counted(odd={"version 1" + "0" * 30: 1}, unknown_version=1),
     ),
-    "no version": (lacking("version"), findings(versions={}, unknown_version=1)),
-    "an unknown schema": (event(schema="x"), findings(unknown_schema=1)),
+    "no version": (lacking("version"), counted(odd={"version missing": 1}, unknown_version=1)),
+    "an unknown schema": (
+        event(schema="x"),
+        counted(odd={'schema "x"': 1}, unknown_schema=1),
+    ),
     "an unknown schema and version": (
         event(schema="x", version=9, provider="Forge"),
-        findings(versions={"9": 1}, providers={"Forge": 1}, unknown_schema=1),
+        counted(odd={'schema "x"': 1}, unknown_schema=1),
     ),
-    "no schema": (lacking("schema"), findings(unknown_schema=1)),
+    "no schema": (lacking("schema"), counted(odd={"schema missing": 1}, unknown_schema=1)),
     "an event of another day": (
         event(timestamp="2021-08-04T00:00:00+00:00"),
         findings(other_day=1),
     ),
-    "a timestamp that is none": (event(timestamp="soon"), findings(other_day=1)),
-    "a timestamp that is a number": (event(timestamp=1627984800), findings(missing_fields=1)),
-    "no timestamp": (lacking("timestamp"), findings(missing_fields=1)),
-    "no spec": (lacking("spec"), findings(missing_fields=1)),
-    "no ref": (lacking("ref"), findings(missing_fields=1)),
-    "a null": (event(ref=None), findings(missing_fields=1)),
-    "two fields missing": (lacking("ref", "spec"), findings(missing_fields=1)),
-    "no origin": (lacking("origin"), findings(origins={}, missing_fields=1)),
-    "a build_token of 0": (event(build_token=0), findings(missing_fields=1)),
+    "a timestamp that is none": (
+        event(timestamp="soon"),
+        counted(odd={'timestamp "soon"': 1}, bad_fields=1),
+    ),
+    "a timestamp that is a number": (
+        event(timestamp=1627984800),
+        counted(odd={"timestamp 1627984800": 1}, bad_fields=1),
+    ),
+    "no timestamp": (lacking("timestamp"), counted(odd={"timestamp missing": 1}, bad_fields=1)),
+    "no spec": (lacking("spec"), counted(odd={"spec missing": 1}, bad_fields=1)),
+    "no ref": (lacking("ref"), findings(missing_fields=1, deviating=1)),
+    "a null": (event(ref=None), findings(missing_fields=1, deviating=1)),
+    "two fields missing": (
+        lacking("ref", "build_token"),
+        findings(missing_fields=1, deviating=1),
+    ),
+    "no status": (lacking("status"), findings(statuses={}, missing_fields=1, deviating=1)),
+    "a status of another type": (
+        event(status=5),
+        findings(statuses={}, missing_fields=1, deviating=1),
+    ),
+    "a new provider and no ref": (
+        event(provider="Forge", ref=None),
+        findings(providers={"Forge": 1}, unknown_provider=1, missing_fields=1, deviating=1),
+    ),
+    "no origin": (lacking("origin"), findings(origins={}, missing_fields=1, deviating=1)),
+    "a build_token of 0": (event(build_token=0), findings(missing_fields=1, deviating=1)),
     "version 1 without origin": (
         lacking("ref", "origin", "build_token").replace(b": 5", b": 1"),
         findings(versions={"1": 1}, origins={}),
@@ -141,12 +151,12 @@ LINES = {
     "version 1 with origin": (event(version=1), findings(versions={"1": 1})),
     "version 6 without request_origin": (
         event(version=6),
-        findings(versions={"6": 1}, missing_fields=1),
+        findings(versions={"6": 1}, missing_fields=1, deviating=1),
     ),
     "version 6": (event(version=6, request_origin=""), findings(versions={"6": 1})),
     "an empty object": (
         b"{}\n",
-        counted(unknown_schema=1),
+        counted(odd={"schema missing": 1}, unknown_schema=1),
     ),
     "an array": (b"[{}]\n", NO_EVENT),
     "a number": (b"5\n", NO_EVENT),
@@ -156,10 +166,13 @@ LINES = {
     "two events on a line": (event()[:-1] + event(), NO_EVENT),
     "two events on a line and one on two": (
         event()[:-1] + event().replace(b", ", b",\n", 1),
-        counted(not_objects=2),
+        counted(odd={"not one JSON object": 2}, not_objects=2),
     ),
     "two events and a blank on a line": (event()[:-1] + b" " + event(), NO_EVENT),
-    "an event on two lines": (event().replace(b", ", b",\n", 1), counted(not_objects=2)),
+    "an event on two lines": (
+        event().replace(b", ", b",\n", 1),
+        counted(odd={"not one JSON object": 2}, not_objects=2),
+    ),
     "100,000 brackets": (b'{"provider":' + b"[" * 100_000, NO_EVENT),
     "a number out of range": (event().replace(b": 5", b": 1e999"), NO_EVENT),
     "a number of 5,000 digits": (event().replace(b": 5", b": " + b"5" * 5000), NO_EVENT),
@@ -170,53 +183,16 @@ LINES = {
 }
 
 
-@pytest.mark.parametrize("kind", [Inspector, LineByLine])
 @pytest.mark.parametrize(("line", "expected"), LINES.values(), ids=LINES)
-def test_a_line_is_counted_for_what_it_is(line, expected, kind):
-    assert find(line, kind=kind) == expected
-    assert find(*(line[i : i + 1] for i in range(min(len(line), 600))), line[600:], kind=kind) == (
-        expected
-    )
+def test_a_line_is_counted_for_what_it_is(line, expected):
+    assert find(line) == expected
+    assert find(*(line[i : i + 1] for i in range(min(len(line), 600))), line[600:]) == (expected)
 
 
-@pytest.mark.parametrize("line", [line for line, _ in LINES.values()], ids=LINES)
-def test_beside_events_of_its_version_a_line_is_no_other(line):
-    assert find(event(), line) == find(event() + line, kind=LineByLine)
-    assert find(event(), line[:-1] + b"\n" + event()) == (
-        find(event() + line[:-1] + b"\n" + event(), kind=LineByLine)
-    )
-
-
-@pytest.mark.parametrize("kind", [Inspector, LineByLine])
 @pytest.mark.parametrize(("line", "expected"), LINES.values(), ids=LINES)
-def test_three_lines_count_three_times(line, expected, kind):
+def test_three_lines_count_three_times(line, expected):
     line = line.removesuffix(b"\n") + b"\n"
-    assert find(line * 3, kind=kind) == merge([expected] * 3)
-
-
-class Watched(Inspector):
-    """Tells how many blocks did not go the fast way."""
-
-    refused = 0
-
-    def _take_uniform(self, block: bytes) -> bool:
-        taken = super()._take_uniform(block)
-        self.refused += not taken
-        return taken
-
-
-@pytest.mark.parametrize("one", ["2018-12-01", "2019-08-01", "2020-08-01", "2021-07-02"])
-def test_once_the_version_is_known_a_clean_day_goes_the_fast_way(one):
-    lines = [
-        line for line in make_day(day(one), 3000).splitlines(keepends=True) if b"python" not in line
-    ]
-    inspector = Watched(day(one))
-    inspector.feed(lines[0])
-    assert inspector.refused <= 1
-    inspector.feed(b"".join(lines[1:]))
-    inspector.feed(lines[-1][:-1])
-    inspector.finish()
-    assert inspector.refused <= 1
+    assert find(line * 3) == merge([expected] * 3)
 
 
 def test_the_empty_body_has_no_findings():
@@ -234,9 +210,9 @@ def test_a_line_earlier_than_the_one_before_is_out_of_order(hours, disordered):
 
 
 def test_order_is_kept_over_lines_of_no_timestamp_and_over_blocks():
-    late, early = event(timestamp="2021-08-03T12:00"), event(timestamp="2021-08-03T11:00")
+    late, early = event(timestamp="2021-08-03T12:00:00"), event(timestamp="2021-08-03T11:00:00")
     assert find(late, b"garbage\n", lacking("timestamp"), early).disordered == 1
-    assert find(event(timestamp="2021-08-03T13:00"), late + late, early + late).disordered == 2
+    assert find(event(timestamp="2021-08-03T13:00:00"), late + late, early + late).disordered == 2
 
 
 def test_a_block_with_events_of_another_day_first_or_last_counts_them():
@@ -253,7 +229,6 @@ def test_a_real_days_launches_are_all_accounted_for(one, size):
     body = make_day(day(one), 1500)
     chunks = [body[i : i + size] for i in range(0, len(body), size)]
     found = find(*chunks, one=day(one))
-    assert found == find(body, one=day(one), kind=LineByLine)
     assert sum(found.versions.values()) == sum(found.providers.values()) == 1500
     assert found.statuses == {"success": 1500}
     assert (found.not_objects, found.unknown_schema, found.unknown_version) == (0, 0, 0)
@@ -265,72 +240,11 @@ def test_the_real_day_with_an_event_of_the_day_before_shows_it():
     assert find(make_day(one, 500), one=one).other_day == 1
 
 
-# many blocks of many kinds
-
-
-def in_alphabet(line: bytes) -> bytes:
-    return json.dumps(json.loads(line), sort_keys=True).encode() + b"\n"
-
-
-STAMPS = st.integers(0, 40).map(lambda minute: f"2021-08-03T10:{minute:02}:00+00:00")
-EVENTS = st.builds(
-    lambda stamp, **changes: event(timestamp=stamp, **changes),
-    STAMPS,
-    provider=st.sampled_from(["GitHub", "Git", "Gist"]),
-    origin=st.sampled_from(["a", "b", "\x1b", "é" * 70]),
+@pytest.mark.parametrize(
+    "good",
+    [event(), json.dumps(EVENT, sort_keys=True).encode() + b"\n"],
+    ids=["schema", "alphabet"],
 )
-OLDER = STAMPS.map(
-    lambda stamp: (
-        lacking("ref", "origin", "build_token")
-        .replace(b": 5", b": 2")
-        .replace(b"2021-08-03T10:00:00+00:00", stamp.encode())
-    )
-)
-# what a line must not pass for when it is parted at its timestamp
-TRICKS = st.sampled_from(
-    [
-        b', "timestamp": "2021-08-03T10:00:00+00:00"',
-        b', "timestamp": "2021-08-03T10:07:00+00:00", "spec": "a"',
-        rb', "timest\u0061mp": "2021-08-03T10:00:00+00:00"',
-        rb', "ref": "\", \"timestamp\": \"2021-08-03T10:00:00+00:00"',
-        b', "ref": "timestamp"',
-        b', "version": 6',
-        b', "version": 4',
-        b', "timestamp": 5',
-        b', "x": {"timestamp": "2021-08-03T10:00:00+00:00"}',
-        b', "ref": "\xff"',
-        b",",
-        b"}",
-        b'"',
-        b"\r",
-        b" ",
-    ]
-)
-
-
-@st.composite
-def tricky_lines(draw):
-    """A line by the schema's order or by alphabet, with something put in between."""
-    fields = EVENT | {"timestamp": draw(STAMPS), "version": draw(st.sampled_from([4, 5, 6]))}
-    line = json.dumps(fields, sort_keys=draw(st.booleans())).encode()
-    trick = draw(TRICKS)
-    places = [at for at in range(len(line)) if line.startswith((b", ", b"}", b'"}'), at)]
-    at = draw(st.sampled_from([1, len(line), *places]))
-    return line[:at] + trick + line[at:] + b"\n"
-
-
-TRICKED = st.lists(EVENTS | tricky_lines(), max_size=6).map(b"".join)
-MIXES = st.lists(
-    EVENTS
-    | EVENTS.map(in_alphabet)
-    | OLDER
-    | st.sampled_from([line for line, _ in LINES.values() if len(line) < 2000]),
-    max_size=12,
-).map(b"".join)
-RUNS = st.tuples(EVENTS, st.integers(1, 5)).map(lambda run: run[0] * run[1])
-
-
-@pytest.mark.parametrize("good", [event(), in_alphabet(event())], ids=["schema", "alphabet"])
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -354,49 +268,18 @@ def test_a_line_spoilt_beside_its_timestamp_is_no_event(good, before, after):
     assert find(spoilt + good + spoilt * 2).not_objects == expected
 
 
-@settings(max_examples=150)
-@given(TRICKED)
-def test_no_line_passes_for_another_that_differs_from_it_elsewhere_than_in_its_timestamp(body):
-    kinds = Kinds()
-    for _ in range(2):
-        assert find(body, kinds=kinds) == find(body, kind=LineByLine)
-        assert find(body * 3, kinds=kinds) == find(body * 3, kind=LineByLine)
-
-
-@settings(max_examples=150)
-@given(divided(MIXES | st.lists(RUNS | MIXES, max_size=3).map(b"".join)))
-def test_the_fast_way_agrees_with_line_by_line_in_any_division(chunks):
-    body = b"".join(chunks)
-    expected = find(body, kind=LineByLine)
-    assert find(*chunks) == expected
-    assert find(body) == expected
-    assert find(event(), body) == find(event() + body, kind=LineByLine)
-    assert find(*(line + b"\n" for line in body.split(b"\n"))) == expected
-
-
-@given(
-    divided(
-        st.binary(max_size=60)
-        | st.lists(st.sampled_from('{}[]\n ,:"12ab')).map("".join).map(str.encode)
-    )
-)
-def test_any_bytes_are_counted_the_same_in_any_division(chunks):
-    assert find(*chunks) == find(b"".join(chunks), kind=LineByLine)
-
-
 # bounds
 
 
-@pytest.mark.parametrize("kind", [Inspector, LineByLine])
-def test_any_number_of_kinds_is_counted(kind):
+def test_any_number_of_kinds_is_counted():
     lines = [event(status=f"{number % 700}", spec=f"{number}") for number in range(1400)]
-    found = find(b"".join(lines), kind=kind)
+    found = find(b"".join(lines))
     assert sum(found.statuses.values()) == 1400
     assert len(found.statuses) == MAX_KEYS + 1
 
 
 def test_what_is_remembered_of_lines_is_bounded():
-    kinds, inspector = Kinds(), Inspector(DAY)
+    kinds, inspector = remember_kinds(), Inspector(DAY)
     tracemalloc.start()
     try:
         for number in range(12):
@@ -423,7 +306,7 @@ def test_what_is_remembered_of_lines_is_bounded():
 def test_a_line_over_a_megabyte_is_no_event_however_it_comes(over, make, size):
     line = make(MAX_LINE_BYTES + over)
     assert len(line) == MAX_LINE_BYTES + over + 1
-    expected = counted(not_objects=1) if over else find(make(1000))
+    expected = TOO_LONG if over else find(make(1000))
     for body in (line, line[:-1]):
         assert find(*(body[i : i + size] for i in range(0, len(body), size))) == expected
     around = event() + line + event()
@@ -434,7 +317,9 @@ def test_a_line_over_a_megabyte_is_no_event_however_it_comes(over, make, size):
 
 def test_each_line_that_is_too_long_is_counted():
     long = b"x" * (MAX_LINE_BYTES + 9) + b"\n"
-    assert find(*(long[:-5], long[-5:]) * 3, event()) == findings(not_objects=3)
+    assert find(*(long[:-5], long[-5:]) * 3, event()) == findings(
+        odd={"a line of more than 1,048,576 bytes": 3}, not_objects=3
+    )
 
 
 def test_a_line_that_comes_in_many_chunks_is_counted_once():
@@ -442,32 +327,37 @@ def test_a_line_that_comes_in_many_chunks_is_counted_once():
     for _ in range(40):
         inspector.feed(b"x" * 65536)
     inspector.feed(b"x\n" + event())
-    assert inspector.finish() == findings(not_objects=1)
+    assert inspector.finish() == findings(odd=TOO_LONG.odd, not_objects=1)
 
 
-@pytest.mark.parametrize("kind", [Inspector, LineByLine])
-@pytest.mark.parametrize("field", ["origin", "provider", "status", "version"])
-def test_distinct_values_are_bounded_and_the_rest_is_counted_together(kind, field):
+@pytest.mark.parametrize(
+    ("field", "mapping", "key"),
+    [
+        ("origin", "origins", "value {}"),
+        ("provider", "providers", "value {}"),
+        ("status", "statuses", "value {}"),
+        ("version", "odd", 'version "value {}"'),
+    ],
+)
+def test_distinct_values_are_bounded_and_the_rest_is_counted_together(field, mapping, key):
     lines = [event(**{field: f"value {number}"}) for number in range(MAX_KEYS + 8)] * 2
-    found = find(b"".join(lines), kind=kind)
-    counted = {"origin": "origins", "provider": "providers", "status": "statuses"}
-    values = getattr(found, counted.get(field, "versions"))
+    found = find(b"".join(lines))
+    values = getattr(found, mapping)
     assert len(values) == MAX_KEYS + 1
     assert values[OTHERS] == 16
-    assert all(values[f"value {number}"] == 2 for number in range(MAX_KEYS))
+    assert all(values[key.format(number)] == 2 for number in range(MAX_KEYS))
 
 
-@pytest.mark.parametrize("kind", [Inspector, LineByLine])
-def test_a_value_is_counted_under_a_short_and_harmless_key(kind):
-    found = find(event(origin="\x1b[2J" + "x" * 5000) + event(origin="a\nb"), kind=kind)
+def test_a_value_is_counted_under_a_short_and_harmless_key():
+    found = find(event(origin="\x1b[2J" + "x" * 5000) + event(origin="a\nb"))
     assert set(found.origins) == {r"\x1b[2J" + "x" * (MAX_KEY_LENGTH - 8) + "…", r"a\nb"}
     assert max(map(len, found.origins)) == MAX_KEY_LENGTH
 
 
 def test_a_huge_value_of_another_type_has_a_short_key_too():
     for start in ("", "x"):
-        found = find(event(origin=[start + "é" * 1000] * 50))
-        assert [len(key) for key in found.origins] == [MAX_KEY_LENGTH]
+        found = find(event(timestamp=[start + "é" * 1000] * 50))
+        assert [len(key) for key in found.odd] == [MAX_KEY_LENGTH]
 
 
 def test_values_are_told_in_order():
@@ -518,3 +408,15 @@ def test_the_sum_of_many_days_is_bounded_as_a_day_is_the_frequent_values_first()
 def test_merging_is_ordered_by_key():
     origins = list(merge([counted(origins={"b": 1}), counted(origins={"a": 1})]).origins)
     assert all(a < b for a, b in pairwise(origins))
+
+
+@pytest.mark.parametrize(
+    ("one", "named"),
+    [
+        ("2019-06-11", {"mybinder.org": 2, "gke.mybinder.org": 1}),
+        ("2019-06-12", {"gke.mybinder.org": 1}),
+    ],
+)
+def test_launches_without_an_origin_are_of_mybinder_org_before_there_were_origins(one, named):
+    found = find(lacking("origin") * 2 + event() + event(schema="x"), b"no event")
+    assert origins_of(day(one), found) == named

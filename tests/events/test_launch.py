@@ -1,243 +1,63 @@
-"""Launches decoded: each line is a launch or is told with its number, and costs no other."""
+"""What a launch is, checked against lines made up for each era."""
 
 import json
-from datetime import UTC, date, datetime, timedelta, timezone
-from itertools import chain
+from datetime import date
+from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from msgspec.structs import replace
 
-from mirror.events import launch as launches
-from mirror.events.launch import COLUMNS, Launch, LaunchDecoder, Oddity, OddLine
-from mirror.events.lines import MAX_LINE_BYTES
-from mirror.events.schema import FIELD_TYPES, FIELDS, LAUNCH_SCHEMA
-from tests.making import divided
+from mirror.events.launch import (
+    COLUMNS,
+    FIELD_TYPES,
+    FIELDS,
+    LAUNCH_SCHEMA,
+    ORIGINS_SINCE,
+    PROVIDERS,
+    Launch,
+)
 from tests.upstream.launches import make_day
 
-EVENT = {
-    "timestamp": "2021-08-03T10:00:00+00:00",
-    "schema": LAUNCH_SCHEMA,
-    "version": 5,
-    "provider": "GitHub",
-    "spec": "user/repo/ref",
-    "ref": "0123",
-    "status": "success",
-    "build_token": False,
-    "origin": "gke.mybinder.org",
-}
-GOOD = Launch(
-    timestamp=datetime(2021, 8, 3, 10, tzinfo=UTC),
-    schema=LAUNCH_SCHEMA,
-    version=5,
-    provider="GitHub",
-    spec="user/repo/ref",
-    status="success",
-    origin="gke.mybinder.org",
-    ref="0123",
-    build_token=False,
-)
+ERAS = [
+    (1, date(2018, 11, 3), 6),
+    (2, date(2019, 4, 2), 6),
+    (3, date(2019, 6, 13), 7),
+    (4, date(2020, 6, 19), 8),
+    (5, date(2021, 7, 2), 9),
+    (6, date(2026, 3, 2), 10),
+]
 
 
-def event(**changes: object) -> bytes:
-    return json.dumps(EVENT | changes).encode() + b"\n"
+def test_six_versions_are_known():
+    assert list(FIELDS) == [version for version, _, _ in ERAS]
 
 
-def lacking(*fields: str) -> bytes:
-    return json.dumps({k: v for k, v in EVENT.items() if k not in fields}).encode() + b"\n"
+@pytest.mark.parametrize(("version", "one", "fields"), ERAS)
+def test_an_event_of_a_version_has_its_fields_and_types(version, one, fields):
+    assert len(FIELDS[version]) == fields
+    for line in make_day(one, 500).splitlines():
+        event = json.loads(line)
+        event.pop("python_logger", None)
+        assert set(event) == set(FIELDS[version])
+        assert all(type(value) is FIELD_TYPES[name] for name, value in event.items())
+        assert event["schema"] == LAUNCH_SCHEMA
+        assert event["provider"] in PROVIDERS
+        assert event["status"] in ("success", "failure")
 
 
-def decode(*chunks: bytes) -> list[Launch | OddLine]:
-    decoder = LaunchDecoder()
-    blocks = [block for chunk in chunks for block in decoder.feed(chunk)]
-    return list(chain(*blocks, decoder.finish()))
+def test_each_field_of_a_version_has_a_type():
+    assert {name for names in FIELDS.values() for name in names} == set(FIELD_TYPES)
 
 
-LAUNCHES = {
-    "a good event": (event(), GOOD),
-    "without a newline": (event()[:-1], GOOD),
-    "with CRLF": (event()[:-1] + b"\r\n", GOOD),
-    "another order": (json.dumps(EVENT, sort_keys=True).encode() + b"\n", GOOD),
-    "unknown fields": (event(python_logger=None, more=[{}, 1e9]), GOOD),
-    "a huge number in an unknown field": (event(more=10**400), GOOD),
-    "a null for a later field": (
-        event(origin=None, ref=None),
-        replace(GOOD, origin=None, ref=None),
-    ),
-    "a later version's fields missing": (
-        lacking("origin", "ref", "build_token"),
-        replace(GOOD, origin=None, ref=None, build_token=None),
-    ),
-    "a field before its version": (
-        event(version=1, request_origin=""),
-        replace(GOOD, version=1, request_origin=""),
-    ),
-    "version 5.0": (event(version=5.0), GOOD),
-    "a new provider": (event(provider="Forge"), replace(GOOD, provider="Forge")),
-    "another status": (event(status="failure"), replace(GOOD, status="failure")),
-    "an escaped NUL": (event(spec="a\0b"), replace(GOOD, spec="a\0b")),
-    "Z for UTC": (event(timestamp="2021-08-03T10:00:00Z"), GOOD),
-    "no offset": (event(timestamp="2021-08-03T10:00:00"), GOOD),
-    "another offset": (event(timestamp="2021-08-03T12:00:00+02:00"), GOOD),
-    "two equal keys": (event()[:-2] + b', "spec": "later"}\n', replace(GOOD, spec="later")),
-}
+def test_fields_are_only_ever_added():
+    versions = [set(FIELDS[version]) for version in sorted(FIELDS)]
+    assert all(a <= b for a, b in pairwise(versions))
 
 
-@pytest.mark.parametrize(("line", "expected"), LAUNCHES.values(), ids=LAUNCHES)
-def test_a_line_that_is_a_launch(line, expected):
-    assert decode(line) == [expected]
-    (found,) = decode(line)
-    assert found.timestamp.tzinfo is UTC
-    assert type(found.version) is int
-
-
-JSON, FIELDS_KIND = Oddity.NOT_AN_OBJECT, Oddity.BAD_FIELDS
-SCHEMA, VERSION = Oddity.UNKNOWN_SCHEMA, Oddity.UNKNOWN_VERSION
-WRONG = [None, True, 7, -1.5, "x", [], {}, [[1]], {"a": None}, 10**30, 1e300, ""]
-ODD = {
-    "no JSON": (b"hello\n", JSON),
-    "a page": (b"<html>\n", JSON),
-    "an array": (b"[{}]\n", JSON),
-    "a number": (b"1\n", JSON),
-    "a null": (b"null\n", JSON),
-    "two objects": (event()[:-1] + event(), JSON),
-    "half of an object": (event()[:40] + b"\n", JSON),
-    "bad UTF-8": (event(spec="@").replace(b"@", b"\xff\xfe"), JSON),
-    "a surrogate in UTF-8": (event(spec="@").replace(b"@", b"\xed\xa0\x80"), JSON),
-    "a lone surrogate": (event(spec="@").replace(b"@", b"\\ud800"), JSON),
-    "a raw NUL": (event(spec="@").replace(b"@", b"\0"), JSON),
-    "only NULs": (b"\0" * 100 + b"\n", JSON),
-    "deep": (b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"\n", JSON),
-    "deep in an event": (event(x=0)[:-2] + b',"y":' + b"[" * 99_999 + b"\n", JSON),
-    "a number out of range": (event(version="@").replace(b'"@"', b"1e999"), JSON),
-    "too long": (event(spec="x" * MAX_LINE_BYTES), JSON),
-    "an empty object": (b"{}\n", SCHEMA),
-    "no schema": (lacking("schema"), SCHEMA),
-    "another schema": (event(schema="binderhub.jupyter.org/stop"), SCHEMA),
-    "no version": (lacking("version"), VERSION),
-    "version 0": (event(version=0), VERSION),
-    "version 7": (event(version=7), VERSION),
-    "version 5.5": (event(version=5.5), VERSION),
-    "a huge version": (event(version=10**300), VERSION),
-    "no timestamp": (lacking("timestamp"), FIELDS_KIND),
-    "no moment": (event(timestamp="2021-08-03"), FIELDS_KIND),
-    "a number as timestamp": (event(timestamp=1), FIELDS_KIND),
-    "no such day": (event(timestamp="2021-02-30T10:00:00+00:00"), FIELDS_KIND),
-    "before all time": (event(timestamp="0001-01-01T00:00:00+10:00"), FIELDS_KIND),
-    "no provider": (lacking("provider"), FIELDS_KIND),
-    "no spec": (lacking("spec"), FIELDS_KIND),
-    "no status": (lacking("status"), FIELDS_KIND),
-    "a number as origin": (event(origin=5), FIELDS_KIND),
-    "a number as token": (event(build_token=0), FIELDS_KIND),
-}
-
-
-@pytest.mark.parametrize(("line", "kind"), ODD.values(), ids=ODD)
-def test_an_odd_line_is_told_with_its_number_and_costs_no_neighbour(line, kind):
-    before, after = event(spec="before"), event(spec="after")
-    found = decode(before * 2 + b"\n" + line + after)
-    assert [one.spec for one in found if isinstance(one, Launch)] == ["before", "before", "after"]
-    (odd,) = [one for one in found if isinstance(one, OddLine)]
-    assert (odd.line, odd.kind) == (4, kind)
-    assert odd.reason.isprintable()
-    assert 0 < len(odd.reason) <= 100
-    assert line.startswith(odd.data)
-    assert found[2] is odd
-
-
-@pytest.mark.parametrize("value", WRONG, ids=repr)
-@pytest.mark.parametrize("field", EVENT)
-def test_a_wrong_type_in_any_field_is_told_and_never_a_crash(field, value):
-    line = event(**{field: value})
-    found = decode(event() + line + event())
-    assert found[0] == found[2] == GOOD
-    if isinstance(found[1], Launch):
-        may_be_null = field in ("origin", "ref", "build_token") and value is None
-        fits = type(value) is FIELD_TYPES[field] and field not in ("timestamp", "schema")
-        assert may_be_null or fits
-        assert getattr(found[1], field) == value
-    else:
-        assert found[1].line == 2
-        assert found[1].data == line[:-1]
-
-
-def test_a_line_of_a_hundred_megabytes_is_told_with_its_beginning():
-    chunk = b"x" * 1024 * 1024
-    decoder = LaunchDecoder()
-    found = list(chain(*decoder.feed(event() + b'{"a": "')))
-    for _ in range(100):
-        found += chain(*decoder.feed(chunk))
-    found += chain(*decoder.feed(b'"}\n' + event()), decoder.finish())
-    assert [one if isinstance(one, Launch) else one.line for one in found] == [GOOD, 2, GOOD]
-    assert len(found[1].data) == 200
-
-
-def test_blank_lines_are_nothing_and_are_numbered():
-    found = decode(b"\n \n" + event() + b"\r\n\t\nx\n\n")
-    assert found[0] == GOOD
-    assert (len(found), found[1].line) == (2, 6)
-
-
-@pytest.mark.parametrize(
-    ("block", "found"),
-    [
-        (b"E\nE\n", [GOOD, GOOD]),
-        (b"E\nE", [GOOD, GOOD]),
-        (b" E\nE \r\n", [GOOD, GOOD]),
-        (b"\nE\n\nE\n\n", [GOOD, GOOD]),
-        (b"EE\n\n", [1]),
-        (b"E\nEE\nE", [GOOD, 2, GOOD]),
-        (b'{"a":\n1}\nE\nE\n', [1, 2, GOOD, GOOD]),
-        (b'{"a":\n1}EE\n', [1, 2]),
-    ],
-)
-def test_a_launch_is_one_object_alone_on_its_line(block, found):
-    # of which a decoder of JSON knows nothing: newlines are white space to it like any other
-    decoded = decode(block.replace(b"E", event()[:-1]))
-    assert [one.line if isinstance(one, OddLine) else one for one in decoded] == found
-
-
-def test_an_object_over_two_lines_is_two_odd_lines():
-    first, second = event().split(b" ", 1)
-    found = decode(event() + first + b"\n" + second + event())
-    assert [getattr(one, "line", None) for one in found] == [None, 2, 3, None]
-
-
-def test_nothing_in_nothing_out():
-    assert decode() == decode(b"") == decode(b"\n") == []
-
-
-@pytest.mark.parametrize(
-    "one",
-    [date(2018, 11, 3), date(2019, 6, 12), date(2020, 6, 18), date(2022, 3, 3), date(2026, 3, 2)],
-)
-def test_a_whole_day_is_what_json_makes_of_it(one):
-    body = make_day(one, 3000)
-    expected = []
-    for line in body.splitlines():
-        fields = {k: v for k, v in json.loads(line).items() if k in FIELD_TYPES}
-        fields["timestamp"] = datetime.fromisoformat(fields["timestamp"])
-        expected.append(Launch(**fields))
-    assert decode(body) == expected
-
-
-ANY_LINE = st.one_of(
-    st.sampled_from([line for line, _ in (LAUNCHES | ODD).values() if len(line) < 1000]),
-    st.binary(max_size=40).map(lambda line: line.replace(b"\n", b"") + b"\n"),
-)
-
-
-@settings(deadline=None)
-@given(st.lists(ANY_LINE, max_size=30).map(b"".join), st.data())
-def test_however_a_body_is_divided_its_lines_are_what_they_are_alone(body, data):
-    chunks = data.draw(divided(st.just(body)))
-    alone: list[Launch | OddLine] = []
-    for number, line in enumerate(body.split(b"\n"), 1):
-        alone += [
-            one if isinstance(one, Launch) else replace(one, line=number) for one in decode(line)
-        ]
-    assert decode(*chunks) == alone
+def test_every_provider_of_the_archive_is_known():
+    assert set(PROVIDERS) == {
+        *("GitHub", "GitLab", "Git", "Gist", "Zenodo", "Figshare"),
+        *("Dataverse", "Hydroshare", "CKAN"),
+    }
 
 
 def test_columns_are_the_fields_in_order_and_tell_since_when():
@@ -257,13 +77,5 @@ def test_columns_are_the_fields_in_order_and_tell_since_when():
 def test_what_is_written_out_in_the_type_is_what_the_schema_says():
     assert LAUNCH_SCHEMA in repr(Launch.__annotations__["schema"])
     assert set(Launch.__struct_fields__) == set(FIELD_TYPES)
-    assert date(2019, 6, 12) == launches.ORIGINS_SINCE
+    assert date(2019, 6, 12) == ORIGINS_SINCE
     assert max(FIELDS) == 6
-
-
-def test_a_launch_is_a_value():
-    moved = replace(GOOD, timestamp=datetime(2021, 8, 3, 12, tzinfo=timezone(timedelta(hours=2))))
-    assert moved == GOOD
-    assert hash(moved) == hash(GOOD)
-    with pytest.raises(AttributeError, match="immutable"):
-        GOOD.spec = "x"

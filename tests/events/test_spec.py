@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.errors import MirrorError, SpecError
+from mirror.events.launch import PROVIDERS
 from mirror.events.repository import repository_key
-from mirror.events.schema import PROVIDERS
 from mirror.events.spec import Spec, mask, parse_spec
 from tests.making import ANY_TEXT
 

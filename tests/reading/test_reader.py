@@ -21,8 +21,8 @@ from mirror import Archive, Launch
 from mirror.errors import ConfigError, SpecError, UnknownSchemaError, UnrecordedError
 from mirror.events import repository
 from mirror.events import spec as specs
-from mirror.events.launch import COLUMNS, Oddity, OddLine
-from mirror.events.lines import MAX_LINE_BYTES
+from mirror.events.decoder import MAX_LINE_BYTES, Oddity, OddLine
+from mirror.events.launch import COLUMNS
 from mirror.reading import reader
 from mirror.reading.days import DayCount
 from mirror.reading.stream import PartialDayWarning

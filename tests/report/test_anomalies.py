@@ -243,6 +243,7 @@ def test_a_day_with_fewer_events_than_the_index_says_is_behind(records: Records)
         ("not_objects", Kind.NOT_OBJECTS, "7 lines: not a JSON object"),
         ("unknown_schema", Kind.UNKNOWN_SCHEMA, "7 events: unknown schema"),
         ("unknown_version", Kind.UNKNOWN_VERSION, "7 events: unknown version"),
+        ("bad_fields", Kind.BAD_FIELDS, "7 events: no usable timestamp, provider or spec"),
         ("unknown_provider", Kind.UNKNOWN_PROVIDER, "7 events: unknown provider"),
         ("other_day", Kind.OTHER_DAY, "7 events: timestamp of another day"),
         (
@@ -253,7 +254,7 @@ def test_a_day_with_fewer_events_than_the_index_says_is_behind(records: Records)
         (
             "missing_fields",
             Kind.MISSING_FIELDS,
-            "7 events: a field of the version is missing or of another type",
+            "7 events: a field of the version is missing, null or of another type",
         ),
     ],
 )

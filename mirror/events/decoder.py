@@ -1,0 +1,219 @@
+"""Decodes the lines of a daily file: each is a launch, an odd line, or blank. Pure.
+
+`decode_line` defines what a line is, for all who read daily files: those who count findings
+(`mirror.events.findings`), who give launches to programs (`mirror.reading`) and who make tables of
+them (`mirror.dataset.rows`). A block of lines in which all are launches goes through one typed
+decoder, which is fast; any other block goes line by line, so that an odd line is reported with its
+number and costs no other line. Launches that repeat have a faster way yet: `mirror.events.repeats`.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from mirror.events.launch import FIELD_TYPES, FIELDS, LAUNCH_SCHEMA, Launch
+from mirror.text import shown
+
+BLOCK_BYTES = 64 * 1024
+"""Lines decoded at a time: small enough that the processor's cache holds text and objects."""
+MAX_LINE_BYTES = 1024 * 1024
+"""A longer line is no event, and not kept in memory."""
+_SHOWN_BYTES = 200
+_BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises for what is no JSON, or not of its type."""
+
+
+class Oddity(StrEnum):
+    """Why a line is not a launch."""
+
+    UNKNOWN_SCHEMA = "unknown-schema"
+    """An event of another kind."""
+    UNKNOWN_VERSION = "unknown-version"
+    """A launch of a version whose fields may mean something else."""
+    BAD_FIELDS = "bad-fields"
+    """A known version, but timestamp, provider or spec is missing or of the wrong type."""
+    NOT_AN_OBJECT = "not-an-object"
+    """Not one JSON object in UTF-8, or too long to be an event."""
+
+
+class OddLine(Struct, frozen=True, gc=False):
+    """A line that is not a launch this version of the software knows."""
+
+    line: int
+    """Its number in the file, from 1."""
+    kind: Oddity
+    reason: str
+    """What is wrong, in a few words that are fit to show."""
+    data: bytes
+    """The line as it stands, without its newline; of one that is too long the beginning."""
+    file: str = ""
+    """The daily file it stands in."""
+
+
+Decoded: TypeAlias = Sequence[Launch | OddLine]
+
+_launch_decoder = msgspec.json.Decoder(Launch)
+_AnyEvent: Any = msgspec.defstruct("_AnyEvent", [(name, Any, None) for name in FIELD_TYPES])
+"""An event whose fields may be of any type; None stands for a null and for a missing field."""
+_event_decoder = msgspec.json.Decoder(_AnyEvent)
+
+
+def decode_line(line: bytes, number: int = 0, file: str = "") -> Launch | OddLine | None:
+    """Return what a line is; None for a blank one.
+
+    Args:
+        line: the line, with or without its newline.
+        number: its number in the file.
+        file: the name of the daily file.
+    """
+    launches = decode_launches(line)
+    if launches is not None:
+        return launches[0]
+    line = line.removesuffix(b"\n")
+    if len(line) > MAX_LINE_BYTES:
+        reason = f"a line of more than {MAX_LINE_BYTES:,} bytes"
+        return OddLine(number, Oddity.NOT_AN_OBJECT, reason, line[:_SHOWN_BYTES], file)
+    if not line.strip(b" \t\r"):
+        return None
+    try:
+        line.decode()
+        event = _event_decoder.decode(line)
+    except _BAD_JSON:
+        return OddLine(number, Oddity.NOT_AN_OBJECT, "not one JSON object", line, file)
+    made = _make_launch(event)
+    return made if isinstance(made, Launch) else OddLine(number, *made, line, file)
+
+
+def decode_launches(block: bytes) -> list[Launch] | None:
+    """Return the launches of a block in which each line is one; None for any other."""
+    if len(block) > MAX_LINE_BYTES:
+        # it may be one line that is too long, which the decoder would not mind
+        return None
+    try:
+        # the decoder does not look into fields that it passes over
+        if not block.isascii():
+            block.decode()
+        # by line and not the block as a whole, for that would not ask for one object a line
+        launches = list(map(_launch_decoder.decode, io.BytesIO(block)))
+    except _BAD_JSON:
+        return None
+    elsewhere = [launch for launch in launches if launch.timestamp.tzinfo is not UTC]
+    return launches if launches and not elsewhere else None
+
+
+def _make_launch(event: Any) -> Launch | tuple[Oddity, str]:
+    """Return the launch, or what keeps the event from being one."""
+    version, timestamp = event.version, _read_timestamp(event.timestamp)
+    if event.schema != LAUNCH_SCHEMA:
+        return Oddity.UNKNOWN_SCHEMA, f"schema {_describe(event.schema)}"
+    # some programs write a whole number as 5.0; True is 1 to Python, but not to us
+    if type(version) not in (int, float) or version not in FIELDS:
+        return Oddity.UNKNOWN_VERSION, f"version {_describe(version)}"
+    if timestamp is None:
+        return Oddity.BAD_FIELDS, f"timestamp {_describe(event.timestamp)}"
+    for name in ("provider", "spec"):
+        value = getattr(event, name)
+        if not isinstance(value, str):
+            # without the value: a spec may hold a password
+            return Oddity.BAD_FIELDS, f"{name} {'missing' if value is None else 'not a string'}"
+    fields: dict[str, Any] = {name: getattr(event, name) for name in FIELD_TYPES}
+    fitting = {name: one for name, one in fields.items() if type(one) is FIELD_TYPES[name]}
+    return msgspec.convert(fitting | {"timestamp": timestamp, "version": int(version)}, Launch)
+
+
+def _read_timestamp(text: object) -> datetime | None:
+    """Return a timestamp in UTC; one without an offset is in UTC, says the documentation."""
+    try:
+        moment = msgspec.convert(text, datetime) if isinstance(text, str) else None
+        return moment and (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (msgspec.ValidationError, OverflowError):
+        return None
+
+
+def _describe(value: object) -> str:
+    if value is None:
+        return "missing"
+    try:
+        return shown(msgspec.json.encode(value)[:_SHOWN_BYTES])
+    except (ValueError, RecursionError):
+        return type(value).__name__
+
+
+class BlockCutter:
+    """Fed a body in any division, gives blocks of whole lines.
+
+    Of a line longer than `MAX_LINE_BYTES` that is spread over chunks the end is dropped: it comes
+    out too long all the same, and takes no more memory than that.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Take the next bytes of the body; each block ends with a newline."""
+        start = 0
+        while start < len(chunk):
+            end = chunk.rfind(b"\n", start, start + BLOCK_BYTES) + 1
+            # a line longer than a block: up to its end, or all there is
+            end = end or chunk.find(b"\n", start) + 1
+            if not end:
+                room = MAX_LINE_BYTES + 1 - len(self._rest)
+                self._rest += chunk[start : start + room]
+                return
+            if len(self._rest) > MAX_LINE_BYTES:
+                start = chunk.find(b"\n", start)
+            block, self._rest = self._rest + chunk[start:end], b""
+            start = end
+            yield block
+
+    def finish(self) -> bytes:
+        """Return the unfinished last line; nothing where there is none."""
+        rest, self._rest = self._rest, b""
+        return rest
+
+
+class LaunchDecoder:
+    """Fed the blocks of a daily file, gives its launches and odd lines in order.
+
+    Blank lines are nothing at all, and count only for the numbers of the lines after them.
+
+    Args:
+        file: the name of the daily file, for odd lines.
+    """
+
+    def __init__(self, file: str = "") -> None:
+        self._file = file
+        self._next_line = 1
+        self.odd_lines = 0
+        """How many there have been so far."""
+
+    def decode(self, block: bytes) -> Decoded:
+        """Take the next lines of the body, whole; return what they hold."""
+        launches = decode_launches(block)
+        if launches is None:
+            return self._decode_lines(block)
+        # one launch a line, so there is no need to count the newlines
+        self._next_line += len(launches)
+        return launches
+
+    def _decode_lines(self, block: bytes) -> Decoded:
+        decoded: list[Launch | OddLine] = []
+        for number, line in enumerate(io.BytesIO(block), self._next_line):
+            self._next_line = number + 1
+            one = decode_line(line, number, self._file)
+            if one is not None:
+                decoded.append(one)
+                self.odd_lines += isinstance(one, OddLine)
+        return decoded
+
+
+def pair_lines(block: bytes, decoded: Decoded) -> Iterator[tuple[bytes, Launch | OddLine]]:
+    """Yield each line of a block that is not blank, without its newline, with what it holds."""
+    lines = block.split(b"\n")
+    there = [line for line in lines if len(line) > MAX_LINE_BYTES or line.strip(b" \t\r")]
+    return zip(there, decoded, strict=True)
