@@ -1,15 +1,20 @@
-"""Counts of days summed by week, month, quarter or year. Pure.
+"""Held days summed: counts by week, month or quarter, and all that is known of them by month. Pure.
 
-What goes in are pairs of a day and a number, or of a day and numbers by name; so records, index
-entries and findings can all be summed without this module knowing any of them.
+A poll changes a few days of thousands, and a daemon's page is asked for every second: the months
+whose days are the same as before are taken over and not summed again.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from functools import lru_cache
+from itertools import chain
 
 from msgspec import Struct
+from msgspec.structs import replace
+
+from mirror.events.findings import add_up, merge, origins_of
+from mirror.model import Findings, Record
 
 Period = Callable[[date], date]
 """Gives the first day of the period that a day lies in."""
@@ -45,27 +50,12 @@ def quarter_of(day: date) -> date:
     return date(day.year, (day.month - 1) // 3 * 3 + 1, 1)
 
 
-def year_of(day: date) -> date:
-    """Return the first day of a day's year."""
-    return day.replace(month=1, day=1)
-
-
 def sum_counts(counts: Iterable[tuple[date, int]], period: Period) -> dict[date, Total]:
     """Return the sums by period, ascending; a period without a day is left out."""
     grouped: dict[date, list[int]] = {}
     for day, count in counts:
         grouped.setdefault(period(day), []).append(count)
     return {start: Total(len(some), sum(some)) for start, some in sorted(grouped.items())}
-
-
-def sum_names(
-    counts: Iterable[tuple[date, Mapping[str, int]]], period: Period
-) -> dict[date, dict[str, int]]:
-    """Return the sums by period and name, ascending; a period without a day is left out."""
-    grouped: dict[date, list[Mapping[str, int]]] = {}
-    for day, named in counts:
-        grouped.setdefault(period(day), []).append(named)
-    return {start: add_names(some) for start, some in sorted(grouped.items())}
 
 
 def add_names(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
@@ -112,3 +102,81 @@ def fill_periods(first: date, last: date, period: Period) -> tuple[date, ...]:
     """
     days = (first + timedelta(days=number) for number in range(0, (last - first).days, 7))
     return tuple(dict.fromkeys(map(period, (*days, last))))
+
+
+class Month(Struct, frozen=True, gc=False):
+    """What the held days of a month come to."""
+
+    records: tuple[Record, ...]
+    """Ascending by day; at least one."""
+    lines: int
+    size: int
+    """Bytes."""
+    flags: Mapping[str, int]
+    """Number of days by flag."""
+    findings: Findings | None
+    """Sums over the days that were looked into, with every name; None where none was."""
+    origins: Mapping[str, int]
+    """Launches by origin, also of the days before there were any."""
+
+
+class CopyTotal(Struct, frozen=True):
+    """What all held days come to."""
+
+    lines: int
+    size: int
+    """Bytes."""
+    flags: Mapping[str, int]
+    """Number of days by flag."""
+    findings: Findings
+    """Sums over the days that were looked into, the names bounded as a day's are."""
+
+
+Months = Mapping[date, Month]
+"""By the first of the month, ascending; a month without a held day is left out."""
+
+
+def sum_months(records: Iterable[Record], before: Months | None = None) -> dict[date, Month]:
+    """Return the sums by month, ascending.
+
+    Args:
+        records: the held days, in any order.
+        before: sums of earlier; those of a month whose records are the same are taken over.
+    """
+    known = before or {}
+    grouped: dict[date, list[Record]] = {}
+    for record in sorted(records, key=lambda one: one.date):
+        grouped.setdefault(month_of(record.date), []).append(record)
+    return {start: _month(tuple(some), known.get(start)) for start, some in grouped.items()}
+
+
+def total_of(months: Months) -> CopyTotal:
+    """Return what the months come to together."""
+    flags: Counter[str] = Counter()
+    for month in months.values():
+        flags.update(month.flags)
+    return CopyTotal(
+        lines=sum(month.lines for month in months.values()),
+        size=sum(month.size for month in months.values()),
+        flags=flags,
+        findings=merge(m.findings for m in months.values() if m.findings is not None),
+    )
+
+
+def _month(records: tuple[Record, ...], before: Month | None) -> Month:
+    if before is not None and before.records == records:
+        # with the records of now, so that those of then can go
+        return replace(before, records=records)
+    found = [record.findings for record in records if record.findings is not None]
+    return Month(
+        records=records,
+        lines=sum(record.lines for record in records),
+        size=sum(record.size for record in records),
+        flags=Counter(flag.value for flag in chain.from_iterable(one.flags for one in records)),
+        findings=add_up(found) if found else None,
+        origins=add_names(
+            origins_of(record.date, record.findings)
+            for record in records
+            if record.findings is not None
+        ),
+    )

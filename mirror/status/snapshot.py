@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from mirror.archive.upstream import Upstream
 from mirror.errors import MirrorError
-from mirror.events.months import Months, Total, sum_months, total_of
+from mirror.events.series import CopyTotal, Months, sum_months, total_of
 from mirror.model import PollReport, Record
 from mirror.store.inventory import Inventory, compare_inventory, load_claims, load_upstream
 from mirror.store.layout import DataDir
@@ -46,7 +46,7 @@ class Snapshot(Struct, frozen=True):
     quarantined: tuple[Quarantined, ...]
     months: Months
     """What the held days come to, by month."""
-    total: Total
+    total: CopyTotal
     """What all of them come to."""
 
 

@@ -1,7 +1,6 @@
 """The charts of the status page and their tables: events over time, and who and what they were of.
 
-Pure. Months are summed by `mirror.events.months`, weeks by `mirror.events.series`; both are drawn
-by `mirror.report.charts`.
+Pure. Months and weeks are summed by `mirror.events.series`, and drawn by `mirror.report.charts`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +10,8 @@ from html import escape
 from msgspec import Struct
 
 from mirror.events.findings import OTHERS
-from mirror.events.months import Months
 from mirror.events.series import (
+    Months,
     fill_periods,
     fold_names,
     month_of,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import aiohttp
 
-from mirror.events.months import sum_months, total_of
+from mirror.events.series import sum_months, total_of
 from mirror.status.snapshot import Snapshot, load_snapshot
 from mirror.status.standing import Status, make_status
 from mirror.web.status_page import Assets, render_page

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from mirror.events.findings import MAX_KEYS, add_up, merge
-from mirror.events.months import Months, sum_months, total_of
-from mirror.events.series import month_of
+from mirror.events.series import Months, month_of, sum_months, total_of
 from mirror.model import Findings, Flag, Record
 from tests.making import day, days, record
 

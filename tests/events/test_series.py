@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from mirror.events.series import (
     Total,
+    add_names,
     fill_periods,
     fold_names,
     month_of,
+    quarter_of,
     rank_names,
     sum_counts,
-    sum_names,
     week_of,
-    year_of,
 )
 from tests.making import day
 
@@ -36,7 +36,7 @@ NAMED = st.dictionaries(
         (week_of, "2026-11-29", "2026-11-23"),
         (week_of, "2021-01-01", "2020-12-28"),
         (month_of, "2024-02-29", "2024-02-01"),
-        (year_of, "2024-02-29", "2024-01-01"),
+        (quarter_of, "2024-02-29", "2024-01-01"),
     ],
 )
 def test_a_period_begins(period, one, start) -> None:
@@ -51,7 +51,7 @@ def test_days_are_summed_by_month() -> None:
     ]
 
 
-@given(COUNTS, st.sampled_from([week_of, month_of, year_of]))
+@given(COUNTS, st.sampled_from([week_of, month_of, quarter_of]))
 def test_nothing_is_lost_or_counted_twice(counts, period) -> None:
     sums = sum_counts(counts.items(), period)
     assert sum(total.count for total in sums.values()) == sum(counts.values())
@@ -64,16 +64,8 @@ def test_a_mean_is_of_the_days_that_count() -> None:
     assert Total(days=4, count=10).mean == 2.5
 
 
-def test_names_are_summed_by_month() -> None:
-    counts = [
-        (day("2021-02-01"), {"Gist": 1}),
-        (day("2021-01-31"), {"GitHub": 7, "Gist": 1}),
-        (day("2021-01-01"), {"GitHub": 2}),
-    ]
-    assert list(sum_names(counts, month_of).items()) == [
-        (day("2021-01-01"), {"GitHub": 9, "Gist": 1}),
-        (day("2021-02-01"), {"Gist": 1}),
-    ]
+def test_names_are_summed() -> None:
+    assert add_names([{"Gist": 1}, {"GitHub": 7, "Gist": 1}, {}]) == {"Gist": 2, "GitHub": 7}
 
 
 def test_names_rank_by_their_sum_then_by_name() -> None:
@@ -87,8 +79,7 @@ def test_the_rest_is_counted_under_another_name() -> None:
 
 
 @given(NAMED)
-def test_folding_keeps_every_periods_sum(counts) -> None:
-    sums = sum_names(counts.items(), month_of)
+def test_folding_keeps_every_periods_sum(sums) -> None:
     folded = fold_names(sums, rank_names(sums)[:2], "others")
     assert folded.keys() == sums.keys()
     assert all(sum(folded[one].values()) == sum(sums[one].values()) for one in sums)
