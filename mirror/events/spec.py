@@ -62,7 +62,8 @@ class Spec(Struct, frozen=True, gc=False):
 
     def unparse(self) -> str:
         """Return the spec in the provider's canonical quoting; it parses to the same `Spec`."""
-        return _PROVIDERS[self.provider][1](self)
+        ref = "" if self.ref is None else f"/{quote(self.ref)}"
+        return quote(self.repository, safe=_PROVIDERS[self.provider][1]) + ref
 
     def __str__(self) -> str:
         at = "" if self.ref is None else f"@{self.ref}"
@@ -274,30 +275,15 @@ def _parse_ckan(provider: str, spec: str) -> Spec:
     return Spec(provider, _masked(parts), None, url, f"{host.removeprefix('www.')}/{path}")
 
 
-def _unparse_path(spec: Spec) -> str:
-    ref = "" if spec.ref is None else f"/{quote(spec.ref)}"
-    return spec.repository + ref
-
-
-def _unparse_quoted(spec: Spec) -> str:
-    ref = "" if spec.ref is None else f"/{quote(spec.ref)}"
-    return quote(spec.repository, safe="") + ref
-
-
-def _unparse_doi(spec: Spec) -> str:
-    return quote(spec.repository, safe="/")
-
-
-_Parse = Callable[[str, str], Spec]
-_Unparse = Callable[[Spec], str]
-_PROVIDERS: dict[str, tuple[_Parse, _Unparse]] = {
-    "GitHub": (_parse_github, _unparse_path),
-    "GitLab": (_parse_gitlab, _unparse_quoted),
-    "Git": (_parse_git, _unparse_quoted),
-    "Gist": (_parse_gist, _unparse_path),
-    "Zenodo": (_parse_doi, _unparse_doi),
-    "Figshare": (_parse_doi, _unparse_doi),
-    "Dataverse": (_parse_doi, _unparse_doi),
-    "Hydroshare": (_parse_hydroshare, _unparse_quoted),
-    "CKAN": (_parse_ckan, _unparse_quoted),
+_PROVIDERS: dict[str, tuple[Callable[[str, str], Spec], str]] = {
+    "GitHub": (_parse_github, "/"),
+    "GitLab": (_parse_gitlab, ""),
+    "Git": (_parse_git, ""),
+    "Gist": (_parse_gist, "/"),
+    "Zenodo": (_parse_doi, "/"),
+    "Figshare": (_parse_doi, "/"),
+    "Dataverse": (_parse_doi, "/"),
+    "Hydroshare": (_parse_hydroshare, ""),
+    "CKAN": (_parse_ckan, ""),
 }
+"""How the specs of each provider are parsed, and what is not quoted of a repository in them."""
