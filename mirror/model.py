@@ -387,6 +387,8 @@ class PollReport(Struct, frozen=True):
     requests: int = 0
     downloaded_bytes: int = 0
     """Bytes that came over the wire."""
+    pending_findings: int = 0
+    """Held days whose content is still to be counted; not part of being complete."""
 
     @property
     def end(self) -> PollEnd:

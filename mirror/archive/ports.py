@@ -141,7 +141,11 @@ class Observer(Protocol):
         ...
 
     def reported(self, report: PollReport) -> None:
-        """The poll is over."""
+        """All is published, and the poll judged."""
+        ...
+
+    def inspected(self, done: int, total: int, size: int) -> None:
+        """What is in so many of the pending days, of so many bytes, is counted."""
         ...
 
 
@@ -161,6 +165,9 @@ class Silent:
         """Do nothing."""
 
     def reported(self, report: PollReport) -> None:
+        """Do nothing."""
+
+    def inspected(self, done: int, total: int, size: int) -> None:
         """Do nothing."""
 
 
@@ -194,3 +201,8 @@ class Observers:
         """Tell each."""
         for observer in self._observers:
             observer.reported(report)
+
+    def inspected(self, done: int, total: int, size: int) -> None:
+        """Tell each."""
+        for observer in self._observers:
+            observer.inspected(done, total, size)

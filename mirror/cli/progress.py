@@ -1,4 +1,4 @@
-"""Shows how a poll goes: days done of days due, bytes, and what is being retried."""
+"""Shows how a poll goes: days done of days due, bytes, what is retried, and what is counted."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,6 +50,11 @@ class PollProgress:
 
     def reported(self, report: PollReport) -> None:
         """Leave the last word to the summary."""
+
+    def inspected(self, done: int, total: int, size: int) -> None:
+        """Show how the counting stands, with an estimate of all its bytes."""
+        label = f"content of {done:,} of {plural(total, 'day')}"
+        self._bar.show(label, size, size * total // max(1, done))
 
     def _show(self) -> None:
         # the estimate is only one: never show more done than there is

@@ -23,7 +23,7 @@ from mirror.events.launch import (
     lacks_fields,
 )
 from mirror.events.repeats import RepeatDecoder
-from mirror.model import Findings
+from mirror.model import Findings, Record
 from mirror.text import shown
 
 FINDINGS_VERSION = 2
@@ -178,6 +178,11 @@ def origins_of(day: date, findings: Findings) -> Mapping[str, int]:
     if day >= ORIGINS_SINCE or not nameless:
         return origins
     return {**origins, ORIGIN_BEFORE: origins.get(ORIGIN_BEFORE, 0) + nameless}
+
+
+def is_pending(record: Record) -> bool:
+    """Return whether a day's body is still to be counted, or again, by a later version."""
+    return record.findings is None or record.findings.version < FINDINGS_VERSION
 
 
 def merge(findings: Iterable[Findings]) -> Findings:

@@ -137,6 +137,9 @@ class Metrics:
         self._polls.labels(_POLL_OUTCOMES[report.end]).inc()
         self._duration.observe(report.duration_s)
 
+    def inspected(self, done: int, total: int, size: int) -> None:
+        """What is pending is a metric of the copy."""
+
     @contextmanager
     def following(self, traffic: Traffic) -> Iterator[None]:
         """Show what a session asks and receives, from now on and for ever."""

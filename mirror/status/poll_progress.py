@@ -37,10 +37,12 @@ class PollProgress:
 
     Attributes:
         moved_at: when anything last moved, on the monotonic clock; what a watchdog looks at.
+        counted: after the poll, the days whose content is counted, and of how many; else None.
     """
 
     def __init__(self) -> None:
         self.moved_at = time.monotonic()
+        self.counted: tuple[int, int] | None = None
         self._listeners: list[Callable[[], None]] = []
         self._plan: Plan | None = None
         self._started = 0.0
@@ -116,6 +118,12 @@ class PollProgress:
         del report
         self.stop()
 
+    def inspected(self, done: int, total: int, size: int) -> None:
+        """The content of more days is counted."""
+        del size
+        self.counted = (done, total)
+        self.move()
+
     def stop(self) -> None:
         """Forget the poll, however it ended."""
         self._forget()
@@ -123,6 +131,7 @@ class PollProgress:
 
     def _forget(self) -> None:
         self._plan = None
+        self.counted = None
         self._done = self._failed = self._received = 0
         self._active.clear()
         self._retrying.clear()

@@ -19,9 +19,8 @@ from mirror.archive.scan import Scanner
 from mirror.archive.sums import parse_sums
 from mirror.config.settings import Config
 from mirror.errors import MirrorError, StorageError, UpstreamError, WrongKindError
-from mirror.events.findings import Inspector
 from mirror.logs import get_logger
-from mirror.model import Evidence, Findings, Flag, Record, ReplyMeta, VerdictKind
+from mirror.model import Evidence, Flag, Record, ReplyMeta, VerdictKind
 from mirror.store.destination import LocalStore
 from mirror.store.disk import READ_BYTES, open_file, read_file, storage_errors
 
@@ -37,7 +36,6 @@ class _File(Struct, frozen=True):
     md5: str
     lines: int
     ends_with_newline: bool
-    findings: Findings | None
 
 
 class _Word(Struct, frozen=True):
@@ -197,7 +195,6 @@ class Adopter:
             last_modified=meta.last_modified,
             generation=meta.generation,
             flags=(Flag.ADOPTED,),
-            findings=file.findings,
         )
 
 
@@ -211,12 +208,9 @@ def _read_sums(path: Path) -> bytes:
 def _read(path: Path, day: date, config: Config) -> _File:
     """Read a file that is there, with all that is needed to prove it."""
     scanner = Scanner(("sha256", "md5"), max_bytes=config.http.max_file_size)
-    inspector = Inspector(day) if config.storage.findings else None
     with storage_errors(path), open_file(path) as file:
         while chunk := file.read(READ_BYTES):
             scanner.feed(chunk)
-            if inspector is not None:
-                inspector.feed(chunk)
         mtime_ns = path.lstat().st_mtime_ns
     scan = scanner.finish()
     return _File(
@@ -228,5 +222,4 @@ def _read(path: Path, day: date, config: Config) -> _File:
         md5=scan.digests["md5"],
         lines=scan.lines,
         ends_with_newline=scan.ends_with_newline,
-        findings=inspector.finish() if inspector is not None else None,
     )

@@ -5,10 +5,9 @@ Each day fails for itself. Only a failing disk stops them all.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import date, datetime
-from pathlib import Path
 
 import structlog
 from msgspec import Struct
@@ -25,7 +24,6 @@ from mirror.logs import get_logger
 from mirror.model import (
     Due,
     Evidence,
-    Findings,
     Outcome,
     OutcomeKind,
     ProblemKind,
@@ -46,9 +44,6 @@ _PROBLEM_KINDS = {
 
 SETTLING = 16
 """Bodies that may be on their way from arrived to published, beside those that are arriving."""
-
-
-Inspect = Callable[[Path, date], Awaitable[Findings]]
 
 
 class _Slot:
@@ -100,7 +95,6 @@ class Fetcher:
         upstream: what is known of it: disputes and what its ETags are.
         now: the clock, aware UTC.
         rng: the jitter.
-        inspect: counts the content findings of a file; None to leave them out.
 
     Attributes:
         etags: what this upstream's ETags have proved to be, after the fetching.
@@ -116,7 +110,6 @@ class Fetcher:
         upstream: Upstream,
         now: Callable[[], datetime],
         rng: random.Random,
-        inspect: Inspect | None,
     ) -> None:
         self._source = source
         self._destination = destination
@@ -124,7 +117,6 @@ class Fetcher:
         self._config = config
         self._now = now
         self._rng = rng
-        self._inspect = inspect
         self._slots = asyncio.Semaphore(config.http.concurrency)
         self._room = asyncio.Semaphore(config.http.concurrency + SETTLING)
         self._log = get_logger()
@@ -242,8 +234,7 @@ class Fetcher:
             # the rest is the disk's and the processor's: upstream need not wait for it
             state.slot.free()
             if verdict.publish:
-                findings = await self._inspect(staged.path, due.date) if self._inspect else None
-                record = self._settler.make_record(due, evidence, findings, reply.meta, verdict)
+                record = self._settler.make_record(due, evidence, reply.meta, verdict)
                 return await self._settler.publish(due, state.number, staged, record, verdict)
             return await self._settler.refuse(due, state.number, staged, evidence, verdict)
 

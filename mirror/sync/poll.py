@@ -5,6 +5,7 @@
     plan        listed days and records to what is due
     fetch       due days, several at a time: stage, judge, publish, journal
     publish     SHA256SUMS, page and index from what is held now; then the manifest
+    inspect     count what the events of pending days are; the poll is judged by then
 
 A crash anywhere is harmless: the next pass plans again what is missing and adopts what is there.
 """
@@ -12,7 +13,7 @@ A crash anywhere is harmless: the next pass plans again what is missing and adop
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 
 import structlog
@@ -23,6 +24,7 @@ from mirror.archive.ports import Observer, Source
 from mirror.archive.upstream import ETags, Upstream, days_to_ask, listed_counts
 from mirror.config.settings import Config
 from mirror.errors import ExitCode, UpstreamError
+from mirror.events.findings import is_pending
 from mirror.logs import get_logger
 from mirror.model import (
     IndexState,
@@ -39,7 +41,6 @@ from mirror.store.disk import require_room
 from mirror.store.polls import append_poll
 from mirror.sync.adopt import Adopter
 from mirror.sync.fetch import Fetcher
-from mirror.sync.inspections import Inspections
 from mirror.sync.publish import Publisher
 from mirror.sync.summary import count_outcomes, make_problems, make_warnings
 from mirror.sync.survey import Survey, Surveyor
@@ -84,8 +85,11 @@ class Poll:
         self._adopted = 0
         self._publisher = Publisher(store, upstream, now=now)
 
-    async def run(self) -> PollReport:
+    async def run(self, *, inspect_s: float = float("inf")) -> PollReport:
         """Bring the copy in step with upstream, as far as it can be had.
+
+        Args:
+            inspect_s: after so many seconds of inspecting, the rest of the days stays pending.
 
         Raises:
             StorageError: the disk refused; what was published stands.
@@ -103,8 +107,22 @@ class Poll:
             )
             append_poll(self._store.data, report)
             self._log.info("poll.finished", **_log_fields(report))
-        self._observer.reported(report)
+            self._observer.reported(report)
+            if report.pending_findings:
+                left = await self._inspect(inspect_s)
+                report = replace(report, pending_findings=left)
         return report
+
+    async def _inspect(self, limit_s: float) -> int:
+        """Count what is in the days that are pending; return how many still are."""
+        # where nothing is pending, as most of the time, nobody pays for its import
+        from mirror.sync.inspect import inspect_pending  # noqa: PLC0415
+
+        def publish() -> Awaitable[object]:
+            return self._publisher.publish(self._upstream)
+
+        inspected = await inspect_pending(self._store, publish, self._observer, limit_s=limit_s)
+        return inspected.pending
 
     async def _run(self) -> PollReport:
         try:
@@ -197,23 +215,21 @@ class Poll:
         require_room(self._store.data.root, needed, self._config.storage.min_free if needed else 0)
 
     async def _fetch(self, plan: Plan) -> list[Outcome]:
-        async with Inspections(plan.estimated_bytes) as inspections:
-            fetcher = Fetcher(
-                source=self._source,
-                destination=self._store,
-                observer=self._observer,
-                config=self._config,
-                upstream=self._upstream,
-                now=self._now,
-                rng=self._rng,
-                inspect=inspections.inspect if self._config.storage.findings else None,
-            )
-            try:
-                outcomes = await fetcher.fetch_all(plan.due)
-            except asyncio.CancelledError:
-                # interrupted: what has arrived counts, and the next run would do the same anyway
-                await asyncio.shield(self._publisher.publish(self._upstream))
-                raise
+        fetcher = Fetcher(
+            source=self._source,
+            destination=self._store,
+            observer=self._observer,
+            config=self._config,
+            upstream=self._upstream,
+            now=self._now,
+            rng=self._rng,
+        )
+        try:
+            outcomes = await fetcher.fetch_all(plan.due)
+        except asyncio.CancelledError:
+            # interrupted: what has arrived counts, and the next run would do the same anyway
+            await asyncio.shield(self._publisher.publish(self._upstream))
+            raise
         self._learn(plan, outcomes, fetcher)
         return outcomes
 
@@ -253,6 +269,7 @@ class Poll:
             archive_bytes=sum(record.size for record in records),
             outcomes=count_outcomes(outcomes, adopted=self._adopted),
             problems=problems,
+            pending_findings=sum(map(is_pending, records)) if self._config.storage.findings else 0,
         )
 
 

@@ -15,7 +15,6 @@ from msgspec.structs import replace
 from mirror.archive.scan import Scan, Scanner
 from mirror.archive.upstream import Upstream, listed_counts
 from mirror.errors import StorageError
-from mirror.events.findings import Inspector
 from mirror.logs import get_logger
 from mirror.model import Damage, DamageKind, Due, Flag, Reason, Record
 from mirror.store import history
@@ -134,11 +133,10 @@ async def restore(
 
 
 async def _put_back(store: LocalStore, version: Version, record: Record) -> Record:
-    scanner, inspector = Scanner(max_bytes=_NO_CAP), Inspector(version.date)
+    scanner = Scanner(max_bytes=_NO_CAP)
 
     def through(chunk: bytes) -> Iterator[bytes]:
         scanner.feed(chunk)
-        inspector.feed(chunk)
         yield chunk
 
     held = store.records.get(version.date)
@@ -147,7 +145,7 @@ async def _put_back(store: LocalStore, version: Version, record: Record) -> Reco
         while chunk := await asyncio.to_thread(next, chunks, b""):
             await staged.write([chunk])
         scan: Scan = scanner.finish()
-        record = replace(record, size=scan.size, lines=scan.lines, findings=inspector.finish())
+        record = replace(record, size=scan.size, lines=scan.lines)
         was_final = held is not None and store.data.days.is_final(held.date, held.checked_at)
         return await store.publish(
             staged,

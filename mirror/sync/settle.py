@@ -12,7 +12,6 @@ from mirror.archive.upstream import Dispute, open_dispute
 from mirror.model import (
     Due,
     Evidence,
-    Findings,
     Flag,
     Outcome,
     OutcomeKind,
@@ -59,12 +58,7 @@ class Settler:
         self.disputes = dict(disputes)
 
     def make_record(
-        self,
-        due: Due,
-        evidence: Evidence,
-        findings: Findings | None,
-        meta: ReplyMeta,
-        verdict: Verdict,
+        self, due: Due, evidence: Evidence, meta: ReplyMeta, verdict: Verdict
     ) -> Record:
         """Return what is known of a body that is about to be published."""
         now = self._now()
@@ -83,7 +77,6 @@ class Settler:
             last_modified=meta.last_modified,
             generation=meta.generation,
             flags=(Flag.DISPUTED,) if disputed else _FLAGS.get(verdict.kind, ()),
-            findings=findings,
         )
 
     async def publish(
@@ -98,7 +91,9 @@ class Settler:
         held = due.held
         kind = OutcomeKind.PUBLISHED
         if held is not None and held.sha256 == record.sha256 and due.reason is not Reason.DAMAGED:
-            await self._destination.note(replace(record, mtime_ns=held.mtime_ns))
+            await self._destination.note(
+                replace(record, mtime_ns=held.mtime_ns, findings=held.findings)
+            )
             kind = OutcomeKind.UNCHANGED
         else:
             was_final = held is not None and self._rules.is_final(due.date, held.checked_at)

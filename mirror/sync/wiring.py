@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from mirror.archive.plan import PollRange
 from mirror.archive.ports import Observer
@@ -18,11 +19,13 @@ from mirror.store.inventory import load_upstream
 from mirror.store.layout import DataDir
 from mirror.sync.adopt import Adopter
 from mirror.sync.fetch import Fetcher
-from mirror.sync.inspections import Inspections
 from mirror.sync.poll import Poll
 from mirror.sync.publish import Publisher
 from mirror.sync.repair import repair, restore
 from mirror.sync.source import HttpSource
+
+if TYPE_CHECKING:
+    from mirror.sync.inspect import Inspected
 
 
 class Mirror:
@@ -48,7 +51,13 @@ class Mirror:
         """What was asked of upstream so far."""
         return self.source.traffic
 
-    async def poll(self, observer: Observer, asked: PollRange | None = None) -> PollReport:
+    async def poll(
+        self,
+        observer: Observer,
+        asked: PollRange | None = None,
+        *,
+        inspect_s: float = float("inf"),
+    ) -> PollReport:
         """Make one pass; see `mirror.sync.poll`."""
         poll = Poll(
             source=self.source,
@@ -60,7 +69,19 @@ class Mirror:
             now=self._now,
             rng=self._rng,
         )
-        return await poll.run()
+        return await poll.run(inspect_s=inspect_s)
+
+    async def inspect(self, observer: Observer, *, limit_s: float) -> "Inspected":
+        """Count what is in the days that are pending; see `mirror.sync.inspect`."""
+        from mirror.sync.inspect import Inspected, inspect_pending  # noqa: PLC0415 - seldom wanted
+
+        if not self.config.storage.findings:
+            return Inspected()
+        upstream = self._upstream()
+        publisher = self._publisher(upstream)
+        return await inspect_pending(
+            self.store, lambda: publisher.publish(upstream), observer, limit_s=limit_s
+        )
 
     async def repair(self, damage: Sequence[Damage], observer: Observer) -> None:
         """Put right what a verification found, as far as it can be; see `mirror.sync.repair`."""
@@ -72,26 +93,24 @@ class Mirror:
             now=self._now,
             etags_are_opaque=upstream.etags is ETags.OPAQUE,
         )
-        async with Inspections(0) as inspections:
-            fetcher = Fetcher(
-                source=self.source,
-                destination=self.store,
-                observer=observer,
-                config=self.config,
-                upstream=upstream,
-                now=self._now,
-                rng=self._rng,
-                inspect=inspections.inspect if self.config.storage.findings else None,
-            )
-            await repair(
-                damage,
-                store=self.store,
-                adopter=adopter,
-                fetcher=fetcher,
-                publisher=self._publisher(upstream),
-                upstream=upstream,
-                now=self._now,
-            )
+        fetcher = Fetcher(
+            source=self.source,
+            destination=self.store,
+            observer=observer,
+            config=self.config,
+            upstream=upstream,
+            now=self._now,
+            rng=self._rng,
+        )
+        await repair(
+            damage,
+            store=self.store,
+            adopter=adopter,
+            fetcher=fetcher,
+            publisher=self._publisher(upstream),
+            upstream=upstream,
+            now=self._now,
+        )
 
     async def restore(self, version: Version) -> None:
         """Publish a predecessor again; see `mirror.sync.repair`."""

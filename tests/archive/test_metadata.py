@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from mirror.archive.metadata import render_croissant, render_datapackage
 from mirror.store.inventory import load_inventory
 from mirror.store.layout import DataDir
-from mirror.sync.findings_worker import inspect_file
+from mirror.sync.count import count_file
 from tests.command import open_shell
 from tests.conftest import World
 from tests.mirrors import make_mirror, of_all_eras
@@ -56,7 +56,7 @@ def test_croissant_finds_nothing_amiss(data: DataDir):
 
 def test_croissant_reads_every_launch_with_the_fields_of_its_day(data: DataDir):
     records = [
-        replace(record, findings=inspect_file(data.archive / record.name, record.date))
+        replace(record, findings=count_file(data.archive / record.name, record.date))
         for record in load_inventory(data).records.values()
     ]
     data.croissant.write_bytes(render_croissant(records))

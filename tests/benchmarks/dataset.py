@@ -21,7 +21,7 @@ from mirror.dataset.build import keep_in_step
 from mirror.dataset.query import Bounds, open_months, open_session
 from mirror.store.inventory import load_inventory, save_manifest
 from mirror.store.layout import DataDir
-from mirror.sync.findings_worker import inspect_file
+from mirror.sync.count import count_file
 from tests.benchmarks.launches import open_mirror_of
 
 _DAYS = "SELECT date, count(*) AS n FROM launches GROUP BY date ORDER BY date"
@@ -60,7 +60,7 @@ def look_into(data: DataDir) -> None:
     records = dict(load_inventory(data).records)
     lacking = [record for record in records.values() if record.findings is None]
     for record in lacking:
-        findings = inspect_file(data.archive / record.name, record.date)
+        findings = count_file(data.archive / record.name, record.date)
         records[record.date] = replace(record, findings=findings)
     if lacking:
         save_manifest(data, records)

@@ -1,0 +1,180 @@
+"""Calls of functions in another process, which can be bounded and killed, and never outlives us.
+
+A worker is a fresh interpreter. Its standard input is one end of a pair of sockets: calls (a
+function by its name, and its arguments) go there, results and errors come back, and standard output
+is free for what the function prints. The other end closes with this process, however it ends; the
+worker, which waits for that on a thread, then ends at once, whatever it is busy with.
+"""
+
+import os
+import pickle
+import resource
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar, TypeVarTuple
+
+from mirror.errors import MirrorError, StorageError
+
+_LOOK_MS = 200
+_NOTE_LENGTH = 20_000
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+class WorkerDiedError(Exception):
+    """The process ended before its call did.
+
+    Attributes:
+        number: the signal that ended it; None where it ended by itself.
+    """
+
+    def __init__(self, number: signal.Signals | None) -> None:
+        super().__init__(number.name if number else "no signal")
+        self.number = number
+
+
+class Worker:
+    """A process that runs one call after the other; ended by `close`, or by `with`.
+
+    Its standard error is not shown: native code that gives up prints there.
+
+    Args:
+        prints: whether it prints where this process does; else nowhere.
+        timeout_s: how long a call may take; 0 for ever.
+
+    Raises:
+        StorageError: the system has no process to give.
+    """
+
+    def __init__(self, *, prints: bool = False, timeout_s: float = 0) -> None:
+        self._timeout_s = timeout_s
+        self._calling = threading.Lock()
+        self._socket, theirs = socket.socketpair()
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    # -P: what lies in the current directory is not imported
+                    [sys.executable, "-P", "-m", "mirror.processes"],
+                    stdin=theirs.fileno(),
+                    stdout=None if prints else subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    env={**os.environ, "PYTHONPATH": _search_path()},
+                )
+        except OSError as error:
+            self._socket.close()
+            raise StorageError(f"no process can be started: {error.strerror}") from error
+        self._replies = self._socket.makefile("rb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def call(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Run a function of a module there, and return its result.
+
+        Raises:
+            TimeoutError: it took too long; the worker is to be closed.
+            WorkerDiedError: the process has ended, or was closed meanwhile.
+            MirrorError, OSError: what the function raised.
+            RuntimeError: the function raised something else; a note has the traceback.
+        """
+        with self._calling:
+            try:
+                self._socket.sendall(pickle.dumps((function, args)))
+                self._wait()
+                result, error = pickle.load(self._replies)  # noqa: S301 - from a child of ours
+            except (EOFError, ConnectionError, pickle.UnpicklingError) as ended:
+                raise WorkerDiedError(self._end()) from ended
+        if error is not None:
+            raise error
+        return result  # type: ignore[no-any-return]  # what the function returned
+
+    def close(self) -> None:
+        """Kill the process; a call that another thread waits for ends with it."""
+        self._end()
+        with self._calling:
+            self._replies.close()
+            self._socket.close()
+
+    def _wait(self) -> None:
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        ends_at = time.monotonic() + self._timeout_s if self._timeout_s else float("inf")
+        # again and again: a signal that comes right before the wait does not end it
+        while not poll.poll(min(_LOOK_MS, max(0, ends_at - time.monotonic()) * 1000)):
+            if time.monotonic() >= ends_at:
+                raise TimeoutError
+
+    def _end(self) -> signal.Signals | None:
+        self._process.kill()
+        code = self._process.wait()
+        return signal.Signals(-code) if code < 0 else None
+
+
+def _search_path() -> str:
+    """Return where this process found its modules, however that was arranged."""
+    return os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+
+
+def serve() -> None:
+    """Run the calls that come over standard input, until there is nobody to make any."""
+    # Ctrl-C, and a service's end, reach every process: what they mean is for the parent to say
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    link = socket.socket(fileno=0)
+    threading.Thread(target=_end_with_parent, args=[link.fileno()], daemon=True).start()
+    calls = link.makefile("rb")
+    with suppress(EOFError, ConnectionError):
+        while True:
+            function, args = pickle.load(calls)  # noqa: S301 - from our parent
+            link.sendall(_reply(function, args))
+
+
+def _end_with_parent(descriptor: int) -> None:
+    poll = select.poll()
+    # that the other end is closed is reported without being asked for
+    poll.register(descriptor, 0)
+    poll.poll()
+    os._exit(1)
+
+
+def _reply(function: Callable[..., object], args: tuple[object, ...]) -> bytes:
+    try:
+        return pickle.dumps((function(*args), None))
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the parent is to hear of it
+        return pickle.dumps((None, _portable(error)))
+
+
+def _portable(error: BaseException) -> BaseException:
+    """Return an error that the parent can read: ours and the system's as they are."""
+    if isinstance(error, MirrorError | OSError):
+        return error
+    import traceback  # noqa: PLC0415 - for a bug alone
+
+    bug = RuntimeError(f"{type(error).__name__}: {error}")
+    bug.add_note("".join(traceback.format_exception(error))[-_NOTE_LENGTH:])
+    return bug
+
+
+if __name__ == "__main__":
+    serve()
+    # at once: what a failed call has left in a buffer is not to be printed
+    os._exit(0)
