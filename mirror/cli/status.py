@@ -22,9 +22,9 @@ from mirror.text import human_bytes, plural
 @click.pass_context
 def status(ctx: click.Context, data_dir: str | None, *, as_json: bool) -> int:
     """Tell how the copy stands, without asking upstream."""
-    _, data = load(ctx, data_dir=data_dir)
+    config, data = load(ctx, data_dir=data_dir)
     require_mirror(data)
-    found = read_status(data, now=utc_now())
+    found = read_status(data, now=utc_now(), counts=config.storage.findings)
     if as_json:
         print_json(status_facts(found))
     else:
@@ -109,6 +109,9 @@ def _findings(found: Status) -> list[tuple[str, str]]:
     }
     if text := ", ".join(f"{label} {count:,}" for label, count in odd.items() if count):
         rows.append(("oddities", text))
+    if found.pending_findings:
+        days = plural(found.pending_findings, "day")
+        rows.append(("pending", f"the content of {days} is still to be counted"))
     return rows
 
 

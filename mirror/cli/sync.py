@@ -172,6 +172,10 @@ def summary(report: PollReport, *, ranged: bool = False) -> str:
         f"  days asked for: {done or 'none'}; {plural(report.requests, 'request')}, "
         f"{human_bytes(report.downloaded_bytes)} in {report.duration_s:.1f} s"
     )
+    if report.pending_findings:
+        lines.append(
+            f"  the content of {plural(report.pending_findings, 'day')} is still to be counted"
+        )
     lines += problem_lines(report.warnings, "warning:")
     lines += problem_lines(report.problems, "problem:")
     return "\n".join(lines)

@@ -25,9 +25,14 @@ from mirror.status.poll_progress import PollProgress
 from mirror.status.snapshot import SnapshotCache
 from mirror.store.layout import DataDir
 from mirror.store.verification import verify
+from mirror.sync.inspect import Inspected
 
 _BY_HAND = (DamageKind.WRONG_KIND, DamageKind.STRANGER)
 """Damage that no download mends: told again at each slice until somebody has looked."""
+
+
+_INSPECT_S = 5
+"""A slice of counting what is in the days: for so long it may hold up a poll that is due."""
 
 
 class Writer(Protocol):
@@ -41,8 +46,12 @@ class Writer(Protocol):
         """What was asked of upstream so far."""
         ...
 
-    async def poll(self, observer: Observer, asked: PollRange) -> PollReport:
+    async def poll(self, observer: Observer, asked: PollRange, *, inspect_s: float) -> PollReport:
         """Make one pass."""
+        ...
+
+    async def inspect(self, observer: Observer, *, limit_s: float) -> Inspected:
+        """Count what is in the days that are pending."""
         ...
 
     async def repair(self, damage: Sequence[Damage], observer: Observer) -> None:
@@ -69,6 +78,7 @@ class Jobs:
         config: the settings; to be replaced between jobs or during one, which keeps its own.
         running: the job that is being done, if any.
         last_poll: the report of the last poll that ended here.
+        waiting: days whose content could not be counted yet, for want of time.
     """
 
     def __init__(
@@ -85,6 +95,7 @@ class Jobs:
         self.config = config
         self.running: JobKind | None = None
         self.last_poll: PollReport | None = None
+        self.waiting = 0
         self._data = data
         self._open_writer = open_writer
         self._snapshots = snapshots
@@ -98,6 +109,7 @@ class Jobs:
             JobKind.RECHECK: self._recheck,
             JobKind.VERIFY: self._verify,
             JobKind.TIDY: self._tidy_up,
+            JobKind.INSPECT: self._inspect,
         }
 
     async def run(self, kind: JobKind) -> bool:
@@ -152,7 +164,9 @@ class Jobs:
             try:
                 with self._metrics.following(mirror.traffic):
                     observer = Observers((self._metrics, self._live))
-                    self.last_poll = await mirror.poll(observer, asked)
+                    self.last_poll = await mirror.poll(observer, asked, inspect_s=0)
+                    if self.last_poll.pending_findings:
+                        await self._count(mirror, observer)
             finally:
                 self._traffic = None
         await self._snapshots.snapshot(fresh=True)
@@ -160,6 +174,15 @@ class Jobs:
             data = self._data.with_settings(self.config)
             if await update_dataset(data, moved=self._read) is not None:
                 self._metrics.job_failed("dataset", "refused")
+
+    async def _inspect(self) -> None:
+        """Go on counting what is in the days: a slice of them."""
+        self.waiting = 0
+        async with self._open_writer(self.config) as mirror:
+            await self._count(mirror, Observers((self._metrics, self._live)))
+
+    async def _count(self, mirror: Writer, observer: Observer) -> None:
+        self.waiting = (await mirror.inspect(observer, limit_s=_INSPECT_S)).waiting
 
     async def _verify(self) -> None:
         """Read a slice of the copy again; what is damaged is put right at once."""

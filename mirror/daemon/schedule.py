@@ -33,6 +33,8 @@ class JobKind(StrEnum):
     RECHECK = "recheck"
     VERIFY = "verify"
     TIDY = "tidy"
+    INSPECT = "inspect"
+    """Never due by the clock: wanted while days wait for their content to be counted."""
 
 
 class Schedule:

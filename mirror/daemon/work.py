@@ -62,6 +62,9 @@ class Work:
             kind = await self._schedule.next()
             if not await self._jobs.run(kind):
                 loop.call_later(_TRY_AGAIN_S, self._schedule.signal, kind)
+            elif self._jobs.waiting:
+                # the least urgent of all: whatever else is due comes before
+                self._schedule.signal(JobKind.INSPECT)
 
     def apply(self, config: Config) -> None:
         """Take new settings; a job that runs ends by the old ones."""
@@ -92,6 +95,9 @@ class Work:
     def describe(self) -> str:
         """Return in a line what is being done, or how the last poll ended and when the next is."""
         progress = self._live.progress
+        if progress is not None and progress.days_pending:
+            days = plural(progress.days_pending, "day")
+            return f"Counting what is in {days}: {progress.days_counted:,} done"
         if progress is not None:
             return (
                 f"Polling: {progress.days_done:,} of {plural(progress.days_due, 'day')}, "

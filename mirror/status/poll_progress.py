@@ -22,11 +22,15 @@ class Progress(Struct, frozen=True):
     """An estimate: indexes tell lines, not bytes."""
     bytes_received: int
     seconds: float
-    """Since the plan was made."""
+    """Since the plan was made, or the counting began."""
     active: tuple[date, ...]
     """Days on their way, newest first; at most `MAX_TOLD`."""
     retrying: dict[str, str]
     """What the days that failed are waiting out, by date; at most `MAX_TOLD`."""
+    days_pending: int = 0
+    """Once the poll is over: days whose content is being counted."""
+    days_counted: int = 0
+    """Those of them whose content is."""
 
 
 MAX_TOLD = 64
@@ -37,14 +41,13 @@ class PollProgress:
 
     Attributes:
         moved_at: when anything last moved, on the monotonic clock; what a watchdog looks at.
-        counted: after the poll, the days whose content is counted, and of how many; else None.
     """
 
     def __init__(self) -> None:
         self.moved_at = time.monotonic()
-        self.counted: tuple[int, int] | None = None
         self._listeners: list[Callable[[], None]] = []
         self._plan: Plan | None = None
+        self._counted = self._pending = 0
         self._started = 0.0
         self._done = 0
         self._failed = 0
@@ -55,19 +58,22 @@ class PollProgress:
     @property
     def progress(self) -> Progress | None:
         """The running poll; None where there is none or it is still asking for the index."""
-        if self._plan is None:
+        plan = self._plan
+        if plan is None and not self._pending:
             return None
         return Progress(
-            days_due=len(self._plan.due),
+            days_due=len(plan.due) if plan is not None else 0,
             days_done=self._done,
             days_failed=self._failed,
-            bytes_expected=self._plan.estimated_bytes,
+            bytes_expected=plan.estimated_bytes if plan is not None else 0,
             bytes_received=self._received,
             seconds=round(time.monotonic() - self._started, 1),
             active=tuple(sorted(self._active, reverse=True)[:MAX_TOLD]),
             retrying={
                 str(day): problem for day, problem in list(self._retrying.items())[:MAX_TOLD]
             },
+            days_pending=self._pending,
+            days_counted=self._counted,
         )
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
@@ -121,7 +127,9 @@ class PollProgress:
     def inspected(self, done: int, total: int, size: int) -> None:
         """The content of more days is counted."""
         del size
-        self.counted = (done, total)
+        if not self._pending:
+            self._started = time.monotonic()
+        self._counted, self._pending = done, total
         self.move()
 
     def stop(self) -> None:
@@ -131,7 +139,7 @@ class PollProgress:
 
     def _forget(self) -> None:
         self._plan = None
-        self.counted = None
+        self._counted = self._pending = 0
         self._done = self._failed = self._received = 0
         self._active.clear()
         self._retrying.clear()

@@ -9,6 +9,7 @@ from msgspec import Struct, structs
 
 from mirror.archive.plan import end_of
 from mirror.archive.upstream import Upstream, listed_counts, vanished
+from mirror.events.findings import is_pending
 from mirror.model import Findings, Flag, IndexState, PollReport, Problem, ProblemKind
 from mirror.status.problems import facts_of, report_facts
 from mirror.status.snapshot import LOADED_POLLS, Snapshot, load_snapshot
@@ -52,6 +53,8 @@ class Status(Struct, frozen=True):
     quarantined: tuple[Quarantined, ...]
     findings: Findings
     """Sums over all held days."""
+    pending_findings: int
+    """Held days whose content is still to be counted; 0 where that is switched off."""
     last_poll: PollReport | None
     last_success_at: datetime | None
     """End of the last complete poll."""
@@ -59,17 +62,24 @@ class Status(Struct, frozen=True):
     """What to look at."""
 
 
-def read_status(data: DataDir, *, now: datetime) -> Status:
+def read_status(data: DataDir, *, now: datetime, counts: bool = True) -> Status:
     """Return how the mirror stands.
 
     Raises:
         StorageError, ConfigError: the inventory cannot be read.
     """
-    return make_status(load_snapshot(data), data, now=now)
+    return make_status(load_snapshot(data), data, now=now, counts=counts)
 
 
-def make_status(snapshot: Snapshot, data: DataDir, *, now: datetime) -> Status:
-    """Return how the mirror stands by a snapshot of it."""
+def make_status(snapshot: Snapshot, data: DataDir, *, now: datetime, counts: bool = True) -> Status:
+    """Return how the mirror stands by a snapshot of it.
+
+    Args:
+        snapshot: the snapshot.
+        data: the data directory.
+        now: the time.
+        counts: whether the content of days is counted (`storage.findings`).
+    """
     inventory, upstream, polls, quarantined = (
         snapshot.inventory,
         snapshot.upstream,
@@ -105,6 +115,7 @@ def make_status(snapshot: Snapshot, data: DataDir, *, now: datetime) -> Status:
         },
         quarantined=quarantined,
         findings=snapshot.total.findings,
+        pending_findings=sum(map(is_pending, records.values())) if counts else 0,
         last_poll=last_poll,
         last_success_at=complete.ended_at if complete is not None else None,
         problems=tuple(_problems(inventory, missing, quarantined, last_poll)),

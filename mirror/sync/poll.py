@@ -89,7 +89,8 @@ class Poll:
         """Bring the copy in step with upstream, as far as it can be had.
 
         Args:
-            inspect_s: after so many seconds of inspecting, the rest of the days stays pending.
+            inspect_s: after so many seconds of inspecting, the rest of the days stays pending;
+                0 leaves it to others.
 
         Raises:
             StorageError: the disk refused; what was published stands.
@@ -108,7 +109,7 @@ class Poll:
             append_poll(self._store.data, report)
             self._log.info("poll.finished", **_log_fields(report))
             self._observer.reported(report)
-            if report.pending_findings:
+            if report.pending_findings and inspect_s:
                 left = await self._inspect(inspect_s)
                 report = replace(report, pending_findings=left)
         return report

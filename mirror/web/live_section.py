@@ -17,6 +17,8 @@ def render_progress(progress: Progress | None, *, is_writing: bool) -> str:
         progress: the poll of this process, once it knows what to ask for.
         is_writing: whether anybody writes the data directory, this process or another.
     """
+    if progress is not None and progress.days_pending:
+        return _section("The content of the days is being counted", _counted(progress))
     if progress is not None:
         return _section("A poll is running", _bar(progress) + _days(progress))
     if is_writing:
@@ -35,6 +37,14 @@ def _bar(progress: Progress) -> str:
         f'<p><progress aria-labelledby="running" max="{max(1, progress.days_due)}" '
         f'value="{progress.days_done}"></progress> {progress.days_done:,} of {due}{failed}; '
         f"{_received(progress)}</p>"
+    )
+
+
+def _counted(progress: Progress) -> str:
+    days = plural(progress.days_pending, "day")
+    return (
+        f'<p><progress aria-labelledby="running" max="{progress.days_pending}" '
+        f'value="{progress.days_counted}"></progress> {progress.days_counted:,} of {days}</p>'
     )
 
 

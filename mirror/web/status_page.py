@@ -149,6 +149,8 @@ def _figures(status: Status) -> str:
         for name, days in (("Missing", status.missing_days), ("Vanished", status.vanished_days))
         if days
     ]
+    if status.pending_findings:
+        figures.append(("Pending", f"{status.pending_findings:,}", "days still to be counted"))
     if status.quarantined:
         last = status.quarantined[-1]
         figures.append(

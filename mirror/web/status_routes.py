@@ -201,4 +201,4 @@ def _minute(site: Site) -> datetime:
 
 
 def _status(site: Site, snapshot: Snapshot, now: datetime) -> Status:
-    return make_status(snapshot, site.data, now=now)
+    return make_status(snapshot, site.data, now=now, counts=site.config.storage.findings)

@@ -11,16 +11,20 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from mirror.archive.ports import Observer
 from mirror.config.loading import load_config
 from mirror.config.settings import Config
 from mirror.daemon.jobs import Jobs, OpenWriter, Writer
 from mirror.daemon.schedule import JobKind, Schedule
 from mirror.daemon.work import Work
+from mirror.events.findings import is_pending
 from mirror.status.metrics import Metrics
 from mirror.status.poll_progress import PollProgress
 from mirror.status.snapshot import SnapshotCache
-from mirror.sync.wiring import open_mirror
-from tests.command import Shell, long_final_days, open_shell
+from mirror.store.inventory import load_inventory
+from mirror.sync.inspect import Inspected
+from mirror.sync.wiring import Mirror, open_mirror
+from tests.command import PATIENCE_S, Shell, long_final_days, open_shell
 from tests.conftest import Clock
 
 HOUR = 3600
@@ -239,3 +243,66 @@ async def test_a_data_set_that_cannot_be_made_fails_no_poll(shell: Shell) -> Non
 async def test_no_data_set_is_made_that_nobody_wants(shell: Shell) -> None:
     assert await make_jobs(shell).run(JobKind.POLL)
     assert not shell.data.dataset.exists()
+
+
+class HastyMirror(Mirror):
+    """One that has no time to count anything, for so many times."""
+
+    times = 1
+
+    async def inspect(self, observer: Observer, *, limit_s: float) -> Inspected:
+        if self.times:
+            type(self).times -= 1
+            limit_s = 0
+        return await super().inspect(observer, limit_s=limit_s)
+
+
+def pending(shell: Shell) -> int:
+    """Return how many days' content is still to be counted."""
+    return sum(map(is_pending, load_inventory(shell.data).records.values()))
+
+
+async def test_an_idle_daemon_counts_what_a_poll_had_no_time_for(shell: Shell) -> None:
+    @asynccontextmanager
+    async def hasty(config: Config) -> AsyncIterator[Writer]:
+        async with open_mirror(config, shell.data) as mirror:
+            mirror.__class__ = HastyMirror
+            yield mirror
+
+    HastyMirror.times = 3
+    jobs = make_jobs(shell, open_writer=hasty)
+    with capture_logs() as logs:
+        async with Work(Schedule(jobs.config.schedule), jobs, PollProgress()) as work:
+            task = asyncio.create_task(work.run())
+            async with asyncio.timeout(PATIENCE_S):
+                while HastyMirror.times or jobs.running or jobs.waiting:
+                    await asyncio.sleep(0.01)
+            task.cancel()
+            await asyncio.wait({task})
+
+    assert pending(shell) == 0
+    assert shell.asked().count("index.jsonl") == 1
+    assert [event["event"] for event in logs].count("poll.finished") == 1
+    shell.assert_complete()
+
+
+async def test_counting_waits_for_what_is_due(shell: Shell) -> None:
+    async with Schedule(load_config(None, shell.environ, {}).schedule) as schedule:
+        for kind in reversed(JobKind):
+            schedule.signal(kind)
+        assert [await schedule.next() for _ in JobKind] == [*JobKind]
+    assert [*JobKind][-1] is JobKind.INSPECT
+
+
+async def test_counting_moves_the_pulse(shell: Shell) -> None:
+    live = PollProgress()
+    jobs = make_jobs(shell)
+    before = live.moved_at
+    live.inspected(3, 24, 1000)
+    assert live.moved_at > before
+    assert live.progress is not None
+    assert (live.progress.days_counted, live.progress.days_pending) == (3, 24)
+    work = Work(Schedule(jobs.config.schedule), jobs, live)
+    assert work.describe() == "Counting what is in 24 days: 3 done"
+    live.stop()
+    assert live.progress is None

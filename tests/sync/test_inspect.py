@@ -17,7 +17,7 @@ from mirror.archive.ports import Silent
 from mirror.events.findings import FINDINGS_VERSION, is_pending
 from mirror.model import Findings, PollReport
 from mirror.store.destination import open_store
-from mirror.store.inventory import save_manifest
+from mirror.store.inventory import load_inventory, save_manifest
 from mirror.store.polls import load_polls
 from mirror.sync.inspect import Inspected, inspect_pending
 from mirror.sync.wiring import open_mirror
@@ -140,12 +140,14 @@ async def test_for_want_of_time_the_rest_waits(world: World) -> None:
     await sync_uncounted(world)
 
     assert await inspect(world, Silent(), limit_s=0) == Inspected(waiting=10)
+    assert world.status().pending_findings == 10
 
     async with open_mirror(world.config, world.data, now=world.clock) as mirror:
         report = await mirror.poll(Silent(), inspect_s=0)
         assert (report.exit_code, report.pending_findings) == (0, 10)
         assert await mirror.inspect(Silent(), limit_s=60) == Inspected(counted=10)
     assert pending(world) == []
+    assert world.status().pending_findings == 0
     world.assert_sound()
 
 
@@ -244,3 +246,20 @@ print(code, "mirror.sync.inspect" in sys.modules, "mirror.processes" in sys.modu
     )
     out, _ = await process.communicate()
     assert out.decode().splitlines()[-1] == "0 False False"
+
+
+async def test_status_says_how_many_days_are_pending(synced: Shell) -> None:
+    done = await synced.run("status")
+    assert "pending" not in done.out
+    records = load_inventory(synced.data).records
+    save_manifest(synced.data, {d: replace(r, findings=None) for d, r in records.items()})
+
+    done = await synced.run("status")
+    assert f"pending       the content of {len(records)} days is still to be counted" in done.out
+    done = await synced.run("status", "--json")
+    assert done.json["pending_findings"] == len(records)
+
+    synced.set(storage__findings="false")
+    assert "pending" not in (await synced.run("status")).out
+    assert (await synced.run("sync", "--json")).json["pending_findings"] == 0
+    assert all(one.findings is None for one in load_inventory(synced.data).records.values())

@@ -10,6 +10,7 @@ import msgspec
 
 from mirror.archive.manifest import render_manifest
 from mirror.archive.upstream import IndexFacts, Upstream
+from mirror.events.findings import FINDINGS_VERSION
 from mirror.model import Findings, IndexState, PollReport, Problem, ProblemKind, Record
 from mirror.store.inventory import save_upstream
 from mirror.store.layout import DataDir, make_folders
@@ -71,6 +72,7 @@ def findings_of(day: date, count: int) -> Findings:
         providers=_parted(providers, count),
         origins=_parted(origins, count),
         statuses={"success": count},
+        version=FINDINGS_VERSION,
     )
 
 

@@ -179,6 +179,14 @@ async def test_problems_say_what_to_do(copy, http) -> None:
     assert "2026-03-01: mismatch: it has 2 lines where 3 are listed Nothing to do: " in text
 
 
+async def test_days_still_to_be_counted_are_shown(copy, http) -> None:
+    assert "Pending" not in await page_of(copy, http)
+    copy.findings[next(iter(copy.counts))] = Findings(version=1)
+    text = await page_of(copy, http)
+    assert "Pending" in text
+    assert "days still to be counted" in text
+
+
 async def test_what_is_upstreams_is_shown_and_does_nothing(copy, http) -> None:
     day = TODAY - timedelta(40)
     secret = "https%3A%2F%2Fme:hunter2%40git.example%2Frepo/main"
