@@ -1,4 +1,4 @@
-"""What is published for catalogues: `datapackage.json` and `croissant.json`. Pure.
+"""Makes `datapackage.json` and `croissant.json`, the metadata for catalogues. Pure.
 
 Both stand beside the daily files and name each with its size and SHA-256, licence and citation.
 They are made from the records alone, so that they change only with what is held.

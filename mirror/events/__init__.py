@@ -1,1 +1,1 @@
-"""What the archive's events are, and what is found in them."""
+"""The archive's events: what a launch is, how lines are decoded, what days contain."""

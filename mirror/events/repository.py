@@ -1,4 +1,4 @@
-"""What people call a repository, and the key that its launches have. Pure."""
+"""Finds the key of a repository by any of the names that people give it. Pure."""
 
 import re
 from urllib.parse import quote

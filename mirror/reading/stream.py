@@ -1,4 +1,4 @@
-"""The events of a range of days, gone through block by block: nothing is held but one of them."""
+"""Streams the events of a range of days, one block of lines in memory at a time."""
 
 import warnings
 from collections import Counter

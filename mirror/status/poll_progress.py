@@ -1,4 +1,4 @@
-"""How the running poll stands, for whoever looks: the status page, systemd, the watchdog.
+"""The progress of the running poll, for the status page, systemd and the watchdog.
 
 An observer of polls that only remembers. What it keeps is bounded, whatever upstream does.
 """

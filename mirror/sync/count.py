@@ -1,4 +1,4 @@
-"""The findings of published files, counted from the files; run in workers, so it imports little."""
+"""Counts the findings of published files; runs in workers, so it imports little."""
 
 import os
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What the events of published days are: counted from their files, as the last step of a poll.
+"""Counts what published days contain, from their files: the last step of a poll.
 
 By then all is safe, so nothing waits for it and nothing fails with it. A day is pending while its
 record has no findings, or those of an earlier version (`mirror.events.findings.is_pending`); that

@@ -1,4 +1,4 @@
-"""The charts of the status page and their tables: events over time, and who and what they were of.
+"""The charts of the status page and their tables: events over time; provider, origin and version.
 
 Pure. Months and weeks are summed by `mirror.events.series`, and drawn by `mirror.report.charts`.
 """
