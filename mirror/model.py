@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
-from msgspec import Struct, field
+from msgspec import Struct
 
-from mirror.errors import ExitCode, Failure
+from mirror.errors import ExitCode
 
 
 class IndexEntry(Struct, frozen=True, gc=False):
@@ -141,34 +141,6 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
     generation: int | None = None
     flags: tuple[Flag, ...] = ()
     findings: Findings | None = None
-
-
-class ReplyMeta(Struct, frozen=True, gc=False):
-    """The headers of one answer that matter to us."""
-
-    etag: str | None = None
-    """As sent, quotes and `W/` included."""
-    last_modified: datetime | None = None
-    generation: int | None = None
-    """`x-goog-generation`: grows with every rewrite of the object."""
-    encoding: str = "identity"
-    stored_encoding: str = "identity"
-    """`x-goog-stored-content-encoding`: what the stored bytes, and so their digests, are in."""
-    length: int | None = None
-    """`Content-Length`: bytes on the wire."""
-    events_count: int | None = None
-    """`x-goog-meta-events-count`: the publisher's own count of this very body."""
-    digests: tuple["OfferedDigest", ...] = ()
-
-
-class OfferedDigest(Struct, frozen=True, gc=False):
-    """A digest that upstream offers for the bytes on the wire."""
-
-    source: str
-    """The header it came in, in lower case."""
-    algorithm: str
-    """"md5" or "sha256"."""
-    value: str
 
 
 class Evidence(Struct, frozen=True, gc=False):
@@ -402,19 +374,3 @@ class PollReport(Struct, frozen=True):
     def ended_at(self) -> datetime:
         """When it was over."""
         return self.started_at + timedelta(seconds=self.duration_s)
-
-
-class Traffic(Struct):
-    """What was asked of a source so far; the one mutable value, owned by the source."""
-
-    requests: int = 0
-    unanswered: int = 0
-    """Requests that failed without an answer."""
-    received_bytes: int = 0
-    statuses: dict[int, int] = field(default_factory=dict)
-    failures: dict[Failure, int] = field(default_factory=dict)
-    """Tries that failed, by what made them; those who judge what came count here too."""
-
-    def fail(self, failure: Failure) -> None:
-        """Count a try that failed."""
-        self.failures[failure] = self.failures.get(failure, 0) + 1

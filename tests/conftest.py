@@ -11,13 +11,14 @@ import msgspec
 import pytest
 from hypothesis import settings
 
+from mirror.archive.manifest import Version
 from mirror.archive.plan import PollRange
 from mirror.archive.ports import Observer, Silent
 from mirror.archive.upstream import Upstream
 from mirror.config.settings import Config, HttpConfig, StorageConfig, UpstreamConfig
 from mirror.model import PollReport, Record
 from mirror.status.standing import Status, read_status
-from mirror.store.history import Version, list_versions
+from mirror.store.history import list_versions
 from mirror.store.inventory import load_inventory, load_upstream
 from mirror.store.layout import DataDir
 from mirror.store.quarantine import Quarantined, list_quarantined

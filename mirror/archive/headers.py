@@ -7,12 +7,41 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from msgspec import Struct
+
 from mirror.archive.index import MAX_COUNT
-from mirror.model import OfferedDigest, ReplyMeta
 
 _HEX = {"md5": 32, "sha256": 64}
 _ETAG_MD5 = re.compile(r'"([0-9a-fA-F]{32})"')
 _MAX_ETAG = 1000
+
+
+class ReplyMeta(Struct, frozen=True, gc=False):
+    """The headers of one answer that matter to us."""
+
+    etag: str | None = None
+    """As sent, quotes and `W/` included."""
+    last_modified: datetime | None = None
+    generation: int | None = None
+    """`x-goog-generation`: grows with every rewrite of the object."""
+    encoding: str = "identity"
+    stored_encoding: str = "identity"
+    """`x-goog-stored-content-encoding`: what the stored bytes, and so their digests, are in."""
+    length: int | None = None
+    """`Content-Length`: bytes on the wire."""
+    events_count: int | None = None
+    """`x-goog-meta-events-count`: the publisher's own count of this very body."""
+    digests: tuple["OfferedDigest", ...] = ()
+
+
+class OfferedDigest(Struct, frozen=True, gc=False):
+    """A digest that upstream offers for the bytes on the wire."""
+
+    source: str
+    """The header it came in, in lower case."""
+    algorithm: str
+    """"md5" or "sha256"."""
+    value: str
 
 
 def parse_meta(headers: Mapping[str, str]) -> ReplyMeta:

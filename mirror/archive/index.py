@@ -1,14 +1,16 @@
-"""Upstream's `index.jsonl`: bytes to entries and refused lines, entries to bytes. Pure.
+"""Upstream's two listings, `index.jsonl` and `index.html`: bytes to entries and back. Pure.
 
 The format is documented at https://mybinder-sre.readthedocs.io/en/latest/analytics/events-archive.html:
 one JSON object a line with `date`, `name` (relative to the index's own URL) and `count`. Upstream
 writes the count as a string, today without a last newline. Everything else a hostile or broken
-server may put there costs its own line only.
+server may put there costs its own line only. The page has one table with the columns Date, Filename
+and Number of Events; it stayed whole while `index.jsonl` was one line long for four months.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
+from itertools import islice
 
 import msgspec
 
@@ -23,6 +25,12 @@ KEPT_REFUSALS = 20
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _COUNT = re.compile(r"[0-9]{1,10}")
+# The standard library's HTMLParser takes minutes over 100 kB made for it, and raises AssertionError
+# on "<![x[". Each of these patterns goes over the page once, whatever is in it.
+_ROW = re.compile(r"<tr\b(.*?)(?=<tr\b|\Z)", re.IGNORECASE | re.DOTALL)
+_CELL = re.compile(r"<td\b[^<>]*>(.*?)(?=</?t[dr]\b|\Z)", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"<[^<>]*>")
+_MAX_CELL = 500
 
 
 class _Line(msgspec.Struct):
@@ -141,3 +149,38 @@ def _why_unusable(body: bytes) -> str:
     if body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
         return "the index is a web page, not JSON Lines (a sign-in or error page?)"
     return f"the index has not one good line; it begins with: {shown(body.lstrip())}"
+
+
+def parse_listing(body: bytes, *, name_template: str, today: date) -> dict[date, IndexEntry]:
+    """Return the days that `index.html` lists with a name and count that belong to them.
+
+    A row that is anything else is passed over: the page is only ever a second opinion.
+    """
+    found: dict[date, IndexEntry] = {}
+    for cells in _rows(body.decode("utf-8", "replace")):
+        entry = _entry(cells, name_template)
+        if entry is not None and FIRST_DAY <= entry.date <= today + timedelta(days=1):
+            found[entry.date] = entry
+    return found
+
+
+def _rows(page: str) -> Iterator[list[str]]:
+    """Yield the text of the first three cells of each row."""
+    for row in _ROW.finditer(page):
+        cells = islice(_CELL.finditer(row[1]), 3)
+        yield [_TAG.sub("", cell[1][:_MAX_CELL]).strip() for cell in cells]
+
+
+def _entry(cells: list[str], name_template: str) -> IndexEntry | None:
+    if len(cells) < 3:
+        return None
+    try:
+        day = date.fromisoformat(cells[0])
+    except ValueError:
+        return None
+    count = cells[2].replace(",", "")
+    if cells[1] != name_template.format(date=day) or not (count.isascii() and count.isdigit()):
+        return None
+    if len(count) > 10 or int(count) > MAX_COUNT:
+        return None
+    return IndexEntry(day, cells[1], int(count))

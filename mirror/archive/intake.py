@@ -8,8 +8,9 @@ import hashlib
 from collections.abc import Iterator
 
 from mirror.archive.coding import make_decoder
+from mirror.archive.headers import OfferedDigest, ReplyMeta
 from mirror.archive.scan import Scanner
-from mirror.model import Evidence, OfferedDigest, ReplyMeta
+from mirror.model import Evidence
 
 _IDENTITY = ("", "identity")
 _BLANKS = b"\xef\xbb\xbf \t\r\n"

@@ -5,9 +5,10 @@ Complete transfers only: one that was cut or badly encoded never gets here.
 
 from msgspec import Struct
 
+from mirror.archive.headers import ReplyMeta
 from mirror.archive.upstream import IndexFacts
 from mirror.errors import Failure
-from mirror.model import Evidence, Record, ReplyMeta, Verdict, VerdictKind
+from mirror.model import Evidence, Record, Verdict, VerdictKind
 from mirror.text import plural
 
 _ETAG_ONLY = ("etag",)

@@ -1,9 +1,10 @@
-"""The files made from the records: local index, page and checksums. Pure.
+"""The listings made from the records: SHA256SUMS, local index and page. Pure.
 
 They name exactly what is held. The index is upstream's own bytes where everything is in step, so
 that a complete mirror is identical to its upstream, byte for byte.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date
 from html import escape
@@ -11,6 +12,7 @@ from html import escape
 from mirror.archive.index import render_index
 from mirror.model import IndexEntry, ParsedIndex, Record
 
+_SUM = re.compile(rb"([0-9a-f]{64}) [ *]([^\\/\n]+)")
 _PAGE = """\
 <!DOCTYPE html>
 <html lang="en">
@@ -67,3 +69,17 @@ def render_page(entries: Iterable[IndexEntry]) -> bytes:
         for entry in sorted(entries, key=lambda entry: entry.date, reverse=True)
     )
     return _PAGE.format(rows=rows).encode()
+
+
+def render_sums(records: Iterable[Record]) -> bytes:
+    """Return `SHA256SUMS`: one `digest  name` line a held day, ascending, for `sha256sum -c`."""
+    return b"".join(
+        f"{record.sha256}  {record.name}\n".encode()
+        for record in sorted(records, key=lambda record: record.date)
+    )
+
+
+def parse_sums(body: bytes) -> dict[str, str]:
+    """Return digest by name; lines that are none of `sha256sum`'s are passed over."""
+    matches = map(_SUM.fullmatch, body.split(b"\n"))
+    return {m[2].decode("utf-8", "replace"): m[1].decode() for m in matches if m is not None}

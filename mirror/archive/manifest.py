@@ -1,4 +1,4 @@
-"""The manifest and its journal: bytes to records and back. Pure.
+"""What is held: the manifest and its journal, bytes to records and back. Pure.
 
 JSON Lines: a header that names the format and its version, then a record a held day, ascending. The
 journal has the same lines in the order of events. Where both speak of a day there are candidates,
@@ -6,10 +6,10 @@ and the published file itself tells which one is true.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import date
+from datetime import date, datetime
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from mirror.errors import ConfigError
 from mirror.model import Record
@@ -18,6 +18,64 @@ from mirror.text import shown
 FORMAT = "binder-mirror manifest"
 VERSION = 1
 _BLOCK_BYTES = 64 * 1024
+
+
+class Inventory(Struct):
+    """What is held, as manifest and directory agree on it."""
+
+    records: dict[date, Record] = field(default_factory=dict)
+    """The days whose file is the one on record, by size and time."""
+    unverified: dict[date, tuple[Record, ...]] = field(default_factory=dict)
+    """Files there without a record that fits, with the records that claim the day."""
+    missing: dict[date, Record] = field(default_factory=dict)
+    """Days on record whose file is gone."""
+    wrong_kind: dict[date, str] = field(default_factory=dict)
+    """Days at whose path something other than a file stands, and what."""
+    unknown_files: tuple[str, ...] = ()
+    """Names in archive/ that are none of ours."""
+    unreadable_lines: int = 0
+    """Lines of the manifest that could not be read."""
+    is_clean: bool = True
+    """Whether the manifest says it all, without journal or correction."""
+
+    def take_up(self, record: Record) -> None:
+        """Hold a day by this record from now on."""
+        self.records[record.date] = record
+        self.unverified.pop(record.date, None)
+        self.missing.pop(record.date, None)
+        self.is_clean = False
+
+    def doubt(self, day: date) -> None:
+        """Take a day off whose file is rotten or gone; what is there stays for now.
+
+        When the day is published again, the rotten file goes to quarantine. Nothing is kept of this
+        until the manifest is written: a repair that is killed begins anew with all it knew.
+        """
+        record = self.records.pop(day, None) or self.missing.pop(day, None)
+        self.unverified[day] = (record,) if record is not None else ()
+        self.is_clean = False
+
+    def claimed(self) -> dict[date, Record]:
+        """Return the latest claim of each day whose file is not proved."""
+        return {day: claims[-1] for day, claims in self.unverified.items() if claims}
+
+
+class Version(Struct, frozen=True):
+    """One predecessor in history."""
+
+    date: date
+    sha256: str
+    """Of the body, not of its gzip."""
+    size: int
+    """Bytes of the body."""
+    lines: int
+    kept_at: datetime
+    was_final: bool
+    """Whether the day was final when it was replaced."""
+    fetched_at: datetime
+    last_modified: datetime | None = None
+    packed_size: int = 0
+    """Bytes on disk."""
 
 
 class _Header(Struct, frozen=True):

@@ -4,14 +4,20 @@ Edges implement them structurally, without inheriting.
 """
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import date, datetime
-from pathlib import Path
-from typing import Protocol
+from enum import StrEnum
+from random import Random
+from typing import BinaryIO, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
-from mirror.model import Due, Outcome, Plan, PollReport, Record, ReplyMeta, Traffic
+from mirror.archive.headers import ReplyMeta
+from mirror.archive.manifest import Inventory, Version
+from mirror.archive.plan import DayRules
+from mirror.config.settings import Config
+from mirror.errors import Failure
+from mirror.model import Due, Outcome, Plan, PollReport, Record
 
 
 class Ask(Struct, frozen=True):
@@ -54,6 +60,22 @@ class Reply(Protocol):
         ...
 
 
+class Traffic(Struct):
+    """What was asked of a source so far; the one mutable value, owned by the source."""
+
+    requests: int = 0
+    unanswered: int = 0
+    """Requests that failed without an answer."""
+    received_bytes: int = 0
+    statuses: dict[int, int] = field(default_factory=dict)
+    failures: dict[Failure, int] = field(default_factory=dict)
+    """Tries that failed, by what made them; those who judge what came count here too."""
+
+    def fail(self, failure: Failure) -> None:
+        """Count a try that failed."""
+        self.failures[failure] = self.failures.get(failure, 0) + 1
+
+
 class Source(Protocol):
     """Where bodies come from: the archive."""
 
@@ -72,52 +94,139 @@ class Source(Protocol):
 
 
 Transform = Callable[[bytes], Iterator[bytes]]
-"""What a body passes through on its way to disk, on the writing thread."""
+"""What a body passes through on its way in, on the writing thread."""
+
+
+class Listing(StrEnum):
+    """What is published beside the daily files, all of it made from what is held; by its name."""
+
+    SUMS = "SHA256SUMS"
+    STYLE = "static/archive.css"
+    PAGE = "index.html"
+    INDEX = "index.jsonl"
+    DATAPACKAGE = "datapackage.json"
+    CROISSANT = "croissant.json"
+
+
+class State(StrEnum):
+    """What is kept of upstream from poll to poll, unpublished; by its name."""
+
+    UPSTREAM = "upstream.json"
+    UPSTREAM_INDEX = "upstream-index.jsonl"
+
+
+OpenBody = Callable[[str], AbstractContextManager[tuple[BinaryIO, int]]]
+"""Opens a published daily file by its name; with its modification time in ns, as a record has it.
+
+Raises StorageError where there is none or it cannot be read, WrongKindError where something else is
+in its place.
+"""
 
 
 class Staged(Protocol):
     """A body on its way in, invisible until it is published."""
 
-    @property
-    def path(self) -> Path:
-        """The unfinished file, to be read by those who wrote it."""
-        ...
-
     async def write(self, block: Sequence[bytes]) -> None:
         """Pass a block through the transform and keep what comes out."""
         ...
 
+    async def publish(
+        self, record: Record, *, predecessor: Record | None, is_final: bool
+    ) -> Record:
+        """Make the body, complete and judged, durable and visible at once; journal its record.
+
+        Args:
+            record: what is known of it; its `mtime_ns` is filled in.
+            predecessor: the record of the body it replaces where that goes to history.
+            is_final: whether that body was a final day's.
+
+        Raises:
+            WrongKindError: something other than a file stands in the way.
+        """
+        ...
+
+    async def quarantine(self, day: date, sha256: str, reason: str) -> None:
+        """Keep the body, which was refused, aside with the reason; bounded."""
+        ...
+
 
 class Destination(Protocol):
-    """Where bodies are kept."""
+    """Where the copy is kept, held by one writer: all that a poll, a repair or a restore needs.
+
+    Everything goes by name or day; where and how it is kept is the destination's business. What is
+    not async may block, and is called on a thread where it may take long. Where what keeps it
+    refuses, each method raises a StorageError and has changed nothing.
+    """
+
+    @property
+    def days(self) -> DayRules:
+        """What its daily files are called, and when they are final."""
+        ...
+
+    @property
+    def inventory(self) -> Inventory:
+        """What is held; kept in step by every method."""
+        ...
+
+    @property
+    def opener(self) -> OpenBody:
+        """How daily files are opened; can be pickled, for worker processes to read them too."""
+        ...
 
     def stage(self, name: str, through: Transform) -> AbstractAsyncContextManager[Staged]:
         """Begin a body; it is gone on exit unless published or quarantined."""
         ...
 
-    async def publish(
-        self, staged: Staged, record: Record, *, predecessor: Record | None, is_final: bool
-    ) -> Record:
-        """Make a body durable and visible at once, and journal its record.
+    async def note(self, record: Record) -> None:
+        """Journal a new record of a body that stays as it is."""
+        ...
 
-        Args:
-            staged: the body; complete and judged.
-            record: what is known of it; its `mtime_ns` is filled in.
-            predecessor: the record of the body it replaces where that goes to history.
-            is_final: whether the day is final now.
+    def retire(self, name: str, day: date, reason: str) -> None:
+        """Quarantine a published body that is rotten. No listing may name it any more."""
+        ...
+
+    def has(self, listing: Listing) -> bool:
+        """Return whether a listing is there, whatever it says."""
+        ...
+
+    def read(self, name: Listing | State) -> bytes | None:
+        """Return a listing or state whole, or None where there is none.
 
         Raises:
-            StorageError: the disk refused; nothing has changed.
-            WrongKindError: something other than a file stands in the way.
+            WrongKindError: something other than a file stands in its place.
         """
         ...
 
-    async def quarantine(self, staged: Staged, day: date, sha256: str, reason: str) -> Path:
-        """Keep a refused body aside with its reason; the folder is bounded."""
+    def write(self, name: Listing | State, content: bytes) -> None:
+        """Replace a listing or state, whole and durably.
+
+        Raises:
+            WrongKindError: something other than a file stands in its place.
+        """
         ...
 
-    async def note(self, record: Record) -> None:
-        """Journal a new record of a body that stays as it is."""
+    def unsettle(self) -> None:
+        """Remember, beyond a kill, that the listings may have to change."""
+        ...
+
+    def save_manifest(self) -> None:
+        """Put on record what is held and claimed where that is not so yet; all is settled then."""
+        ...
+
+    def append_poll(self, report: PollReport) -> None:
+        """Add to the log of polls; bounded."""
+        ...
+
+    def list_versions(self, day: date) -> Sequence[Version]:
+        """Return the predecessors of a day that are in history, oldest first."""
+        ...
+
+    def read_version(self, version: Version) -> Iterator[bytes]:
+        """Yield a predecessor's body in chunks; its digest is the caller's to check."""
+        ...
+
+    def require_room(self, needed: int, min_free: int) -> None:
+        """Make sure that `needed` bytes fit and `min_free` are left."""
         ...
 
 
@@ -147,6 +256,22 @@ class Observer(Protocol):
     def inspected(self, done: int, total: int, size: int) -> None:
         """What is in so many of the pending days, of so many bytes, is counted."""
         ...
+
+
+class Context(Struct, frozen=True):
+    """What every step of a poll or a repair works with."""
+
+    source: Source
+    """Upstream."""
+    destination: Destination
+    """Where the copy is kept."""
+    config: Config
+    observer: Observer
+    """Notified as it goes."""
+    now: Callable[[], datetime]
+    """The clock, aware UTC."""
+    rng: Random
+    """The jitter, and the ids of polls."""
 
 
 class Silent:

@@ -5,14 +5,17 @@ never the whole truth: accepted is all that any index ever listed, and two state
 *stale* and *shrunk*, start a search for days through `index.html` and by name.
 """
 
+import hashlib
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from itertools import islice
 
+import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from mirror.errors import ConfigError
 from mirror.model import IndexEntry, IndexState, ParsedIndex, Refusal
 
 VERSION = 1
@@ -268,3 +271,38 @@ def has_persisted(
     return (
         dispute is not None and dispute.sha256 == sha256 and now - dispute.since >= disagree_after
     )
+
+
+_decoder = msgspec.json.Decoder(Upstream)
+
+
+def digest_of(body: bytes) -> str:
+    """Return the SHA-256 of an index body, as `IndexFacts` has it."""
+    return hashlib.sha256(body).hexdigest()
+
+
+def render_upstream(upstream: Upstream) -> bytes:
+    """Return `upstream.json`."""
+    return msgspec.json.encode(upstream)
+
+
+def parse_upstream(body: bytes | None, url: str) -> Upstream:
+    """Return what is kept of the upstream at `url`; a blank page where there is nothing.
+
+    What another upstream said is not taken over; an empty `url` stands for any. What cannot be read
+    is as if lost: it is made anew from the next index.
+
+    Raises:
+        ConfigError: it was written by a later version of this software.
+    """
+    try:
+        upstream = _decoder.decode(body or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Upstream(url)
+    if upstream.version > VERSION:
+        raise ConfigError(
+            f"upstream.json is in format {upstream.version}, later than {VERSION}, the last one "
+            "known to this version",
+            hint="upgrade binder-mirror",
+        )
+    return upstream if not url or upstream.url == url else Upstream(url)

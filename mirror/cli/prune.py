@@ -6,10 +6,10 @@ from itertools import groupby
 
 import click
 
+from mirror.archive.manifest import Version
 from mirror.cli.common import data_dir_option, load, say
 from mirror.clock import utc_now
 from mirror.store import history, quarantine
-from mirror.store.history import Version
 from mirror.store.layout import require_mirror, writer_lock
 from mirror.store.quarantine import Quarantined
 from mirror.text import human_bytes, parse_duration, plural

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from msgspec.structs import replace
 
+from mirror.archive.manifest import Inventory
 from mirror.archive.plan import PollRange
 from mirror.archive.ports import Observer, Observers, Silent
 from mirror.cli.common import (
@@ -33,9 +34,9 @@ from mirror.errors import ExitCode
 from mirror.model import PollEnd, PollReport, Problem, ProblemKind
 from mirror.progress import takes_escapes
 from mirror.status.problems import facts_of, problem_lines, report_facts
-from mirror.store.inventory import Inventory, load_inventory, load_upstream
+from mirror.store.inventory import load_inventory, load_upstream
 from mirror.store.layout import DataDir
-from mirror.sync.preview import Preview, preview
+from mirror.sync.poll import Preview, preview
 from mirror.sync.source import HttpSource
 from mirror.sync.survey import Surveyor
 from mirror.sync.wiring import Mirror, open_mirror

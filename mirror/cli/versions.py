@@ -4,6 +4,7 @@ from datetime import date
 
 import click
 
+from mirror.archive.manifest import Version
 from mirror.cli.common import (
     DAY,
     data_dir_option,
@@ -15,7 +16,6 @@ from mirror.cli.common import (
 )
 from mirror.errors import ConfigError
 from mirror.store import history as kept
-from mirror.store.history import Version
 from mirror.store.inventory import load_inventory
 from mirror.store.layout import require_mirror
 from mirror.text import human_bytes, plural

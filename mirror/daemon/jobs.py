@@ -13,13 +13,13 @@ from datetime import datetime
 from typing import Protocol
 
 from mirror.archive.plan import PollRange
-from mirror.archive.ports import Observer, Observers
+from mirror.archive.ports import Observer, Observers, Traffic
 from mirror.config.settings import Config
 from mirror.daemon.schedule import SLICE, JobKind
 from mirror.dataset.update import update_dataset
 from mirror.errors import LockedError, MirrorError, StorageError
 from mirror.logs import get_logger
-from mirror.model import Damage, DamageKind, PollReport, Record, Traffic
+from mirror.model import Damage, DamageKind, PollReport, Record
 from mirror.status.metrics import Metrics
 from mirror.status.poll_progress import PollProgress
 from mirror.status.snapshot import SnapshotCache

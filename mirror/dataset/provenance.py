@@ -15,11 +15,11 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from mirror.archive.manifest import Inventory
 from mirror.dataset.columns import SCHEMA_VERSION
 from mirror.events.decoder import Oddity
 from mirror.model import Record
 from mirror.store.disk import kind_of, read_file, storage_errors, write_durably
-from mirror.store.inventory import Inventory
 from mirror.store.layout import DataDir
 from mirror.text import plural
 

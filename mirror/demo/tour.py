@@ -112,8 +112,7 @@ class _Tour:
         report = await self._scene("6. Upstream's index shrinks to one line", "nothing is lost")
         for warning in report.warnings:
             self._tell(f"   warning: {warning.text}")
-        listed = (self._mirror.store.data.index).read_bytes().count(b"\n")
-        self._tell(f"   our own index still lists {plural(listed, 'day')}\n")
+        self._tell(f"   our own index still lists {plural(report.held, 'day')}\n")
 
     async def _scene(self, title: str, remark: str) -> PollReport:
         before = len(self._upstream.statuses)

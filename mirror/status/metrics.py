@@ -23,8 +23,9 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from mirror import __version__
+from mirror.archive.ports import Traffic
 from mirror.errors import Failure
-from mirror.model import Due, Outcome, OutcomeKind, Plan, PollEnd, PollReport, Traffic
+from mirror.model import Due, Outcome, OutcomeKind, Plan, PollEnd, PollReport
 from mirror.status.copy_metrics import CopyGauges, ScrapeContext
 from mirror.status.snapshot import Snapshot
 

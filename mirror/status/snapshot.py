@@ -12,11 +12,12 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from mirror.archive.manifest import Inventory
 from mirror.archive.upstream import Upstream
 from mirror.errors import MirrorError
 from mirror.events.series import CopyTotal, Months, sum_months, total_of
 from mirror.model import PollReport, Record
-from mirror.store.inventory import Inventory, compare_inventory, load_claims, load_upstream
+from mirror.store.inventory import compare_inventory, load_claims, load_upstream
 from mirror.store.layout import DataDir
 from mirror.store.polls import load_polls
 from mirror.store.quarantine import Quarantined, list_quarantined

@@ -7,13 +7,13 @@ from itertools import takewhile
 
 from msgspec import Struct, structs
 
+from mirror.archive.manifest import Inventory
 from mirror.archive.plan import end_of
 from mirror.archive.upstream import Upstream, listed_counts, vanished
 from mirror.events.findings import is_pending
 from mirror.model import Findings, Flag, IndexState, PollReport, Problem, ProblemKind
 from mirror.status.problems import facts_of, report_facts
 from mirror.status.snapshot import LOADED_POLLS, Snapshot, load_snapshot
-from mirror.store.inventory import Inventory
 from mirror.store.layout import DataDir, is_being_written
 from mirror.store.quarantine import Quarantined
 from mirror.text import plural, shown

@@ -1,7 +1,18 @@
 """The local disk as a destination: stage, publish, quarantine; one writer, every step atomic.
 
-A body is written under `staging/`, and only what is complete and judged is renamed into `archive/`.
-What a step leaves behind when it is cut off is either invisible or whole.
+What a kill or a power cut leaves is either invisible or whole, by the order of the steps. A body is
+written under `staging/`, which the next writer sweeps, and only one that is complete and judged is
+published: its bytes are flushed; the body that it replaces is copied to history, if it goes there,
+and that copy is flushed; its record goes to the journal; then it is renamed into `archive/`, and
+the folder is flushed.
+
+The record goes before the rename. Cut off between the two, the journal claims a body that never
+came, and the file that is still there refutes the claim by its size and time (which are made to
+differ, if they do not). The other way round there would be a file that nobody knows, and that has
+to be proved anew. The journal need not be flushed: a line that a power cut takes is won back from
+the file, by upstream's word. At the end of a poll the manifest, flushed, takes its place.
+
+Many bodies are flushed at a time on threads of their own, and share the flush of their folder.
 """
 
 import asyncio
@@ -9,20 +20,22 @@ import hashlib
 import io
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import aiofiles.threadpool
 from msgspec.structs import replace
 
-from mirror.archive.ports import Staged, Transform
+from mirror.archive.manifest import Inventory, Version
+from mirror.archive.ports import Listing, State, Transform
 from mirror.clock import utc_now
 from mirror.errors import WrongKindError
-from mirror.model import Problem, ProblemKind, Record
+from mirror.model import PollReport, Record
 from mirror.store import history, quarantine
 from mirror.store.disk import (
     SharedSync,
@@ -30,12 +43,14 @@ from mirror.store.disk import (
     kind_of,
     read_file,
     require_file_or_nothing,
+    require_room,
     storage_error,
     storage_errors,
     write_durably,
 )
-from mirror.store.inventory import Inventory, append_journal, load_inventory, save_manifest
+from mirror.store.inventory import append_journal, load_inventory, open_daily, save_manifest
 from mirror.store.layout import DataDir, make_folders, writer_lock
+from mirror.store.polls import append_poll
 from mirror.text import shown
 
 WRITERS = 2
@@ -97,9 +112,10 @@ async def _to_its_end(work: Awaitable[T]) -> T:
 class StagedFile:
     """A body in `staging/`; see `mirror.archive.ports.Staged`."""
 
-    def __init__(self, path: Path, file: _Through, writers: Executor) -> None:
+    def __init__(self, store: "LocalStore", path: Path, file: _Through, writers: Executor) -> None:
         self.path = path
         self.file = file
+        self._store = store
         self._async_file = aiofiles.threadpool.wrap(file, executor=writers)
 
     async def write(self, block: Sequence[bytes]) -> None:
@@ -109,13 +125,21 @@ class StagedFile:
         except OSError as error:
             raise storage_error(error, self.path) from error
 
+    async def publish(
+        self, record: Record, *, predecessor: Record | None, is_final: bool
+    ) -> Record:
+        """Make the body durable and visible, and journal its record."""
+        return await self._store.publish_staged(self, record, predecessor, is_final=is_final)
+
+    async def quarantine(self, day: date, sha256: str, reason: str) -> None:
+        """Keep the refused body aside."""
+        await asyncio.to_thread(self._store.put_aside, self.path, day, sha256, reason)
+
 
 class LocalStore:
-    """A data directory held for writing. Made by `open_store`.
+    """A data directory held for writing; see `mirror.archive.ports.Destination`.
 
-    Attributes:
-        data: its paths.
-        inventory: what is held; kept in step by every method.
+    Made by `open_store`.
     """
 
     def __init__(
@@ -127,45 +151,27 @@ class LocalStore:
         history_versions: int = 0,
     ) -> None:
         self.data = data
+        self.days = data.days
         self.inventory = inventory
+        self.opener = partial(open_daily, data.archive)
         self._now = now
         self._history_versions = history_versions
         self._sync_archive = SharedSync(data.archive)
         self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="write")
         self._flushers = ThreadPoolExecutor(FLUSHERS, thread_name_prefix="publish")
 
-    @property
-    def records(self) -> Mapping[date, Record]:
-        """The days held."""
-        return self.inventory.records
-
-    def path_of(self, name: str) -> Path:
-        """Return where a daily file is published."""
-        return self.data.archive / name
-
     @asynccontextmanager
-    async def stage(self, name: str, through: Transform) -> AsyncIterator[Staged]:
-        """Begin a body; see `mirror.archive.ports.Destination.stage`."""
+    async def stage(self, name: str, through: Transform) -> AsyncIterator[StagedFile]:
+        """Begin a body."""
         path = self.data.staging / f"{name}.{secrets.token_hex(4)}"
         opening = asyncio.ensure_future(asyncio.to_thread(_Through, path, through))
         try:
             with storage_errors(path):
                 file = await _to_its_end(opening)
-            yield StagedFile(path, file, self._writers)
+            yield StagedFile(self, path, file, self._writers)
         finally:
             if not opening.cancelled() and opening.exception() is None:
                 _discard(path, opening.result())
-
-    async def publish(
-        self, staged: Staged, record: Record, *, predecessor: Record | None, is_final: bool
-    ) -> Record:
-        """Make a body durable and visible; see `mirror.archive.ports.Destination.publish`."""
-        body = cast("StagedFile", staged)
-        return await _to_its_end(
-            asyncio.get_running_loop().run_in_executor(
-                self._flushers, self._publish, body, record, predecessor, is_final
-            )
-        )
 
     def close(self) -> None:
         """Wait for what is being written."""
@@ -173,85 +179,107 @@ class LocalStore:
         self._flushers.shutdown()
 
     async def note(self, record: Record) -> None:
-        """Journal a record of a body that stays; see `mirror.archive.ports.Destination.note`."""
-        await _to_its_end(asyncio.to_thread(self._note, record))
+        """Journal a record of a body that stays."""
 
-    async def quarantine(self, staged: Staged, day: date, sha256: str, reason: str) -> Path:
-        """Keep a refused body aside; see `mirror.archive.ports.Destination.quarantine`."""
-        body = cast("StagedFile", staged)
-        return await asyncio.to_thread(self._quarantine, body.path, day, sha256, reason)
+        def note() -> None:
+            append_journal(self.data, record)
+            self.inventory.take_up(record)
 
-    def doubt(self, day: date) -> None:
-        """Take a day off the inventory whose file is rotten or gone; what is there stays for now.
-
-        When the day is published again, the rotten file goes to quarantine. On disk nothing changes
-        until the manifest is written: a repair that is killed begins anew with all it knew.
-        """
-        record = self.inventory.records.pop(day, None) or self.inventory.missing.pop(day, None)
-        self.inventory.unverified[day] = (record,) if record is not None else ()
-        self.inventory.is_clean = False
+        await _to_its_end(asyncio.to_thread(note))
 
     def retire(self, name: str, day: date, reason: str) -> None:
-        """Take a rotten file away into quarantine. The listings must not name it any more."""
-        target = self.path_of(name)
+        """Take a rotten file away into quarantine."""
+        target = self.data.archive / name
         if kind_of(target) == "file":
-            with storage_errors(target), target.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            self._quarantine(target, day, sha256, reason)
+            self.put_aside(target, day, _digest_of(target), reason)
         self.inventory.unverified.pop(day, None)
         self.inventory.is_clean = False
 
-    def save_listings(self, listings: Mapping[Path, bytes]) -> tuple[Problem, ...]:
-        """Write the files that are made from the records, in order, where they differ.
+    def has(self, listing: Listing) -> bool:
+        """Return whether there is a file at the listing's path."""
+        return kind_of(self._path_of(listing)) == "file"
 
-        Returns:
-            A problem for each at whose path something other than a file stands; it costs that one.
+    def read(self, name: Listing | State) -> bytes | None:
+        """Return a listing or state whole."""
+        path = self._path_of(name)
+        self._check_folder(path.parent)
+        return read_file(path)
 
-        Raises:
-            StorageError: the disk refused.
-        """
-        in_the_way: list[Problem] = []
-        for path, content in listings.items():
-            try:
-                self._require_folder(path.parent)
-                if read_file(path) != content:
-                    write_durably(path, content, staging=self.data.staging)
-            except WrongKindError as error:
-                in_the_way.append(Problem(ProblemKind.IN_THE_WAY, str(error)))
-        return tuple(in_the_way)
+    def write(self, name: Listing | State, content: bytes) -> None:
+        """Replace a listing or state."""
+        path = self._path_of(name)
+        if self._check_folder(path.parent) is None:
+            with storage_errors(path.parent):
+                path.parent.mkdir()
+        write_durably(path, content, staging=self.data.staging)
 
-    def _require_folder(self, folder: Path) -> None:
-        """Make the folder of a listing where there is none; a link elsewhere will not do."""
-        if folder == self.data.archive or (kind := kind_of(folder)) == "directory":
-            return
-        if kind is not None:
+    def unsettle(self) -> None:
+        """Put an empty line in the journal: with a journal, the manifest does not say it all."""
+        append_line(self.data.journal, b"\n")
+        self.inventory.is_clean = False
+
+    def save_manifest(self) -> None:
+        """Write the manifest where it does not say it all, claims without a proof included."""
+        inventory = self.inventory
+        if not inventory.is_clean or not self.data.manifest.exists():
+            save_manifest(self.data, inventory.claimed() | inventory.records)
+            inventory.is_clean = True
+
+    def append_poll(self, report: PollReport) -> None:
+        """Add to `polls.jsonl`."""
+        append_poll(self.data, report)
+
+    def list_versions(self, day: date) -> list[Version]:
+        """Return the predecessors of a day."""
+        return history.list_versions(self.data, day)
+
+    def read_version(self, version: Version) -> Iterator[bytes]:
+        """Yield a predecessor's body."""
+        return history.read_version(self.data, version)
+
+    def require_room(self, needed: int, min_free: int) -> None:
+        """Make sure that there is room on the data directory's file system."""
+        require_room(self.data.root, needed, min_free)
+
+    async def publish_staged(
+        self, staged: StagedFile, record: Record, predecessor: Record | None, *, is_final: bool
+    ) -> Record:
+        """Publish a staged body; see `mirror.archive.ports.Staged.publish`."""
+        work = partial(self._publish, staged, record, predecessor, is_final=is_final)
+        loop = asyncio.get_running_loop()
+        return await _to_its_end(loop.run_in_executor(self._flushers, work))
+
+    def put_aside(self, body: Path, day: date, sha256: str, reason: str) -> None:
+        """Move a body, staged or published, into quarantine."""
+        with storage_errors(body):
+            size = body.lstat().st_size
+        why = quarantine.Quarantined(
+            date=day,
+            sha256=sha256,
+            size=size,
+            reason=shown(reason, 500),
+            at=self._now(),
+            file=quarantine.file_name(day, sha256),
+        )
+        quarantine.put(self.data, body, why)
+
+    def _path_of(self, name: Listing | State) -> Path:
+        return (self.data.archive if isinstance(name, Listing) else self.data.root) / name
+
+    def _check_folder(self, folder: Path) -> str | None:
+        """Return the kind of a folder, or None where there is none; a link will not do."""
+        kind = kind_of(folder) if folder.parent == self.data.archive else "directory"
+        if kind not in (None, "directory"):
             raise WrongKindError(
                 f"{shown(str(folder), 300)} is a {kind}, not a directory",
                 hint="move it away; it is not followed",
             )
-        with storage_errors(folder):
-            folder.mkdir()
-
-    def unsettle(self) -> None:
-        """Mark that the listings may have to change, for a poll after a kill to see too."""
-        append_line(self.data.journal, b"\n")
-        self.inventory.is_clean = False
-
-    def save_manifest_if_changed(self) -> None:
-        """Write the manifest where it does not yet say it all.
-
-        What is on record of a file that could be neither proved nor replaced yet is kept.
-        """
-        inventory = self.inventory
-        if not inventory.is_clean or not self.data.manifest.exists():
-            claims = {day: claims[-1] for day, claims in inventory.unverified.items() if claims}
-            save_manifest(self.data, claims | inventory.records)
-            inventory.is_clean = True
+        return kind
 
     def _publish(
-        self, staged: StagedFile, record: Record, predecessor: Record | None, is_final: bool
+        self, staged: StagedFile, record: Record, predecessor: Record | None, *, is_final: bool
     ) -> Record:
-        target = self.path_of(record.name)
+        target = self.data.archive / record.name
         require_file_or_nothing(target)
         with storage_errors(target):
             descriptor = staged.file.fileno()
@@ -269,51 +297,30 @@ class LocalStore:
                 versions=self._history_versions,
             )
             if rotten or record.date in self.inventory.unverified:
-                self._set_aside(target, record.date)
-            # The record goes first: a kill between the two leaves a claim that the file's size and
-            # time refute, never a file that nobody knows.
+                self._copy_aside(target, record.date)
             _differ_in_time(target, record)
             append_journal(self.data, record)
             staged.path.replace(target)
             # on this thread: whoever awaits it may be cancelled, and the body is there all the same
-            self._take_up(record)
+            self.inventory.take_up(record)
             staged.file.close()
             self._sync_archive()
         return record
 
-    def _note(self, record: Record) -> None:
-        append_journal(self.data, record)
-        self._take_up(record)
-
-    def _set_aside(self, target: Path, day: date) -> None:
+    def _copy_aside(self, target: Path, day: date) -> None:
         """Keep a file that nobody could prove, or that is rotten, before it is replaced."""
         copy = self.data.staging / f"{target.name}.{secrets.token_hex(4)}"
         try:
             copy.hardlink_to(target)
         except FileNotFoundError:
             return
-        with target.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        self._quarantine(copy, day, sha256, "it was published and is not what upstream has")
+        reason = "it was published and is not what upstream has"
+        self.put_aside(copy, day, _digest_of(target), reason)
 
-    def _quarantine(self, body: Path, day: date, sha256: str, reason: str) -> Path:
-        with storage_errors(body):
-            size = body.lstat().st_size
-        why = quarantine.Quarantined(
-            date=day,
-            sha256=sha256,
-            size=size,
-            reason=shown(reason, 500),
-            at=self._now(),
-            file=quarantine.file_name(day, sha256),
-        )
-        return quarantine.put(self.data, body, why)
 
-    def _take_up(self, record: Record) -> None:
-        self.inventory.records[record.date] = record
-        self.inventory.unverified.pop(record.date, None)
-        self.inventory.missing.pop(record.date, None)
-        self.inventory.is_clean = False
+def _digest_of(path: Path) -> str:
+    with storage_errors(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

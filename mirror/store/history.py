@@ -5,7 +5,6 @@ line is taken for one of a final day, which is never pruned by itself.
 """
 
 import gzip
-import hashlib
 import re
 import zlib
 from collections.abc import Iterator
@@ -13,8 +12,8 @@ from datetime import date, datetime
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
 
+from mirror.archive.manifest import Version
 from mirror.errors import StorageError
 from mirror.model import Record
 from mirror.store.disk import (
@@ -28,24 +27,6 @@ from mirror.store.disk import (
 from mirror.store.layout import DataDir
 
 _NAME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})\.([0-9a-f]{64})\.jsonl\.gz")
-
-
-class Version(Struct, frozen=True):
-    """One predecessor in history."""
-
-    date: date
-    sha256: str
-    """Of the body, not of its gzip."""
-    size: int
-    """Bytes of the body."""
-    lines: int
-    kept_at: datetime
-    was_final: bool
-    """Whether the day was final when it was replaced."""
-    fetched_at: datetime
-    last_modified: datetime | None = None
-    packed_size: int = 0
-    """Bytes on disk."""
 
 
 _decoder = msgspec.json.Decoder(Version)
@@ -138,17 +119,6 @@ def read_version(data: DataDir, version: Version) -> Iterator[bytes]:
                     yield chunk
         except (zlib.error, EOFError, gzip.BadGzipFile) as error:
             raise StorageError(f"{path} is damaged: {error}") from error
-
-
-def is_sound(data: DataDir, version: Version) -> bool:
-    """Return whether a predecessor still has the digest it is kept under."""
-    digest = hashlib.sha256()
-    try:
-        for chunk in read_version(data, version):
-            digest.update(chunk)
-    except StorageError:
-        return False
-    return digest.hexdigest() == version.sha256
 
 
 def remove_versions(data: DataDir, versions: list[Version]) -> None:

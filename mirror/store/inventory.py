@@ -5,24 +5,25 @@ opened. Readers and the writer load alike; only the writer writes.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 
 from mirror.archive.manifest import (
     Candidates,
+    Inventory,
     match_record,
     parse_manifest,
     render_journal_line,
     render_manifest,
     replay_journal,
 )
-from mirror.archive.upstream import VERSION, Upstream
-from mirror.errors import ConfigError
+from mirror.archive.ports import Listing
+from mirror.archive.upstream import Upstream, parse_upstream, render_upstream
 from mirror.model import Record
 from mirror.store.disk import (
     append_line,
@@ -34,32 +35,8 @@ from mirror.store.disk import (
 )
 from mirror.store.layout import DataDir
 
-_OURS = frozenset(
-    {"index.jsonl", "index.html", "SHA256SUMS", "datapackage.json", "croissant.json", "static"}
-)
-
+_OURS = frozenset(listing.partition("/")[0] for listing in Listing)
 _LOOKS = 3
-
-_upstream_decoder = msgspec.json.Decoder(Upstream)
-
-
-class Inventory(Struct):
-    """What is held, as manifest and directory agree on it."""
-
-    records: dict[date, Record] = field(default_factory=dict)
-    """The days whose file is the one on record, by size and time."""
-    unverified: dict[date, tuple[Record, ...]] = field(default_factory=dict)
-    """Files there without a record that fits, with the records that claim the day."""
-    missing: dict[date, Record] = field(default_factory=dict)
-    """Days on record whose file is gone."""
-    wrong_kind: dict[date, str] = field(default_factory=dict)
-    """Days at whose path something other than a file stands, and what."""
-    unknown_files: tuple[str, ...] = ()
-    """Names in archive/ that are none of ours."""
-    unreadable_lines: int = 0
-    """Lines of the manifest that could not be read."""
-    is_clean: bool = True
-    """Whether the manifest says it all, without journal or correction."""
 
 
 class Claims(Struct, frozen=True):
@@ -165,6 +142,14 @@ def open_recorded(path: Path, claims: Iterable[Record]) -> tuple[BinaryIO, Recor
     return file, record
 
 
+@contextmanager
+def open_daily(archive: Path, name: str) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a daily file by its name; see `mirror.archive.ports.OpenBody`."""
+    path = archive / name
+    with storage_errors(path), open_file(path) as file:
+        yield file, os.fstat(file.fileno()).st_mtime_ns
+
+
 def append_journal(data: DataDir, record: Record) -> None:
     """Add a line to the journal, in one write.
 
@@ -182,31 +167,15 @@ def save_manifest(data: DataDir, records: Mapping[date, Record]) -> None:
 
 
 def load_upstream(data: DataDir, url: str) -> Upstream:
-    """Return what is kept of the upstream at `url`; a blank page where there is nothing.
-
-    What another upstream said is not taken over. A file that cannot be read is as if lost: it is
-    made anew from the next index.
+    """Return what is kept of the upstream at `url`; see `mirror.archive.upstream.parse_upstream`.
 
     Raises:
         ConfigError: it was written by a later version of this software.
         StorageError: it cannot be read.
     """
-    body = read_file(data.upstream)
-    if body is None:
-        return Upstream(url)
-    try:
-        upstream = _upstream_decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return Upstream(url)
-    if upstream.version > VERSION:
-        raise ConfigError(
-            f"upstream.json is in format {upstream.version}, later than {VERSION}, the last one "
-            "known to this version",
-            hint="upgrade binder-mirror",
-        )
-    return upstream if not url or upstream.url == url else Upstream(url)
+    return parse_upstream(read_file(data.upstream), url)
 
 
 def save_upstream(data: DataDir, upstream: Upstream) -> None:
     """Replace what is kept of upstream."""
-    write_durably(data.upstream, msgspec.json.encode(upstream), staging=data.staging)
+    write_durably(data.upstream, render_upstream(upstream), staging=data.staging)

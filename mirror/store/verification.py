@@ -18,13 +18,13 @@ from pathlib import Path
 from msgspec import Struct
 
 from mirror.archive.index import parse_index
-from mirror.archive.listings import entries_of
+from mirror.archive.listings import entries_of, render_sums
+from mirror.archive.manifest import Inventory
 from mirror.archive.metadata import render_croissant, render_datapackage
-from mirror.archive.sums import render_sums
 from mirror.errors import IndexUnusableError, MirrorError, WrongKindError
 from mirror.model import Damage, DamageKind, Record
 from mirror.store.disk import READ_BYTES, kind_of, open_file, read_file
-from mirror.store.inventory import Inventory, load_inventory
+from mirror.store.inventory import load_inventory
 from mirror.store.layout import DataDir, is_being_written
 from mirror.text import shown
 

@@ -6,23 +6,23 @@ has by now, so that upstream's loss is not ours.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from datetime import date, datetime
-from pathlib import Path
+from collections.abc import Mapping
+from datetime import date
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from mirror.archive.headers import ReplyMeta
 from mirror.archive.judge import Expectation, judge
-from mirror.archive.ports import Ask, Source
+from mirror.archive.listings import parse_sums
+from mirror.archive.ports import Ask, Context, Destination, Listing, OpenBody
 from mirror.archive.scan import Scanner
-from mirror.archive.sums import parse_sums
-from mirror.config.settings import Config
+from mirror.archive.upstream import ETags, Upstream
 from mirror.errors import MirrorError, StorageError, UpstreamError, WrongKindError
 from mirror.logs import get_logger
-from mirror.model import Evidence, Flag, Record, ReplyMeta, VerdictKind
-from mirror.store.destination import LocalStore
-from mirror.store.disk import READ_BYTES, open_file, read_file, storage_errors
+from mirror.model import Evidence, Flag, Record, VerdictKind
+
+_READ_BYTES = 1024 * 1024
 
 
 class _File(Struct, frozen=True):
@@ -50,28 +50,16 @@ class Adopter:
     """Proves files that are already there and takes them on record.
 
     Args:
-        source: upstream, asked for validators and headers only.
-        store: the data directory.
-        config: the settings.
-        now: the clock, aware UTC.
-        etags_are_opaque: whether this upstream's ETags have proved to be no digests.
+        context: upstream, asked for validators and headers only; where the files are; settings.
+        upstream: what is known of it: whether its ETags have proved to be no digests.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        store: LocalStore,
-        config: Config,
-        *,
-        now: Callable[[], datetime],
-        etags_are_opaque: bool = False,
-    ) -> None:
-        self._source = source
-        self._store = store
-        self._config = config
-        self._rules = store.data.days
-        self._now = now
-        self._etags_are_opaque = etags_are_opaque
+    def __init__(self, context: Context, upstream: Upstream) -> None:
+        self._source = context.source
+        self._destination = context.destination
+        self._http = context.config.http
+        self._now = context.now
+        self._etags_are_opaque = upstream.etags is ETags.OPAQUE
         self._log = get_logger()
 
     async def adopt_all(self, listed: Mapping[date, int | None]) -> int:
@@ -85,11 +73,11 @@ class Adopter:
         Raises:
             ExceptionGroup: of StorageErrors: the disk refused.
         """
-        unverified = dict(self._store.inventory.unverified)
+        unverified = dict(self._destination.inventory.unverified)
         if not unverified:
             return 0
-        sums = parse_sums(_read_sums(self._store.data.sums))
-        slots = asyncio.Semaphore(self._config.http.concurrency)
+        sums = parse_sums(_read_sums(self._destination))
+        slots = asyncio.Semaphore(self._http.concurrency)
         adopted = 0
 
         async def adopt(day: date, claims: tuple[Record, ...]) -> None:
@@ -99,16 +87,13 @@ class Adopter:
             except StorageError:
                 raise
             except MirrorError as error:
-                self._log.info(
-                    "file.not_adopted",
-                    file=self._rules.name_of(day),
-                    problem=error.line(),
-                )
+                name = self._destination.days.name_of(day)
+                self._log.info("file.not_adopted", file=name, problem=error.line())
                 record = None
             finally:
                 slots.release()
             if record is not None:
-                await self._store.note(record)
+                await self._destination.note(record)
                 adopted += 1
 
         async with asyncio.TaskGroup() as group:
@@ -121,9 +106,9 @@ class Adopter:
     async def _prove(
         self, day: date, claims: tuple[Record, ...], expected: int | None, sums: Mapping[str, str]
     ) -> Record | None:
-        file = await asyncio.to_thread(
-            _read, self._store.path_of(self._rules.name_of(day)), day, self._config
-        )
+        destination, max_bytes = self._destination, self._http.max_file_size
+        name = destination.days.name_of(day)
+        file = await asyncio.to_thread(_read, destination.opener, name, day, max_bytes)
         for claim in reversed(claims):
             if claim.sha256 == file.sha256:
                 return replace(claim, mtime_ns=file.mtime_ns)
@@ -168,7 +153,7 @@ class Adopter:
             lines=file.lines,
             ends_with_newline=file.ends_with_newline,
         )
-        is_open = not self._rules.is_final(file.day, self._now())
+        is_open = not self._destination.days.is_final(file.day, self._now())
         verdict = judge(evidence, meta, Expectation(lines=expected, is_open=is_open))
         if not verdict.publish:
             return None
@@ -198,24 +183,23 @@ class Adopter:
         )
 
 
-def _read_sums(path: Path) -> bytes:
+def _read_sums(destination: Destination) -> bytes:
     try:
-        return read_file(path) or b""
+        return destination.read(Listing.SUMS) or b""
     except WrongKindError:
         return b""
 
 
-def _read(path: Path, day: date, config: Config) -> _File:
+def _read(open_body: OpenBody, name: str, day: date, max_bytes: int) -> _File:
     """Read a file that is there, with all that is needed to prove it."""
-    scanner = Scanner(("sha256", "md5"), max_bytes=config.http.max_file_size)
-    with storage_errors(path), open_file(path) as file:
-        while chunk := file.read(READ_BYTES):
+    scanner = Scanner(("sha256", "md5"), max_bytes=max_bytes)
+    with open_body(name) as (file, mtime_ns):
+        while chunk := file.read(_READ_BYTES):
             scanner.feed(chunk)
-        mtime_ns = path.lstat().st_mtime_ns
     scan = scanner.finish()
     return _File(
         day=day,
-        name=path.name,
+        name=name,
         size=scan.size,
         mtime_ns=mtime_ns,
         sha256=scan.digests["sha256"],

@@ -1,58 +1,52 @@
 """Counts the findings of published files; runs in workers, so it imports little."""
 
-import os
 from collections.abc import Sequence
 from datetime import date
-from pathlib import Path
+from typing import BinaryIO
 
-from mirror.errors import MirrorError, StorageError
+from mirror.archive.ports import OpenBody
+from mirror.errors import MirrorError
 from mirror.events.findings import Inspector, Kinds, remember_kinds
 from mirror.model import Findings, Record
-from mirror.store.disk import READ_BYTES, open_file, storage_errors
+
+_READ_BYTES = 1024 * 1024
 
 
-def count_days(archive: Path, records: Sequence[Record]) -> list[Findings | str]:
+def count_days(open_body: OpenBody, records: Sequence[Record]) -> list[Findings | str]:
     """Return the findings of each day, or why there are none.
 
     Args:
-        archive: the folder of the published files.
+        open_body: opens published files.
         records: what is on record of them.
     """
     # what lines count as is remembered from one day to the next
     kinds = remember_kinds()
-    return [_count(archive / record.name, record, kinds) for record in records]
+    return [_count(open_body, record, kinds) for record in records]
 
 
-def count_file(path: Path, day: date, kinds: Kinds | None = None) -> Findings:
-    """Return the findings of a file.
+def count_file(file: BinaryIO, day: date, kinds: Kinds | None = None) -> Findings:
+    """Return the findings of an opened file.
 
     Args:
-        path: the file.
+        file: the file.
         day: the day that it is of.
         kinds: what is remembered of the lines of other days; never shared between threads.
-
-    Raises:
-        StorageError, WrongKindError: it cannot be read.
     """
     inspector = Inspector(day, kinds)
-    with storage_errors(path), open_file(path) as file:
-        while chunk := file.read(READ_BYTES):
-            inspector.feed(chunk)
+    while chunk := file.read(_READ_BYTES):
+        inspector.feed(chunk)
     return inspector.finish()
 
 
-def _count(path: Path, record: Record, kinds: Kinds) -> Findings | str:
+def _count(open_body: OpenBody, record: Record, kinds: Kinds) -> Findings | str:
     try:
-        _require_unchanged(path, record)
-        findings = count_file(path, record.date, kinds)
-        _require_unchanged(path, record)
+        with open_body(record.name) as (file, mtime_ns):
+            findings = count_file(file, record.date, kinds)
+            size = file.tell()
+        with open_body(record.name) as (_, mtime_ns_after):
+            pass
     except MirrorError as error:
         return error.line()
+    if (size, mtime_ns, mtime_ns_after) != (record.size, record.mtime_ns, record.mtime_ns):
+        return "its size or time is not the one on record"
     return findings
-
-
-def _require_unchanged(path: Path, record: Record) -> None:
-    with storage_errors(path):
-        stats = os.lstat(path)
-    if (stats.st_size, stats.st_mtime_ns) != (record.size, record.mtime_ns):
-        raise StorageError("its size or time is not the one on record")

@@ -4,21 +4,20 @@ Each day fails for itself. Only a failing disk stops them all.
 """
 
 import asyncio
-import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from datetime import date, datetime
+from datetime import date
 
 import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
+from mirror.archive.headers import ReplyMeta
 from mirror.archive.intake import Intake
 from mirror.archive.judge import Expectation, failure_of, judge
-from mirror.archive.plan import DayRules, retry_delay
-from mirror.archive.ports import Ask, Destination, Observer, Reply, Source
+from mirror.archive.plan import retry_delay
+from mirror.archive.ports import Ask, Context, Reply
 from mirror.archive.upstream import Dispute, ETags, Upstream, has_persisted
-from mirror.config.settings import Config
 from mirror.errors import Failure, UpstreamError, WrongKindError
 from mirror.logs import get_logger
 from mirror.model import (
@@ -29,7 +28,6 @@ from mirror.model import (
     ProblemKind,
     Reason,
     Record,
-    ReplyMeta,
     Verdict,
 )
 from mirror.sync.settle import Settler, absent, failed, fits
@@ -88,40 +86,24 @@ class Fetcher:
     """Fetches due days, several at a time.
 
     Args:
-        source: where from.
-        destination: where to.
-        observer: told as it goes.
-        config: the settings.
-        upstream: what is known of it: disputes and what its ETags are.
-        now: the clock, aware UTC.
-        rng: the jitter.
+        context: where from and where to; settings, clock and jitter.
+        upstream: what is known of it: disputes, and what its ETags are.
 
     Attributes:
         etags: what this upstream's ETags have proved to be, after the fetching.
     """
 
-    def __init__(
-        self,
-        *,
-        source: Source,
-        destination: Destination,
-        observer: Observer,
-        config: Config,
-        upstream: Upstream,
-        now: Callable[[], datetime],
-        rng: random.Random,
-    ) -> None:
-        self._source = source
-        self._destination = destination
-        self._observer = observer
-        self._config = config
-        self._now = now
-        self._rng = rng
-        self._slots = asyncio.Semaphore(config.http.concurrency)
-        self._room = asyncio.Semaphore(config.http.concurrency + SETTLING)
+    def __init__(self, context: Context, upstream: Upstream) -> None:
+        self._source = context.source
+        self._destination = context.destination
+        self._observer = context.observer
+        self._config = context.config
+        self._now = context.now
+        self._rng = context.rng
+        self._slots = asyncio.Semaphore(context.config.http.concurrency)
+        self._room = asyncio.Semaphore(context.config.http.concurrency + SETTLING)
         self._log = get_logger()
-        self._rules = DayRules.of(config)
-        self._settler = Settler(destination, self._rules, now=now, disputes=upstream.disputes)
+        self._settler = Settler(context.destination, now=context.now, disputes=upstream.disputes)
         self.etags = upstream.etags
 
     @property
@@ -248,7 +230,7 @@ class Fetcher:
             self.etags = ETags.OPAQUE
         expectation = Expectation(
             lines=due.expected,
-            is_open=not self._rules.is_final(due.date, self._now()),
+            is_open=not self._destination.days.is_final(due.date, self._now()),
             held=due.held,
             etags_are_opaque=self.etags is ETags.OPAQUE,
         )

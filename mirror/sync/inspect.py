@@ -15,13 +15,12 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from mirror.archive.ports import Observer
+from mirror.archive.ports import Destination, Observer
 from mirror.errors import StorageError
 from mirror.events.findings import is_pending
 from mirror.logs import get_logger
 from mirror.model import Findings, Record
 from mirror.processes import Worker, WorkerDiedError
-from mirror.store.destination import LocalStore
 from mirror.sync.count import count_days
 
 WORKERS_FROM_BYTES = 64 * 1024**2
@@ -46,7 +45,7 @@ class Inspected(Struct, frozen=True):
 
 
 async def inspect_pending(
-    store: LocalStore,
+    destination: Destination,
     publish: Callable[[], Awaitable[object]],
     observer: Observer,
     *,
@@ -58,17 +57,17 @@ async def inspect_pending(
     Nothing that goes wrong is an error: it is logged, and the day stays pending.
 
     Args:
-        store: the data directory.
+        destination: where the days are.
         publish: writes the listings and the manifest again, with what was counted.
         observer: notified after each day.
         limit_s: after so many seconds no further file is begun.
         workers_from_bytes: from so many bytes on they are counted in other processes.
     """
-    pending = [record for record in store.records.values() if is_pending(record)]
+    pending = [record for record in destination.inventory.records.values() if is_pending(record)]
     if not pending:
         return Inspected()
     in_workers = sum(record.size for record in pending) >= workers_from_bytes
-    inspection = _Inspection(store, observer, pending, in_workers=in_workers, limit_s=limit_s)
+    inspection = _Inspection(destination, observer, pending, in_workers=in_workers, limit_s=limit_s)
     try:
         await inspection.run()
         if inspection.counted:
@@ -85,7 +84,7 @@ class _Inspection:
 
     def __init__(
         self,
-        store: LocalStore,
+        destination: Destination,
         observer: Observer,
         pending: Sequence[Record],
         *,
@@ -96,7 +95,7 @@ class _Inspection:
         self._failed = 0
         self._bytes = 0
         self._total = len(pending)
-        self._store = store
+        self._destination = destination
         self._observer = observer
         self._in_workers = in_workers
         self._ends_at = time.monotonic() + limit_s
@@ -154,11 +153,11 @@ class _Inspection:
     async def _count(
         self, worker: Worker | None, batch: Sequence[Record]
     ) -> Sequence[Findings | str]:
-        archive = self._store.data.archive
+        opener = self._destination.opener
         if worker is None:
-            return await asyncio.to_thread(count_days, archive, batch)
+            return await asyncio.to_thread(count_days, opener, batch)
         try:
-            return await asyncio.to_thread(worker.call, count_days, archive, batch)
+            return await asyncio.to_thread(worker.call, count_days, opener, batch)
         except WorkerDiedError:
             worker.close()
             raise
@@ -173,12 +172,12 @@ class _Inspection:
 
     async def _keep(self, batch: Sequence[Record], found: Sequence[Findings | str]) -> None:
         for record, findings in zip(batch, found, strict=True):
-            held = self._store.records.get(record.date)
+            held = self._destination.inventory.records.get(record.date)
             if isinstance(findings, str):
                 self._failed += 1
                 self._log.warning("inspect.day_left", file=record.name, problem=findings)
             elif held is not None and held.sha256 == record.sha256:
-                await self._store.note(replace(held, findings=findings))
+                await self._destination.note(replace(held, findings=findings))
                 self.counted += 1
             self._bytes += record.size
             self._observer.inspected(self.counted + self._failed, self._total, self._bytes)

@@ -11,17 +11,18 @@ A crash anywhere is harmless: the next pass plans again what is missing and adop
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 
 import structlog
+from msgspec import Struct
 from msgspec.structs import replace
 
-from mirror.archive.plan import PollRange, make_plan
-from mirror.archive.ports import Observer, Source
-from mirror.archive.upstream import ETags, Upstream, days_to_ask, listed_counts
+from mirror.archive.manifest import Inventory
+from mirror.archive.plan import DayRules, PollRange, make_plan
+from mirror.archive.ports import Context
+from mirror.archive.upstream import Upstream, days_to_ask, listed_counts
 from mirror.config.settings import Config
 from mirror.errors import ExitCode, UpstreamError
 from mirror.events.findings import is_pending
@@ -36,9 +37,6 @@ from mirror.model import (
     ProblemKind,
     Reason,
 )
-from mirror.store.destination import LocalStore
-from mirror.store.disk import require_room
-from mirror.store.polls import append_poll
 from mirror.sync.adopt import Adopter
 from mirror.sync.fetch import Fetcher
 from mirror.sync.publish import Publisher
@@ -46,44 +44,37 @@ from mirror.sync.summary import count_outcomes, make_problems, make_warnings
 from mirror.sync.survey import Survey, Surveyor
 
 
+class Preview(Struct, frozen=True):
+    """What a poll would do."""
+
+    plan: Plan
+    unverified: int
+    """Files that are there without a record: proved first, fetched only if that fails."""
+    upstream: Upstream
+    warnings: tuple[Problem, ...]
+
+
 class Poll:
     """One pass over one data directory.
 
     Args:
-        source: upstream.
-        store: the data directory, held for writing.
+        context: upstream and where the copy is kept; settings, clock and jitter.
         upstream: what is known of upstream from before.
-        config: the settings.
         asked: the days it is about.
-        observer: told as it goes.
-        now: the clock, aware UTC.
-        rng: the jitter and the poll's id.
     """
 
-    def __init__(
-        self,
-        *,
-        source: Source,
-        store: LocalStore,
-        upstream: Upstream,
-        config: Config,
-        asked: PollRange,
-        observer: Observer,
-        now: Callable[[], datetime],
-        rng: random.Random,
-    ) -> None:
-        self._source = source
-        self._store = store
+    def __init__(self, context: Context, upstream: Upstream, asked: PollRange) -> None:
+        self._context = context
+        self._destination = context.destination
         self._upstream = upstream
-        self._config = config
         self._asked = asked
-        self._observer = observer
-        self._now = now
-        self._rng = rng
+        self._config = context.config
+        self._observer = context.observer
+        self._now = context.now
         self._log = get_logger()
         self._in_the_way: tuple[Problem, ...] = ()
         self._adopted = 0
-        self._publisher = Publisher(store, upstream, now=now)
+        self._publisher = Publisher(context.destination, upstream, now=context.now)
 
     async def run(self, *, inspect_s: float = float("inf")) -> PollReport:
         """Bring the copy in step with upstream, as far as it can be had.
@@ -96,17 +87,17 @@ class Poll:
             StorageError: the disk refused; what was published stands.
         """
         started_at, started = self._now(), time.monotonic()
-        poll_id = f"{started_at:%Y%m%dT%H%M%S}-{self._rng.getrandbits(24):06x}"
+        poll_id = f"{started_at:%Y%m%dT%H%M%S}-{self._context.rng.getrandbits(24):06x}"
         with structlog.contextvars.bound_contextvars(poll=poll_id):
             report = replace(
                 await self._run(),
                 poll_id=poll_id,
                 started_at=started_at.astimezone(UTC),
                 duration_s=round(time.monotonic() - started, 3),
-                requests=self._source.traffic.requests,
-                downloaded_bytes=self._source.traffic.received_bytes,
+                requests=self._context.source.traffic.requests,
+                downloaded_bytes=self._context.source.traffic.received_bytes,
             )
-            append_poll(self._store.data, report)
+            self._destination.append_poll(report)
             self._log.info("poll.finished", **_log_fields(report))
             self._observer.reported(report)
             if report.pending_findings and inspect_s:
@@ -122,7 +113,9 @@ class Poll:
         def publish() -> Awaitable[object]:
             return self._publisher.publish(self._upstream)
 
-        inspected = await inspect_pending(self._store, publish, self._observer, limit_s=limit_s)
+        inspected = await inspect_pending(
+            self._destination, publish, self._observer, limit_s=limit_s
+        )
         return inspected.pending
 
     async def _run(self) -> PollReport:
@@ -136,10 +129,11 @@ class Poll:
                 index_state=IndexState.UNUSABLE,
             )
         outcomes = await self._follow(survey)
-        in_the_way = self._store.inventory.wrong_kind
+        in_the_way = self._destination.inventory.wrong_kind
         problems = make_problems(self._upstream, outcomes, in_the_way, self._asked)
         problems = (*self._in_the_way, *problems)
-        warnings = make_warnings(self._upstream, self._store.records.values(), now=self._now())
+        records = self._destination.inventory.records.values()
+        warnings = make_warnings(self._upstream, records, now=self._now())
         exit_code = ExitCode.INCOMPLETE if problems else ExitCode.COMPLETE
         return replace(
             self._report(outcomes, problems, exit_code), warnings=(*survey.warnings, *warnings)
@@ -147,22 +141,23 @@ class Poll:
 
     async def _survey(self) -> Survey:
         """Ask upstream what it has."""
-        surveyor = Surveyor(self._source, self._config, now=self._now, rng=self._rng)
+        surveyor = Surveyor(
+            self._context.source, self._config, now=self._now, rng=self._context.rng
+        )
         has_body = self._publisher.index_body(self._upstream) is not None
         return await surveyor.survey(self._upstream, has_body=has_body)
 
     async def _follow(self, survey: Survey) -> list[Outcome]:
         """Do all that follows from a survey."""
         self._upstream = survey.upstream
-        was_clean = self._store.inventory.is_clean
-        await self._publisher.remember(
-            survey.upstream, survey.index.body if survey.index is not None else None
-        )
+        was_clean = self._destination.inventory.is_clean
+        await self._publisher.remember(survey.upstream, survey.index)
         if not was_clean:
             # files may be gone or altered since the index was written: first of all, be true
             await self._publisher.publish_index(self._upstream)
         try:
-            await self._adopt()
+            adopter = Adopter(self._context, self._upstream)
+            self._adopted = await adopter.adopt_all(self._listed())
             # off the loop, on which a daemon serves: it goes through all days
             plan = await asyncio.to_thread(self._plan, survey)
             self._check_room(plan)
@@ -170,12 +165,12 @@ class Poll:
             self._log.info("poll.planned", due=len(plan.due), listed=plan.listed, **plan.reasons())
             outcomes = await self._fetch(plan)
         except ExceptionGroup as group:
-            # of one disk that refuses, the first word is enough
+            # all errors share one cause; raise the first
             raise group.exceptions[0] from group
         if self._is_anything_new():
             self._in_the_way = await self._publisher.publish(self._upstream)
         else:
-            await self._publisher.remember(self._upstream, None)
+            await self._publisher.remember(self._upstream)
         return outcomes
 
     def _is_anything_new(self) -> bool:
@@ -183,48 +178,18 @@ class Poll:
 
         The inventory is settled only after the listings were written by them.
         """
-        return not self._store.inventory.is_clean or not self._publisher.are_listings_there()
-
-    async def _adopt(self) -> None:
-        adopter = Adopter(
-            self._source,
-            self._store,
-            self._config,
-            now=self._now,
-            etags_are_opaque=self._upstream.etags is ETags.OPAQUE,
-        )
-        self._adopted = await adopter.adopt_all(self._listed())
+        return not self._destination.inventory.is_clean or not self._publisher.are_listings_there()
 
     def _plan(self, survey: Survey) -> Plan:
-        """Return what is due, the asking by name included where it is time for it."""
-        inventory, now = self._store.inventory, self._now()
-        by_name = days_to_ask(self._upstream, now=now) if survey.searched else ()
-        return make_plan(
-            self._listed(),
-            inventory.records,
-            self._store.data.days,
-            self._asked,
-            now=now,
-            by_name=by_name,
-            passed_over=inventory.wrong_kind,
-            max_file_bytes=self._config.http.max_file_size,
-        )
+        return _plan(survey, self._destination.inventory, self._config, self._asked, self._now())
 
     def _check_room(self, plan: Plan) -> None:
         """Refuse to begin what cannot be finished; a day that is asked about may be unchanged."""
         needed = sum(due.estimated_bytes for due in plan.due if not due.conditional)
-        require_room(self._store.data.root, needed, self._config.storage.min_free if needed else 0)
+        self._destination.require_room(needed, self._config.storage.min_free if needed else 0)
 
     async def _fetch(self, plan: Plan) -> list[Outcome]:
-        fetcher = Fetcher(
-            source=self._source,
-            destination=self._store,
-            observer=self._observer,
-            config=self._config,
-            upstream=self._upstream,
-            now=self._now,
-            rng=self._rng,
-        )
+        fetcher = Fetcher(self._context, self._upstream)
         try:
             outcomes = await fetcher.fetch_all(plan.due)
         except asyncio.CancelledError:
@@ -260,7 +225,7 @@ class Poll:
     def _report(
         self, outcomes: Sequence[Outcome], problems: tuple[Problem, ...], exit_code: ExitCode
     ) -> PollReport:
-        records = self._store.records.values()
+        records = self._destination.inventory.records.values()
         return PollReport(
             exit_code=int(exit_code),
             index_state=self._upstream.state,
@@ -272,6 +237,41 @@ class Poll:
             problems=problems,
             pending_findings=sum(map(is_pending, records)) if self._config.storage.findings else 0,
         )
+
+
+async def preview(
+    surveyor: Surveyor,
+    upstream: Upstream,
+    inventory: Inventory,
+    config: Config,
+    asked: PollRange,
+    *,
+    now: Callable[[], datetime],
+) -> Preview:
+    """Return what a poll would do now; nothing is written.
+
+    Raises:
+        UpstreamError: there is no index to plan from.
+    """
+    survey = await surveyor.survey(upstream, has_body=True)
+    plan = _plan(survey, inventory, config, asked, now())
+    return Preview(plan, len(inventory.unverified), survey.upstream, survey.warnings)
+
+
+def _plan(
+    survey: Survey, inventory: Inventory, config: Config, asked: PollRange, now: datetime
+) -> Plan:
+    """Return what is due, the search by name included where it is time for it."""
+    return make_plan(
+        listed_counts(survey.upstream, now=now),
+        inventory.records,
+        DayRules.of(config),
+        asked,
+        now=now,
+        by_name=days_to_ask(survey.upstream, now=now) if survey.searched else (),
+        passed_over=inventory.wrong_kind,
+        max_file_bytes=config.http.max_file_size,
+    )
 
 
 def _log_fields(report: PollReport) -> Mapping[str, object]:

@@ -5,8 +5,8 @@ from datetime import date, datetime
 
 from msgspec.structs import replace
 
+from mirror.archive.headers import ReplyMeta
 from mirror.archive.judge import keeps_predecessor
-from mirror.archive.plan import DayRules
 from mirror.archive.ports import Destination, Staged
 from mirror.archive.upstream import Dispute, open_dispute
 from mirror.model import (
@@ -19,7 +19,6 @@ from mirror.model import (
     ProblemKind,
     Reason,
     Record,
-    ReplyMeta,
     Verdict,
     VerdictKind,
 )
@@ -36,7 +35,6 @@ class Settler:
 
     Args:
         destination: where published and refused bodies go.
-        rules: when a day is final.
         now: the clock, aware UTC.
         disputes: refused bodies that may yet be taken; see `mirror.archive.upstream`.
 
@@ -47,13 +45,12 @@ class Settler:
     def __init__(
         self,
         destination: Destination,
-        rules: DayRules,
         *,
         now: Callable[[], datetime],
         disputes: Mapping[date, Dispute],
     ) -> None:
         self._destination = destination
-        self._rules = rules
+        self._rules = destination.days
         self._now = now
         self.disputes = dict(disputes)
 
@@ -102,9 +99,7 @@ class Settler:
                 and due.reason is not Reason.DAMAGED
                 and keeps_predecessor(held, record.sha256, record.lines, was_final=was_final)
             )
-            await self._destination.publish(
-                staged, record, predecessor=held if keep else None, is_final=was_final
-            )
+            await staged.publish(record, predecessor=held if keep else None, is_final=was_final)
         self.disputes.pop(due.date, None)
         is_behind = Flag.BEHIND in record.flags
         return Outcome(
@@ -131,7 +126,7 @@ class Settler:
         held_sha256 = due.held.sha256 if due.held is not None else ""
         problem = _problem_of(due, verdict)
         if evidence.sha256 != held_sha256:
-            await self._destination.quarantine(staged, due.date, evidence.sha256, problem.text)
+            await staged.quarantine(due.date, evidence.sha256, problem.text)
         return Outcome(
             date=due.date,
             name=due.name,

@@ -13,7 +13,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from email.utils import format_datetime
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import urljoin
@@ -23,13 +22,11 @@ import aiohttp
 from yarl import URL
 
 from mirror import __version__
-from mirror.archive.headers import parse_meta, parse_retry_after
+from mirror.archive.headers import ReplyMeta, parse_meta, parse_retry_after
 from mirror.archive.plan import is_transient_status
-from mirror.archive.ports import Ask, Reply
+from mirror.archive.ports import Ask, Reply, Traffic
 from mirror.config.settings import HttpConfig, origin_of
-from mirror.errors import BodyError, ConfigError, Failure, MirrorError, UpstreamError
-from mirror.model import ReplyMeta, Traffic
-from mirror.store.disk import storage_error
+from mirror.errors import BodyError, ConfigError, Failure, MirrorError, StorageError, UpstreamError
 from mirror.text import shown
 
 BLOCK_BYTES = 512 * 1024
@@ -297,7 +294,8 @@ class Pace:
 def translate(error: Exception, where: str) -> MirrorError:
     """Return a failure of the network's or of aiohttp's as one of ours."""
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-        return storage_error(error, Path("a connection"))
+        hint = "raise the limit of open files (ulimit -n), or lower http.concurrency"
+        return StorageError(f"a connection: {error.strerror}", hint=hint)
     text = shown(_reason(error) or type(error).__name__, 200)
     for kinds, failure, message, hint, transient in _TRANSLATIONS:
         if isinstance(error, kinds):

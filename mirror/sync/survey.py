@@ -1,7 +1,6 @@
 """What upstream has now: its index, and in trouble `index.html`, as a new state of `Upstream`."""
 
 import asyncio
-import hashlib
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
@@ -11,8 +10,8 @@ from typing import TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from mirror.archive.index import parse_index
-from mirror.archive.index_page import parse_listing
+from mirror.archive.headers import ReplyMeta
+from mirror.archive.index import parse_index, parse_listing
 from mirror.archive.intake import Intake
 from mirror.archive.judge import is_older
 from mirror.archive.plan import retry_delay
@@ -32,7 +31,7 @@ from mirror.archive.upstream import (
 from mirror.config.settings import Config
 from mirror.errors import Failure, IndexUnusableError, UpstreamError
 from mirror.logs import get_logger
-from mirror.model import Evidence, ParsedIndex, Problem, ProblemKind, ReplyMeta
+from mirror.model import Evidence, ParsedIndex, Problem, ProblemKind
 
 T = TypeVar("T")
 
@@ -275,8 +274,3 @@ def _redated(upstream: Upstream, meta: ReplyMeta) -> Upstream:
 
 def _feed(intake: Intake, block: list[bytes]) -> list[bytes]:
     return [piece for chunk in block for piece in intake.feed(chunk)]
-
-
-def digest_of(body: bytes) -> str:
-    """Return the SHA-256 of an index body, as `IndexFacts` has it."""
-    return hashlib.sha256(body).hexdigest()

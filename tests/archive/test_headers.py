@@ -10,8 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from mirror.archive.headers import parse_http_date, parse_meta, parse_retry_after
-from mirror.model import OfferedDigest, ReplyMeta
+from mirror.archive.headers import (
+    OfferedDigest,
+    ReplyMeta,
+    parse_http_date,
+    parse_meta,
+    parse_retry_after,
+)
 from tests.making import ANY_TEXT, at
 
 BODY = b"a body\n"

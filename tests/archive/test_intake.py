@@ -6,9 +6,10 @@ from datetime import date
 
 import pytest
 
+from mirror.archive.headers import OfferedDigest, ReplyMeta
 from mirror.archive.intake import Intake, applicable_digests
 from mirror.errors import BodyError
-from mirror.model import Evidence, OfferedDigest, ReplyMeta
+from mirror.model import Evidence
 from tests.upstream.launches import make_day
 
 DAY = date(2021, 8, 3)

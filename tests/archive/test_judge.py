@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mirror.archive.headers import ReplyMeta
 from mirror.archive.judge import Expectation, is_older, judge, keeps_predecessor
-from mirror.model import Evidence, Record, ReplyMeta, Verdict, VerdictKind
+from mirror.model import Evidence, Record, Verdict, VerdictKind
 from tests.making import at, day, record
 
 DAY = day("2021-08-03")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.archive.index_page import parse_listing
+from mirror.archive.index import parse_listing
 from mirror.archive.listings import render_page as render_our_page
 from mirror.model import IndexEntry
 from tests.making import TEMPLATE, at, day, entry

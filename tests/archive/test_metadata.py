@@ -2,15 +2,16 @@
 
 import json
 import warnings
+from functools import partial
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from mirror.archive.metadata import render_croissant, render_datapackage
-from mirror.store.inventory import load_inventory
+from mirror.store.inventory import load_inventory, open_daily
 from mirror.store.layout import DataDir
-from mirror.sync.count import count_file
+from mirror.sync.count import count_days
 from tests.command import open_shell
 from tests.conftest import World
 from tests.mirrors import make_mirror, of_all_eras
@@ -55,9 +56,10 @@ def test_croissant_finds_nothing_amiss(data: DataDir):
 
 
 def test_croissant_reads_every_launch_with_the_fields_of_its_day(data: DataDir):
+    records = list(load_inventory(data).records.values())
+    counted = count_days(partial(open_daily, data.archive), records)
     records = [
-        replace(record, findings=count_file(data.archive / record.name, record.date))
-        for record in load_inventory(data).records.values()
+        replace(record, findings=found) for record, found in zip(records, counted, strict=True)
     ]
     data.croissant.write_bytes(render_croissant(records))
     sets = [one["@id"] for one in json.loads(data.croissant.read_bytes())["recordSet"]]

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.archive.sums import parse_sums, render_sums
+from mirror.archive.listings import parse_sums, render_sums
 from tests.making import day, record
 
 EARLY, LATE = record(day("2021-08-02")), record(day("2021-08-03"))

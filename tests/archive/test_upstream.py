@@ -5,6 +5,7 @@ from datetime import date, timedelta
 import pytest
 from msgspec.structs import replace
 
+from mirror.archive.headers import ReplyMeta
 from mirror.archive.judge import is_older
 from mirror.archive.upstream import (
     Dispute,
@@ -16,7 +17,7 @@ from mirror.archive.upstream import (
     open_dispute,
     vanished,
 )
-from mirror.model import IndexState, Refusal, ReplyMeta
+from mirror.model import IndexState, Refusal
 from tests.steps import (
     A_SECOND,
     D1,

@@ -60,7 +60,8 @@ def look_into(data: DataDir) -> None:
     records = dict(load_inventory(data).records)
     lacking = [record for record in records.values() if record.findings is None]
     for record in lacking:
-        findings = count_file(data.archive / record.name, record.date)
+        with (data.archive / record.name).open("rb") as file:
+            findings = count_file(file, record.date)
         records[record.date] = replace(record, findings=findings)
     if lacking:
         save_manifest(data, records)

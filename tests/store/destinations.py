@@ -4,18 +4,20 @@ A new destination adds a class like these and its name to `LOOKS`.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Protocol
 
-from mirror.archive.ports import Destination
+from mirror.archive.plan import DayRules
+from mirror.archive.ports import Destination, Listing
 from mirror.model import Record
 from mirror.store import history
 from mirror.store.destination import open_store
 from mirror.store.inventory import load_inventory
 from mirror.store.layout import DataDir
 from mirror.store.quarantine import list_quarantined
+from tests.store.memory import Memory, MemoryDestination
 
 NOW = datetime(2024, 5, 15, 12, tzinfo=UTC)
 
@@ -23,7 +25,7 @@ NOW = datetime(2024, 5, 15, 12, tzinfo=UTC)
 class Look(Protocol):
     """A destination seen from outside, as a reader or the next process sees it."""
 
-    def opened(self) -> Iterator[Destination]:
+    def opened(self) -> AbstractContextManager[Destination]:
         """Hold the destination for writing."""
         ...
 
@@ -60,9 +62,9 @@ class LocalLook:
             yield store
 
     def published(self) -> dict[str, bytes]:
-        return {
-            path.name: path.read_bytes() for path in self.data.archive.rglob("*") if path.is_file()
-        }
+        archive = self.data.archive
+        files = (path for path in archive.rglob("*") if path.is_file())
+        return {str(path.relative_to(archive)): path.read_bytes() for path in files}
 
     def unfinished(self) -> list[str]:
         return [path.name for path in self.data.staging.iterdir()]
@@ -84,4 +86,35 @@ class LocalLook:
         ]
 
 
-LOOKS = {"local": LocalLook}
+class MemoryLook:
+    """A memory."""
+
+    def __init__(self, _root: Path) -> None:
+        self.memory = Memory()
+
+    @contextmanager
+    def opened(self) -> Iterator[Destination]:
+        yield MemoryDestination(self.memory, now=lambda: NOW)
+
+    def published(self) -> dict[str, bytes]:
+        daily = {name: body for name, (body, _) in self.memory.bodies.items()}
+        files = self.memory.files.items()
+        return daily | {name.value: body for name, body in files if isinstance(name, Listing)}
+
+    def unfinished(self) -> list[str]:
+        return list(map(str, self.memory.staging))
+
+    def recorded(self) -> dict[date, Record]:
+        return self.memory.inventory(DayRules()).records
+
+    def predecessors(self) -> dict[date, list[bytes]]:
+        return {
+            day: [body for _, body in versions.values()]
+            for day, versions in self.memory.history.items()
+        }
+
+    def refused(self) -> list[tuple[bytes, str]]:
+        return list(self.memory.quarantine)
+
+
+LOOKS: dict[str, type[LocalLook | MemoryLook]] = {"local": LocalLook, "memory": MemoryLook}

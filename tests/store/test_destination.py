@@ -3,29 +3,31 @@
 import asyncio
 import gc
 import hashlib
+import pickle
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from mirror.archive.ports import Destination
+from mirror.archive.ports import Destination, Listing, State
+from mirror.errors import StorageError
 from mirror.model import Record
-from tests.store.destinations import LOOKS, NOW, LocalLook
+from tests.store.destinations import LOOKS, NOW, Look
 
 DAY = date(2024, 5, 10)
 OLD, NEW = b'{"old": 1}\n{"old": 2}\n', b'{"new": 1}\n'
 
 
 @pytest.fixture(params=LOOKS)
-def look(request: pytest.FixtureRequest, tmp_path: Path) -> LocalLook:
+def look(request: pytest.FixtureRequest, tmp_path: Path) -> Look:
     return LOOKS[request.param](tmp_path)
 
 
 @pytest.fixture
-def destination(look: LocalLook) -> Iterator[Destination]:
+def destination(look: Look) -> Iterator[Destination]:
     with look.opened() as destination:
         yield destination
 
@@ -66,11 +68,11 @@ async def put(
     async with destination.stage(name_of(day), plain) as staged:
         await staged.write([body])
         record = record_of(body, day, **more)
-        return await destination.publish(staged, record, predecessor=predecessor, is_final=is_final)
+        return await staged.publish(record, predecessor=predecessor, is_final=is_final)
 
 
 async def test_a_published_body_is_visible_whole_and_on_record(
-    destination: Destination, look: LocalLook
+    destination: Destination, look: Look
 ) -> None:
     record = await put(destination, NEW)
 
@@ -83,19 +85,19 @@ async def test_a_published_body_is_visible_whole_and_on_record(
     "blocks", [[[NEW]], [[NEW[:3], NEW[3:]]], [[NEW[:1]], [], [b"", NEW[1:]]], []]
 )
 async def test_blocks_and_chunks_come_out_in_order(
-    destination: Destination, look: LocalLook, blocks: list[list[bytes]]
+    destination: Destination, look: Look, blocks: list[list[bytes]]
 ) -> None:
     body = b"".join(map(b"".join, blocks))
     async with destination.stage(name_of(DAY), plain) as staged:
         for block in blocks:
             await staged.write(block)
-        await destination.publish(staged, record_of(body), predecessor=None, is_final=False)
+        await staged.publish(record_of(body), predecessor=None, is_final=False)
 
     assert look.published() == {name_of(DAY): body}
 
 
 async def test_what_the_transform_makes_is_kept_not_what_came(
-    destination: Destination, look: LocalLook
+    destination: Destination, look: Look
 ) -> None:
     threads: set[int] = set()
 
@@ -106,14 +108,14 @@ async def test_what_the_transform_makes_is_kept_not_what_came(
 
     async with destination.stage(name_of(DAY), doubling) as staged:
         await staged.write([b"a", b"b"])
-        await destination.publish(staged, record_of(b"aabb"), predecessor=None, is_final=False)
+        await staged.publish(record_of(b"aabb"), predecessor=None, is_final=False)
 
     assert look.published() == {name_of(DAY): b"aabb"}
     assert threading.get_ident() not in threads
 
 
 async def test_nothing_is_visible_before_it_is_published(
-    destination: Destination, look: LocalLook
+    destination: Destination, look: Look
 ) -> None:
     old = await put(destination, OLD)
     async with destination.stage(name_of(DAY), plain) as staged:
@@ -123,9 +125,7 @@ async def test_nothing_is_visible_before_it_is_published(
         assert look.recorded() == {DAY: old}
 
 
-async def test_what_is_not_published_is_gone_on_exit(
-    destination: Destination, look: LocalLook
-) -> None:
+async def test_what_is_not_published_is_gone_on_exit(destination: Destination, look: Look) -> None:
     async with destination.stage(name_of(DAY), plain) as staged:
         await staged.write([NEW])
 
@@ -134,7 +134,7 @@ async def test_what_is_not_published_is_gone_on_exit(
 
 
 async def test_an_error_in_the_transform_goes_through_and_leaves_nothing(
-    destination: Destination, look: LocalLook
+    destination: Destination, look: Look
 ) -> None:
     def failing(chunk: bytes) -> Iterator[bytes]:
         yield chunk
@@ -148,7 +148,7 @@ async def test_an_error_in_the_transform_goes_through_and_leaves_nothing(
 
 
 async def test_a_task_cancelled_in_mid_write_leaves_nothing(
-    destination: Destination, look: LocalLook
+    destination: Destination, look: Look
 ) -> None:
     writing, go_on = threading.Event(), threading.Event()
 
@@ -176,7 +176,7 @@ async def test_a_task_cancelled_in_mid_write_leaves_nothing(
 
 
 async def test_a_task_cancelled_at_any_step_leaves_nothing_or_all(
-    destination: Destination, look: LocalLook
+    destination: Destination, look: Look
 ) -> None:
     for steps in range(12):
         task = asyncio.create_task(put(destination, NEW, DAY + timedelta(days=steps)))
@@ -192,7 +192,7 @@ async def test_a_task_cancelled_at_any_step_leaves_nothing_or_all(
 
 
 async def test_bodies_of_one_name_do_not_meet_before_they_are_published(
-    destination: Destination, look: LocalLook
+    destination: Destination, look: Look
 ) -> None:
     async with (
         destination.stage(name_of(DAY), plain) as one,
@@ -200,7 +200,7 @@ async def test_bodies_of_one_name_do_not_meet_before_they_are_published(
     ):
         await one.write([OLD])
         await other.write([NEW])
-        await destination.publish(other, record_of(NEW), predecessor=None, is_final=False)
+        await other.publish(record_of(NEW), predecessor=None, is_final=False)
 
         assert look.published() == {name_of(DAY): NEW}
 
@@ -208,7 +208,7 @@ async def test_bodies_of_one_name_do_not_meet_before_they_are_published(
 
 
 async def test_many_bodies_at_once_are_each_themselves(
-    destination: Destination, look: LocalLook
+    destination: Destination, look: Look
 ) -> None:
     bodies = {DAY + timedelta(days=n): b'{"n": %d}\n' % n * (n + 1) for n in range(20)}
 
@@ -220,9 +220,7 @@ async def test_many_bodies_at_once_are_each_themselves(
     }
 
 
-async def test_a_predecessor_goes_to_history_whole(
-    destination: Destination, look: LocalLook
-) -> None:
+async def test_a_predecessor_goes_to_history_whole(destination: Destination, look: Look) -> None:
     old = await put(destination, OLD)
 
     await put(destination, NEW, predecessor=old, is_final=True)
@@ -232,7 +230,7 @@ async def test_a_predecessor_goes_to_history_whole(
 
 
 async def test_a_body_that_nobody_asked_to_keep_is_replaced(
-    destination: Destination, look: LocalLook
+    destination: Destination, look: Look
 ) -> None:
     await put(destination, OLD)
 
@@ -243,7 +241,7 @@ async def test_a_body_that_nobody_asked_to_keep_is_replaced(
 
 
 async def test_the_same_predecessor_twice_is_kept_once(
-    destination: Destination, look: LocalLook
+    destination: Destination, look: Look
 ) -> None:
     old = await put(destination, OLD)
     new = await put(destination, NEW, predecessor=old, is_final=True)
@@ -256,12 +254,12 @@ async def test_the_same_predecessor_twice_is_kept_once(
 
 
 async def test_a_refused_body_is_kept_aside_with_its_reason(
-    destination: Destination, look: LocalLook
+    destination: Destination, look: Look
 ) -> None:
     old = await put(destination, OLD)
     async with destination.stage(name_of(DAY), plain) as staged:
         await staged.write([NEW])
-        await destination.quarantine(staged, DAY, record_of(NEW).sha256, "behind:\n\x1b[31m 1 of 2")
+        await staged.quarantine(DAY, record_of(NEW).sha256, "behind:\n\x1b[31m 1 of 2")
 
     assert look.refused() == [(NEW, r"behind:\n\x1b[31m 1 of 2")]
     assert look.published() == {name_of(DAY): OLD}
@@ -270,13 +268,13 @@ async def test_a_refused_body_is_kept_aside_with_its_reason(
 
 
 async def test_quarantine_is_bounded_and_keeps_the_latest(
-    destination: Destination, look: LocalLook
+    destination: Destination, look: Look
 ) -> None:
     for n in range(60):
         body = b'{"n": %d}\n' % n
         async with destination.stage(name_of(DAY), plain) as staged:
             await staged.write([body])
-            await destination.quarantine(staged, DAY, record_of(body).sha256, f"reason {n}")
+            await staged.quarantine(DAY, record_of(body).sha256, f"reason {n}")
 
     refused = look.refused()
     assert len(refused) == 50
@@ -284,7 +282,7 @@ async def test_quarantine_is_bounded_and_keeps_the_latest(
 
 
 async def test_a_note_changes_the_record_and_not_the_body(
-    destination: Destination, look: LocalLook
+    destination: Destination, look: Look
 ) -> None:
     record = await put(destination, NEW)
     noted = replace(record, checked_at=NOW + timedelta(hours=1), index_count=7)
@@ -296,7 +294,7 @@ async def test_a_note_changes_the_record_and_not_the_body(
 
 
 @pytest.mark.parametrize("size", [0, 1, 262_144, 1_500_000])
-async def test_bodies_of_any_size_survive_the_process(look: LocalLook, size: int) -> None:
+async def test_bodies_of_any_size_survive_the_process(look: Look, size: int) -> None:
     body = bytes(size)
     with look.opened() as destination:
         record = await put(destination, body)
@@ -307,7 +305,7 @@ async def test_bodies_of_any_size_survive_the_process(look: LocalLook, size: int
 
 
 async def test_a_body_without_a_date_of_upstreams_has_one_of_its_own(
-    destination: Destination, look: LocalLook
+    destination: Destination, look: Look
 ) -> None:
     record = await put(destination, NEW, last_modified=None)
 
@@ -317,26 +315,90 @@ async def test_a_body_without_a_date_of_upstreams_has_one_of_its_own(
 
 @pytest.mark.parametrize("year", [1, 1901, 1970, 9999])
 async def test_any_date_that_upstream_gives_can_be_recorded(
-    destination: Destination, look: LocalLook, year: int
+    destination: Destination, look: Look, year: int
 ) -> None:
     record = await put(destination, NEW, last_modified=NOW.replace(year=year))
 
     assert look.recorded() == {DAY: record}
 
 
-async def test_what_a_broken_process_left_unfinished_is_swept(look: LocalLook) -> None:
-    with look.opened() as destination:
-        stage = destination.stage(name_of(DAY), plain)
-        staged = await stage.__aenter__()
-        await staged.write([NEW])
-        leftover: Sequence[str] = look.unfinished()
-        assert len(leftover) == 1
-        # as a kill leaves it: a copy that no exit takes away
-        path = look.data.staging / leftover[0]
-        (look.data.staging / "killed").hardlink_to(path)
-        await stage.__aexit__(None, None, None)
-    assert look.unfinished() == ["killed"]
+async def test_listings_and_state_are_read_as_they_were_written(
+    destination: Destination, look: Look
+) -> None:
+    names = [*Listing, *State]
+    assert [destination.read(name) for name in names] == [None] * len(names)
+    assert not any(map(destination.has, Listing))
+    for name in names:
+        destination.write(name, b"first")
+        destination.write(name, name.encode())
 
-    with look.opened():
-        assert look.unfinished() == []
-        assert look.published() == {}
+    assert [destination.read(name) for name in names] == [name.encode() for name in names]
+    assert all(map(destination.has, Listing))
+    assert look.published() == {name.value: name.encode() for name in Listing}
+
+
+async def test_a_body_is_opened_by_its_name_with_the_time_on_record(
+    destination: Destination,
+) -> None:
+    record = await put(destination, NEW)
+
+    opener = pickle.loads(pickle.dumps(destination.opener))
+    for open_body in (destination.opener, opener):
+        with open_body(record.name) as (file, mtime_ns):
+            assert (file.read(), mtime_ns) == (NEW, record.mtime_ns)
+        with pytest.raises(StorageError), open_body(name_of(DAY + timedelta(days=1))):
+            pass
+
+
+async def test_a_predecessor_is_listed_and_read(destination: Destination) -> None:
+    old = await put(destination, OLD)
+    assert list(destination.list_versions(DAY)) == []
+    await put(destination, NEW, predecessor=old, is_final=True)
+
+    (version,) = destination.list_versions(DAY)
+
+    assert b"".join(destination.read_version(version)) == OLD
+    assert (version.sha256, version.lines, version.size) == (old.sha256, old.lines, old.size)
+    assert (version.was_final, version.kept_at) == (True, NOW)
+    assert list(destination.list_versions(DAY + timedelta(days=1))) == []
+
+
+async def test_a_rotten_body_leaves_for_quarantine_and_is_no_longer_held(
+    destination: Destination, look: Look
+) -> None:
+    record = await put(destination, NEW)
+    destination.inventory.doubt(DAY)
+    assert destination.inventory.claimed() == {DAY: record}
+
+    destination.retire(record.name, DAY, "it is rotten")
+    destination.save_manifest()
+
+    assert look.refused() == [(NEW, "it is rotten")]
+    assert look.published() == {}
+    assert look.recorded() == {}
+
+
+async def test_a_doubted_body_that_is_replaced_is_kept_aside(
+    destination: Destination, look: Look
+) -> None:
+    await put(destination, OLD)
+    destination.inventory.doubt(DAY)
+
+    await put(destination, NEW)
+
+    assert [body for body, _ in look.refused()] == [OLD]
+    assert look.published() == {name_of(DAY): NEW}
+
+
+async def test_what_is_settled_is_so_for_the_next_process_too(look: Look) -> None:
+    with look.opened() as destination:
+        record = await put(destination, NEW)
+        assert not destination.inventory.is_clean
+        destination.save_manifest()
+        assert destination.inventory.is_clean
+    with look.opened() as destination:
+        assert destination.inventory.is_clean
+        destination.unsettle()
+    with look.opened() as destination:
+        assert not destination.inventory.is_clean
+        assert destination.inventory.records == {DAY: record}

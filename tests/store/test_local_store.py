@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from mirror.archive.manifest import render_journal_line
+from mirror.archive.upstream import Upstream
 from mirror.errors import LockedError, WrongKindError
 from mirror.store.destination import open_store
 from mirror.store.inventory import load_inventory
-from tests.store.destinations import LocalLook
+from mirror.sync.publish import Publisher
+from tests.store.destinations import NOW, LocalLook
 from tests.store.test_destination import DAY, NEW, OLD, name_of, plain, put, record_of
 
 
@@ -42,9 +44,7 @@ async def test_a_rename_that_fails_leaves_the_old_body_and_its_record(look: Loca
             for path in look.data.staging.iterdir():
                 path.unlink()
             with pytest.raises(Exception, match="No such file"):
-                await destination.publish(
-                    staged, record_of(same_size), predecessor=None, is_final=False
-                )
+                await staged.publish(record_of(same_size), predecessor=None, is_final=False)
 
     assert look.published()[name_of(DAY)] == OLD
     inventory = load_inventory(look.data)
@@ -113,7 +113,7 @@ async def test_what_a_cancelled_task_published_is_on_the_books(look: LocalLook) 
             task.cancel()
             await asyncio.wait({task})
 
-            assert day in store.records
+            assert day in store.inventory.records
 
 
 async def test_one_directory_has_one_writer(look: LocalLook) -> None:
@@ -136,7 +136,7 @@ async def test_the_journal_after_a_torn_line_is_read_on(look: LocalLook) -> None
 
 @pytest.mark.parametrize("kind", ["symlink", "file"])
 async def test_a_folder_that_is_none_costs_its_listing_alone(look: LocalLook, kind: str) -> None:
-    style, page = look.data.style, look.data.page
+    style = look.data.style
     elsewhere = look.data.root / "elsewhere"
     elsewhere.mkdir(parents=True)
     with look.opened() as destination:
@@ -144,11 +144,30 @@ async def test_a_folder_that_is_none_costs_its_listing_alone(look: LocalLook, ki
             style.parent.symlink_to(elsewhere)
         else:
             style.parent.write_bytes(b"")
-        (problem,) = destination.save_listings({style: b"style", page: b"page"})
+        publisher = Publisher(destination, Upstream(""), now=lambda: NOW)
+        (problem,) = await publisher.publish(Upstream(""))
         assert f"static is a {kind}, not a directory" in problem.text
-        assert look.published()["index.html"] == b"page"
+        assert b"<html" in look.published()["index.html"]
         style.parent.unlink()
-        assert destination.save_listings({style: b"style", page: b"page"}) == ()
+        assert await publisher.publish(Upstream("")) == ()
 
-    assert style.read_bytes() == b"style"
+    assert b"table" in style.read_bytes()
     assert list(elsewhere.iterdir()) == []
+
+
+async def test_what_a_broken_process_left_unfinished_is_swept(look: LocalLook) -> None:
+    with look.opened() as destination:
+        stage = destination.stage(name_of(DAY), plain)
+        staged = await stage.__aenter__()
+        await staged.write([NEW])
+        leftover = look.unfinished()
+        assert len(leftover) == 1
+        # as a kill leaves it: a copy that no exit takes away
+        path = look.data.staging / leftover[0]
+        (look.data.staging / "killed").hardlink_to(path)
+        await stage.__aexit__(None, None, None)
+    assert look.unfinished() == ["killed"]
+
+    with look.opened():
+        assert look.unfinished() == []
+        assert look.published() == {}

@@ -154,15 +154,15 @@ async def test_for_want_of_time_the_rest_waits(world: World) -> None:
 async def test_a_file_that_is_not_the_one_on_record_is_left_alone(world: World) -> None:
     await sync_uncounted(world)
     with open_store(world.data, now=world.clock) as store:
-        altered = store.path_of(day_name(world.day(3)))
+        altered = world.data.archive / day_name(world.day(3))
         altered.write_bytes(altered.read_bytes().replace(b"GitHub", b"Gitlab"))
-        store.path_of(day_name(world.day(4))).unlink()
+        (world.data.archive / day_name(world.day(4))).unlink()
 
         inspected = await inspect_pending(store, publish, Silent())
 
         assert inspected == Inspected(counted=8, failed=2)
-        assert is_pending(store.records[world.day(3)])
-        assert is_pending(store.records[world.day(4)])
+        assert is_pending(store.inventory.records[world.day(3)])
+        assert is_pending(store.inventory.records[world.day(4)])
 
 
 class Interruption(Silent):
