@@ -68,6 +68,8 @@ class Worker:
                     stdin=theirs.fileno(),
                     stdout=None if prints else subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
+                    # what a shell's >(command) opened is written by its descriptor: /dev/fd/63
+                    close_fds=not prints,
                     env={**os.environ, "PYTHONPATH": _search_path()},
                 )
         except OSError as error:

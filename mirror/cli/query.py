@@ -5,16 +5,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TextIO
 
 import click
 
 from mirror.cli.common import OUTPUT, check_output, data_dir_option, load, notice
 from mirror.cli.streams import stdout_error
-from mirror.dataset.isolated import run_apart
-from mirror.dataset.query import Bounds, Session, open_months
-from mirror.dataset.query_format import as_is, write_csv, write_json, write_markdown
-from mirror.dataset.query_process import answer_apart
+from mirror.dataset.query import Bounds, open_months
+from mirror.dataset.query_process import answer_apart, call_apart
 from mirror.errors import ConfigError, ExitCode
 from mirror.store.layout import require_mirror
 from mirror.store.output import replacing
@@ -29,7 +26,6 @@ _FORMAT_BY_SUFFIX = {
     ".txt": "table",
 }
 _MAX_SQL_BYTES = 1024 * 1024
-_WRITERS = {"csv": write_csv, "json": write_json, "markdown": write_markdown}
 
 
 class _Quantity(click.ParamType[float]):
@@ -105,6 +101,7 @@ def query(
     require_mirror(data)
     if output is not None:
         check_output(output, data)
+    form = format_name or ("table" if output is None and sys.stdout.isatty() else "csv")
     text = _read_sql() if sql == "-" else sql
     bounds = Bounds(
         memory_bytes=max(int(memory), 64 * 1024**2),
@@ -113,16 +110,12 @@ def query(
     )
     with (
         replacing(output) if output is not None else nullcontext() as part,
-        open_months(data, notice=notice, run=run_apart) as months,
+        open_months(data, notice=notice, call=call_apart) as months,
     ):
 
         def answer(asked: str) -> None:
-            answer_apart(
-                months,
-                bounds,
-                lambda session: _answer(session, asked, format_name, part),
-                output=part,
-            )
+            with _stdout_errors() if part is None else nullcontext():
+                answer_apart(months, bounds, asked, form, part)
 
         if text is not None:
             answer(text)
@@ -142,29 +135,6 @@ def _format_of(output: Path) -> str:
     return _FORMAT_BY_SUFFIX[suffix]
 
 
-def _answer(session: Session, sql: str, format_name: str | None, output: Path | None) -> None:
-    """Answer one query, on standard output or into a file."""
-    if format_name == "parquet":
-        session.write_parquet(sql)
-        return
-    is_terminal = output is None and sys.stdout.isatty()
-    name = format_name or ("table" if is_terminal else "csv")
-    show = _show if is_terminal else as_is
-    with session.run(sql) as result, _open_text(output) as out:
-        if name == "table":
-            # rich is worth its start-up time only where it is seen
-            from mirror.cli.table import print_table  # noqa: PLC0415
-
-            print_table(result, out)
-        else:
-            _WRITERS[name](result, out.write, show)
-
-
-def _show(text: str) -> str:
-    """Return a string as a terminal may have it, however long."""
-    return shown(text, max(len(text) * 10, 1))
-
-
 def _read_sql() -> str:
     text = sys.stdin.read(_MAX_SQL_BYTES + 1)
     if len(text) > _MAX_SQL_BYTES:
@@ -173,21 +143,15 @@ def _read_sql() -> str:
 
 
 @contextmanager
-def _open_text(output: Path | None) -> Iterator[TextIO]:
-    """Open what text is written to, at the end of which all of it is.
+def _stdout_errors() -> Iterator[None]:
+    """Turn what keeps an answer from standard output into an error that says so.
 
     Raises:
-        StorageError: standard output cannot be written.
-        OSError: the file cannot be written.
+        StorageError: it cannot be written.
         BrokenPipeError: nobody reads it any more.
     """
-    if output is not None:
-        with output.open("w", encoding="utf-8", errors="backslashreplace", newline="") as out:
-            yield out
-        return
     try:
-        yield sys.stdout
-        sys.stdout.flush()
+        yield
     except BrokenPipeError:
         raise
     except OSError as error:

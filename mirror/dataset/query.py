@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from mirror.dataset.build import build_into
 from mirror.dataset.columns import DATASET_COLUMNS
-from mirror.dataset.provenance import describe_doubt, describe_lag, list_months, months_of
 from mirror.errors import QueryError
+from mirror.progress import show_nothing
 from mirror.reading.duck import (
     literal,
     one_line,
@@ -28,7 +27,6 @@ from mirror.reading.duck import (
     require_duckdb,
 )
 from mirror.store.disk import storage_error
-from mirror.store.inventory import load_steady_inventory
 from mirror.store.layout import DataDir
 from mirror.text import plural, shown
 
@@ -206,19 +204,29 @@ def open_months(
     data: DataDir,
     *,
     notice: Callable[[str], None] = lambda _text: None,
-    run: Callable[[Callable[[], object]], object] = lambda work: work(),
+    call: Callable[..., object] = lambda function, *args: function(*args),
 ) -> Iterator[Sequence[Path]]:
     """Have the months' files: the data set's or, where there is none, some made for the moment.
 
     Args:
         data: the data directory.
         notice: told what a user should know of the data.
-        run: calls what makes files, wherever that is to be done.
+        call: calls the function that makes the files, here or in another process.
 
     Raises:
         ConfigError: DuckDB is not installed.
         StorageError, DatasetError: the data set or the daily files cannot be read.
     """
+    # not for the process that only answers: a query is no longer than its imports
+    from mirror.dataset.build import build_into  # noqa: PLC0415
+    from mirror.dataset.provenance import (  # noqa: PLC0415
+        describe_doubt,
+        describe_lag,
+        list_months,
+        months_of,
+    )
+    from mirror.store.inventory import load_steady_inventory  # noqa: PLC0415
+
     require_duckdb()
     inventory = load_steady_inventory(data)
     if months := list_months(data):
@@ -236,7 +244,7 @@ def open_months(
     )
     with TemporaryDirectory(prefix="binder-mirror-") as folder:
         wanted = months_of(records)
-        run(lambda: build_into(Path(folder), data, wanted, lambda _files, _bytes: None))
+        call(build_into, Path(folder), data, wanted, show_nothing)
         yield [month.path(Path(folder)) for month in sorted(wanted)]
 
 
