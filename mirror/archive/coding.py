@@ -25,11 +25,9 @@ class Decoder(Protocol):
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """Yield the decoded bytes of `chunk` in pieces of at most `PIECE_BYTES`."""
-        ...
 
     def finish(self) -> None:
         """Check that the coding has ended; raises BodyError where it has not."""
-        ...
 
 
 def make_decoder(encoding: str) -> Decoder:

@@ -44,12 +44,10 @@ class Reply(Protocol):
     @property
     def status(self) -> int:
         """200, 304 or 404."""
-        ...
 
     @property
     def meta(self) -> ReplyMeta:
         """The headers that matter."""
-        ...
 
     def blocks(self) -> AsyncGenerator[list[bytes], None]:
         """Yield the body as it comes over the wire, gathered into blocks worth a hand-over.
@@ -57,7 +55,6 @@ class Reply(Protocol):
         Raises:
             UpstreamError: the transfer failed or was cut short.
         """
-        ...
 
 
 class Traffic(Struct):
@@ -82,7 +79,6 @@ class Source(Protocol):
     @property
     def traffic(self) -> Traffic:
         """What was asked and received so far."""
-        ...
 
     def open(self, name: str, ask: Ask) -> AbstractAsyncContextManager[Reply]:
         """Ask for an object by its name, relative to the archive's base.
@@ -90,7 +86,6 @@ class Source(Protocol):
         Raises:
             UpstreamError: no answer, or one that is neither 200, 304 nor 404.
         """
-        ...
 
 
 Transform = Callable[[bytes], Iterator[bytes]]
@@ -128,7 +123,6 @@ class Staged(Protocol):
 
     async def write(self, block: Sequence[bytes]) -> None:
         """Pass a block through the transform and keep what comes out."""
-        ...
 
     async def publish(
         self, record: Record, *, predecessor: Record | None, is_final: bool
@@ -143,11 +137,9 @@ class Staged(Protocol):
         Raises:
             WrongKindError: something other than a file stands in the way.
         """
-        ...
 
     async def quarantine(self, day: date, sha256: str, reason: str) -> None:
         """Keep the body, which was refused, aside with the reason; bounded."""
-        ...
 
 
 class Destination(Protocol):
@@ -161,33 +153,26 @@ class Destination(Protocol):
     @property
     def days(self) -> DayRules:
         """What its daily files are called, and when they are final."""
-        ...
 
     @property
     def inventory(self) -> Inventory:
         """What is held; kept in step by every method."""
-        ...
 
     @property
     def opener(self) -> OpenBody:
         """How daily files are opened; can be pickled, for worker processes to read them too."""
-        ...
 
     def stage(self, name: str, through: Transform) -> AbstractAsyncContextManager[Staged]:
         """Begin a body; it is gone on exit unless published or quarantined."""
-        ...
 
     async def note(self, record: Record) -> None:
         """Journal a new record of a body that stays as it is."""
-        ...
 
     def retire(self, name: str, day: date, reason: str) -> None:
         """Quarantine a published body that is rotten. No listing may name it any more."""
-        ...
 
     def has(self, listing: Listing) -> bool:
         """Return whether a listing is there, whatever it says."""
-        ...
 
     def read(self, name: Listing | State) -> bytes | None:
         """Return a listing or state whole, or None where there is none.
@@ -195,7 +180,6 @@ class Destination(Protocol):
         Raises:
             WrongKindError: something other than a file stands in its place.
         """
-        ...
 
     def write(self, name: Listing | State, content: bytes) -> None:
         """Replace a listing or state, whole and durably.
@@ -203,31 +187,24 @@ class Destination(Protocol):
         Raises:
             WrongKindError: something other than a file stands in its place.
         """
-        ...
 
     def unsettle(self) -> None:
         """Remember, beyond a kill, that the listings may have to change."""
-        ...
 
     def save_manifest(self) -> None:
         """Put on record what is held and claimed where that is not so yet; all is settled then."""
-        ...
 
     def append_poll(self, report: PollReport) -> None:
         """Add to the log of polls; bounded."""
-        ...
 
     def list_versions(self, day: date) -> Sequence[Version]:
         """Return the predecessors of a day that are in history, oldest first."""
-        ...
 
     def read_version(self, version: Version) -> Iterator[bytes]:
         """Yield a predecessor's body in chunks; its digest is the caller's to check."""
-        ...
 
     def require_room(self, needed: int, min_free: int) -> None:
         """Make sure that `needed` bytes fit and `min_free` are left."""
-        ...
 
 
 class Observer(Protocol):
@@ -235,27 +212,21 @@ class Observer(Protocol):
 
     def planned(self, plan: Plan) -> None:
         """What this poll will ask for is known."""
-        ...
 
     def received(self, due: Due, size: int) -> None:
         """More bytes of a day came over the wire."""
-        ...
 
     def retrying(self, due: Due, problem: str, delay_s: float) -> None:
         """A try failed; the next begins after `delay_s` seconds."""
-        ...
 
     def finished(self, outcome: Outcome) -> None:
         """A due day ended."""
-        ...
 
     def reported(self, report: PollReport) -> None:
         """All is published, and the poll judged."""
-        ...
 
     def inspected(self, done: int, total: int, size: int) -> None:
         """What is in so many of the pending days, of so many bytes, is counted."""
-        ...
 
 
 class Context(Struct, frozen=True):

@@ -13,8 +13,8 @@ from mirror.cli.streams import stdout_error
 from mirror.dataset.query import Bounds, open_months
 from mirror.dataset.query_process import answer_apart, call_apart
 from mirror.errors import ConfigError, ExitCode
+from mirror.store.disk import replacing
 from mirror.store.layout import require_mirror
-from mirror.store.output import replacing
 from mirror.text import parse_duration, parse_size, shown
 
 _FORMAT_BY_SUFFIX = {

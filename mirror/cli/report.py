@@ -26,8 +26,8 @@ from mirror.clock import utc_now
 from mirror.progress import takes_escapes
 from mirror.report.facts import Ranking, Report, Window, read_report, to_json
 from mirror.report.report_text import ASCII, BLOCKS, TerminalStyle, render_report
+from mirror.store.disk import replacing
 from mirror.store.layout import DataDir, require_mirror
-from mirror.store.output import replacing
 
 _TOP_ON_A_PAGE = 20
 _QUARTER = re.compile(r"([0-9]{4})-?Q([1-4])", re.IGNORECASE)

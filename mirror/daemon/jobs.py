@@ -44,19 +44,15 @@ class Writer(Protocol):
     @property
     def traffic(self) -> Traffic:
         """What was asked of upstream so far."""
-        ...
 
     async def poll(self, observer: Observer, asked: PollRange, *, inspect_s: float) -> PollReport:
         """Make one pass."""
-        ...
 
     async def inspect(self, observer: Observer, *, limit_s: float) -> Inspected:
         """Count what is in the days that are pending."""
-        ...
 
     async def repair(self, damage: Sequence[Damage], observer: Observer) -> None:
         """Put right what a verification found."""
-        ...
 
 
 OpenWriter = Callable[[Config], AbstractAsyncContextManager[Writer]]

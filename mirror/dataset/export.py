@@ -17,9 +17,9 @@ from mirror.reading.duck import (
     path_literal,
     require_duckdb,
 )
+from mirror.store.disk import replacing
 from mirror.store.inventory import load_steady_inventory
 from mirror.store.layout import DataDir
-from mirror.store.output import replacing
 
 EXPORT_MEMORY_BYTES = 1024**3
 

@@ -22,8 +22,7 @@ import msgspec
 from mirror.events.decoder import OddLine
 from mirror.events.launch import COLUMNS, ColumnType, Launch
 from mirror.reading.stream import Events
-from mirror.store.disk import storage_errors
-from mirror.store.output import replacing
+from mirror.store.disk import replacing, storage_errors
 from mirror.text import shown
 
 Format: TypeAlias = Literal["json", "csv", "parquet"]

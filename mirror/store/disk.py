@@ -134,19 +134,8 @@ def write_durably(path: Path, content: bytes, *, staging: Path) -> None:
         WrongKindError: something other than a file stands there.
     """
     require_file_or_nothing(path)
-    unfinished = staging / f"{path.name}.{secrets.token_hex(4)}"
-    with storage_errors(path):
-        try:
-            with unfinished.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                unfinished.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
+    with _taking_place_of(path, staging) as file:
+        file.write(content)
 
 
 def publish_durably(unfinished: Path, target: Path) -> None:
@@ -160,17 +149,39 @@ def publish_durably(unfinished: Path, target: Path) -> None:
         StorageError: the disk refused; the old file stands.
         WrongKindError: something other than a file stands there.
     """
-    with storage_errors(target):
-        try:
-            require_file_or_nothing(target)
-            with unfinished.open("rb") as file:
-                os.fsync(file.fileno())
-            unfinished.replace(target)
-        except BaseException:
-            with suppress(OSError):
-                unfinished.unlink(missing_ok=True)
-            raise
+    with storage_errors(target), _gone_unless_well(unfinished):
+        require_file_or_nothing(target)
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
+        unfinished.replace(target)
         sync_folder(target.parent)
+
+
+@contextmanager
+def _taking_place_of(target: Path, staging: Path) -> Iterator[BinaryIO]:
+    """Have a new file that takes the place of `target`, flushed, when all went well."""
+    unfinished = staging / f"{target.name}.{secrets.token_hex(4)}"
+    with storage_errors(target), _gone_unless_well(unfinished):
+        with unfinished.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(target)
+        sync_folder(target.parent)
+
+
+@contextmanager
+def _gone_unless_well(unfinished: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise
+
+
+class _AlteredError(Exception):
+    """A file has another digest than it should have."""
 
 
 def compress_durably(source: Path, target: Path, *, sha256: str, staging: Path) -> bool:
@@ -182,28 +193,62 @@ def compress_durably(source: Path, target: Path, *, sha256: str, staging: Path) 
     Raises:
         StorageError: the disk refused.
     """
-    unfinished = staging / f"{target.name}.{secrets.token_hex(4)}"
-    digest = hashlib.sha256()
-    with storage_errors(target):
-        try:
-            with open_file(source) as plain, unfinished.open("xb") as file:
-                # mtime=0: the same body gives the same file
-                with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
-                    while chunk := plain.read(READ_BYTES):
-                        digest.update(chunk)
-                        packed.write(chunk)
-                file.flush()
-                os.fsync(file.fileno())
-            if digest.hexdigest() != sha256:
-                unfinished.unlink()
-                return False
-            unfinished.replace(target)
-        except BaseException:
-            with suppress(OSError):
-                unfinished.unlink(missing_ok=True)
-            raise
-        sync_folder(target.parent)
+    try:
+        with (
+            storage_errors(target),
+            open_file(source) as plain,
+            _taking_place_of(target, staging) as file,
+        ):
+            _compress(plain, file, sha256)
+    except _AlteredError:
+        return False
     return True
+
+
+def _compress(plain: BinaryIO, file: BinaryIO, sha256: str) -> None:
+    digest = hashlib.sha256()
+    # mtime=0: the same body gives the same file
+    with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
+        while chunk := plain.read(READ_BYTES):
+            digest.update(chunk)
+            packed.write(chunk)
+    if digest.hexdigest() != sha256:
+        raise _AlteredError
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Have an empty file that takes the place of a user's `target` when all went well.
+
+    A symlink is followed; of a device or a FIFO its own path is given.
+
+    Raises:
+        StorageError: the disk refused; what stood there still stands.
+        WrongKindError: a directory or a socket stands there.
+    """
+    with storage_errors(target):
+        if _is_stream(target):
+            yield target
+            return
+        # pathlib's own resolve() has no StorageError for links in a circle
+        place = Path(os.path.realpath(target))
+        require_file_or_nothing(place)
+        unfinished = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
+        # made before the work, so that a folder that cannot be written to is noticed at once
+        os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        try:
+            yield unfinished
+            publish_durably(unfinished, place)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+def _is_stream(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
 
 
 def append_line(path: Path, line: bytes, *, durably: bool = False) -> int:

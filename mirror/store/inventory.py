@@ -23,7 +23,7 @@ from mirror.archive.manifest import (
     replay_journal,
 )
 from mirror.archive.ports import Listing
-from mirror.archive.upstream import Upstream, parse_upstream, render_upstream
+from mirror.archive.upstream import Upstream, parse_upstream
 from mirror.model import Record
 from mirror.store.disk import (
     append_line,
@@ -174,8 +174,3 @@ def load_upstream(data: DataDir, url: str) -> Upstream:
         StorageError: it cannot be read.
     """
     return parse_upstream(read_file(data.upstream), url)
-
-
-def save_upstream(data: DataDir, upstream: Upstream) -> None:
-    """Replace what is kept of upstream."""
-    write_durably(data.upstream, render_upstream(upstream), staging=data.staging)

@@ -9,9 +9,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 from mirror.archive.manifest import render_manifest
-from mirror.archive.upstream import Upstream
+from mirror.archive.upstream import Upstream, render_upstream
 from mirror.model import Findings, IndexState, PollReport, Record
-from mirror.store.inventory import save_upstream
 from mirror.store.layout import DataDir, make_folders
 from mirror.store.polls import append_poll
 from tests.making import record
@@ -58,7 +57,8 @@ def make_data_dir(root: Path, records: Iterable[Record]) -> DataDir:
         path.touch()
         os.truncate(path, one.size)
         os.utime(path, ns=(one.mtime_ns, one.mtime_ns))
-    save_upstream(data, Upstream("http://127.0.0.1/", accepted={r.date: r.lines for r in records}))
+    upstream = Upstream("http://127.0.0.1/", accepted={r.date: r.lines for r in records})
+    data.upstream.write_bytes(render_upstream(upstream))
     return data
 
 

@@ -9,10 +9,9 @@ from pathlib import Path
 import msgspec
 
 from mirror.archive.manifest import render_manifest
-from mirror.archive.upstream import IndexFacts, Upstream
+from mirror.archive.upstream import IndexFacts, Upstream, render_upstream
 from mirror.events.findings import FINDINGS_VERSION
 from mirror.model import Findings, IndexState, PollReport, Problem, ProblemKind, Record
-from mirror.store.inventory import save_upstream
 from mirror.store.layout import DataDir, make_folders
 from mirror.store.polls import append_poll
 from mirror.store.quarantine import Quarantined
@@ -123,7 +122,7 @@ class Copy:
             os.truncate(path, record.size)
             os.utime(path, ns=(record.mtime_ns, record.mtime_ns))
         self.data.manifest.write_bytes(render_manifest(records))
-        save_upstream(self.data, self.upstream)
+        self.data.upstream.write_bytes(render_upstream(self.upstream))
         for poll in self.polls:
             append_poll(self.data, poll)
         for one in self.quarantined:
