@@ -10,7 +10,7 @@ from enum import IntEnum, StrEnum
 
 
 class ExitCode(IntEnum):
-    """What the process tells its caller; scripts and units depend on the numbers."""
+    """What a command ends with; scripts and units depend on the numbers."""
 
     COMPLETE = 0
     BUG = 1
@@ -65,7 +65,7 @@ class Failure(StrEnum):
     HTTP_429 = "http_429"
     HTTP_5XX = "http_5xx"
     HTTP_OTHER = "http_other"
-    """A status that is no answer to what was asked."""
+    """Any other, unexpected status."""
     REDIRECT = "redirect"
     """In circles, or to another host."""
     CUT = "cut"

@@ -21,7 +21,7 @@ _MAX_VALUE = 500
 def configure_logs(config: LogConfig, *, stream: TextIO | None = None) -> None:
     """Set up logging for this process; the latest call holds."""
     out = stream if stream is not None else sys.stderr
-    # of libraries only what is wrong: our own events tell what happens
+    # of libraries only what is wrong: our own events say what happens
     logging.basicConfig(handlers=[_Bridge()], level=logging.WARNING, force=True)
     console = config.format == "console" or (config.format == "auto" and out.isatty())
     structlog.configure(

@@ -36,7 +36,7 @@ def shown(text: str | bytes, limit: int = 80) -> str:
     `\uNNNN` escapes: nothing that a terminal, a log or a page would act on is left.
     """
     if isinstance(text, bytes):
-        # one character more than is shown, for four bytes each at most, tells that there is more
+        # one character more than is shown, for four bytes each at most, shows that there is more
         text = text[: limit * 4 + 4].decode("utf-8", "backslashreplace")
     if len(text) <= limit and text.isprintable():
         return text
@@ -101,7 +101,7 @@ def format_size(size: int) -> str:
 
 def _parse(value: str | float, units: dict[str, float], default: str, message: str) -> float:
     if isinstance(value, bool):
-        raise ValueError(message)  # noqa: TRY004 - a wrong value like any other, told the same way
+        raise ValueError(message)  # noqa: TRY004 - a wrong value like any other
     if isinstance(value, int | float):
         number = float(value)
     else:

@@ -1,13 +1,19 @@
-"""Content codings undone by ourselves, piece by piece: capped, and complete only where they end.
+"""Content codings (gzip, zstd) undone piece by piece: capped, and complete only where they end.
 
 aiohttp's own decoder does not notice a gzip body that is cut short within a right Content-Length,
-and expands a bomb as far as it goes. Formats: RFC 1952 (gzip, members may follow one another) and
-RFC 8878 (zstd; RFC 9659 bounds its window to 8 MB in HTTP).
+and expands a bomb as far as it goes. Here a decoder is fed chunks as they come over the wire, and
+yields at most `PIECE_BYTES` at a time, so that whoever takes the pieces can stop before a bomb
+fills the memory. A body is a run of members (gzip) or frames (zstd) with nothing behind the last;
+`finish` refuses one that ends within a member. Both decompressors are used through the interface
+that the standard library's have in common, for which zlib's needs a small wrapper.
+
+Formats: RFC 1952 (gzip) and RFC 8878 (zstd; RFC 9659 bounds its window to 8 MB in HTTP).
 """
 
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Protocol
 
 from mirror.errors import BodyError, Failure
@@ -111,7 +117,7 @@ class _Members:
             chunk = self._member.unused_data
 
     def finish(self) -> None:
-        # so is an empty one: it is no gzip or zstd at all
+        # an empty body is not a valid stream either
         if not self._member.eof:
             raise BodyError(f"the {self._coding} body is cut short", failure=Failure.ENCODING)
 
@@ -130,12 +136,17 @@ class _Members:
             ) from error
 
 
-def _zstd_decoder() -> Decoder:
-    # imported where it is met: hardly any archive sends it
+def import_zstd() -> ModuleType:
+    """Return the module `zstd`, imported where it is met: hardly any archive or client uses it."""
     if sys.version_info >= (3, 14):
         from compression import zstd  # noqa: PLC0415
     else:
         from backports import zstd  # noqa: PLC0415
+    return zstd
+
+
+def _zstd_decoder() -> Decoder:
+    zstd = import_zstd()
 
     def make_member() -> _Member:
         options = {int(zstd.DecompressionParameter.window_log_max): _ZSTD_WINDOW_LOG}

@@ -1,7 +1,9 @@
 """Takes in one body: wire bytes to published bytes, with the evidence for a judgement.
 
-Wire bytes are digested as the offered digests demand, decoded, and the decoded bytes scanned. Push
-only; runs on whatever thread feeds it.
+Wire bytes pass through once: digested as they are, where upstream offers digests of an encoded
+body; decoded; scanned, which digests and counts what is published; and handed on. The evidence
+says what was seen, and which of the offered digests are right: what to make of it is the judge's
+business (`mirror.archive.judge`). It is fed, and runs on whatever thread feeds it.
 """
 
 import hashlib

@@ -83,7 +83,7 @@ def is_older(meta: ReplyMeta, held: Record | IndexFacts) -> bool:
 def _judge_count(evidence: Evidence, meta: ReplyMeta, expected: Expectation) -> Verdict:
     lines = expected.lines if expected.lines is not None else meta.events_count
     if evidence.is_page and evidence.lines not in (lines, meta.events_count):
-        # content is not judged, but a page that no count vouches for is none of the archive's
+        # content is not judged, but HTML is refused unless its line count matches
         return Verdict(
             VerdictKind.MISMATCH,
             publish=False,

@@ -2,7 +2,7 @@
 
 JSON Lines: a header that names the format and its version, then a record a held day, ascending. The
 journal has the same lines in the order of events. Where both speak of a day there are candidates,
-and the published file itself tells which one is true.
+and the published file itself decides which one is true.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,7 +32,7 @@ class Inventory(Struct):
     wrong_kind: dict[date, str] = field(default_factory=dict)
     """Days at whose path something other than a file stands, and what."""
     unknown_files: tuple[str, ...] = ()
-    """Names in archive/ that are none of ours."""
+    """Names in archive/ that do not belong there."""
     unreadable_lines: int = 0
     """Lines of the manifest that could not be read."""
     is_clean: bool = True

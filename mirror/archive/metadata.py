@@ -175,9 +175,9 @@ def _by_columns(rows: list[Record]) -> dict[int, list[Record]]:
 
 
 def _first_with_columns_of(record: Record) -> int:
-    told = record.findings.versions if record.findings else {}
+    seen = record.findings.versions if record.findings else {}
     # where nothing is known of a day, it has what all have
-    newest = max((version for version in FIELDS if str(version) in told), default=min(FIELDS))
+    newest = max((version for version in FIELDS if str(version) in seen), default=min(FIELDS))
     return next(version for version in FIELDS if FIELDS[version] == FIELDS[newest])
 
 

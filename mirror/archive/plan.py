@@ -15,7 +15,7 @@ from mirror.errors import UpstreamError
 from mirror.model import Due, Flag, Plan, Reason, Record
 
 BYTES_PER_LINE = 320
-"""What an event takes in a recent file; used until our own files tell better."""
+"""What an event takes in a recent file; used until there are files of our own to go by."""
 UNKNOWN_FILE_BYTES = 2_000_000
 _TRANSIENT_STATUSES = frozenset({408, 425, 429})
 _DAY = timedelta(days=1)

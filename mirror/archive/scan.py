@@ -1,7 +1,9 @@
-r"""The scanner: counts lines, measures and digests a body that it is fed in chunks; it never reads.
+r"""The scanner: fed a body in chunks, it counts lines and bytes and digests them; it never reads.
 
-Lines are JSON Lines (https://jsonlines.org): ended by `\n`; a last line without one counts, a
-blank line does not.
+Chunks may end anywhere. All that is remembered between two of them is whether the line so far is
+blank and whether a line has just ended. Lines are JSON Lines (https://jsonlines.org): ended by
+`\n`; a last line without one counts, a blank line does not. Most chunks have no blank line and are
+counted by the standard library at once; only one that has is gone through line by line.
 """
 
 import hashlib

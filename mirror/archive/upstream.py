@@ -160,7 +160,7 @@ def _settle(
     if not (stale or shrunk or first_and_tiny):
         after = replace(after, floor=None, searched_at=None, absent={})
     elif not _in_trouble(before):
-        # one that stands still is whole as far as it goes; else its newest days tell nothing
+        # one that stands still is whole as far as it goes; else its newest days say nothing
         known = after if stale and not shrunk and not first_and_tiny else before
         after = replace(after, floor=max(known.accepted, default=None))
     since = before.state_since if _same_health(before.state, state) else now
@@ -287,7 +287,7 @@ def render_upstream(upstream: Upstream) -> bytes:
 
 
 def parse_upstream(body: bytes | None, url: str) -> Upstream:
-    """Return what is kept of the upstream at `url`; a blank page where there is nothing.
+    """Return what is kept of the upstream at `url`; nothing known where there is nothing.
 
     What another upstream said is not taken over; an empty `url` stands for any. What cannot be read
     is as if lost: it is made anew from the next index.

@@ -112,7 +112,7 @@ def _read_environment(environ: Mapping[str, str]) -> Iterator[Setting]:
 
 
 def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield a line for each variable that sets nothing for want of an underscore.
+    """Yield a line for each variable that has one underscore where two are needed.
 
     Others with our prefix are left alone: Kubernetes makes some for a service of our name.
     """
@@ -131,7 +131,7 @@ def _read_flags(flags: Mapping[str, object]) -> Iterator[Setting]:
 
 
 def _line_of(text: str, table: str, key: str) -> int:
-    """Return the number of the line that sets `key`, as far as it can be told without a parser."""
+    """Return the number of the line that sets `key`, as well as it is found without a parser."""
     current = ""
     for number, line in enumerate(text.splitlines(), start=1):
         if header := re.match(r"\s*\[\s*([^\]]+?)\s*\]", line):

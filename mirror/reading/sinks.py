@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Literal, TypeAlias, cast
 
 import msgspec
 
+from mirror.archive.coding import import_zstd
 from mirror.events.decoder import OddLine
 from mirror.events.launch import COLUMNS, ColumnType, Launch
 from mirror.reading.stream import Events
@@ -173,9 +174,4 @@ WRITERS: dict[Format, Callable[[AnyEvents, BinaryIO], None]] = {
 
 
 def _open_zstd(target: BinaryIO) -> BinaryIO:
-    if sys.version_info >= (3, 14):
-        from compression import zstd  # noqa: PLC0415 - for this suffix alone
-    else:
-        from backports import zstd  # noqa: PLC0415 - likewise
-
-    return cast("BinaryIO", zstd.ZstdFile(target, mode="w", level=_ZSTD_LEVEL))
+    return cast("BinaryIO", import_zstd().ZstdFile(target, mode="w", level=_ZSTD_LEVEL))

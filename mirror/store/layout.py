@@ -55,7 +55,7 @@ class DataDir:
         return DataDir(self.root, DayRules.of(config))
 
     def free_bytes(self) -> int:
-        """Return the room that is left for us; 0 where that cannot be told."""
+        """Return the bytes that are free for us; 0 where that is not known."""
         try:
             stats = os.statvfs(self.root)
         except OSError:

@@ -45,7 +45,7 @@ class VerifyReport(Struct, frozen=True):
 
 
 Progress = Callable[[int, int], None]
-"""Told, from any thread, of files and bytes read since the last call."""
+"""Called, from any thread, with files and bytes read since the last call."""
 
 Choose = Callable[[Sequence[Record]], Sequence[Record]]
 """Which of the held days, ascending, are to be read."""
@@ -73,7 +73,7 @@ def verify(
     Args:
         data: the data directory.
         choose: which files to read; the rest is compared by size and time only.
-        progress: told as it goes.
+        progress: called as it goes.
         today: the current UTC date, for reading the local index.
 
     Raises:
@@ -87,13 +87,13 @@ def verify(
     held = len(records) + len(claimed) + len(inventory.missing)
     damage = list(_check_files(data, chosen, progress))
     damage += _check_names(inventory, data)
-    # A sync may have replaced files while they were read: look again before crying wolf.
+    # A sync may have replaced files while they were read: look again at what seems wrong.
     suspects = {one.day for one in damage if one.day is not None}
     doubted = set(inventory.unverified)
     if suspects:
         damage = list(_second_look(data, inventory, suspects))
     damage += (
-        Damage(shown(name), DamageKind.STRANGER, "is none of the archive's files")
+        Damage(shown(name), DamageKind.STRANGER, "does not belong to the archive")
         for name in inventory.unknown_files
     )
     damage += _check_listings(data, inventory, today)
@@ -154,7 +154,7 @@ def _check_file(path: Path, record: Record, progress: Progress) -> Damage | None
 
 
 def _check_names(inventory: Inventory, data: DataDir) -> Iterator[Damage]:
-    """Yield what directory and manifest alone tell."""
+    """Yield the damage that shows without reading a file."""
     for day, record in sorted(inventory.missing.items()):
         yield Damage(record.name, DamageKind.MISSING, "the file is gone", day)
     for day, kind in sorted(inventory.wrong_kind.items()):
@@ -202,7 +202,7 @@ def _prove(data: DataDir, claims: tuple[Record, ...]) -> tuple[Record | None, Da
 
 
 def _unheard(_files: int, _bytes: int) -> None:
-    """Progress of a second look is not told: its files were counted already."""
+    """Progress of a second look is not shown: its files were counted already."""
 
 
 def _check_listings(data: DataDir, inventory: Inventory, today: date) -> Iterable[Damage]:
@@ -220,7 +220,7 @@ def _check_listings(data: DataDir, inventory: Inventory, today: date) -> Iterabl
 
 
 def _on_record(inventory: Inventory) -> dict[date, Record]:
-    """Return what the manifest claims; a file that is damaged or gone is told of by itself."""
+    """Return what the manifest claims; a file that is damaged or gone is damage of its own."""
     doubted = {day: claims[-1] for day, claims in inventory.unverified.items() if claims}
     return doubted | inventory.missing | inventory.records
 

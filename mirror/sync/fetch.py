@@ -1,6 +1,15 @@
-"""One day after the other from upstream: ask, take in, judge; then `mirror.sync.settle` ends it.
+"""Due days fetched from upstream, several at a time: ask, take in, judge, and ask again.
 
-Each day fails for itself. Only a failing disk stops them all.
+A day is a task of its own, which ends with its outcome whatever upstream does; only a disk that
+fails stops them all. Two counts bound the tasks. A *slot* is a place for a transfer: there are
+`http.concurrency` of them, held while a body arrives and given back once it is judged, for the rest
+is the disk's work and upstream need not wait for it. *Room* is what a day in work takes, arriving
+or on its way to be published: `SETTLING` more than there are slots, so that a disk slower than
+the wire bounds the bodies that pile up. Both are always taken in the same order, room first; a day
+that waits for its next try gives both back, and so blocks no other.
+
+A task is started only when it has both: three thousand due days cost no three thousand tasks, and
+days that are tried again, being first in line, come before those not begun.
 """
 
 import asyncio
@@ -75,7 +84,7 @@ class _Try(Struct):
 
 
 class _AskAgain(Struct, frozen=True):
-    """What came cannot be taken as it is; another try may mend it."""
+    """What came cannot be taken as it is; another try may bring better."""
 
     problem: str
     error: UpstreamError | None = None
@@ -143,11 +152,11 @@ class Fetcher:
                 state.number += 1
                 result = await self._try(due, state)
                 if isinstance(result, Outcome):
-                    return self._told(due, result)
+                    return self._logged(due, result)
                 delay = self._delay(state, result)
                 if delay is None:
                     kind = _problem_kind(result.error)
-                    return self._told(due, failed(due, state.number, result.problem, kind))
+                    return self._logged(due, failed(due, state.number, result.problem, kind))
                 await self._wait(due, slot, result.problem, delay)
         finally:
             slot.free()
@@ -259,7 +268,7 @@ class Fetcher:
         self._source.traffic.fail(Failure.ROLLED_BACK)
         return _AskAgain("upstream says unchanged, its index says otherwise", at_once=True)
 
-    def _told(self, due: Due, outcome: Outcome) -> Outcome:
+    def _logged(self, due: Due, outcome: Outcome) -> Outcome:
         log = self._log.warning if outcome.problem else self._log.info
         if outcome.kind in (OutcomeKind.ABSENT, OutcomeKind.UNCHANGED):
             log = self._log.debug

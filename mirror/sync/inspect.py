@@ -36,7 +36,7 @@ class Inspected(Struct, frozen=True):
     failed: int = 0
     """Days that stay pending: their file could not be read, or is not the one on record."""
     waiting: int = 0
-    """Days that stay pending for want of time."""
+    """Days that stay pending because time ran out."""
 
     @property
     def pending(self) -> int:

@@ -200,7 +200,7 @@ class Poll:
         return outcomes
 
     def _learn(self, plan: Plan, outcomes: Sequence[Outcome], fetcher: Fetcher) -> None:
-        """Remember what the fetching told of upstream: days found by name, disputes, its ETags."""
+        """Remember what the fetching showed: days found by name, disputes, upstream's ETags."""
         asked_by_name = {due.date for due in plan.due if due.expected is None}
         found, absent = dict(self._upstream.found), dict(self._upstream.absent)
         for outcome in outcomes:

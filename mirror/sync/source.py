@@ -175,7 +175,7 @@ def _tls(base: str) -> ssl.SSLContext | bool:
 
 
 def _find_proxy(base: str) -> tuple[URL | None, aiohttp.BasicAuth | None]:
-    """Return the proxy that the environment names for upstream, and what it is to be told.
+    """Return the proxy that the environment names for upstream, and the credentials for it.
 
     Raises:
         ConfigError: what it names is no URL.
@@ -300,8 +300,12 @@ def translate(error: Exception, where: str) -> MirrorError:
     for kinds, failure, message, hint, transient in _TRANSLATIONS:
         if isinstance(error, kinds):
             kind = BodyError if failure is Failure.CUT else UpstreamError
-            told = message.format(where=where, text=text)
-            return kind(told, hint=hint, failure=failure, transient=transient)
+            return kind(
+                message.format(where=where, text=text),
+                hint=hint,
+                failure=failure,
+                transient=transient,
+            )
     return UpstreamError(f"the connection to {where} broke: {text}", failure=Failure.CONNECTION)
 
 

@@ -12,7 +12,6 @@ import hashlib
 import io
 import os
 import secrets
-import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from typing import IO, Protocol
 
 from msgspec import Struct
 
+from mirror.archive.coding import import_zstd
 from mirror.config.settings import Config
 from mirror.errors import WrongKindError
 from mirror.logs import get_logger
@@ -250,13 +250,7 @@ def _gzip_encoder() -> _Encoder:
 
 
 def _zstd_encoder() -> _Encoder:
-    # imported where it is met: it is only wanted by clients that ask for it
-    if sys.version_info >= (3, 14):
-        from compression import zstd  # noqa: PLC0415
-    else:
-        from backports import zstd  # noqa: PLC0415
-
-    encoder: _Encoder = zstd.ZstdCompressor(level=_LEVEL)
+    encoder: _Encoder = import_zstd().ZstdCompressor(level=_LEVEL)
     return encoder
 
 

@@ -130,7 +130,7 @@ async def test_a_stranger_among_the_files_is_named(shell: Shell) -> None:
     found = await shell.run("verify")
 
     assert found.code == 3
-    assert r"core.1234\x1b[31m: is none of the archive's files" in found.out
+    assert r"core.1234\x1b[31m: does not belong to the archive" in found.out
 
 
 async def test_a_sample_reads_a_part_but_compares_all(shell: Shell) -> None:
