@@ -81,7 +81,7 @@ def _serve(
     writes: bool,
 ) -> int:
     # bring APScheduler and the web server along
-    from mirror.daemon.make import make_service  # noqa: PLC0415
+    from mirror.daemon.service import make_service  # noqa: PLC0415
     from mirror.daemon.tuning import (  # noqa: PLC0415
         bound_arenas,
         freeze_gc,

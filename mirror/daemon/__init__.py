@@ -1,5 +1,4 @@
-"""The daemon: polls on a schedule, serves, tells systemd and the monitor, and drains on a signal.
+"""The daemon: polls on a schedule, serves, reports to systemd, and drains on a signal.
 
-Which job is due is the business of `schedule`, what each does that of `jobs`, when to begin, reload
-and end that of `service`.
+`schedule` says which job is due, `jobs` runs it, `service` starts, reloads and ends it all.
 """

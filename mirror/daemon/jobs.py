@@ -1,38 +1,36 @@
-"""What the daemon does when something is due: each job to its end, whatever becomes of it.
+"""Runs the daemon's jobs, one at a time: polls, rechecks, verification, counting.
 
-The data directory is held for writing by each job for itself, so that between two polls an operator
-may prune, restore or sync by hand beside a running daemon.
+Whatever becomes of a job, the daemon goes on. Each job holds the data directory for writing for
+itself, so that between two an operator may prune, restore or sync by hand.
 """
 
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from datetime import datetime
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC
 from typing import Protocol
 
 from mirror.archive.plan import PollRange
 from mirror.archive.ports import Observer, Observers, Traffic
 from mirror.config.settings import Config
-from mirror.daemon.schedule import SLICE, JobKind
+from mirror.daemon.schedule import SLICE, JobKind, Schedule
 from mirror.dataset.update import update_dataset
 from mirror.errors import LockedError, MirrorError, StorageError
 from mirror.logs import get_logger
 from mirror.model import Damage, DamageKind, PollReport, Record
-from mirror.status.metrics import Metrics
-from mirror.status.poll_progress import PollProgress
-from mirror.status.snapshot import SnapshotCache
-from mirror.store.layout import DataDir
 from mirror.store.verification import verify
 from mirror.sync.inspect import Inspected
+from mirror.text import human_bytes, plural
+from mirror.web.site import Site
 
 _BY_HAND = (DamageKind.WRONG_KIND, DamageKind.STRANGER)
-"""Damage that no download mends: told again at each slice until somebody has looked."""
-
-
+"""Damage that no download repairs: logged at each slice until somebody has looked."""
 _INSPECT_S = 5
-"""A slice of counting what is in the days: for so long it may hold up a poll that is due."""
+"""A slice of counting content: for so long it may hold up a poll that is due."""
+_TRY_AGAIN_S = 60
+"""After another writer was in the way."""
 
 
 class Writer(Protocol):
@@ -59,159 +57,195 @@ OpenWriter = Callable[[Config], AbstractAsyncContextManager[Writer]]
 
 
 class Jobs:
-    """Does what is due.
+    """Runs what is due.
 
     Args:
-        config: the settings.
-        data: the data directory.
-        open_writer: holds it for writing, with a session.
-        snapshots: how readers see it.
-        metrics: counts what happens.
-        live: remembers how a poll stands.
-        now: the clock, aware UTC.
+        site: settings and data directory, and who is to see what happens; the settings may be
+            replaced during a job.
+        schedule: says what is due; running by the time of `run_all`.
+        open_writer: holds the data directory for writing, with a session.
+        patience_s: how long a job may show no progress, beside the waits that the settings allow.
 
     Attributes:
-        config: the settings; to be replaced between jobs or during one, which keeps its own.
-        running: the job that is being done, if any.
+        site, schedule: as given.
+        running: the job that is running, if any.
         last_poll: the report of the last poll that ended here.
         waiting: days whose content could not be counted yet, for want of time.
     """
 
     def __init__(
         self,
-        config: Config,
-        data: DataDir,
-        *,
+        site: Site,
+        schedule: Schedule,
         open_writer: OpenWriter,
-        snapshots: SnapshotCache,
-        metrics: Metrics,
-        live: PollProgress,
-        now: Callable[[], datetime],
+        *,
+        patience_s: float = 300,
     ) -> None:
-        self.config = config
+        self.site = site
+        self.schedule = schedule
         self.running: JobKind | None = None
         self.last_poll: PollReport | None = None
         self.waiting = 0
-        self._data = data
         self._open_writer = open_writer
-        self._snapshots = snapshots
-        self._metrics = metrics
-        self._live = live
-        self._now = now
+        self._patience_s = patience_s
+        self._observer = Observers((site.metrics, site.live))
         self._traffic: Traffic | None = None
         self._verified_slice: int | None = None
-        self._work: Mapping[JobKind, Callable[[], Awaitable[None]]] = {
+        self._pulse: object = None
+        self._pulsed_at = time.monotonic()
+        self._jobs: Mapping[JobKind, Callable[[], Awaitable[None]]] = {
             JobKind.POLL: self._poll,
             JobKind.RECHECK: self._recheck,
             JobKind.VERIFY: self._verify,
-            JobKind.TIDY: self._tidy_up,
             JobKind.INSPECT: self._inspect,
         }
 
+    async def run_all(self) -> None:
+        """Run what is due, for ever; a poll first of all."""
+        self.schedule.signal(JobKind.POLL)
+        loop = asyncio.get_running_loop()
+        while True:
+            kind = await self.schedule.next()
+            if not await self.run(kind):
+                loop.call_later(_TRY_AGAIN_S, self.schedule.signal, kind)
+            elif self.waiting:
+                # the least urgent of all: whatever else is due comes before
+                self.schedule.signal(JobKind.INSPECT)
+
     async def run(self, kind: JobKind) -> bool:
-        """Do a job to its end, whatever comes of it.
+        """Run a job to its end, whatever comes of it.
 
         Returns:
             False where another writer was in the way: to be tried again soon.
         """
-        log = get_logger().bind(job=kind.value)
+        log, metrics, now = get_logger().bind(job=kind.value), self.site.metrics, self.site.now
         self.running = kind
-        self._metrics.job_began(kind, self._now())
+        metrics.job_began(kind, now())
         try:
-            await self._work[kind]()
+            await self._jobs[kind]()
         except LockedError as error:
-            self._metrics.job_failed(kind, "locked")
+            metrics.job_failed(kind, "locked")
             log.warning("job.postponed", problem=error.line())
             return False
         except MirrorError as error:
             outcome = "storage" if isinstance(error, StorageError) else "refused"
-            self._metrics.job_failed(kind, outcome)
+            metrics.job_failed(kind, outcome)
             log.error("job.failed", problem=error.line())  # noqa: TRY400 - no bug: no traceback
         except Exception:
-            self._metrics.job_failed(kind, "crashed")
+            metrics.job_failed(kind, "crashed")
             log.exception("job.crashed", hint="a bug: please report it; the daemon goes on")
         finally:
             self.running = None
-            self._metrics.job_ended(kind, self._now())
-            self._live.stop()
+            metrics.job_ended(kind, now())
+            self.site.live.stop()
         return True
 
-    def pulse(self) -> object:
-        """Return something that differs whenever the running job has got on."""
-        traffic = self._traffic
+    def is_getting_on(self) -> bool:
+        """Return whether the running job moves, or the timer does where none runs."""
+        now, traffic = time.monotonic(), self._traffic
         asked = (traffic.requests, traffic.received_bytes) if traffic is not None else ()
-        return self.running, self._live.moved_at, asked
+        pulse = self.running, self.site.live.moved_at, asked
+        if pulse != self._pulse:
+            self._pulse, self._pulsed_at = pulse, now
+        if self.running is None:
+            return not self.schedule.is_overdue(self._patience_s)
+        http = self.site.config.http
+        allowed = http.connect_timeout + 2 * http.read_timeout + http.max_backoff + self._patience_s
+        return now - self._pulsed_at < allowed
+
+    def describe(self) -> str:
+        """Return in a line what is being done, or how the last poll ended and when the next is."""
+        progress = self.site.live.progress
+        if progress is not None and progress.days_pending:
+            days = plural(progress.days_pending, "day")
+            return f"Counting what is in {days}: {progress.days_counted:,} done"
+        if progress is not None:
+            return (
+                f"Polling: {progress.days_done:,} of {plural(progress.days_due, 'day')}, "
+                f"{human_bytes(progress.bytes_received)}"
+            )
+        if self.running is not None:
+            return f"At work: {self.running}"
+        last, at = self.last_poll, self.schedule.next_poll_at()
+        following = f"; next poll {at.astimezone(UTC):%H:%M} UTC" if at is not None else ""
+        if last is None:
+            return f"No poll has ended yet{following}"
+        days = plural(last.held, "day")
+        as_of = f"as of {last.started_at:%H:%M} UTC"
+        return f"{last.end.headline}, {days} held, {as_of}{following}"
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[Writer]:
+        """Hold the data directory for writing; what is asked of upstream counts as progress."""
+        async with self._open_writer(self.site.config) as mirror:
+            self._traffic = mirror.traffic
+            try:
+                with self.site.metrics.following(mirror.traffic):
+                    yield mirror
+            finally:
+                self._traffic = None
 
     async def _poll(self) -> None:
         await self._pass(PollRange())
 
     async def _recheck(self) -> None:
         """Ask again about the final days confirmed longest ago: a slice of them."""
-        snapshot = await self._snapshots.snapshot()
-        data, now = self._data.with_settings(self.config), self._now()
-        final = sum(data.days.is_final(day, now) for day in snapshot.inventory.records)
-        share = SLICE.total_seconds() / self.config.schedule.recheck
+        snapshot = await self.site.snapshots.snapshot()
+        rules, now = self.site.data.days, self.site.now()
+        final = sum(rules.is_final(day, now) for day in snapshot.inventory.records)
+        share = SLICE.total_seconds() / self.site.config.schedule.recheck
         if count := math.ceil(final * min(1, share)):
             await self._pass(PollRange(recheck=count))
 
     async def _pass(self, asked: PollRange) -> None:
-        async with self._open_writer(self.config) as mirror:
-            self._traffic = mirror.traffic
-            try:
-                with self._metrics.following(mirror.traffic):
-                    observer = Observers((self._metrics, self._live))
-                    self.last_poll = await mirror.poll(observer, asked, inspect_s=0)
-                    if self.last_poll.pending_findings:
-                        await self._count(mirror, observer)
-            finally:
-                self._traffic = None
-        await self._snapshots.snapshot(fresh=True)
-        if self.config.dataset.enabled:
-            data = self._data.with_settings(self.config)
-            if await update_dataset(data, moved=self._read) is not None:
-                self._metrics.job_failed("dataset", "refused")
+        async with self._writing() as mirror:
+            self.last_poll = await mirror.poll(self._observer, asked, inspect_s=0)
+            if self.last_poll.pending_findings:
+                await self._count(mirror)
+        await self.site.snapshots.snapshot(fresh=True)
+        if (
+            self.site.config.dataset.enabled
+            and await update_dataset(self.site.data, moved=self._read) is not None
+        ):
+            self.site.metrics.job_failed("dataset", "refused")
 
     async def _inspect(self) -> None:
-        """Go on counting what is in the days: a slice of them."""
+        """Go on counting content: a slice of it."""
         self.waiting = 0
-        async with self._open_writer(self.config) as mirror:
-            await self._count(mirror, Observers((self._metrics, self._live)))
+        async with self._writing() as mirror:
+            await self._count(mirror)
 
-    async def _count(self, mirror: Writer, observer: Observer) -> None:
-        self.waiting = (await mirror.inspect(observer, limit_s=_INSPECT_S)).waiting
+    async def _count(self, mirror: Writer) -> None:
+        self.waiting = (await mirror.inspect(self._observer, limit_s=_INSPECT_S)).waiting
 
     async def _verify(self) -> None:
-        """Read a slice of the copy again; what is damaged is put right at once."""
-        number = int(self._now().timestamp() // SLICE.total_seconds())
-        count = max(1, round(self.config.schedule.verify / SLICE.total_seconds()))
-        first = number if self._verified_slice is None else self._verified_slice + 1
-        slices = {one % count for one in range(max(first, number - count + 1), number + 1)}
-
-        def choose(records: Sequence[Record]) -> Sequence[Record]:
-            return [one for one in records if one.date.toordinal() % count in slices]
-
+        """Read a slice of the copy again; what is damaged is repaired at once."""
+        number = int(self.site.now().timestamp() // SLICE.total_seconds())
         report = await asyncio.to_thread(
             verify,
-            self._data.with_settings(self.config),
-            choose=choose,
+            self.site.data,
+            choose=self._slice_up_to(number),
             progress=self._read,
-            today=self._now().date(),
+            today=self.site.now().date(),
         )
         self._verified_slice = number
         log = get_logger()
         log.info("verify.finished", files=report.checked, damaged=len(report.damage))
-        self._metrics.verified(report.checked, report.checked_bytes, len(report.damage))
+        self.site.metrics.verified(report.checked, report.checked_bytes, len(report.damage))
         for damage in report.damage:
             log.error("verify.damaged", file=damage.name, kind=damage.kind, detail=damage.detail)
-        mendable = [damage for damage in report.damage if damage.kind not in _BY_HAND]
-        if mendable:
-            async with self._open_writer(self.config) as mirror:
-                with self._metrics.following(mirror.traffic):
-                    await mirror.repair(mendable, Observers((self._metrics, self._live)))
+        repairable = [damage for damage in report.damage if damage.kind not in _BY_HAND]
+        if repairable:
+            async with self._writing() as mirror:
+                await mirror.repair(repairable, self._observer)
+
+    def _slice_up_to(self, number: int) -> Callable[[Sequence[Record]], Sequence[Record]]:
+        """Return what chooses the days of this slice, and of those before that were missed."""
+        count = max(1, round(self.site.config.schedule.verify / SLICE.total_seconds()))
+        first = number if self._verified_slice is None else self._verified_slice + 1
+        slices = {one % count for one in range(max(first, number - count + 1), number + 1)}
+        return lambda records: [one for one in records if one.date.toordinal() % count in slices]
 
     def _read(self, _files: int, _bytes: int) -> None:
-        """Files are being read, on threads, where only a plain value may be set."""
-        self._live.moved_at = time.monotonic()
-
-    async def _tidy_up(self) -> None:
-        """Bound what is bounded by number or size; the rest is bounded as it grows."""
+        """Count reading as progress; called on threads, where only a plain value may be set."""
+        self.site.live.moved_at = time.monotonic()

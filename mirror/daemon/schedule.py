@@ -32,7 +32,6 @@ class JobKind(StrEnum):
     POLL = "poll"
     RECHECK = "recheck"
     VERIFY = "verify"
-    TIDY = "tidy"
     INSPECT = "inspect"
     """Never due by the clock: wanted while days wait for their content to be counted."""
 
@@ -85,7 +84,6 @@ class Schedule:
             JobKind.POLL: poll_trigger(config),
             JobKind.RECHECK: IntervalTrigger(seconds=SLICE.total_seconds(), timezone=UTC),
             JobKind.VERIFY: IntervalTrigger(seconds=SLICE.total_seconds(), timezone=UTC),
-            JobKind.TIDY: IntervalTrigger(days=1, timezone=UTC),
         }
         for kind, trigger in triggers.items():
             self._scheduler.add_job(

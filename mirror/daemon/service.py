@@ -7,16 +7,20 @@ fed while the event loop turns *and* the work gets on, so that a hung loop and a
 import asyncio
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from datetime import datetime
 
-from mirror.clock import utc_now
 from mirror.config.settings import Config
+from mirror.daemon.jobs import Jobs, OpenWriter
 from mirror.daemon.notify import Notifier
-from mirror.daemon.schedule import longest_interval
-from mirror.daemon.work import Work
+from mirror.daemon.schedule import Schedule, longest_interval
 from mirror.errors import ConfigError, MirrorError
 from mirror.logs import configure_logs, get_logger
+from mirror.status.metrics import Metrics
+from mirror.status.poll_progress import PollProgress
+from mirror.status.snapshot import SnapshotCache
+from mirror.store.layout import DataDir
 from mirror.web.server import WebServer
 from mirror.web.site import Site
 
@@ -26,32 +30,29 @@ _DRAIN_S = 6
 
 
 class Service:
-    """Runs until a signal.
+    """Runs until a signal. Made by `make_service`.
 
     Args:
-        config: the settings.
-        load: reads the settings again.
         site: what is served.
+        jobs: polls and the like; None where only the web side runs.
         notifier: the service manager.
-        work: polls and the like; None where only the web side runs.
-        announce: told the address once it is served; for a person at a terminal.
+        load: reads the settings again.
+        announce: shows the address to a person at a terminal, once it is served.
     """
 
     def __init__(
         self,
-        config: Config,
-        *,
-        load: Callable[[], Config],
         site: Site,
+        jobs: Jobs | None,
+        *,
         notifier: Notifier,
-        work: Work | None,
+        load: Callable[[], Config],
         announce: Callable[[str], None],
     ) -> None:
-        self._config = config
-        self._load = load
         self._site = site
+        self._jobs = jobs
         self._notifier = notifier
-        self._work = work
+        self._load = load
         self._announce = announce
         self._server: WebServer | None = None
         self._stop = asyncio.Event()
@@ -79,7 +80,7 @@ class Service:
 
         loop.add_signal_handler(signal.SIGHUP, reload)
         async with AsyncExitStack() as stack:
-            self._server = await _listen(self._site, self._config.server.listen)
+            self._server = await _listen(self._site, self._site.config.server.listen)
             stack.push_async_callback(self._close_server)
             worker = await self._begin(stack)
             self._notifier.ready()
@@ -101,10 +102,10 @@ class Service:
         if self._server is not None:
             self._announce(self._server.url)
         loop = asyncio.get_running_loop()
-        if self._work is None:
+        if self._jobs is None:
             return loop.create_task(_forever())
-        await stack.enter_async_context(self._work)
-        return loop.create_task(self._work.run())
+        await stack.enter_async_context(self._jobs.schedule)
+        return loop.create_task(self._jobs.run_all())
 
     def _end(self, name: str) -> None:
         self._log.info("daemon.stopping", signal=name)
@@ -119,12 +120,14 @@ class Service:
             before = time.monotonic()
             await asyncio.sleep(period)
             self._site.metrics.loop_lagged(time.monotonic() - before - period)
-            if self._work is None or self._work.is_getting_on():
+            if self._jobs is None or self._jobs.is_getting_on():
                 self._notifier.alive()
-            if self._work is not None:
-                self._notifier.status(self._work.describe())
-                self._work.check_clock_jump()
-                self._site.metrics.poll_scheduled(self._work.next_poll_at())
+            if self._jobs is not None:
+                self._notifier.status(self._jobs.describe())
+                schedule = self._jobs.schedule
+                if jump_s := schedule.check_clock_jump():
+                    self._log.warning("clock.jumped", seconds=round(jump_s))
+                self._site.metrics.poll_scheduled(schedule.next_poll_at())
 
     async def _reload(self) -> None:
         """Read the settings again; where they are bad, the old ones stay."""
@@ -141,9 +144,10 @@ class Service:
             self._notifier.ready()
 
     async def _apply(self, config: Config) -> None:
-        if config.storage.data_dir != self._config.storage.data_dir:
+        before = self._site.config
+        if config.storage.data_dir != before.storage.data_dir:
             raise ConfigError("storage.data_dir has changed", hint="restart for that")
-        if config.server.listen != self._config.server.listen:
+        if config.server.listen != before.server.listen:
             # the new address first: where it cannot be had, nothing has changed
             server = await _listen(self._site, config.server.listen)
             await self._close_server()
@@ -151,10 +155,9 @@ class Service:
         configure_logs(config.log)
         self._site.config = config
         self._site.data = self._site.data.with_settings(config)
-        if self._work is not None and config != self._config:
-            self._work.apply(config)
-        self._site.interval = longest_interval(config.schedule, now=utc_now())
-        self._config = config
+        self._site.interval = longest_interval(config.schedule, now=self._site.now())
+        if self._jobs is not None and config != before:
+            self._jobs.schedule.apply(config.schedule)
 
     async def _close_server(self) -> None:
         if self._server is not None:
@@ -184,3 +187,37 @@ async def _cancelled(task: "asyncio.Task[object]") -> None:
 
 async def _forever() -> None:
     await asyncio.Event().wait()
+
+
+def make_service(
+    config: Config,
+    data: DataDir,
+    *,
+    load: Callable[[], Config],
+    open_writer: OpenWriter | None,
+    environ: Mapping[str, str],
+    announce: Callable[[str], None],
+    now: Callable[[], datetime],
+) -> Service:
+    """Return what runs until a signal.
+
+    Args:
+        config: the settings.
+        data: the data directory.
+        load: reads the settings again.
+        open_writer: holds the data directory for writing; None where only the web side runs.
+        environ: the process's environment, in which a service manager leaves its address.
+        announce: shows the address that is served.
+        now: the clock, aware UTC.
+    """
+    site = Site(
+        config=config,
+        data=data,
+        snapshots=SnapshotCache(data),
+        metrics=Metrics(),
+        live=PollProgress(),
+        interval=longest_interval(config.schedule, now=now()),
+        now=now,
+    )
+    jobs = Jobs(site, Schedule(config.schedule), open_writer) if open_writer is not None else None
+    return Service(site, jobs, notifier=Notifier(environ), load=load, announce=announce)

@@ -32,7 +32,7 @@ from mirror.status.snapshot import Snapshot
 _POLL_OUTCOMES = {end: end.name.lower() for end in PollEnd}
 _JOB_OUTCOMES = ("locked", "storage", "refused", "crashed")
 _POLLS = ("poll", "recheck")
-_JOBS = (*_POLLS, "verify", "tidy", "inspect")
+_JOBS = (*_POLLS, "verify", "inspect")
 _POLL_BUCKETS = (0.05, 0.25, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600)
 _LAG_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
 _STATUSES = frozenset(map(int, HTTPStatus))

@@ -68,15 +68,25 @@ async def inspect_pending(
         return Inspected()
     in_workers = sum(record.size for record in pending) >= workers_from_bytes
     inspection = _Inspection(destination, observer, pending, in_workers=in_workers, limit_s=limit_s)
+    log, inspected = get_logger(), None
     try:
         await inspection.run()
         if inspection.counted:
             await publish()
+        inspected = inspection.result()
     except StorageError as error:
-        get_logger().warning("inspect.failed", problem=error.line())
-    except Exception:  # noqa: BLE001 - a bug here is no reason to fail what is already done
-        get_logger().exception("inspect.crashed", hint="a bug: please report it; the days wait")
-    return inspection.result()
+        log.warning("inspect.failed", problem=error.line())
+    except Exception:
+        log.exception("inspect.crashed", hint="a bug: please report it; the days wait")
+    # whoever asks for what waits must not ask again and again for what cannot be had
+    inspected = inspected or Inspected(inspection.counted, len(pending) - inspection.counted)
+    log.info(
+        "inspect.finished",
+        counted=inspected.counted,
+        failed=inspected.failed,
+        waiting=inspected.waiting,
+    )
+    return inspected
 
 
 class _Inspection:

@@ -16,16 +16,13 @@ from mirror.config.loading import load_config
 from mirror.config.settings import Config
 from mirror.daemon.jobs import Jobs, OpenWriter, Writer
 from mirror.daemon.schedule import JobKind, Schedule
-from mirror.daemon.work import Work
 from mirror.events.findings import is_pending
-from mirror.status.metrics import Metrics
-from mirror.status.poll_progress import PollProgress
-from mirror.status.snapshot import SnapshotCache
 from mirror.store.inventory import load_inventory
 from mirror.sync.inspect import Inspected
 from mirror.sync.wiring import Mirror, open_mirror
 from tests.command import PATIENCE_S, Shell, long_final_days, open_shell
 from tests.conftest import Clock
+from tests.web.serving import make_site
 
 HOUR = 3600
 
@@ -37,18 +34,29 @@ async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
 
 
 def make_jobs(
-    shell: Shell, *, clock: Clock | None = None, open_writer: OpenWriter | None = None
+    shell: Shell,
+    *,
+    clock: Clock | None = None,
+    open_writer: OpenWriter | None = None,
+    patience_s: float = 300,
 ) -> Jobs:
     config = load_config(None, shell.environ, {})
     return Jobs(
-        config,
-        shell.data,
-        open_writer=open_writer or (lambda current: open_mirror(current, shell.data)),
-        snapshots=SnapshotCache(shell.data),
-        metrics=Metrics(),
-        live=PollProgress(),
-        now=clock or (lambda: datetime.now(UTC)),
+        make_site(shell.data, now=clock or (lambda: datetime.now(UTC)), config=config),
+        Schedule(config.schedule),
+        open_writer or (lambda current: open_mirror(current, shell.data)),
+        patience_s=patience_s,
     )
+
+
+@asynccontextmanager
+async def running(jobs: Jobs) -> AsyncIterator[None]:
+    """Run what is due meanwhile."""
+    async with jobs.schedule:
+        task = asyncio.create_task(jobs.run_all())
+        yield
+        task.cancel()
+        await asyncio.wait({task})
 
 
 async def test_a_poll_leaves_its_report(shell: Shell) -> None:
@@ -186,29 +194,25 @@ async def test_work_that_does_not_move_is_noticed(shell: Shell) -> None:
         yield
 
     shell.set(http__read_timeout="0.001", http__connect_timeout="0.001", http__max_backoff="0")
-    jobs = make_jobs(shell, open_writer=stuck)
-    schedule = Schedule(jobs.config.schedule)
-    async with Work(schedule, jobs, PollProgress(), patience_s=0.2) as work:
-        task = asyncio.create_task(work.run())
+    jobs = make_jobs(shell, open_writer=stuck, patience_s=0.2)
+    async with running(jobs):
         await entered.wait()
-        assert work.is_getting_on()
+        assert jobs.is_getting_on()
         await asyncio.sleep(0.4)
-        assert not work.is_getting_on()
-        task.cancel()
-        await asyncio.wait({task})
+        assert not jobs.is_getting_on()
 
 
 async def test_new_settings_hold_from_the_next_job_on(shell: Shell) -> None:
     jobs = make_jobs(shell)
-    schedule = replace(jobs.config.schedule, recheck=24 * HOUR)
-    jobs.config = replace(jobs.config, schedule=schedule)
+    schedule = replace(jobs.site.config.schedule, recheck=24 * HOUR)
+    jobs.site.config = replace(jobs.site.config, schedule=schedule)
     await jobs.run(JobKind.POLL)
     shell.asked()
 
     await jobs.run(JobKind.RECHECK)
 
     assert sum(name.startswith("events-") for name in shell.asked()) == 1
-    assert timedelta(seconds=jobs.config.schedule.recheck) == timedelta(days=1)
+    assert timedelta(seconds=jobs.site.config.schedule.recheck) == timedelta(days=1)
 
 
 async def test_a_poll_keeps_the_data_set_in_step_where_it_is_wanted(shell: Shell) -> None:
@@ -272,13 +276,9 @@ async def test_an_idle_daemon_counts_what_a_poll_had_no_time_for(shell: Shell) -
     HastyMirror.times = 3
     jobs = make_jobs(shell, open_writer=hasty)
     with capture_logs() as logs:
-        async with Work(Schedule(jobs.config.schedule), jobs, PollProgress()) as work:
-            task = asyncio.create_task(work.run())
-            async with asyncio.timeout(PATIENCE_S):
-                while HastyMirror.times or jobs.running or jobs.waiting:
-                    await asyncio.sleep(0.01)
-            task.cancel()
-            await asyncio.wait({task})
+        async with running(jobs), asyncio.timeout(PATIENCE_S):
+            while HastyMirror.times or jobs.running or jobs.waiting:
+                await asyncio.sleep(0.01)
 
     assert pending(shell) == 0
     assert shell.asked().count("index.jsonl") == 1
@@ -295,14 +295,13 @@ async def test_counting_waits_for_what_is_due(shell: Shell) -> None:
 
 
 async def test_counting_moves_the_pulse(shell: Shell) -> None:
-    live = PollProgress()
     jobs = make_jobs(shell)
+    live = jobs.site.live
     before = live.moved_at
     live.inspected(3, 24, 1000)
     assert live.moved_at > before
     assert live.progress is not None
     assert (live.progress.days_counted, live.progress.days_pending) == (3, 24)
-    work = Work(Schedule(jobs.config.schedule), jobs, live)
-    assert work.describe() == "Counting what is in 24 days: 3 done"
+    assert jobs.describe() == "Counting what is in 24 days: 3 done"
     live.stop()
     assert live.progress is None

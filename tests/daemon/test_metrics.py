@@ -11,17 +11,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mirror.config.loading import load_config
 from mirror.daemon.jobs import Jobs
-from mirror.daemon.schedule import JobKind
+from mirror.daemon.schedule import JobKind, Schedule
 from mirror.errors import Failure
-from mirror.status.metrics import Metrics
-from mirror.status.poll_progress import PollProgress
-from mirror.status.snapshot import SnapshotCache
 from mirror.store.layout import make_folders
 from mirror.sync.wiring import open_mirror
 from tests.command import PATIENCE_S, Shell, long_final_days, open_shell
 from tests.daemon.running import running
 from tests.samples import at, read_samples
 from tests.upstream import faults
+from tests.web.serving import make_site
 
 PROMISED = {
     "binder_mirror_build_info": ("gauge", {"version"}),
@@ -53,17 +51,10 @@ class Watched:
 
     def __init__(self, shell: Shell) -> None:
         config = load_config(None, shell.environ, {})
-        self.metrics = Metrics()
-        self.snapshots = SnapshotCache(shell.data)
-        self.jobs = Jobs(
-            config,
-            shell.data,
-            open_writer=lambda current: open_mirror(current, shell.data),
-            snapshots=self.snapshots,
-            metrics=self.metrics,
-            live=PollProgress(),
-            now=lambda: datetime.now(UTC),
-        )
+        site = make_site(shell.data, now=lambda: datetime.now(UTC), config=config)
+        self.metrics, self.snapshots = site.metrics, site.snapshots
+        schedule = Schedule(config.schedule)
+        self.jobs = Jobs(site, schedule, lambda current: open_mirror(current, shell.data))
 
     async def scrape(self) -> dict[tuple[str, ...], float]:
         snapshot = await self.snapshots.snapshot(fresh=True)

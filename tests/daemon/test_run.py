@@ -91,7 +91,7 @@ async def test_it_outlives_an_upstream_that_is_down(shell: Shell) -> None:
 
 async def test_a_full_or_missing_disk_ends_no_daemon(shell: Shell) -> None:
     async with running(shell) as daemon:
-        await daemon.logged("poll.finished", exit_code=0)
+        await daemon.logged("inspect.finished", waiting=0)
         shutil.rmtree(shell.data.root)
         shell.data.root.write_text("something else")
         failed = await daemon.logged("job.failed", job="poll")
@@ -117,7 +117,7 @@ async def test_another_writer_only_postpones_a_poll(shell: Shell) -> None:
 async def test_between_polls_a_sync_by_hand_has_its_way(shell: Shell) -> None:
     shell.set(schedule__interval="1h")
     async with running(shell) as daemon:
-        await daemon.logged("poll.finished", exit_code=0)
+        await daemon.logged("inspect.finished", waiting=0)
 
         assert (await shell.run("sync")).code == 0
         assert (await shell.run("prune", "--history")).code == 0

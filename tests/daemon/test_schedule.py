@@ -56,7 +56,7 @@ async def test_what_was_signalled_several_times_is_one_job(idle: Schedule) -> No
 
 
 async def test_the_most_urgent_comes_first_and_none_is_lost(idle: Schedule) -> None:
-    for kind in (JobKind.TIDY, JobKind.VERIFY, JobKind.POLL, JobKind.RECHECK):
+    for kind in (JobKind.INSPECT, JobKind.VERIFY, JobKind.POLL, JobKind.RECHECK):
         idle.signal(kind)
 
     assert [await idle.next() for _ in JobKind] == list(JobKind)

@@ -165,6 +165,18 @@ async def test_a_file_that_is_not_the_one_on_record_is_left_alone(world: World) 
         assert is_pending(store.inventory.records[world.day(4)])
 
 
+async def test_a_disk_that_refuses_is_no_failure_and_not_asked_again(world: World) -> None:
+    await sync_uncounted(world)
+    with open_store(world.data, now=world.clock) as store:
+        world.data.journal.unlink(missing_ok=True)
+        world.data.journal.mkdir()
+
+        assert await inspect_pending(store, publish, Silent()) == Inspected(failed=10)
+
+    world.data.journal.rmdir()
+    assert (await world.sync()).pending_findings == 0
+
+
 class Interruption(Silent):
     """Cancels a poll once a day is counted."""
 

@@ -9,12 +9,12 @@ import json
 import os
 import sys
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mirror.config.loading import load_config
 from mirror.daemon.jobs import Jobs
-from mirror.daemon.schedule import JobKind
+from mirror.daemon.schedule import JobKind, Schedule
 from mirror.daemon.tuning import bound_arenas, freeze_gc, shorten_switch_interval
 from mirror.logs import configure_logs
 from mirror.status.copy_metrics import ScrapeContext
@@ -23,22 +23,24 @@ from mirror.status.poll_progress import PollProgress
 from mirror.status.snapshot import SnapshotCache
 from mirror.store.layout import DataDir
 from mirror.sync.wiring import open_mirror
+from mirror.web.site import Site
 
 
 async def main() -> None:
     config = load_config(None, os.environ, {})
     configure_logs(config.log)
     data = DataDir(Path(config.storage.data_dir))
-    viewer, metrics = SnapshotCache(data), Metrics()
-    jobs = Jobs(
-        config,
-        data,
-        open_writer=lambda current: open_mirror(current, data),
-        viewer=viewer,
-        metrics=metrics,
+    site = Site(
+        config=config,
+        data=data,
+        snapshots=SnapshotCache(data),
+        metrics=Metrics(),
         live=PollProgress(),
+        interval=timedelta(minutes=30),
         now=lambda: datetime.now(UTC),
     )
+    schedule = Schedule(config.schedule)
+    jobs = Jobs(site, schedule, lambda current: open_mirror(current, data))
     freeze_gc()
     while line := (await asyncio.to_thread(sys.stdin.readline)).strip():
         jobs.last_poll = None
@@ -51,14 +53,14 @@ async def main() -> None:
             "descriptors": _descriptors(),
         }
         print(json.dumps(answer), flush=True)
-    view, now = await viewer.snapshot(), datetime.now(UTC)
+    snapshot, now = await site.snapshots.snapshot(), datetime.now(UTC)
     moment = ScrapeContext(
         now=now,
         first_open=data.days.first_open(now),
         interval=config.schedule.interval_span,
-        free_bytes=viewer.free_bytes,
+        free_bytes=site.snapshots.free_bytes,
     )
-    body, _ = metrics.render(view, moment)
+    body, _ = site.metrics.render(snapshot, moment)
     print(body.decode(), flush=True)
 
 

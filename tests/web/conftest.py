@@ -1,20 +1,17 @@
 """A mirror of six final days, served on a free port."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from mirror.config.loading import load_config
-from mirror.status.metrics import Metrics
-from mirror.status.poll_progress import PollProgress
-from mirror.status.snapshot import SnapshotCache
 from mirror.web.server import WebServer
-from mirror.web.site import Site
 from tests.command import Shell, open_shell
 from tests.upstream.server import ArchiveServer
+from tests.web.serving import make_site
 
 
 @pytest.fixture
@@ -27,15 +24,7 @@ async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
 @pytest.fixture
 async def url(shell: Shell) -> AsyncIterator[str]:
     config = load_config(None, shell.environ, {})
-    site = Site(
-        config=config,
-        data=shell.data,
-        snapshots=SnapshotCache(shell.data),
-        metrics=Metrics(),
-        live=PollProgress(),
-        interval=timedelta(minutes=30),
-        now=lambda: datetime.now(UTC),
-    )
+    site = make_site(shell.data, now=lambda: datetime.now(UTC), config=config)
     server = WebServer(site, "127.0.0.1:0")
     await server.open()
     yield server.url

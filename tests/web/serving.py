@@ -14,12 +14,15 @@ from mirror.web.site import Site
 
 
 def make_site(
-    data: DataDir, *, now: Callable[[], datetime], live: PollProgress | None = None
+    data: DataDir,
+    *,
+    now: Callable[[], datetime],
+    live: PollProgress | None = None,
+    config: Config | None = None,
 ) -> Site:
     """Return what is to be served of it."""
-    config = Config()
     return Site(
-        config=config,
+        config=config or Config(),
         data=data,
         snapshots=SnapshotCache(data),
         metrics=Metrics(),
