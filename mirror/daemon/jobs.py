@@ -10,18 +10,17 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC
-from typing import Protocol
 
 from mirror.archive.plan import PollRange
-from mirror.archive.ports import Observer, Observers, Traffic
+from mirror.archive.ports import Observers, Traffic
 from mirror.config.settings import Config
 from mirror.daemon.schedule import SLICE, JobKind, Schedule
 from mirror.dataset.update import update_dataset
 from mirror.errors import LockedError, MirrorError, StorageError
 from mirror.logs import get_logger
-from mirror.model import Damage, DamageKind, PollReport, Record
+from mirror.model import DamageKind, PollReport, Record
 from mirror.store.verification import verify
-from mirror.sync.inspect import Inspected
+from mirror.sync.wiring import Mirror
 from mirror.text import human_bytes, plural
 from mirror.web.site import Site
 
@@ -33,27 +32,7 @@ _TRY_AGAIN_S = 60
 """After another writer was in the way."""
 
 
-class Writer(Protocol):
-    """A data directory held for writing, and a session with upstream.
-
-    See `mirror.sync.wiring.Mirror`.
-    """
-
-    @property
-    def traffic(self) -> Traffic:
-        """What was asked of upstream so far."""
-
-    async def poll(self, observer: Observer, asked: PollRange, *, inspect_s: float) -> PollReport:
-        """Make one pass."""
-
-    async def inspect(self, observer: Observer, *, limit_s: float) -> Inspected:
-        """Count what is in the days that are pending."""
-
-    async def repair(self, damage: Sequence[Damage], observer: Observer) -> None:
-        """Put right what a verification found."""
-
-
-OpenWriter = Callable[[Config], AbstractAsyncContextManager[Writer]]
+OpenWriter = Callable[[Config], AbstractAsyncContextManager[Mirror]]
 
 
 class Jobs:
@@ -175,7 +154,7 @@ class Jobs:
         return f"{last.end.headline}, {days} held, {as_of}{following}"
 
     @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[Writer]:
+    async def _writing(self) -> AsyncIterator[Mirror]:
         """Hold the data directory for writing; what is asked of upstream counts as progress."""
         async with self._open_writer(self.site.config) as mirror:
             self._traffic = mirror.traffic
@@ -215,7 +194,7 @@ class Jobs:
         async with self._writing() as mirror:
             await self._count(mirror)
 
-    async def _count(self, mirror: Writer) -> None:
+    async def _count(self, mirror: Mirror) -> None:
         self.waiting = (await mirror.inspect(self._observer, limit_s=_INSPECT_S)).waiting
 
     async def _verify(self) -> None:

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from mirror.archive.ports import Observer
 from mirror.config.loading import load_config
 from mirror.config.settings import Config
-from mirror.daemon.jobs import Jobs, OpenWriter, Writer
+from mirror.daemon.jobs import Jobs, OpenWriter
 from mirror.daemon.schedule import JobKind, Schedule
 from mirror.events.findings import is_pending
 from mirror.store.inventory import load_inventory
@@ -71,7 +71,7 @@ async def test_a_poll_leaves_its_report(shell: Shell) -> None:
 
 async def test_a_bug_is_logged_and_ends_nothing(shell: Shell) -> None:
     @asynccontextmanager
-    async def broken(_config: Config) -> AsyncIterator[Writer]:
+    async def broken(_config: Config) -> AsyncIterator[Mirror]:
         raise RuntimeError("unheard of")
         yield
 
@@ -188,7 +188,7 @@ async def test_work_that_does_not_move_is_noticed(shell: Shell) -> None:
     entered = asyncio.Event()
 
     @asynccontextmanager
-    async def stuck(_config: Config) -> AsyncIterator[Writer]:
+    async def stuck(_config: Config) -> AsyncIterator[Mirror]:
         entered.set()
         await asyncio.Event().wait()
         yield
@@ -268,7 +268,7 @@ def pending(shell: Shell) -> int:
 
 async def test_an_idle_daemon_counts_what_a_poll_had_no_time_for(shell: Shell) -> None:
     @asynccontextmanager
-    async def hasty(config: Config) -> AsyncIterator[Writer]:
+    async def hasty(config: Config) -> AsyncIterator[Mirror]:
         async with open_mirror(config, shell.data) as mirror:
             mirror.__class__ = HastyMirror
             yield mirror
