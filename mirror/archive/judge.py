@@ -3,15 +3,22 @@
 Complete transfers only: one that was cut or badly encoded never gets here.
 """
 
+from datetime import date, datetime
+
 from msgspec import Struct
 
 from mirror.archive.headers import ReplyMeta
 from mirror.archive.upstream import IndexFacts
 from mirror.errors import Failure
-from mirror.model import Evidence, Record, Verdict, VerdictKind
+from mirror.model import Evidence, Flag, Record, Verdict, VerdictKind
 from mirror.text import plural
 
 _ETAG_ONLY = ("etag",)
+_FLAGS = {
+    VerdictKind.AHEAD: (Flag.AHEAD,),
+    VerdictKind.BEHIND: (Flag.BEHIND,),
+    VerdictKind.UNLISTED: (Flag.UNLISTED,),
+}
 _FAILURES = {
     VerdictKind.CORRUPT: Failure.DIGEST,
     VerdictKind.ROLLED_BACK: Failure.ROLLED_BACK,
@@ -142,3 +149,38 @@ def keeps_predecessor(held: Record, sha256: str, lines: int, *, was_final: bool)
         was_final: whether the held body was confirmed when the day was final already.
     """
     return held.sha256 != sha256 and (was_final or lines < held.lines)
+
+
+def flags_of(verdict: Verdict) -> tuple[Flag, ...]:
+    """Return what a reader should know of a body with this verdict."""
+    if verdict.contestable and not verdict.ask_again:
+        return (Flag.DISPUTED,)
+    return _FLAGS.get(verdict.kind, ())
+
+
+def make_record(
+    day: date,
+    name: str,
+    evidence: Evidence,
+    meta: ReplyMeta,
+    *,
+    index_count: int | None,
+    flags: tuple[Flag, ...],
+    now: datetime,
+) -> Record:
+    """Return what is known of a body that upstream confirmed now; its `mtime_ns` is yet to come."""
+    return Record(
+        date=day,
+        name=name,
+        size=evidence.size,
+        sha256=evidence.sha256,
+        lines=evidence.lines,
+        mtime_ns=0,
+        fetched_at=now,
+        checked_at=now,
+        index_count=index_count,
+        etag=meta.etag,
+        last_modified=meta.last_modified,
+        generation=meta.generation,
+        flags=flags,
+    )

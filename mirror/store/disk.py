@@ -2,6 +2,8 @@
 
 A file is written under another name, flushed, renamed over its place and its directory flushed; a
 file whose fsync failed is discarded, never flushed again (https://wiki.postgresql.org/wiki/Fsync_Errors).
+Here, and in all of `mirror.store`, a disk that refuses is a StorageError, and something other than
+a file where one belongs is a WrongKindError; what stood there before still stands then.
 """
 
 import errno
@@ -108,11 +110,7 @@ def kind_of_mode(mode: int) -> str:
 
 
 def require_file_or_nothing(path: Path) -> None:
-    """Make sure that `path` may be replaced by a file.
-
-    Raises:
-        WrongKindError: a symlink, directory, FIFO or the like stands there.
-    """
+    """Make sure that `path` may be replaced by a file."""
     kind = kind_of(path)
     if kind not in (None, "file"):
         raise WrongKindError(
@@ -128,10 +126,6 @@ def write_durably(path: Path, content: bytes, *, staging: Path) -> None:
         path: the file.
         content: all of it.
         staging: a folder on the same file system for the unfinished file.
-
-    Raises:
-        StorageError: the disk refused; the old file stands.
-        WrongKindError: something other than a file stands there.
     """
     require_file_or_nothing(path)
     with _taking_place_of(path, staging) as file:
@@ -144,10 +138,6 @@ def publish_durably(unfinished: Path, target: Path) -> None:
     Args:
         unfinished: the file, on the same file system; gone afterwards, whatever comes.
         target: where it belongs.
-
-    Raises:
-        StorageError: the disk refused; the old file stands.
-        WrongKindError: something other than a file stands there.
     """
     with storage_errors(target), _gone_unless_well(unfinished):
         require_file_or_nothing(target)
@@ -189,9 +179,6 @@ def compress_durably(source: Path, target: Path, *, sha256: str, staging: Path) 
 
     Returns:
         Whether it was written: not where the file has another digest than `sha256`.
-
-    Raises:
-        StorageError: the disk refused.
     """
     try:
         with (
@@ -221,10 +208,6 @@ def replacing(target: Path) -> Iterator[Path]:
     """Have an empty file that takes the place of a user's `target` when all went well.
 
     A symlink is followed; of a device or a FIFO its own path is given.
-
-    Raises:
-        StorageError: the disk refused; what stood there still stands.
-        WrongKindError: a directory or a socket stands there.
     """
     with storage_errors(target):
         if _is_stream(target):
@@ -258,10 +241,6 @@ def append_line(path: Path, line: bytes, *, durably: bool = False) -> int:
         path: the file; made where there is none.
         line: the line, its newline included.
         durably: whether to flush it too.
-
-    Raises:
-        StorageError: the disk refused.
-        WrongKindError: something other than a file stands there.
     """
     require_file_or_nothing(path)
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -284,7 +263,6 @@ def open_file(path: Path) -> BinaryIO:
     """Open a regular file for reading; a symlink is not followed and a FIFO not waited for.
 
     Raises:
-        WrongKindError: something other than a file stands there.
         OSError: it cannot be opened.
     """
     try:
@@ -301,12 +279,7 @@ def open_file(path: Path) -> BinaryIO:
 
 
 def read_file(path: Path) -> bytes | None:
-    """Return a whole file of ours, or None where there is none.
-
-    Raises:
-        StorageError: it cannot be read.
-        WrongKindError: something other than a file stands there.
-    """
+    """Return a whole file of ours, or None where there is none."""
     with storage_errors(path):
         try:
             with open_file(path) as file:
@@ -316,11 +289,7 @@ def read_file(path: Path) -> bytes | None:
 
 
 def require_room(folder: Path, needed: int, min_free: int) -> None:
-    """Make sure that `needed` bytes fit and `min_free` are left.
-
-    Raises:
-        StorageError: they do not.
-    """
+    """Make sure that `needed` bytes fit and `min_free` are left."""
     with storage_errors(folder):
         stats = os.statvfs(folder)
     free = stats.f_bavail * stats.f_frsize

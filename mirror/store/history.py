@@ -58,9 +58,6 @@ def keep(
 
     Returns:
         Whether it was kept: a file that has not its recorded digest any more is none of history's.
-
-    Raises:
-        StorageError: the disk refused; nothing may be replaced then.
     """
     target = path_of(data, record.date, record.sha256)
     if not target.exists() and not compress_durably(
@@ -106,11 +103,7 @@ def list_versions(data: DataDir, day: date | None = None) -> list[Version]:
 
 
 def read_version(data: DataDir, version: Version) -> Iterator[bytes]:
-    """Yield a predecessor's body in chunks; its digest is the caller's to check at the end.
-
-    Raises:
-        StorageError: the file is gone or damaged.
-    """
+    """Yield a predecessor's body in chunks; its digest is the caller's to check at the end."""
     path = path_of(data, version.date, version.sha256)
     with storage_errors(path):
         try:

@@ -51,7 +51,6 @@ def load_inventory(data: DataDir) -> Inventory:
     """Return what manifest, journal and directory say together.
 
     Raises:
-        StorageError: they cannot be read.
         ConfigError: they were written by a later version of this software.
     """
     return compare_inventory(load_claims(data), data)
@@ -75,7 +74,6 @@ def load_claims(data: DataDir) -> Claims:
     """Return what manifest and journal say.
 
     Raises:
-        StorageError: they cannot be read.
         ConfigError: they were written by a later version of this software.
     """
     # The journal first: a writer that finishes meanwhile moves its lines into the manifest.
@@ -85,11 +83,7 @@ def load_claims(data: DataDir) -> Claims:
 
 
 def compare_inventory(claims: Claims, data: DataDir) -> Inventory:
-    """Return what the claims come to, seen against the directory.
-
-    Raises:
-        StorageError: the directory cannot be read.
-    """
+    """Return what the claims come to, seen against the directory."""
     is_clean = not claims.has_journal and not claims.unreadable_lines
     inventory = Inventory(unreadable_lines=claims.unreadable_lines, is_clean=is_clean)
     _compare(inventory, claims.candidates, data)
@@ -130,7 +124,6 @@ def open_recorded(path: Path, claims: Iterable[Record]) -> tuple[BinaryIO, Recor
     """Open a daily file together with the record of just that body; None if no claim fits it.
 
     Raises:
-        WrongKindError: something other than a file stands there.
         OSError: it cannot be opened.
     """
     file = open_file(path)
@@ -171,6 +164,5 @@ def load_upstream(data: DataDir, url: str) -> Upstream:
 
     Raises:
         ConfigError: it was written by a later version of this software.
-        StorageError: it cannot be read.
     """
     return parse_upstream(read_file(data.upstream), url)

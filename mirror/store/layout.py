@@ -115,7 +115,6 @@ def check_data_dir(root: Path) -> DataDir:
 
     Raises:
         ConfigError: it is `/`, the home directory, or no directory.
-        StorageError: it cannot be looked at.
     """
     name = shown(str(root), 300)
     try:
@@ -173,7 +172,6 @@ def make_folders(data: DataDir) -> None:
 
     Raises:
         ConfigError: one of them is something else.
-        StorageError: the disk refused.
     """
     for folder in (data.root, *data.folders):
         try:
@@ -197,8 +195,6 @@ def writer_lock(data: DataDir) -> AbstractContextManager[None]:
 
     Raises:
         LockedError: another process holds it.
-        StorageError: the lock file cannot be made.
-        WrongKindError: something other than a file stands in its place.
     """
     return _locked(data.lock, f"{shown(str(data.root), 300)} is being written by another")
 

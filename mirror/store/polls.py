@@ -40,11 +40,7 @@ _end_decoder = msgspec.json.Decoder(_PollEnd)
 
 
 def append_poll(data: DataDir, report: PollReport) -> None:
-    """Add a poll.
-
-    Raises:
-        StorageError: the disk refused.
-    """
+    """Add a poll."""
     size = append_line(data.polls, b"\n" + msgspec.json.encode(report) + b"\n")
     if size > MAX_BYTES:
         lines = _lines(data)
@@ -56,11 +52,7 @@ def append_poll(data: DataDir, report: PollReport) -> None:
 
 
 def load_polls(data: DataDir, count: int) -> Polls:
-    """Return the last `count` polls, and the last complete one; torn lines are passed over.
-
-    Raises:
-        StorageError: the log cannot be read.
-    """
+    """Return the last `count` polls, and the last complete one; torn lines are passed over."""
     lines = _lines(data)
     complete = _last_complete_line(lines)
     return Polls(

@@ -29,11 +29,7 @@ _decoder = msgspec.json.Decoder(Quarantined)
 
 
 def put(data: DataDir, body: Path, why: Quarantined) -> Path:
-    """Move a body into quarantine, with its reason, and drop the oldest beyond the bounds.
-
-    Raises:
-        StorageError: the disk refused.
-    """
+    """Move a body into quarantine, with its reason, and drop the oldest beyond the bounds."""
     target = data.quarantine / why.file
     # the reason first: a body without one would be counted by nobody
     reason = data.quarantine / f"{why.file}.reason.json"

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from mirror.archive.headers import ReplyMeta
-from mirror.archive.judge import Expectation, judge
+from mirror.archive.judge import Expectation, flags_of, judge, make_record
 from mirror.archive.listings import parse_sums
 from mirror.archive.ports import Ask, Context, Destination, Listing, OpenBody
 from mirror.archive.scan import Scanner
@@ -30,12 +30,9 @@ class _File(Struct, frozen=True):
 
     day: date
     name: str
-    size: int
     mtime_ns: int
-    sha256: str
     md5: str
-    lines: int
-    ends_with_newline: bool
+    evidence: Evidence
 
 
 class _Word(Struct, frozen=True):
@@ -110,14 +107,14 @@ class Adopter:
         name = destination.days.name_of(day)
         file = await asyncio.to_thread(_read, destination.opener, name, day, max_bytes)
         for claim in reversed(claims):
-            if claim.sha256 == file.sha256:
+            if claim.sha256 == file.evidence.sha256:
                 return replace(claim, mtime_ns=file.mtime_ns)
         word = await self._ask_upstream(file)
         record = self._judged(file, word.meta, expected) if word.is_same else None
-        if record is None and sums.get(file.name) == file.sha256:
+        if record is None and sums.get(file.name) == file.evidence.sha256:
             # Published by us once, and so verified. Where its count or upstream's word is against
             # it the day is due, and what replaces it finds a predecessor to keep.
-            agreed = file.lines == expected and not word.is_other
+            agreed = file.evidence.lines == expected and not word.is_other
             return self._record(file, ReplyMeta(), expected if agreed else None)
         return record
 
@@ -138,7 +135,7 @@ class Adopter:
         # digests of an encoded or stored representation are over other bytes than the file's
         if meta.encoding not in ("", "identity") or meta.stored_encoding != "identity":
             return _Word()
-        own = {"md5": file.md5, "sha256": file.sha256}
+        own = {"md5": file.md5, "sha256": file.evidence.sha256}
         right = [
             digest.value == own[digest.algorithm]
             for digest in meta.digests
@@ -147,40 +144,26 @@ class Adopter:
         return _Word(meta, is_same=bool(right) and all(right), is_other=not all(right))
 
     def _judged(self, file: _File, meta: ReplyMeta, expected: int | None) -> Record | None:
-        evidence = Evidence(
-            size=file.size,
-            sha256=file.sha256,
-            lines=file.lines,
-            ends_with_newline=file.ends_with_newline,
-        )
         is_open = not self._destination.days.is_final(file.day, self._now())
-        verdict = judge(evidence, meta, Expectation(lines=expected, is_open=is_open))
+        verdict = judge(file.evidence, meta, Expectation(lines=expected, is_open=is_open))
         if not verdict.publish:
             return None
-        record = self._record(file, meta, expected)
-        if verdict.kind is VerdictKind.AHEAD:
-            return replace(record, flags=(*record.flags, Flag.AHEAD))
-        if verdict.kind is VerdictKind.BEHIND:
-            return replace(record, flags=(*record.flags, Flag.BEHIND))
-        return record
+        flags = () if verdict.kind is VerdictKind.UNLISTED else flags_of(verdict)
+        return self._record(file, meta, expected, flags)
 
-    def _record(self, file: _File, meta: ReplyMeta, expected: int | None) -> Record:
-        now = self._now()
-        return Record(
-            date=file.day,
-            name=file.name,
-            size=file.size,
-            sha256=file.sha256,
-            lines=file.lines,
-            mtime_ns=file.mtime_ns,
-            fetched_at=now,
-            checked_at=now,
+    def _record(
+        self, file: _File, meta: ReplyMeta, expected: int | None, flags: tuple[Flag, ...] = ()
+    ) -> Record:
+        record = make_record(
+            file.day,
+            file.name,
+            file.evidence,
+            meta,
             index_count=expected,
-            etag=meta.etag,
-            last_modified=meta.last_modified,
-            generation=meta.generation,
-            flags=(Flag.ADOPTED,),
+            flags=(Flag.ADOPTED, *flags),
+            now=self._now(),
         )
+        return replace(record, mtime_ns=file.mtime_ns)
 
 
 def _read_sums(destination: Destination) -> bytes:
@@ -197,13 +180,5 @@ def _read(open_body: OpenBody, name: str, day: date, max_bytes: int) -> _File:
         while chunk := file.read(_READ_BYTES):
             scanner.feed(chunk)
     scan = scanner.finish()
-    return _File(
-        day=day,
-        name=name,
-        size=scan.size,
-        mtime_ns=mtime_ns,
-        sha256=scan.digests["sha256"],
-        md5=scan.digests["md5"],
-        lines=scan.lines,
-        ends_with_newline=scan.ends_with_newline,
-    )
+    evidence = Evidence(scan.size, scan.digests["sha256"], scan.lines, scan.ends_with_newline)
+    return _File(day, name, mtime_ns, scan.digests["md5"], evidence)

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from mirror.archive.headers import ReplyMeta
 from mirror.archive.intake import Intake
-from mirror.archive.judge import Expectation, failure_of, judge
+from mirror.archive.judge import Expectation, failure_of, flags_of, judge, make_record
 from mirror.archive.plan import retry_delay
 from mirror.archive.ports import Ask, Context, Reply
 from mirror.archive.upstream import Dispute, ETags, Upstream, has_persisted
@@ -225,7 +225,15 @@ class Fetcher:
             # the rest is the disk's and the processor's: upstream need not wait for it
             state.slot.free()
             if verdict.publish:
-                record = self._settler.make_record(due, evidence, reply.meta, verdict)
+                record = make_record(
+                    due.date,
+                    due.name,
+                    evidence,
+                    reply.meta,
+                    index_count=due.expected,
+                    flags=flags_of(verdict),
+                    now=self._now(),
+                )
                 return await self._settler.publish(due, state.number, staged, record, verdict)
             return await self._settler.refuse(due, state.number, staged, evidence, verdict)
 

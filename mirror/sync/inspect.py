@@ -115,11 +115,7 @@ class _Inspection:
         self._batches = list(_batches(newest_first))[::-1]
 
     async def run(self) -> None:
-        """Count until there is nothing left, or no time.
-
-        Raises:
-            StorageError: the disk refused what was counted.
-        """
+        """Count until there is nothing left, or no time."""
         hands = min(len(os.sched_getaffinity(0)), len(self._batches)) if self._in_workers else 1
         try:
             async with asyncio.TaskGroup() as group:

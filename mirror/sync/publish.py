@@ -43,10 +43,6 @@ class Publisher:
 
         Returns:
             A problem for each listing at whose path something other than a file stands.
-
-        Raises:
-            StorageError: the disk refused.
-            WrongKindError: something other than a file stands where one of the inventory belongs.
         """
         return await asyncio.to_thread(self._publish, upstream)
 

@@ -28,11 +28,7 @@ _NO_CAP = 2**62
 
 
 async def repair(damage: Sequence[Damage], context: Context, upstream: Upstream) -> None:
-    """Put right what a verification found, as far as it can be.
-
-    Raises:
-        StorageError: the disk refused.
-    """
+    """Put right what a verification found, as far as it can be."""
     destination = context.destination
     inventory = destination.inventory
     publisher = Publisher(destination, upstream, now=context.now)

@@ -5,7 +5,6 @@ from datetime import date, datetime
 
 from msgspec.structs import replace
 
-from mirror.archive.headers import ReplyMeta
 from mirror.archive.judge import keeps_predecessor
 from mirror.archive.ports import Destination, Staged
 from mirror.archive.upstream import Dispute, open_dispute
@@ -20,14 +19,7 @@ from mirror.model import (
     Reason,
     Record,
     Verdict,
-    VerdictKind,
 )
-
-_FLAGS = {
-    VerdictKind.AHEAD: (Flag.AHEAD,),
-    VerdictKind.BEHIND: (Flag.BEHIND,),
-    VerdictKind.UNLISTED: (Flag.UNLISTED,),
-}
 
 
 class Settler:
@@ -54,37 +46,10 @@ class Settler:
         self._now = now
         self.disputes = dict(disputes)
 
-    def make_record(
-        self, due: Due, evidence: Evidence, meta: ReplyMeta, verdict: Verdict
-    ) -> Record:
-        """Return what is known of a body that is about to be published."""
-        now = self._now()
-        disputed = verdict.contestable and not verdict.ask_again
-        return Record(
-            date=due.date,
-            name=due.name,
-            size=evidence.size,
-            sha256=evidence.sha256,
-            lines=evidence.lines,
-            mtime_ns=0,
-            fetched_at=now,
-            checked_at=now,
-            index_count=due.expected,
-            etag=meta.etag,
-            last_modified=meta.last_modified,
-            generation=meta.generation,
-            flags=(Flag.DISPUTED,) if disputed else _FLAGS.get(verdict.kind, ()),
-        )
-
     async def publish(
         self, due: Due, attempts: int, staged: Staged, record: Record, verdict: Verdict
     ) -> Outcome:
-        """Publish a body, or note that it is the one held.
-
-        Raises:
-            StorageError: the disk refused.
-            WrongKindError: something other than a file stands in the way.
-        """
+        """Publish a body, or note that it is the one held."""
         held = due.held
         kind = OutcomeKind.PUBLISHED
         if held is not None and held.sha256 == record.sha256 and due.reason is not Reason.DAMAGED:
