@@ -12,10 +12,10 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mirror.archive.ports import Silent
 from mirror.config.loading import load_config
 from mirror.store.layout import DataDir
 from mirror.sync.wiring import open_mirror
+from tests.silent import Silent
 from tests.upstream.archive import UpstreamArchive
 from tests.upstream.server import ArchiveServer
 

@@ -13,7 +13,7 @@ from hypothesis import settings
 
 from mirror.archive.manifest import Version
 from mirror.archive.plan import PollRange
-from mirror.archive.ports import Observer, Silent
+from mirror.archive.ports import Observer
 from mirror.archive.upstream import Upstream
 from mirror.config.settings import Config, HttpConfig, StorageConfig, UpstreamConfig
 from mirror.model import PollReport, Record
@@ -25,6 +25,7 @@ from mirror.store.quarantine import Quarantined, list_quarantined
 from mirror.store.verification import verify
 from mirror.sync.wiring import open_mirror
 from tests.command import Shell, open_shell
+from tests.silent import Silent
 from tests.upstream.archive import UpstreamArchive, day_name
 from tests.upstream.server import ArchiveServer
 from tests.upstream.wire import RequestRecord

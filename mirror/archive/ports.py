@@ -245,60 +245,38 @@ class Context(Struct, frozen=True):
     """The jitter, and the ids of polls."""
 
 
-class Silent:
-    """An observer that does nothing."""
-
-    def planned(self, plan: Plan) -> None:
-        """Do nothing."""
-
-    def received(self, due: Due, size: int) -> None:
-        """Do nothing."""
-
-    def retrying(self, due: Due, problem: str, delay_s: float) -> None:
-        """Do nothing."""
-
-    def finished(self, outcome: Outcome) -> None:
-        """Do nothing."""
-
-    def reported(self, report: PollReport) -> None:
-        """Do nothing."""
-
-    def inspected(self, done: int, total: int, size: int) -> None:
-        """Do nothing."""
-
-
 class Observers:
-    """Several observers as one."""
+    """Several observers as one; without any, nobody is notified."""
 
-    def __init__(self, observers: Sequence[Observer]) -> None:
+    def __init__(self, observers: Sequence[Observer] = ()) -> None:
         self._observers = observers
 
     def planned(self, plan: Plan) -> None:
-        """Tell each."""
+        """Notify each."""
         for observer in self._observers:
             observer.planned(plan)
 
     def received(self, due: Due, size: int) -> None:
-        """Tell each."""
+        """Notify each."""
         for observer in self._observers:
             observer.received(due, size)
 
     def retrying(self, due: Due, problem: str, delay_s: float) -> None:
-        """Tell each."""
+        """Notify each."""
         for observer in self._observers:
             observer.retrying(due, problem, delay_s)
 
     def finished(self, outcome: Outcome) -> None:
-        """Tell each."""
+        """Notify each."""
         for observer in self._observers:
             observer.finished(outcome)
 
     def reported(self, report: PollReport) -> None:
-        """Tell each."""
+        """Notify each."""
         for observer in self._observers:
             observer.reported(report)
 
     def inspected(self, done: int, total: int, size: int) -> None:
-        """Tell each."""
+        """Notify each."""
         for observer in self._observers:
             observer.inspected(done, total, size)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from mirror.archive.manifest import Inventory
 from mirror.archive.plan import PollRange
-from mirror.archive.ports import Observer, Observers, Silent
+from mirror.archive.ports import Observer, Observers
 from mirror.cli.common import (
     DAY,
     check_range,
@@ -153,7 +153,7 @@ async def _preview(config: Config, data: DataDir, asked: PollRange) -> Preview:
 
 def _observer(config: Config) -> AbstractContextManager[Observer]:
     if not takes_escapes(sys.stderr):
-        return nullcontext(Silent())
+        return nullcontext(Observers())
     quiet_logs(config)
     return show_poll()
 

@@ -9,10 +9,10 @@ from datetime import timedelta
 
 import pytest
 
-from mirror.archive.ports import Silent
 from mirror.model import Due, Outcome, PollReport
 from mirror.text import shown
 from tests.conftest import NOON, World
+from tests.silent import Silent
 from tests.sync.answers import Body, Header, Raw
 from tests.upstream import faults
 from tests.upstream.archive import day_name

@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from mirror.archive.plan import PollRange
-from mirror.archive.ports import Listing, Silent
+from mirror.archive.ports import Listing
 from mirror.model import Damage, DamageKind, Flag, PollReport
 from mirror.sync.source import HttpSource
 from mirror.sync.wiring import Mirror
 from tests.conftest import World
+from tests.silent import Silent
 from tests.store.memory import Memory, MemoryDestination
 from tests.upstream.archive import day_name
 

@@ -13,7 +13,6 @@ import pytest
 from msgspec.structs import replace
 
 from mirror.archive.plan import PollRange
-from mirror.archive.ports import Silent
 from mirror.events.findings import FINDINGS_VERSION, is_pending
 from mirror.model import Findings, PollReport
 from mirror.store.destination import open_store
@@ -23,6 +22,7 @@ from mirror.sync.inspect import Inspected, inspect_pending
 from mirror.sync.wiring import open_mirror
 from tests.command import ROOT, Shell
 from tests.conftest import World
+from tests.silent import Silent
 from tests.upstream.archive import day_name
 
 

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from mirror.archive.ports import Silent
 from mirror.model import Plan
 from tests.conftest import World
+from tests.silent import Silent
 
 
 async def test_a_first_sync_asks_once_for_each_file_and_is_identical(world: World) -> None:
