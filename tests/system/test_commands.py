@@ -57,7 +57,7 @@ async def test_each_day_and_each_poll_is_a_line_of_json_in_the_log(shell: Shell)
 
     published = [event for event in done.logs if event["event"] == "file.published"]
     assert {event["file"] for event in published} == {f"events-{day}.jsonl" for day in shell.days}
-    assert done.logs[-1]["event"] == "poll.finished"
+    assert [event["event"] for event in done.logs[-2:]] == ["poll.finished", "inspect.finished"]
     assert len({event["poll"] for event in done.logs}) == 1
     assert all(event["level"] and event["timestamp"] for event in done.logs)
 
