@@ -95,6 +95,7 @@ def report(
         data,
         window,
         stale_after=config.schedule.stale_span,
+        counts=config.storage.findings,
         now=utc_now(),
     )
     if number := top if top is not None else _TOP_ON_A_PAGE * (html is not None):
