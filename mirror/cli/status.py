@@ -1,6 +1,6 @@
-"""`binder-mirror status`: how the copy stands.
+"""`binder-mirror status`: the state of the copy, as a table or JSON.
 
-Works beside a sync, and on a full or read-only disk.
+Works while a sync runs, and on a full or read-only disk.
 """
 
 from datetime import datetime
@@ -21,7 +21,7 @@ from mirror.text import human_bytes, plural
 @json_option
 @click.pass_context
 def status(ctx: click.Context, data_dir: str | None, *, as_json: bool) -> int:
-    """Tell how the copy stands, without asking upstream."""
+    """Show the state of the copy, without asking upstream."""
     config, data = load(ctx, data_dir=data_dir)
     require_mirror(data)
     found = read_status(data, now=utc_now(), counts=config.storage.findings)
@@ -35,7 +35,7 @@ def status(ctx: click.Context, data_dir: str | None, *, as_json: bool) -> int:
 def render_status(found: Status, *, now: datetime) -> str:
     """Return the status as a person reads it."""
     rows = [
-        ("data", found.data_dir + (" (a sync is at work)" if found.is_syncing else "")),
+        ("data", found.data_dir + (" (a sync is running)" if found.is_syncing else "")),
         ("upstream", found.upstream_url or "not asked yet"),
         ("index", _index(found, now)),
         ("held", _held(found)),
@@ -81,7 +81,7 @@ def _newest(found: Status) -> str:
     if found.newest_day is None or found.newest_day_age_s is None:
         return "none"
     age = found.newest_day_age_s
-    return f"{found.newest_day}" + (f", ended {_span(age)} ago" if age > 0 else ", still going on")
+    return f"{found.newest_day}" + (f", ended {_span(age)} ago" if age > 0 else ", still open")
 
 
 def _poll(poll: PollReport | None, now: datetime) -> str:
@@ -98,14 +98,14 @@ def _findings(found: Status) -> list[tuple[str, str]]:
         if counts
     ]
     odd = {
-        "lines that are no JSON object": findings.not_objects,
+        "not a JSON object": findings.not_objects,
         "unknown schema": findings.unknown_schema,
         "unknown version": findings.unknown_version,
-        "without timestamp, provider or spec": findings.bad_fields,
+        "without usable timestamp, provider or spec": findings.bad_fields,
         "unknown provider": findings.unknown_provider,
         "out of order": findings.disordered,
         "of another day": findings.other_day,
-        "with missing fields": findings.missing_fields,
+        "missing or unusable fields": findings.missing_fields,
     }
     if text := ", ".join(f"{label} {count:,}" for label, count in odd.items() if count):
         rows.append(("oddities", text))
