@@ -13,7 +13,7 @@ from mirror.model import PollReport
 from mirror.status.problems import problem_lines
 from mirror.status.standing import Status, read_status, status_facts
 from mirror.store.layout import require_mirror
-from mirror.text import human_bytes, plural
+from mirror.text import human_bytes, plural, utc_minute
 
 
 @click.command()
@@ -63,7 +63,7 @@ def _index(found: Status, now: datetime) -> str:
     if found.index_changed_at is not None:
         text += f", changed {_ago(found.index_changed_at, now)}"
     if found.index_state_since is not None:
-        text += f"; in this state since {found.index_state_since:%Y-%m-%d %H:%M} UTC"
+        text += f"; in this state since {utc_minute(found.index_state_since)}"
     return text
 
 
@@ -119,7 +119,7 @@ def _ago(when: datetime | None, now: datetime) -> str:
     if when is None:
         return "never"
     age = (now - when).total_seconds()
-    stamp = f"{when:%Y-%m-%d %H:%M} UTC"
+    stamp = utc_minute(when)
     return f"{stamp} ({_span(age)} ago)" if age >= 0 else f"{stamp} (in the future)"
 
 
