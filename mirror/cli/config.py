@@ -2,7 +2,8 @@
 
 import click
 
-from mirror.cli.common import data_dir_option, load, load_settings, say
+from mirror.cli.common import data_dir_option, load, load_settings
+from mirror.cli.streams import say
 from mirror.config.loading import render
 from mirror.config.settings import Config
 
@@ -16,18 +17,16 @@ def config() -> None:
 @data_dir_option
 @click.option("--defaults", is_flag=True, help="Show the defaults, whatever is set.")
 @click.pass_context
-def show(ctx: click.Context, data_dir: str | None, *, defaults: bool) -> int:
+def show(ctx: click.Context, *, defaults: bool) -> None:
     """Print the settings in force as a commented TOML file."""
-    settings = Config() if defaults else load_settings(ctx, data_dir=data_dir)
+    settings = Config() if defaults else load_settings(ctx)
     say(render(settings).removesuffix("\n"))
-    return 0
 
 
 @config.command()
 @data_dir_option
 @click.pass_context
-def check(ctx: click.Context, data_dir: str | None) -> int:
-    """Check the settings; tell all that is wrong with them at once."""
-    _, data = load(ctx, data_dir=data_dir)
+def check(ctx: click.Context) -> None:
+    """Check the settings; list all that is wrong with them at once."""
+    _, data = load(ctx)
     say(f"The settings are right. Data directory: {data.root}")
-    return 0

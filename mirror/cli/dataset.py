@@ -4,16 +4,8 @@ from pathlib import Path
 
 import click
 
-from mirror.cli.common import (
-    OUTPUT,
-    check_output,
-    data_dir_option,
-    json_option,
-    load,
-    notice,
-    print_json,
-    say,
-)
+from mirror.cli.common import OUTPUT, check_output, data_dir_option, json_option, load_mirror
+from mirror.cli.streams import answer, notice, say
 from mirror.dataset.audit import DatasetVerifyReport, FaultKind, verify_dataset
 from mirror.dataset.build import DatasetReport, keep_in_step
 from mirror.dataset.export import export_launches
@@ -21,10 +13,9 @@ from mirror.dataset.provenance import TOLD_LINES
 from mirror.errors import ExitCode
 from mirror.progress import show_reading
 from mirror.store.inventory import load_inventory
-from mirror.store.layout import require_mirror
 from mirror.text import human_bytes, plural, shown
 
-_TOLD_LINES = 20
+_SHOWN_LINES = 20
 _IN_STEP = {FaultKind.MISSING, FaultKind.BEHIND, FaultKind.SURPLUS}
 
 
@@ -38,66 +29,59 @@ def dataset() -> None:
 
 @dataset.command()
 @data_dir_option
-@click.option("--anew", is_flag=True, help="Make all months, those in step too.")
+@click.option(
+    "--rebuild", "--anew", "rebuild", is_flag=True, help="Make all months, those in step too."
+)
 @json_option
 @click.pass_context
-def build(ctx: click.Context, data_dir: str | None, *, anew: bool, as_json: bool) -> int:
+def build(ctx: click.Context, *, rebuild: bool, as_json: bool) -> ExitCode:
     """Make the months whose days have changed, and only these.
 
-    Lines that are no launches of a known version are not in it: they are counted, and told with
+    Lines that are no launches of a known version are not in it: they are counted, and listed with
     file and line. Polls may go on meanwhile.
     """
-    _, data = load(ctx, data_dir=data_dir)
-    require_mirror(data)
+    _, data = load_mirror(ctx)
     total_bytes = sum(one.size for one in load_inventory(data).records.values())
     with show_reading(total_bytes) as progress:
-        report = keep_in_step(data, anew=anew, progress=progress)
-    if as_json:
-        print_json(report)
-    else:
-        say(_render_build(report))
-    is_whole = not report.unread and not report.failed
-    return int(ExitCode.COMPLETE if is_whole else ExitCode.INCOMPLETE)
+        report = keep_in_step(data, anew=rebuild, progress=progress)
+    answer(report, _render_build(report), as_json=as_json)
+    return ExitCode.INCOMPLETE if report.unread or report.failed else ExitCode.COMPLETE
 
 
 @dataset.command()
 @data_dir_option
-@click.option("--rederive", is_flag=True, help="Make each month anew, aside, and compare all rows.")
+@click.option(
+    "--rederive", is_flag=True, help="Make each month again, aside, and compare all rows."
+)
 @json_option
 @click.pass_context
-def verify(ctx: click.Context, data_dir: str | None, *, rederive: bool, as_json: bool) -> int:
+def verify(ctx: click.Context, *, rederive: bool, as_json: bool) -> ExitCode:
     """Prove that the data set was made from the very files that are held.
 
     Compares the digests of the daily files, the rows of each day, the schema and each file's own
     digest. Exit 3 where something is wrong or out of step.
     """
-    _, data = load(ctx, data_dir=data_dir)
-    require_mirror(data)
+    _, data = load_mirror(ctx)
     report = verify_dataset(data, rederive=rederive)
-    if as_json:
-        print_json(report)
-    else:
-        say(_render_verify(report))
-    return int(ExitCode.INCOMPLETE if report.faults else ExitCode.COMPLETE)
+    answer(report, _render_verify(report), as_json=as_json)
+    return ExitCode.INCOMPLETE if report.faults else ExitCode.COMPLETE
 
 
 @dataset.command()
 @click.argument("target", type=OUTPUT, metavar="FILE")
 @data_dir_option
 @click.pass_context
-def export(ctx: click.Context, target: Path | None, data_dir: str | None) -> int:
+def export(ctx: click.Context, target: Path | None) -> None:
     """Write all launches into one Parquet FILE: origin, provider, spec, timestamp.
 
     These are the columns and types of the JupyterHub project's weekly launches.parquet.
     """
     if target is None:
         raise click.UsageError("Parquet cannot be written to standard output: name a file")
-    _, data = load(ctx, data_dir=data_dir)
-    require_mirror(data)
+    _, data = load_mirror(ctx)
     check_output(target, data)
     count = export_launches(data, target, notice=notice)
     say(f"{shown(str(target), 300)}: {count:,} launches, {human_bytes(target.stat().st_size)}")
-    return int(ExitCode.COMPLETE)
 
 
 def _render_build(report: DatasetReport) -> str:
@@ -115,14 +99,14 @@ def _render_build(report: DatasetReport) -> str:
     lines += [f"  failed: {line}" for line in report.failed]
     if report.odd:
         lines.append(f"  not in it: {plural(report.odd, 'line')} of no launch we know")
-    lines += [f"    {line}" for line in report.odd_lines[:_TOLD_LINES]]
-    if report.odd_lines and (more := report.odd - _TOLD_LINES) > 0:
-        lines.append(f"    and {more:,} more (--json tells up to {TOLD_LINES:,} a day)")
+    lines += [f"    {line}" for line in report.odd_lines[:_SHOWN_LINES]]
+    if report.odd_lines and (more := report.odd - _SHOWN_LINES) > 0:
+        lines.append(f"    and {more:,} more (--json lists up to {TOLD_LINES:,} a day)")
     return "\n".join(lines)
 
 
 def _render_verify(report: DatasetVerifyReport) -> str:
-    what = "all rows made anew" if report.rederived else "digests and rows a day"
+    what = "all rows made again" if report.rederived else "digests and rows a day"
     faults, odd = len(report.faults), plural(report.odd, "odd line")
     months, days = plural(report.months, "month"), plural(report.days, "day")
     lines = [
@@ -134,5 +118,5 @@ def _render_verify(report: DatasetVerifyReport) -> str:
     if kinds & _IN_STEP:
         lines.append("  `binder-mirror dataset build` brings these months in step")
     if kinds - {*_IN_STEP, FaultKind.DAILY_FILE}:
-        lines.append("  `binder-mirror dataset build --anew` makes all months anew")
+        lines.append("  `binder-mirror dataset build --rebuild` makes all months again")
     return "\n".join(lines)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from mirror.cli.common import run_until_signal, say
+from mirror.cli.common import run_until_signal
+from mirror.cli.streams import say
 from mirror.config.settings import LogConfig
 from mirror.logs import configure_logs
 from mirror.store.layout import check_data_dir
@@ -25,7 +26,7 @@ from mirror.store.layout import check_data_dir
     show_default=True,
     help="Days of the archive at the beginning.",
 )
-def demo(data_dir: str, days: int) -> int:
+def demo(data_dir: str, days: int) -> None:
     """Show what the mirror is for, on an archive of its own; no network is used.
 
     Serves a small archive on a loopback port, lets it live through a few days and incidents, and
@@ -37,4 +38,3 @@ def demo(data_dir: str, days: int) -> int:
     configure_logs(LogConfig(level="error"))
     root = check_data_dir(Path(data_dir)).root
     run_until_signal(run_tour(root, days=days, tell=say))
-    return 0

@@ -7,14 +7,15 @@ from pathlib import Path
 import click
 
 from mirror.cli.common import (
-    DAY,
     OUTPUT,
     check_output,
     check_range,
     data_dir_option,
+    format_of,
     load,
+    range_options,
 )
-from mirror.cli.streams import abandon_stdout, stdout_error
+from mirror.cli.streams import abandon_stdout, notice, stdout_error
 from mirror.errors import ConfigError, SpecError, UnknownSchemaError
 from mirror.events.repository import repository_key
 from mirror.reading.reader import Archive
@@ -39,28 +40,23 @@ _FORMAT_BY_SUFFIX: dict[str, Format] = {
 }
 
 
-class _Repository(click.ParamType[str]):
-    name = "repository"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str:
-        try:
-            repository_key(str(value))
-        except SpecError as error:
-            self.fail(error.line(), param, ctx)
-        return str(value)
+def _repository(text: str) -> str:
+    """Return the name of a repository, in any spelling that there is."""
+    try:
+        repository_key(text)
+    except SpecError as error:
+        raise click.BadParameter(error.line()) from None
+    return text
 
 
 @click.command()
 @data_dir_option
-@click.option("--since", type=DAY, help="The first day.")
-@click.option("--until", type=DAY, help="The last day, itself included.")
+@range_options
 @click.option("--provider", multiple=True, metavar="NAME", help="Only launches of this provider.")
 @click.option("--origin", multiple=True, metavar="HOST", help="Only launches by this BinderHub.")
 @click.option(
     "--repo",
-    type=_Repository(),
+    type=_repository,
     multiple=True,
     metavar="NAME",
     help="Only launches of this repository, in any spelling: user/repository, an address, a DOI, "
@@ -100,7 +96,6 @@ class _Repository(click.ParamType[str]):
 def events(  # noqa: PLR0913 - one argument an option
     ctx: click.Context,
     *,
-    data_dir: str | None,
     since: date | None,
     until: date | None,
     provider: tuple[str, ...],
@@ -112,7 +107,7 @@ def events(  # noqa: PLR0913 - one argument an option
     form: Format | None,
     compress: Compression | None,
     output: Path | None,
-) -> int:
+) -> None:
     """Write the events held, by day and as they stand in upstream's files.
 
     JSON lines are upstream's own, byte for byte, whatever the filters. CSV and Parquet have every
@@ -122,15 +117,12 @@ def events(  # noqa: PLR0913 - one argument an option
     An option given several times takes any of its values.
     """
     check_range(since, until)
-    _, data = load(ctx, data_dir=data_dir)
+    _, data = load(ctx)
     form, compress = _choose(output, form, compress)
     _check(form, compress, unknown, fill_origin=fill_origin)
-    if output is not None:
-        check_output(output, data)
+    check_output(output, data)
     archive = Archive(
-        data.root,
-        name_template=data.days.name_template,
-        final_after=data.days.final_after,
+        data.root, name_template=data.days.name_template, final_after=data.days.final_after
     )
     chosen: AnyEvents = archive.events(
         since,
@@ -144,20 +136,17 @@ def events(  # noqa: PLR0913 - one argument an option
         progress=False if _is_shown(output) else None,
     )
     _write(chosen, form, compress, output)
-    _tell(chosen)
-    return 0
+    _print_notices(chosen)
 
 
 def _choose(
     output: Path | None, form: Format | None, compress: Compression | None
 ) -> tuple[Format, Compression]:
-    """Return format and compression; what is not said is told by the name of the output."""
+    """Return format and compression, by the name of the output where no option says them."""
     suffixes = [one.lower() for one in output.suffixes] if output is not None else []
     packed = COMPRESSION_BY_SUFFIX.get(suffixes[-1]) if suffixes else None
     inner = "".join(suffixes[-2:-1] if packed else suffixes[-1:])
-    if form is None and inner not in _FORMAT_BY_SUFFIX:
-        raise click.UsageError(f"the name {shown(str(output), 300)} tells no format: say --format")
-    return form or _FORMAT_BY_SUFFIX[inner], compress or packed or "none"
+    return form or format_of(inner, _FORMAT_BY_SUFFIX, output), compress or packed or "none"
 
 
 def _check(form: Format, compress: Compression, unknown: Unknown, *, fill_origin: bool) -> None:
@@ -192,19 +181,18 @@ def _write(chosen: AnyEvents, form: Format, compress: Compression, output: Path 
         raise stdout_error(error) from error
 
 
-def _tell(chosen: AnyEvents) -> None:
-    """Say on standard error what a reader of the output should know."""
+def _print_notices(chosen: AnyEvents) -> None:
+    """Print what a reader of the output should know."""
     if not chosen.days:
-        click.echo("binder-mirror: no day of that range is held", err=True)
+        notice("no day of that range is held")
     elif not chosen.given:
-        click.echo(f"binder-mirror: no event found: {chosen.describe()}", err=True)
+        notice(f"no event found: {chosen.describe()}")
     partial = [str(day.date) for day in chosen.days if not day.is_final]
     if partial:
-        click.echo(
-            f"binder-mirror: {', '.join(partial)}: not final yet, there will be more events "
-            "(--final-only leaves out such days)",
-            err=True,
+        notice(
+            f"{', '.join(partial)}: not final yet, there will be more events "
+            "(--final-only leaves out such days)"
         )
     if total := chosen.odd.total():
         kinds = ", ".join(f"{shown(kind)} {count:,}" for kind, count in sorted(chosen.odd.items()))
-        click.echo(f"binder-mirror: {plural(total, 'line')} of no known launch: {kinds}", err=True)
+        notice(f"{plural(total, 'line')} of no known launch: {kinds}")

@@ -1,4 +1,4 @@
-"""`binder-mirror prune`: the only command that deletes for good, and only what it is told to."""
+"""`binder-mirror prune`: the one command that deletes predecessors and refused bodies for good."""
 
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
@@ -7,26 +7,12 @@ from itertools import groupby
 import click
 
 from mirror.archive.manifest import Version
-from mirror.cli.common import data_dir_option, load, say
+from mirror.cli.common import DURATION, data_dir_option, load_mirror
+from mirror.cli.streams import say
 from mirror.clock import utc_now
 from mirror.store import history, quarantine
-from mirror.store.layout import require_mirror, writer_lock
-from mirror.store.quarantine import Quarantined
-from mirror.text import human_bytes, parse_duration, plural
-
-
-class _Duration(click.ParamType[timedelta]):
-    name = "duration"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> timedelta:
-        if isinstance(value, timedelta):
-            return value
-        try:
-            return timedelta(seconds=parse_duration(str(value)))
-        except (ValueError, OverflowError) as error:
-            self.fail(str(error), param, ctx)
+from mirror.store.layout import writer_lock
+from mirror.text import human_bytes, plural
 
 
 @click.command()
@@ -42,33 +28,32 @@ class _Duration(click.ParamType[timedelta]):
 )
 @click.option(
     "--older-than",
-    type=_Duration(),
+    type=DURATION,
     default="0",
     metavar="TIME",
     help='Only what has been there for longer, as "90d".',
 )
-@click.option("--dry-run", is_flag=True, help="Tell what would be deleted; delete nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted; delete nothing.")
 @click.pass_context
 def prune(
     ctx: click.Context,
-    data_dir: str | None,
     keep: int,
-    older_than: timedelta,
+    older_than: float,
     *,
     of_history: bool,
     of_quarantine: bool,
     dry_run: bool,
-) -> int:
+) -> None:
     """Delete predecessors or refused bodies for good. Published files are never touched."""
     if not of_history and not of_quarantine:
         raise click.UsageError("say what to delete: --history, --quarantine or both")
-    _, data = load(ctx, data_dir=data_dir)
-    require_mirror(data)
+    _, data = load_mirror(ctx)
     # a dry run writes nothing, so that it works on a read-only disk and beside a sync too
     with nullcontext() if dry_run else writer_lock(data):
         before = _ago(older_than)
         versions = _versions(history.list_versions(data), keep, before) if of_history else []
-        bodies = _bodies(quarantine.list_quarantined(data), before) if of_quarantine else []
+        refused = quarantine.list_quarantined(data) if of_quarantine else []
+        bodies = [body for body in refused if body.at <= before]
         if not dry_run:
             history.remove_versions(data, versions)
             quarantine.remove(data, bodies)
@@ -77,7 +62,6 @@ def prune(
         f"{'Would delete' if dry_run else 'Deleted'} {plural(len(versions), 'predecessor')} and "
         f"{len(bodies):,} from quarantine, {human_bytes(size)}"
     )
-    return 0
 
 
 def _versions(versions: list[Version], keep: int, before: datetime) -> list[Version]:
@@ -89,12 +73,8 @@ def _versions(versions: list[Version], keep: int, before: datetime) -> list[Vers
     return [version for version in chosen if version.kept_at <= before]
 
 
-def _ago(span: timedelta) -> datetime:
+def _ago(seconds: float) -> datetime:
     try:
-        return utc_now() - span
+        return utc_now() - timedelta(seconds=seconds)
     except OverflowError:
         return datetime.min.replace(tzinfo=UTC)
-
-
-def _bodies(bodies: list[Quarantined], before: datetime) -> list[Quarantined]:
-    return [body for body in bodies if body.at <= before]

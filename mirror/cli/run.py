@@ -9,77 +9,68 @@ import click
 
 from mirror.cli.common import (
     data_dir_option,
+    listen_option,
     load,
+    load_mirror,
     load_settings,
-    say,
     upstream_option,
 )
+from mirror.cli.streams import say
 from mirror.clock import utc_now
 from mirror.config.settings import Config
 from mirror.errors import ConfigError, ExitCode
 from mirror.status.readiness import judge_readiness
-from mirror.store.layout import DataDir, daemon_lock, make_folders, require_mirror
+from mirror.store.layout import DataDir, daemon_lock, make_folders
 from mirror.store.polls import load_polls
 
 
 @click.command()
 @data_dir_option
 @upstream_option
-@click.option("--listen", metavar="HOST:PORT", help="Where to serve (setting server.listen).")
+@listen_option
 @click.pass_context
-def run(ctx: click.Context, data_dir: str | None, upstream: str | None, listen: str | None) -> int:
+def run(ctx: click.Context) -> None:
     """Poll on a schedule and serve the copy, until SIGTERM or SIGINT.
 
     SIGHUP reads the settings again. What is asked of upstream is written while it runs: one daemon
     at a time, and a `sync` by hand between its polls.
     """
-    given = {"data_dir": data_dir, "upstream": upstream, "listen": listen}
-    config, data = load(ctx, **given)
+    config, data = load(ctx)
     make_folders(data)
-    return _serve(ctx, config, data, given, writes=True)
+    _serve(ctx, config, data, writes=True)
 
 
 @click.command()
 @data_dir_option
-@click.option("--listen", metavar="HOST:PORT", help="Where to serve (setting server.listen).")
+@listen_option
 @click.pass_context
-def serve(ctx: click.Context, data_dir: str | None, listen: str | None) -> int:
+def serve(ctx: click.Context) -> None:
     """Serve the copy alone, as beside a `sync` from cron. Nothing is asked of upstream."""
-    given = {"data_dir": data_dir, "listen": listen}
-    config, data = load(ctx, **given)
-    require_mirror(data)
+    config, data = load_mirror(ctx)
     if not config.server.listen:
         raise ConfigError("server.listen is empty", hint="say where to serve with --listen")
-    return _serve(ctx, config, data, given, writes=False)
+    _serve(ctx, config, data, writes=False)
 
 
 @click.command()
 @data_dir_option
 @click.pass_context
-def health(ctx: click.Context, data_dir: str | None) -> int:
-    """Tell by the exit code whether polls are complete and recent, as /readyz does.
+def health(ctx: click.Context) -> ExitCode:
+    """Check whether polls are complete and recent, as /readyz does.
 
     0 if there was a complete poll no older than 3 intervals and 5 minutes, else 3.
     """
     from mirror.daemon.schedule import longest_interval  # noqa: PLC0415 - brings APScheduler along
 
-    config, data = load(ctx, data_dir=data_dir)
-    require_mirror(data)
+    config, data = load_mirror(ctx)
     now = utc_now()
     interval = longest_interval(config.schedule, now=now)
     found = judge_readiness(load_polls(data, 1).last_complete, interval=interval, now=now)
     say(f"{'ready' if found.is_ready else 'not ready'}: {found.reason}")
-    return int(ExitCode.COMPLETE if found.is_ready else ExitCode.INCOMPLETE)
+    return ExitCode.COMPLETE if found.is_ready else ExitCode.INCOMPLETE
 
 
-def _serve(
-    ctx: click.Context,
-    config: Config,
-    data: DataDir,
-    given: dict[str, str | None],
-    *,
-    writes: bool,
-) -> int:
+def _serve(ctx: click.Context, config: Config, data: DataDir, *, writes: bool) -> None:
     # bring APScheduler and the web server along
     from mirror.daemon.service import make_service  # noqa: PLC0415
     from mirror.daemon.tuning import (  # noqa: PLC0415
@@ -93,7 +84,7 @@ def _serve(
         service = make_service(
             config,
             data,
-            load=lambda: load_settings(ctx, **given),
+            load=lambda: load_settings(ctx),
             open_writer=(lambda current: open_mirror(current, data)) if writes else None,
             environ=os.environ,
             announce=_announce,
@@ -110,10 +101,9 @@ def _serve(
     if not in_time:
         # a thread hangs in the disk: all that is published is whole, and nobody waits for the rest
         os._exit(int(ExitCode.COMPLETE))
-    return int(ExitCode.COMPLETE)
 
 
 def _announce(url: str) -> None:
-    """Tell a person where to look; what is piped gets the log alone."""
+    """Show a person where to look; what is piped gets the log alone."""
     if sys.stderr.isatty():
         click.echo(f"Serving {url} (status: {url}status); Ctrl-C ends it.", err=True)

@@ -1,9 +1,12 @@
-"""Standard input, output and error, as whoever started us has left them."""
+"""Standard input, output and error: made safe at the start, and written to by all commands."""
 
 import io
 import os
 import sys
 from pathlib import Path
+
+import click
+import msgspec
 
 from mirror.errors import StorageError
 
@@ -19,6 +22,32 @@ def prepare_streams() -> None:
             setattr(sys, name, Path(os.devnull).open("r+", encoding="utf-8"))  # noqa: SIM115 - for good
         elif name == "stdout" and isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def say(text: str) -> None:
+    """Print to standard output; that nobody reads it any more is no failure.
+
+    Raises:
+        StorageError: what it is redirected to cannot be written.
+    """
+    try:
+        click.echo(text)
+    except OSError as error:
+        abandon_stdout()
+        if not isinstance(error, BrokenPipeError):
+            raise stdout_error(error) from error
+
+
+def answer(facts: object, text: str, *, as_json: bool) -> None:
+    """Print the answer of a command: its facts as one JSON object, or its text for people."""
+    if as_json:
+        text = msgspec.json.format(msgspec.json.encode(facts), indent=2).decode()
+    say(text)
+
+
+def notice(text: str) -> None:
+    """Print a line for a person, beside the answer, to standard error."""
+    print(f"binder-mirror: {text}", file=sys.stderr)  # noqa: T201
 
 
 def stdout_error(error: OSError) -> StorageError:

@@ -15,23 +15,22 @@ from mirror.archive.manifest import Inventory
 from mirror.archive.plan import PollRange
 from mirror.archive.ports import Observer, Observers
 from mirror.cli.common import (
-    DAY,
     check_range,
     data_dir_option,
     json_option,
     load,
-    print_json,
-    quiet_logs,
+    range_options,
     run_until_signal,
-    say,
     upstream_option,
 )
 from mirror.cli.progress import show_poll
+from mirror.cli.streams import answer
 from mirror.clock import utc_now
-from mirror.config.settings import Config
+from mirror.config.settings import Config, LogConfig
 from mirror.dataset.update import update_dataset
 from mirror.errors import ExitCode
-from mirror.model import PollEnd, PollReport, Problem, ProblemKind
+from mirror.logs import configure_logs
+from mirror.model import Due, PollEnd, PollReport, Problem, ProblemKind
 from mirror.progress import takes_escapes
 from mirror.status.problems import facts_of, problem_lines, report_facts
 from mirror.store.inventory import load_inventory, load_upstream
@@ -45,7 +44,7 @@ from mirror.text import human_bytes, plural
 if TYPE_CHECKING:
     from mirror.cli.textfile import Run
 
-_TOLD_DAYS = 40
+_SHOWN_DAYS = 40
 
 
 @click.command()
@@ -54,8 +53,7 @@ _TOLD_DAYS = 40
 @click.option(
     "--dry-run", is_flag=True, help="Show what would be asked for, and why; write nothing."
 )
-@click.option("--since", type=DAY, metavar="DATE", help="Only days from this one on.")
-@click.option("--until", type=DAY, metavar="DATE", help="Only days up to this one.")
+@range_options
 @click.option(
     "--recheck",
     type=click.IntRange(min=0),
@@ -73,8 +71,6 @@ _TOLD_DAYS = 40
 @click.pass_context
 def sync(
     ctx: click.Context,
-    data_dir: str | None,
-    upstream: str | None,
     since: date | None,
     until: date | None,
     recheck: int,
@@ -91,18 +87,16 @@ def sync(
     check_range(since, until)
     if metrics_file is not None and metrics_file.suffix != ".prom":
         raise click.UsageError(f"--metrics-file {metrics_file} does not end in .prom")
-    config, data = load(ctx, data_dir=data_dir, upstream=upstream)
+    config, data = load(ctx)
     asked = PollRange(since, until, recheck)
     if dry_run:
         found = run_until_signal(_preview(config, data, asked))
-        _print_preview(found, as_json=as_json)
-        return int(ExitCode.COMPLETE)
+        answer(_preview_facts(found), _render_preview(found), as_json=as_json)
+        return ExitCode.COMPLETE
     with _metrics_file(metrics_file, config, data) as run, _observer(config) as observer:
         report = run_until_signal(_sync(config, data, asked, observer, run))
-    if as_json:
-        print_json(report_facts(report))
-    else:
-        say(summary(report, ranged=since is not None or until is not None))
+    text = _render(report, ranged=since is not None or until is not None)
+    answer(report_facts(report), text, as_json=as_json)
     return report.exit_code
 
 
@@ -154,17 +148,13 @@ async def _preview(config: Config, data: DataDir, asked: PollRange) -> Preview:
 def _observer(config: Config) -> AbstractContextManager[Observer]:
     if not takes_escapes(sys.stderr):
         return nullcontext(Observers())
-    quiet_logs(config)
+    if config.log.level in ("debug", "info"):
+        # the terminal is the bar's: only warnings and worse are logged
+        configure_logs(LogConfig(format=config.log.format, level="warning"))
     return show_poll()
 
 
-def summary(report: PollReport, *, ranged: bool = False) -> str:
-    """Return what a poll came to, for one glance.
-
-    Args:
-        report: the poll.
-        ranged: whether it was about a range of days only.
-    """
+def _render(report: PollReport, *, ranged: bool) -> str:
     lines = [_headline(report)]
     if ranged:
         lines.append(f"  only the days asked for were judged: {report.listed:,} of those listed")
@@ -196,46 +186,46 @@ def _headline(report: PollReport) -> str:
     return f"{end.headline}: {held}, {plural(report.listed, 'day')} listed"
 
 
-def _print_preview(found: Preview, *, as_json: bool) -> None:
-    if as_json:
-        print_json(
-            {
-                "due": [
-                    {
-                        "date": due.date,
-                        "name": due.name,
-                        "reason": due.reason,
-                        "expected_lines": due.expected,
-                        "held_lines": due.held.lines if due.held else None,
-                        "estimated_bytes": due.estimated_bytes,
-                    }
-                    for due in found.plan.due
-                ],
-                "reasons": found.plan.reasons(),
-                "estimated_bytes": found.plan.estimated_bytes,
-                "listed": found.plan.listed,
-                "unproven_files": found.unverified,
-                "index_state": found.upstream.state,
-                "warnings": facts_of(found.warnings),
-            }
-        )
-        return
+def _preview_facts(found: Preview) -> dict[str, object]:
+    due = [
+        {
+            "date": due.date,
+            "name": due.name,
+            "reason": due.reason,
+            "expected_lines": due.expected,
+            "held_lines": due.held.lines if due.held else None,
+            "estimated_bytes": due.estimated_bytes,
+        }
+        for due in found.plan.due
+    ]
+    return {
+        "due": due,
+        "reasons": found.plan.reasons(),
+        "estimated_bytes": found.plan.estimated_bytes,
+        "listed": found.plan.listed,
+        "unproven_files": found.unverified,
+        "index_state": found.upstream.state,
+        "warnings": facts_of(found.warnings),
+    }
+
+
+def _render_preview(found: Preview) -> str:
     plan = found.plan
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in plan.reasons().items())
-    say(
-        f"Would ask for {len(plan.due):,} of {plural(plan.listed, 'listed day')}, about "
-        f"{human_bytes(plan.estimated_bytes)}: {reasons or 'nothing is due'}"
-    )
+    due, size = len(plan.due), human_bytes(plan.estimated_bytes)
+    listed = plural(plan.listed, "listed day")
+    lines = [f"Would ask for {due:,} of {listed}, about {size}: {reasons or 'nothing is due'}"]
     if found.unverified:
-        say(f"  first {plural(found.unverified, 'file')} without a record would be proved")
-    for due in plan.due[:_TOLD_DAYS]:
-        held = f"{due.held.lines:,}" if due.held else "-"
-        expected = f"{due.expected:,}" if due.expected is not None else "?"
-        say(
-            f"  {due.date}  {due.reason:<9} {held:>9} -> {expected:>9} lines  "
-            f"~{human_bytes(due.estimated_bytes)}"
-        )
-    if len(plan.due) > _TOLD_DAYS:
-        say(f"  and {len(plan.due) - _TOLD_DAYS:,} more; --json lists them all")
-    for line in problem_lines(found.warnings, "warning:"):
-        say(line)
+        files = plural(found.unverified, "file")
+        lines.append(f"  would first compare {files} without a record with upstream's")
+    lines += map(_due_line, plan.due[:_SHOWN_DAYS])
+    if (more := due - _SHOWN_DAYS) > 0:
+        lines.append(f"  and {more:,} more; --json lists them all")
+    return "\n".join([*lines, *problem_lines(found.warnings, "warning:")])
+
+
+def _due_line(due: Due) -> str:
+    held = f"{due.held.lines:,}" if due.held else "-"
+    expected = f"{due.expected:,}" if due.expected is not None else "?"
+    size = human_bytes(due.estimated_bytes)
+    return f"  {due.date}  {due.reason:<9} {held:>9} -> {expected:>9} lines  ~{size}"

@@ -13,40 +13,34 @@ from mirror.archive.ports import Observers
 from mirror.cli.common import (
     data_dir_option,
     json_option,
-    load,
-    print_json,
+    load_mirror,
+    option_type,
     run_until_signal,
-    say,
     upstream_option,
 )
+from mirror.cli.streams import answer, say
 from mirror.clock import utc_now
 from mirror.config.settings import Config, UpstreamConfig
 from mirror.errors import ExitCode
 from mirror.model import Damage, DamageKind
 from mirror.progress import show_reading
 from mirror.store.inventory import load_inventory, load_upstream
-from mirror.store.layout import DataDir, require_mirror
+from mirror.store.layout import DataDir
 from mirror.store.verification import VerifyReport, everything, sample
 from mirror.store.verification import verify as verify_copy
 from mirror.text import human_bytes, plural
 
 _PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?)%?")
+_BY_HAND = {DamageKind.WRONG_KIND, DamageKind.STRANGER}
 
 
-_BY_HAND = (DamageKind.WRONG_KIND, DamageKind.STRANGER)
-
-
-class _Share(click.ParamType[float]):
-    name = "percent"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        match = _PERCENT.fullmatch(str(value))
-        share = float(match[1]) / 100 if match else -1
-        if not 0 < share <= 1:
-            self.fail(f"{str(value)!r} is no part like 5%, above 0% and up to 100%", param, ctx)
-        return share
+@option_type
+def _parse_share(text: str) -> float:
+    match = _PERCENT.fullmatch(text)
+    share = float(match[1]) / 100 if match else -1
+    if not 0 < share <= 1:
+        raise ValueError("is not a part like 5%, above 0% and up to 100%")
+    return share
 
 
 @click.command()
@@ -55,7 +49,7 @@ class _Share(click.ParamType[float]):
 @click.option(
     "--sample",
     "share",
-    type=_Share(),
+    type=_parse_share,
     default="100%",
     metavar="PERCENT",
     help="Read only this part of the files, drawn at random (all are compared by size and time).",
@@ -69,20 +63,17 @@ class _Share(click.ParamType[float]):
 @click.pass_context
 def verify(
     ctx: click.Context,
-    data_dir: str | None,
-    upstream: str | None,
     share: float,
     *,
     repair: bool,
     as_json: bool,
-) -> int:
+) -> ExitCode:
     """Read every published file again and compare it with the manifest.
 
     Exits 3 where damage is found and, with --repair, where some is left. With --json and --repair
-    the object tells what was repaired, and which days are no longer held.
+    the object lists what was repaired, and which days are no longer held.
     """
-    config, data = load(ctx, data_dir=data_dir, upstream=upstream)
-    require_mirror(data)
+    config, data = load_mirror(ctx)
     report = _verify(data, share)
     before = report.damage
     lost: list[date] = []
@@ -94,22 +85,15 @@ def verify(
         report = _verify(data)
         held = load_inventory(data).records
         lost = sorted(damaged - held.keys() - {one.day for one in report.damage})
-    if as_json:
-        told = {"repaired": _repaired(before, report, lost), "no_longer_held": lost}
-        print_json(msgspec.to_builtins(report) | (told if repair else {}))
-    else:
-        say(_render(report))
-        if repair and before and not report.damage:
-            say(f"repaired: {len(_repaired(before, report, lost)):,}")
-        for day in lost:
-            say(f"no longer held: {day} (neither upstream nor history gave it; a sync asks again)")
-    return int(ExitCode.INCOMPLETE if report.damage else ExitCode.COMPLETE)
-
-
-def _repaired(before: Sequence[Damage], report: VerifyReport, lost: Sequence[date]) -> list[Damage]:
-    """Return the damage that there was and that has been put right."""
     left = {one.name for one in report.damage}
-    return [one for one in before if one.name not in left and one.day not in lost]
+    repaired = [one for one in before if one.name not in left and one.day not in lost]
+    facts = msgspec.to_builtins(report)
+    text = _render(report)
+    if repair:
+        facts |= {"repaired": repaired, "no_longer_held": lost}
+        text += _render_repairs(report, repaired, lost)
+    answer(facts, text, as_json=as_json)
+    return ExitCode.INCOMPLETE if report.damage else ExitCode.COMPLETE
 
 
 def _verify(data: DataDir, share: float = 1.0) -> VerifyReport:
@@ -149,10 +133,19 @@ def _render(report: VerifyReport) -> str:
     if report.undated:
         lines.append(f"  {plural(report.undated, 'file')} with another time than is recorded")
     kinds = {one.kind for one in report.damage}
-    if report.undated or kinds - {*_BY_HAND, DamageKind.UNRECORDED}:
+    if report.undated or kinds - _BY_HAND - {DamageKind.UNRECORDED}:
         lines.append("  `binder-mirror verify --repair` puts right what can be put right")
     if DamageKind.UNRECORDED in kinds:
         lines.append("  `binder-mirror sync` asks upstream about what is not on record")
-    if kinds & {*_BY_HAND}:
+    if kinds & _BY_HAND:
         lines.append("  what is none of ours is not touched: move it away by hand")
     return "\n".join(lines)
+
+
+def _render_repairs(report: VerifyReport, repaired: Sequence[Damage], lost: Sequence[date]) -> str:
+    """Return the lines on a repair, each after a line break."""
+    text = f"\nrepaired: {len(repaired):,}" if repaired and not report.damage else ""
+    return text + "".join(
+        f"\nno longer held: {day} (neither upstream nor history gave it; a sync asks again)"
+        for day in lost
+    )

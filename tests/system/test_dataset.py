@@ -48,7 +48,7 @@ async def test_odd_lines_beyond_those_told_are_counted(shell: Shell):
     shell.archive.write_index(shell.archive["index.jsonl"].last_modified)
     await shell.synced()
     done = await shell.run("dataset", "build")
-    assert "    and 1,480 more (--json tells up to 1,000 a day)\n" in done.out
+    assert "    and 1,480 more (--json lists up to 1,000 a day)\n" in done.out
 
 
 async def test_days_whose_files_are_not_those_on_record_are_left_out_and_told(shell: Shell):
@@ -89,8 +89,8 @@ async def test_rot_in_a_months_file_is_told_with_what_mends_it(shell: Shell):
     os.utime(path, ns=(stats.st_atime_ns, stats.st_mtime_ns))
     found = await shell.run("dataset", "verify")
     assert found.code == 3
-    assert "`binder-mirror dataset build --anew` makes all months anew" in found.out
-    assert (await shell.run("dataset", "build", "--anew")).code == 0
+    assert "`binder-mirror dataset build --rebuild` makes all months again" in found.out
+    assert (await shell.run("dataset", "build", "--rebuild")).code == 0
     assert (await shell.run("dataset", "verify")).code == 0
 
 

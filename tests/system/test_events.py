@@ -302,7 +302,7 @@ def test_the_origin_that_was_meant(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("--since", "yesterday"), 2, "no date like"),
+        (("--since", "yesterday"), 2, "is not a date like"),
         (("--since", "2024-03-02", "--until", "2024-03-01"), 2, "is after --until 2024-03-01"),
         (("--repo", "https://user:s3cret@/x"), 2, "no repository"),
         (("--repo", "???"), 2, "'--repo': no repository: '?***' (user/repository, an address or a"),
@@ -314,8 +314,8 @@ def test_the_origin_that_was_meant(tmp_path):
         (("--fill-origin",), 2, "upstream's own"),
         (("--output", "/nowhere/x.jsonl"), 5, "/nowhere/x.jsonl"),
         (("--output", "/dev/full"), 5, "No space left"),
-        (("--output", "x.csv.xz"), 2, "the name x.csv.xz tells no format: say --format"),
-        (("--output", "x.xlsx"), 2, "say --format"),
+        (("--output", "x.csv.xz"), 2, "the name x.csv.xz does not say which format: use --format"),
+        (("--output", "x.xlsx"), 2, "use --format"),
     ],
 )
 def test_refusals_are_one_line(root, arguments, code, message):

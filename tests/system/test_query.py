@@ -78,7 +78,7 @@ async def test_the_name_of_the_file_tells_the_format(
     assert done.code == 0
     assert (tmp_path / name).read_bytes().startswith(begins)
     told = (await shell.run("query", "SELECT 1", "--output", tmp_path / "x.csv.gz")).refused(2)
-    assert "x.csv.gz tells no format: say --format" in told
+    assert "x.csv.gz does not say which format: use --format" in told
 
 
 async def test_rows_that_are_too_wide_stand_one_below_the_other(shell: Shell):
