@@ -4,6 +4,7 @@ Upstream's text may hold anything, and terminals obey control characters.
 """
 
 import re
+from datetime import UTC, datetime
 from decimal import Decimal
 
 _DURATION_UNITS: dict[str, float] = {
@@ -113,3 +114,8 @@ def _parse(value: str | float, units: dict[str, float], default: str, message: s
     if not 0 <= number <= 1e18:
         raise ValueError(message)
     return number
+
+
+def utc_minute(at: datetime | None) -> str:
+    """Return a moment to the minute: "2026-03-06 15:30 UTC"; "never" where there is none."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if at is not None else "never"

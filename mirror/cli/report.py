@@ -1,6 +1,6 @@
-"""`binder-mirror report`: gaps and anomalies, and how launches went.
+"""`binder-mirror report`: gaps and anomalies, and how launches developed.
 
-Made from the manifest, so that it costs no time; only the repositories want the daily files read.
+Made from the manifest in less than a second; only ranking repositories reads the daily files.
 """
 
 import re
@@ -52,8 +52,8 @@ def parse_quarter(text: str) -> Window:
     "--top",
     type=click.IntRange(0, 1000),
     metavar="N",
-    help="Name the N repositories launched most, which takes reading the daily files (default: 20 "
-    "with --html, else 0).",
+    help="List the N repositories launched most; reads the daily files (default: 20 with --html, "
+    "else 0).",
 )
 @click.option("--html", metavar="FILE", help="Write one self-contained page; - for stdout.")
 @json_option
@@ -68,20 +68,25 @@ def report(
     html: str | None,
     as_json: bool,
 ) -> None:
-    """Show what is odd about the days held, and how launches went.
+    """Show what is odd about the days held, and how launches developed.
 
     Missing days, days with far fewer events than their neighbours, origins that fell silent,
     duplicate, shrunk and mixed days, odd content, times at which upstream's index stood still.
-    The exit code is 0 when there is a report, whatever is in it; `found` in the JSON counts it.
+    The exit code is 0 when there is a report, whatever it finds; `found` in the JSON counts it.
     """
-    window = _window(since, until, quarter)
+    window = _choose_window(since, until, quarter)
     if html is not None and as_json:
-        raise click.UsageError("--html and --json cannot be used together")
+        raise click.UsageError("--html and --json exclude each other: ask for one of them")
     config, data = load_mirror(ctx)
     if html is not None and html != "-":
         check_output(Path(html), data)
-    stale_after = config.schedule.stale_span
-    found = read_report(data, window, stale_after=stale_after, now=utc_now())
+    found = read_report(
+        data,
+        window,
+        stale_after=config.schedule.stale_span,
+        counts=config.storage.findings,
+        now=utc_now(),
+    )
     if number := top if top is not None else _TOP_ON_A_PAGE * (html is not None):
         found = replace(found, repositories=_rank(data, window, number))
     if html is not None:
@@ -94,9 +99,8 @@ def _rank(data: DataDir, window: Window, number: int) -> Ranking:
     from mirror.reading.reader import Archive  # noqa: PLC0415 - only where files are read
     from mirror.report.repositories import rank_repositories  # noqa: PLC0415 - the same
 
-    archive = Archive(
-        data.root, name_template=data.days.name_template, final_after=data.days.final_after
-    )
+    days = data.days
+    archive = Archive(data.root, name_template=days.name_template, final_after=days.final_after)
     events = archive.events(window.since, window.until, unknown="skip", open_days=True)
     return rank_repositories(events, number)
 
@@ -107,15 +111,17 @@ def _write_page(found: Report, html: str) -> None:
     page = render_page(found)
     if html == "-":
         say(page.rstrip("\n"))
-        return
-    with replacing(Path(html)) as unfinished:
-        unfinished.write_bytes(page.encode())
+    else:
+        with replacing(Path(html)) as unfinished:
+            unfinished.write_bytes(page.encode())
 
 
-def _window(since: date | None, until: date | None, quarter: Window | None) -> Window:
+def _choose_window(since: date | None, until: date | None, quarter: Window | None) -> Window:
     if quarter is not None:
         if since is not None or until is not None:
-            raise click.UsageError("--quarter is used without --since and --until")
+            raise click.UsageError(
+                "--quarter names the days already: leave out --since and --until"
+            )
         return quarter
     check_range(since, until)
     return Window(since, until)

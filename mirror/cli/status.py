@@ -1,6 +1,6 @@
-"""`binder-mirror status`: how the copy stands.
+"""`binder-mirror status`: the state of the copy, as a table or JSON.
 
-Works beside a sync, and on a full or read-only disk.
+Works while a sync runs, and on a full or read-only disk.
 """
 
 from datetime import datetime
@@ -13,7 +13,7 @@ from mirror.clock import utc_now
 from mirror.model import PollReport
 from mirror.status.problems import problem_lines
 from mirror.status.standing import Status, read_status, status_facts
-from mirror.text import human_bytes, plural
+from mirror.text import human_bytes, plural, utc_minute
 
 
 @click.command()
@@ -21,7 +21,7 @@ from mirror.text import human_bytes, plural
 @json_option
 @click.pass_context
 def status(ctx: click.Context, *, as_json: bool) -> None:
-    """Show how the copy stands, without asking upstream."""
+    """Show the state of the copy, without asking upstream."""
     config, data = load_mirror(ctx)
     now = utc_now()
     found = read_status(data, now=now, counts=config.storage.findings)
@@ -31,7 +31,7 @@ def status(ctx: click.Context, *, as_json: bool) -> None:
 def render_status(found: Status, *, now: datetime) -> str:
     """Return the status as a person reads it."""
     rows = [
-        ("data", found.data_dir + (" (a sync is at work)" if found.is_syncing else "")),
+        ("data", found.data_dir + (" (a sync is running)" if found.is_syncing else "")),
         ("upstream", found.upstream_url or "not asked yet"),
         ("index", _index(found, now)),
         ("held", _held(found)),
@@ -59,7 +59,7 @@ def _index(found: Status, now: datetime) -> str:
     if found.index_changed_at is not None:
         text += f", changed {_ago(found.index_changed_at, now)}"
     if found.index_state_since is not None:
-        text += f"; in this state since {found.index_state_since:%Y-%m-%d %H:%M} UTC"
+        text += f"; in this state since {utc_minute(found.index_state_since)}"
     return text
 
 
@@ -77,7 +77,7 @@ def _newest(found: Status) -> str:
     if found.newest_day is None or found.newest_day_age_s is None:
         return "none"
     age = found.newest_day_age_s
-    return f"{found.newest_day}" + (f", ended {_span(age)} ago" if age > 0 else ", still going on")
+    return f"{found.newest_day}" + (f", ended {_span(age)} ago" if age > 0 else ", still open")
 
 
 def _poll(poll: PollReport | None, now: datetime) -> str:
@@ -94,14 +94,14 @@ def _findings(found: Status) -> list[tuple[str, str]]:
         if counts
     ]
     odd = {
-        "lines that are no JSON object": findings.not_objects,
+        "not a JSON object": findings.not_objects,
         "unknown schema": findings.unknown_schema,
         "unknown version": findings.unknown_version,
-        "without timestamp, provider or spec": findings.bad_fields,
+        "without usable timestamp, provider or spec": findings.bad_fields,
         "unknown provider": findings.unknown_provider,
         "out of order": findings.disordered,
         "of another day": findings.other_day,
-        "with missing fields": findings.missing_fields,
+        "missing or unusable fields": findings.missing_fields,
     }
     if text := ", ".join(f"{label} {count:,}" for label, count in odd.items() if count):
         rows.append(("oddities", text))
@@ -115,7 +115,7 @@ def _ago(when: datetime | None, now: datetime) -> str:
     if when is None:
         return "never"
     age = (now - when).total_seconds()
-    stamp = f"{when:%Y-%m-%d %H:%M} UTC"
+    stamp = utc_minute(when)
     return f"{stamp} ({_span(age)} ago)" if age >= 0 else f"{stamp} (in the future)"
 
 

@@ -22,7 +22,7 @@ _FILL_BEFORE = datetime.fromisoformat(f"{ORIGINS_SINCE}T00:00:00+00:00")
 
 @lru_cache(maxsize=65536)
 def repository_of(provider: str, spec: str) -> str | None:
-    """Return the key of what a launch is of; None where its spec is none of its provider's."""
+    """Return the repository key of a launch, or None if the spec is invalid for its provider."""
     try:
         return parse_spec(provider, spec).key
     except SpecError:

@@ -1,17 +1,23 @@
-"""Finds what is odd about the days held, from their records alone. Pure: no daily file is read.
+"""Finds what is odd about the days held and about upstream's index. Pure: no daily file is read.
 
-Each kind of anomaly has a function of its own. A day whose findings are pending is unknown: it is
-judged by its count and its dates, and by nothing that only its contents can say.
+Days are judged by their records alone, each kind of anomaly by a function of its own. A day without
+findings is judged by its count and its dates, and by nothing that only its contents can say.
+
+The index is judged by the log of polls, each of which records its state. One that stands still is
+*unchanged* at first and *stale* after a while, so a standstill begins with the last poll that found
+it fresh. The log is bounded: the state of upstream knows when a trouble that goes on began.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import date, timedelta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from itertools import groupby
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from mirror.model import Findings, Record
+from mirror.archive.upstream import Upstream
+from mirror.model import Findings, IndexState, PollReport, Record
 from mirror.report.anomaly import Anomaly, Kind, Severity, between, in_order, runs, span
 from mirror.report.losses import LASTING_DAYS, Silence, find_dips, find_silences
 from mirror.text import plural, shown
@@ -33,6 +39,11 @@ _CONTENT: Mapping[Kind, tuple[str, str]] = {
     Kind.DISORDERED: ("line", "timestamp earlier than that of the line before"),
 }
 """What is counted, and what is odd about it, for each field of the findings of the kind's name."""
+_INDEX_KINDS = {
+    IndexState.SHRUNK: Kind.INDEX_SHRUNK,
+    IndexState.UNCHANGED: Kind.INDEX_FROZEN,
+    IndexState.STALE: Kind.INDEX_FROZEN,
+}
 
 
 class ReportInput(Struct, frozen=True):
@@ -48,10 +59,12 @@ class ReportInput(Struct, frozen=True):
     """The days held that upstream no longer lists."""
     predecessors: Mapping[date, int] = {}
     """By day: the most lines that a version in history has."""
+    pending: frozenset[date] = frozenset()
+    """The days held whose contents are still to be counted, or counted again."""
 
     @property
     def findings(self) -> dict[date, Findings]:
-        """What the days contain, ascending; without those whose findings are pending."""
+        """What the days contain, ascending; without the days that are not counted yet."""
         found = ((day, record.findings) for day, record in sorted(self.records.items()))
         return {day: findings for day, findings in found if findings is not None}
 
@@ -278,3 +291,72 @@ def _late(given: ReportInput) -> Iterator[Anomaly]:
 def _vanished(given: ReportInput) -> Iterator[Anomaly]:
     gone = given.vanished & given.records.keys()
     return _each_run(Kind.VANISHED, gone, "held, but no longer listed by upstream")
+
+
+class _Trouble(Struct):
+    """Consecutive polls that found the index in the same trouble."""
+
+    kind: Kind
+    first: datetime
+    last: datetime
+    begins_before: bool = False
+    """Whether it was so at the first poll on record."""
+
+
+def find_index_anomalies(
+    polls: Sequence[PollReport], upstream: Upstream, *, stale_after: timedelta
+) -> tuple[Anomaly, ...]:
+    """Return when the index stood still or listed fewer days, ascending.
+
+    Args:
+        polls: the polls on record, ascending.
+        upstream: the recorded state of upstream.
+        stale_after: how long an index may stand still.
+    """
+    found = list(_troubles(polls))
+    current = _current(found, upstream)
+    return tuple(
+        _describe_trouble(one, goes_on=one is current)
+        for one in found
+        if one is current or one.kind is Kind.INDEX_SHRUNK or one.last - one.first > stale_after
+    )
+
+
+def _troubles(polls: Sequence[PollReport]) -> Iterator[_Trouble]:
+    usable = (poll for poll in polls if poll.index_state is not IndexState.UNUSABLE)
+    moved_at: datetime | None = None
+    for kind, group in groupby(usable, key=lambda poll: _INDEX_KINDS.get(poll.index_state)):
+        times = [poll.started_at for poll in group]
+        if kind is None:
+            moved_at = times[-1]
+        elif kind is Kind.INDEX_FROZEN:
+            yield _Trouble(kind, moved_at or times[0], times[-1], moved_at is None)
+        else:
+            yield _Trouble(kind, times[0], times[-1])
+
+
+def _current(found: list[_Trouble], upstream: Upstream) -> _Trouble | None:
+    """Return the trouble that the index is in now, with the beginning that upstream records."""
+    if upstream.state not in (IndexState.STALE, IndexState.SHRUNK):
+        return None
+    kind = _INDEX_KINDS[upstream.state]
+    if not found or found[-1].kind is not kind:
+        return None
+    last = found[-1]
+    began = upstream.state_since
+    if kind is Kind.INDEX_FROZEN and upstream.index is not None:
+        began = upstream.index.last_modified or upstream.index.first_seen_at
+    if began is not None and began < last.last:
+        last.first, last.begins_before = began, False
+    return last
+
+
+def _describe_trouble(one: _Trouble, *, goes_on: bool) -> Anomaly:
+    first, last = one.first.date(), one.last.date()
+    message = "upstream's index listed fewer days than before"
+    if one.kind is Kind.INDEX_FROZEN:
+        message = f"upstream's index stood still for {plural((last - first).days, 'day')}"
+    if one.begins_before:
+        message += ", and already did at the first poll on record"
+    message += "; it still does" if goes_on else ""
+    return Anomaly(one.kind, one.kind.severity, first, last, message, goes_on=goes_on)

@@ -15,11 +15,10 @@ from msgspec import Struct
 
 from mirror.archive.upstream import listed_counts, vanished
 from mirror.events import series
-from mirror.events.findings import origins_of
+from mirror.events.findings import is_pending, origins_of
 from mirror.model import Record
-from mirror.report.anomalies import ReportInput, find_anomalies
+from mirror.report.anomalies import ReportInput, find_anomalies, find_index_anomalies
 from mirror.report.anomaly import Anomaly, Severity, between, in_order
-from mirror.report.standstill import find_standstills
 from mirror.status.snapshot import load_snapshot
 from mirror.store.history import list_versions
 from mirror.store.layout import DataDir
@@ -114,8 +113,8 @@ class Report(Struct, frozen=True):
     last: date | None
     days: int
     """Days held in the window."""
-    pending: int
-    """Days of those whose contents are still to be counted."""
+    pending_findings: int
+    """Days of those whose contents are still to be counted, or counted again."""
     events: int
     size: int
     """Bytes of their files."""
@@ -152,6 +151,7 @@ def read_report(
     window: Window,
     *,
     stale_after: timedelta,
+    counts: bool,
     now: datetime,
 ) -> Report:
     """Return the report on a window; anomalies are judged by all days nevertheless.
@@ -160,6 +160,7 @@ def read_report(
         data: the data directory.
         window: the days it is about.
         stale_after: how long upstream's index may stand still.
+        counts: whether the content of days is counted (`storage.findings`).
         now: the time.
 
     Raises:
@@ -176,10 +177,11 @@ def read_report(
         listed=frozenset(listed_counts(snapshot.upstream, now=now)),
         vanished=vanished(snapshot.upstream, now=now),
         predecessors=predecessors,
+        pending=frozenset(day for day in records if counts and is_pending(records[day])),
     )
     polls = load_polls(data, _ALL_POLLS).last
-    standstills = find_standstills(polls, snapshot.upstream, stale_after=stale_after)
-    return make_report(given, (*find_anomalies(given), *standstills), window, now=now)
+    of_index = find_index_anomalies(polls, snapshot.upstream, stale_after=stale_after)
+    return make_report(given, (*find_anomalies(given), *of_index), window, now=now)
 
 
 def make_report(
@@ -195,7 +197,7 @@ def make_report(
         first=first,
         last=last,
         days=len(inside),
-        pending=sum(record.findings is None for record in inside),
+        pending_findings=sum(record.date in given.pending for record in inside),
         events=sum(record.lines for record in inside),
         size=sum(record.size for record in inside),
         anomalies=in_order(one for one in anomalies if window.touches(one.first, one.last)),

@@ -67,8 +67,10 @@ def describe_days(report: Report) -> str:
 
 def describe_pending(report: Report) -> str:
     """Return of how many days the contents are still to be counted; nothing where of none."""
-    days = plural(report.pending, "day")
-    return f"Pending: the contents of {days} are still to be counted." if report.pending else ""
+    if not report.pending_findings:
+        return ""
+    days = plural(report.pending_findings, "day")
+    return f"Pending: the contents of {days} are still to be counted."
 
 
 def describe_means(report: Report) -> str:

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from operator import attrgetter
+from statistics import fmean
 
 from msgspec import Struct
 
@@ -221,9 +222,8 @@ def squeeze(values: Sequence[float | None], width: int) -> list[float | None]:
     if len(values) <= width:
         return list(values)
     bounds = [len(values) * number // width for number in range(width + 1)]
-    stretches = (values[a:b] for a, b in pairwise(bounds))
-    return [_mean([one for one in stretch if one is not None]) for stretch in stretches]
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
+    means: list[float | None] = []
+    for start, end in pairwise(bounds):
+        known = [one for one in values[start:end] if one is not None]
+        means.append(fmean(known) if known else None)
+    return means

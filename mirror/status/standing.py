@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime, timedelta
+from enum import StrEnum
 from itertools import takewhile
 
 from msgspec import Struct, structs
@@ -11,12 +12,13 @@ from mirror.archive.manifest import Inventory
 from mirror.archive.plan import end_of
 from mirror.archive.upstream import Upstream, listed_counts, vanished
 from mirror.events.findings import is_pending
-from mirror.model import Findings, Flag, IndexState, PollReport, Problem, ProblemKind
+from mirror.model import Findings, Flag, IndexState, PollEnd, PollReport, Problem, ProblemKind
 from mirror.status.problems import facts_of, report_facts
+from mirror.status.readiness import judge_readiness
 from mirror.status.snapshot import LOADED_POLLS, Snapshot, load_snapshot
 from mirror.store.layout import DataDir, is_being_written
 from mirror.store.quarantine import Quarantined
-from mirror.text import plural, shown
+from mirror.text import plural, shown, utc_minute
 
 _LISTED_DAYS = 5
 _MAX_LENGTH = 400
@@ -60,6 +62,14 @@ class Status(Struct, frozen=True):
     """End of the last complete poll."""
     problems: tuple[Problem, ...]
     """What to look at."""
+
+
+class Health(StrEnum):
+    """How urgently somebody should look."""
+
+    GOOD = "good"
+    ATTENTION = "attention"
+    FAILING = "failing"
 
 
 def read_status(data: DataDir, *, now: datetime, counts: bool = True) -> Status:
@@ -131,6 +141,29 @@ def status_facts(status: Status) -> dict[str, object]:
     return facts
 
 
+def judge_health(
+    status: Status, last_complete: PollReport | None, *, interval: timedelta, now: datetime
+) -> tuple[Health, str]:
+    """Return whether all is well, and the sentence that says so or why not.
+
+    Args:
+        status: how the copy stands.
+        last_complete: the complete poll that ended last.
+        interval: the longest time between two polls.
+        now: the current time, aware UTC.
+    """
+    last = status.last_poll
+    if last is None:
+        return Health.ATTENTION, "Nothing has been polled yet: the first poll fills the copy."
+    if last.end is not PollEnd.COMPLETE or status.missing_days:
+        return Health.FAILING, status.sentence
+    if not judge_readiness(last_complete, interval=interval, now=now).is_ready:
+        sentence = f"Upstream has not been asked since {utc_minute(last.started_at)}."
+        return Health.FAILING, sentence
+    is_calm = status.index_state.is_healthy and not status.quarantined
+    return Health.GOOD if is_calm else Health.ATTENTION, status.sentence
+
+
 def masked(url: str) -> str:
     """Return a URL, or any text with URLs in it, with users and passwords hidden.
 
@@ -139,8 +172,8 @@ def masked(url: str) -> str:
     return _CREDENTIALS.sub(r"\1***@", url)
 
 
-def told(text: str) -> str:
-    """Return a line that may have come from upstream as it is shown: printable, masked, bounded."""
+def printable(text: str) -> str:
+    """Return a line that may be upstream's fit to show: escaped, bounded, credentials masked."""
     return shown(masked(text), _MAX_LENGTH)
 
 
@@ -160,12 +193,12 @@ def _sentence(upstream: Upstream, missing: tuple[date, ...], polls: Sequence[Pol
 def _since(polls: Sequence[PollReport]) -> str:
     """Return since when polls have ended as the last one did, and when that was."""
     first = _first_alike(polls)
-    asked = f"as of {_minute(polls[-1].started_at)}"
+    asked = f"as of {utc_minute(polls[-1].started_at)}"
     if first is polls[-1]:
         return asked
     # of what was before the polls at hand nothing is known
     word = "since before" if first is polls[0] and len(polls) >= LOADED_POLLS else "since"
-    return f"{word} {_minute(first.started_at)}, {asked}"
+    return f"{word} {utc_minute(first.started_at)}, {asked}"
 
 
 def _first_alike(polls: Sequence[PollReport]) -> PollReport:
@@ -186,10 +219,6 @@ def _lacks(missing: tuple[date, ...], last: PollReport) -> str:
     days = f"{plural(len(missing), 'listed day')} not held"
     problems = f"{plural(len(last.problems), 'problem')} at the last poll"
     return ", ".join([days] * bool(missing) + [problems] * bool(last.problems))
-
-
-def _minute(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _state(upstream: Upstream, last: PollReport | None) -> IndexState:

@@ -1,4 +1,4 @@
-"""The calendar of days on the status page: an SVG for each year, and the same as tables. Pure.
+"""Draws the calendar of days: a small SVG for each year, and its cells as a table. Pure.
 
 A day costs about seven bytes: a square is a line of no length with square ends, and the squares of
 a month that look alike are one path. One unit is one day's place, weeks go across.
@@ -40,6 +40,37 @@ class Day(Struct, frozen=True, gc=False):
 
 Days = Mapping[date, Day]
 
+
+class Mark(Struct, frozen=True):
+    """An entry of the legend."""
+
+    swatch: str
+    """SVG."""
+    text: str
+
+
+class Year(Struct, frozen=True):
+    """One year: its drawing, and the same as a table."""
+
+    number: int
+    summary: str
+    drawing: str
+    """SVG."""
+    months: list[str]
+    """The headings of the table's columns."""
+    rows: list[list[str]]
+    """A row for each day of a month, a cell for each month."""
+
+
+class Calendar(Struct, frozen=True):
+    """What the template makes the calendar from."""
+
+    years: list[Year]
+    """The latest first."""
+    levels: list[Mark]
+    marks: list[Mark]
+
+
 _SHAPES = {
     DayKind.OPEN: ("o", "M{x} {y}m-.5-.5h1v1h-1z"),
     DayKind.VANISHED: ("v", "M{x} {y}h0"),
@@ -67,22 +98,16 @@ def level_bounds(counts: Iterable[int]) -> tuple[int, ...]:
     return tuple(_rounded(ordered[len(ordered) * part // _LEVELS]) for part in range(1, _LEVELS))
 
 
-def render_calendar(days: Days) -> str:
-    """Return a figure for each year, the latest first, and the legend.
+def make_calendar(days: Days) -> Calendar:
+    """Return the calendar.
 
     Args:
         days: every day from the first to the last (`fill_gaps`).
     """
-    if not days:
-        return "<p>No day is held yet.</p>"
     bounds = level_bounds(day.events for day in days.values() if day.events is not None)
-    years = "".join(_year(year, some, bounds) for year, some in reversed(_by_year(days)))
-    return f'<div class="years">{years}</div>{_legend(days, bounds)}'
-
-
-def render_tables(days: Days) -> str:
-    """Return a table for each year, the latest first: days down, months across."""
-    return "".join(_table(year, some) for year, some in reversed(_by_year(days)))
+    years = [_year(year, some, bounds) for year, some in reversed(_by_year(days))]
+    kinds = [kind for kind in _count_kinds(days) if kind != DayKind.HELD]
+    return Calendar(years, _levels(bounds), [Mark(_swatch_of(kind), kind) for kind in kinds])
 
 
 def _rounded(count: int) -> int:
@@ -96,24 +121,29 @@ def _by_year(days: Days) -> list[tuple[int, dict[date, Day]]]:
     ]
 
 
-def _year(year: int, days: Days, bounds: Sequence[int]) -> str:
-    months = "".join(
-        _month(dict(some), bounds) for _, some in groupby(days.items(), lambda one: one[0].month)
-    )
-    told = _told(days)
-    return (
-        f"<figure><figcaption><b>{year}</b> {told}</figcaption>"
-        f'<svg class="days" viewBox="-.6 -1.9 {_WEEKS} 8.6" role="img" data-year="{year}" '
-        f'aria-label="{year}: {told}">{_initials(year)}{months}</svg></figure>'
+def _year(year: int, days: Days, bounds: Sequence[int]) -> Year:
+    months = [dict(some) for _, some in groupby(days.items(), lambda one: one[0].month)]
+    summary = _summary(days)
+    drawn = "".join(_draw_month(some, bounds) for some in months)
+    firsts = [next(iter(some)).replace(day=1) for some in months]
+    return Year(
+        number=year,
+        summary=summary,
+        drawing=(
+            f'<svg class="days" viewBox="-.6 -1.9 {_WEEKS} 8.6" role="img" data-year="{year}" '
+            f'aria-label="{year}: {summary}">{_initials(year)}{drawn}</svg>'
+        ),
+        months=[f"{first:%b}" for first in firsts],
+        rows=[[_cell(first, number, days) for first in firsts] for number in range(31)],
     )
 
 
-def _told(days: Days) -> str:
+def _summary(days: Days) -> str:
     held = [day.events for day in days.values() if day.events is not None]
-    told = f"{plural(sum(held), 'event')}, {plural(len(held), 'day')}"
+    parts = [plural(sum(held), "event"), plural(len(held), "day")]
     counts = _count_kinds(days)
-    rest = "".join(f", {count} {kind}" for kind, count in counts.items() if kind != DayKind.HELD)
-    return told + rest
+    parts += [f"{count} {kind}" for kind, count in counts.items() if kind != DayKind.HELD]
+    return ", ".join(parts)
 
 
 def _count_kinds(days: Days) -> dict[DayKind, int]:
@@ -137,7 +167,7 @@ def _offset(day: date) -> int:
     return start.weekday() - start.toordinal()
 
 
-def _month(days: Days, bounds: Sequence[int]) -> str:
+def _draw_month(days: Days, bounds: Sequence[int]) -> str:
     paths: dict[str, list[str]] = {}
     offset = _offset(next(iter(days)))
     for day, what in days.items():
@@ -151,60 +181,31 @@ def _month(days: Days, bounds: Sequence[int]) -> str:
     drawn = "".join(
         f'<path class="{name}" d="{"".join(parts)}"/>' for name, parts in sorted(paths.items())
     )
-    return f"<g><title>{first:%B %Y}: {_told(days)}</title>{drawn}</g>"
+    return f"<g><title>{first:%B %Y}: {_summary(days)}</title>{drawn}</g>"
 
 
-def _legend(days: Days, bounds: Sequence[int]) -> str:
-    items = []
-    if bounds:
-        names = [f"under {bounds[0]:,} events", *(f"from {bound:,}" for bound in bounds)]
-        swatches = "".join(
-            f"<li>{_swatch(f'l{level}', 'M0 0h0')}{name}</li>" for level, name in enumerate(names)
-        )
-        items.append(f'<ul class="legend" aria-label="Events a day">{swatches}</ul>')
-    marks = "".join(
-        f"<li>{_mark(kind)}{kind}</li>" for kind in _count_kinds(days) if kind != DayKind.HELD
-    )
-    if marks:
-        items.append(f'<ul class="legend" aria-label="Marks">{marks}</ul>')
-    return "".join(items)
+def _levels(bounds: Sequence[int]) -> list[Mark]:
+    if not bounds:
+        return []
+    names = [f"under {bounds[0]:,} events", *(f"from {bound:,}" for bound in bounds)]
+    return [Mark(_swatch(f'<path class="l{n}" d="M0 0h0"/>'), name) for n, name in enumerate(names)]
 
 
-def _mark(kind: DayKind) -> str:
+def _swatch_of(kind: DayKind) -> str:
     name, shape = _SHAPES[kind]
     path = f'<path class="{name}" d="{shape.format(x=0, y=0)}"/>'
     under = '<path class="l2" d="M0 0h0"/>' if kind in (DayKind.OPEN, DayKind.VANISHED) else ""
-    return _swatch_of(under + path)
+    return _swatch(under + path)
 
 
-def _swatch(name: str, shape: str) -> str:
-    return _swatch_of(f'<path class="{name}" d="{shape}"/>')
-
-
-def _swatch_of(paths: str) -> str:
+def _swatch(paths: str) -> str:
     return f'<svg class="days" viewBox="-.6 -.6 1.2 1.2" aria-hidden="true">{paths}</svg>'
 
 
-def _table(year: int, days: Days) -> str:
-    months = sorted({day.month for day in days})
-    heads = "".join(f'<th scope="col">{date(year, month, 1):%b}' for month in months)
-    rows = "".join(
-        f'<tr><th scope="row">{number}'
-        + "".join(f"<td>{_cell(year, month, number, days)}" for month in months)
-        for number in range(1, 32)
-    )
-    return (
-        f'<div class="wide" tabindex="0" role="region" aria-label="Days of {year}">'
-        f'<table class="numbers" data-year="{year}"><caption>{year}: events a day</caption>'
-        f'<thead><tr><th scope="col">Day{heads}<tbody>{rows}</table></div>'
-    )
-
-
-def _cell(year: int, month: int, number: int, days: Days) -> str:
-    try:
-        day = days.get(date(year, month, number))
-    except ValueError:
-        return ""
+def _cell(first: date, number: int, days: Days) -> str:
+    """Return what a table says of the day so many days after the first of a month."""
+    date_ = first + timedelta(days=number)
+    day = days.get(date_) if date_.month == first.month else None
     if day is None:
         return ""
     if day.events is None:

@@ -1,26 +1,34 @@
-"""Renders the status page as HTML. Pure; all text from upstream is escaped."""
+"""Renders the status page from its templates; all text from upstream is escaped and bounded there.
+
+Imports Jinja, which takes time: to be imported only where a page is made.
+"""
 
 import hashlib
-from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
-from html import escape
+import re
+from datetime import date, datetime, timedelta
+from functools import cache, partial
 
+from jinja2 import Environment
+from markupsafe import Markup, escape
 from msgspec import Struct
 
-from mirror.errors import ExitCode
-from mirror.model import PollReport, Problem
+from mirror.status.poll_progress import Progress
 from mirror.status.problems import ADVICE
-from mirror.status.readiness import judge_readiness
 from mirror.status.snapshot import Snapshot
-from mirror.status.standing import Status, told
-from mirror.text import human_bytes, plural
-from mirror.web.calendar import Day, DayKind, fill_gaps, render_calendar, render_tables
-from mirror.web.markup import with_times
-from mirror.web.trends import render_trends
+from mirror.status.standing import Status, judge_health, printable
+from mirror.templating import load_templates
+from mirror.text import human_bytes, plural, utc_minute
+from mirror.web.calendar import Day, DayKind, fill_gaps, make_calendar
+from mirror.web.trends import make_shares, make_trend
 
-_TOLD_POLLS = 20
-_TOLD_PROBLEMS = 50
-_HEALTHS = {"good": "In step", "attention": "Look at it", "failing": "Not in step"}
+_MAX_POLLS = 20
+_MAX_PROBLEMS = 50
+_MAX_DAYS_RUNNING = 8
+_MAX_RETRIES = 5
+_TIME = re.compile(r"\b([0-9]{4}-[0-9]{2}-[0-9]{2})(?: ([0-9]{2}:[0-9]{2}) UTC)?\b")
+# what is filled in later; nothing from upstream can look like it, for "<" is escaped
+_VERSION = Markup("<version>")
+_LIVE = Markup("<live>")
 
 
 class Assets(Struct, frozen=True):
@@ -31,12 +39,12 @@ class Assets(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True):
-    """A page but for the running poll, which has its place between the two parts."""
+    """A page without the running poll, which is put between the two parts."""
 
     before: bytes
     after: bytes
     version: str
-    """Another for whatever is different."""
+    """A digest of both parts."""
 
 
 def render_page(
@@ -46,133 +54,65 @@ def render_page(
 
     Args:
         status: how the copy stands.
-        snapshot: what it stands on.
+        snapshot: what `status` was made from.
         assets: where style and script are.
         interval: the longest time between two polls.
         now: the current time, aware UTC.
     """
     health, sentence = judge_health(status, snapshot.last_complete, interval=interval, now=now)
-    days = fill_gaps(_days(status, snapshot))
-    head = (
-        f"{_head(assets, health)}<header><h1>Binder events archive</h1>"
-        f'<p class="sentence {health}" role="status">{with_times(escape(sentence))}</p>'
-        f'<p class="soft">{_origin(status, now)}</p></header>'
-    )
-    sections = (
-        _problems(status.problems),
-        _figures(status),
-        _section("calendar", "Every day", _calendar(days)),
-        render_trends(snapshot.months),
-        _polls(snapshot.polls),
-    )
-    after = (
-        f'</div>{"".join(sections)}</main><footer class="soft"><p>As of {_moment(now)}. '
-        '<a href="/">The archive</a>, <a href="/status.json">this page for programs</a>, '
-        '<a href="/metrics">metrics</a>.</p></footer></body></html>\n'
-    )
-    version = hashlib.sha256((head + after).encode()).hexdigest()[:16]
-    main = f'<main id="main" tabindex="-1" data-version="{version}"><div id="live">'
-    return Page((head + main).encode(), after.encode(), version)
-
-
-def judge_health(
-    status: Status, last_complete: PollReport | None, *, interval: timedelta, now: datetime
-) -> tuple[str, str]:
-    """Return "good", "attention" or "failing", and the sentence that says why."""
-    last = status.last_poll
-    if last is None:
-        return "attention", "Nothing has been polled yet: the first poll fills the copy."
-    if last.exit_code != ExitCode.COMPLETE or status.missing_days:
-        return "failing", status.sentence
-    if not judge_readiness(last_complete, interval=interval, now=now).is_ready:
-        return "failing", f"Upstream has not been asked since {_moment(last.started_at)}."
-    calm = status.index_state.is_healthy
-    return "good" if calm and not status.quarantined else "attention", status.sentence
-
-
-def _head(assets: Assets, health: str) -> str:
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        '<noscript><meta http-equiv="refresh" content="60"></noscript>'
-        f"<title>{_HEALTHS[health]}: Binder events archive</title>"
-        '<link rel="icon" href="data:,">'
-        f'<link rel="stylesheet" href="{assets.style}">'
-        f'<script src="{assets.script}" defer></script></head>'
-        '<body><a class="skip" href="#main">To the content</a>'
-    )
-
-
-def _origin(status: Status, now: datetime) -> str:
-    if not status.upstream_url:
-        return "A mirror that has not asked its upstream yet."
-    line = f"A mirror of {escape(told(status.upstream_url))}."
-    last, success = status.last_poll, status.last_success_at
-    if last is not None:
-        line += f" Asked {_ago(last.started_at, now)}."
-        if last.ended_at != success:
-            line += f" Last complete poll: {_moment(success)}."
-    return with_times(line)
-
-
-def _section(name: str, title: str, inside: str) -> str:
-    return f'<section aria-labelledby="{name}"><h2 id="{name}">{title}</h2>{inside}</section>'
-
-
-def _problems(problems: tuple[Problem, ...]) -> str:
-    if not problems:
-        return ""
-    items = "".join(
-        f'<li>{escape(told(one.line()))} <span class="soft">{escape(ADVICE[one.kind])}</span>'
-        for one in problems[:_TOLD_PROBLEMS]
-    )
-    more = len(problems) - _TOLD_PROBLEMS
-    rest = f"<li>and {more:,} more" if more > 0 else ""
-    return _section("problems", "To look at", f'<ul class="problems">{items}{rest}</ul>')
-
-
-def _figures(status: Status) -> str:
-    if not status.held:
-        return ""
-    state = "still open" if status.newest_day in status.open_days else "final"
-    changed = f"changed {_moment(status.index_changed_at)}"
-    size = f"{human_bytes(status.archive_bytes)} of JSON Lines"
-    figures = [
-        ("Days held", f"{status.held:,}", f"{status.first_day} to {status.newest_day}"),
-        ("Events", f"{status.events:,}", size),
-        ("Newest day", str(status.newest_day), state),
-        ("Index of upstream", str(status.index_state), changed),
-    ]
-    figures += [
-        (name, f"{len(days):,}", _some(days))
-        for name, days in (("Missing", status.missing_days), ("Vanished", status.vanished_days))
-        if days
-    ]
-    if status.pending_findings:
-        figures.append(("Pending", f"{status.pending_findings:,}", "days still to be counted"))
-    if status.quarantined:
-        last = status.quarantined[-1]
-        figures.append(
-            ("In quarantine", f"{len(status.quarantined):,}", f"the last of {last.date}")
+    html = (
+        _templates()
+        .get_template("status.html")
+        .render(
+            status=status,
+            health=health,
+            sentence=sentence,
+            assets=assets,
+            advice=ADVICE,
+            max_problems=_MAX_PROBLEMS,
+            calendar=make_calendar(fill_gaps(_days(status, snapshot))),
+            trend=make_trend(snapshot.months),
+            shares=make_shares(snapshot.months),
+            polls=snapshot.polls[: -_MAX_POLLS - 1 : -1],
+            now=now,
+            ago=partial(_ago, now=now),
+            version=_VERSION,
+            live=_LIVE,
         )
-    cells = "".join(
-        f'<div><dt>{name}<dd>{escape(value)}<dd class="soft">{with_times(escape(more))}</div>'
-        for name, value, more in figures
     )
-    return _section("figures", "What is held", f'<dl class="figures">{cells}</dl>')
+    version = hashlib.sha256(html.encode()).hexdigest()[:16]
+    before, _, after = html.replace(_VERSION, version, 1).partition(_LIVE)
+    return Page(before.encode(), after.encode(), version)
 
 
-def _some(days: Iterable[date]) -> str:
-    ordered = sorted(days)
-    latest = ", ".join(map(str, ordered[-3:]))
-    return latest if len(ordered) <= 3 else f"the latest {latest}"
+def render_progress(progress: Progress | None, *, is_writing: bool) -> str:
+    """Return how the running poll stands, as a piece of the page; nothing where none runs.
+
+    Args:
+        progress: the poll of this process, once it knows what to ask for.
+        is_writing: whether anybody writes the data directory, this process or another.
+    """
+    if progress is None and not is_writing:
+        return ""
+    return (
+        _templates()
+        .get_template("live.html")
+        .render(progress=progress, max_days=_MAX_DAYS_RUNNING, max_retries=_MAX_RETRIES)
+    )
 
 
-def _calendar(days: dict[date, Day]) -> str:
-    tables = render_tables(days)
-    details = f'<details id="every-day"><summary>The calendar as tables</summary>{tables}</details>'
-    return render_calendar(days) + (details if days else "")
+@cache
+def _templates() -> Environment:
+    templates = load_templates("mirror.web")
+    templates.filters |= {
+        "bytes": human_bytes,
+        "minute": utc_minute,
+        "number": "{:,}".format,
+        "plural": plural,
+        "printable": printable,
+        "times": _mark_times,
+    }
+    return templates
 
 
 def _days(status: Status, snapshot: Snapshot) -> dict[date, Day]:
@@ -192,44 +132,20 @@ def _days(status: Status, snapshot: Snapshot) -> dict[date, Day]:
     return days
 
 
-def _polls(polls: tuple[PollReport, ...]) -> str:
-    if not polls:
-        return ""
-    rows = "".join(map(_poll, reversed(polls[-_TOLD_POLLS:])))
-    heads = "".join(
-        f'<th scope="col">{head}'
-        for head in ("Begun", "Ended", "Index", "Days", "Requests", "Received", "Took")
-    )
-    return _section(
-        "polls",
-        "Last polls",
-        '<div class="wide" tabindex="0" role="region" aria-label="Last polls"><table>'
-        f'<caption class="unseen">The last polls, the latest first</caption><thead><tr>{heads}'
-        f"<tbody>{rows}</table></div>",
-    )
+def _mark_times(text: object) -> Markup:
+    """Return text escaped, its dates and times as elements that machines read and none breaks."""
+    return Markup(_TIME.sub(_time, escape(text)))  # noqa: S704 - it is escaped
 
 
-def _poll(poll: PollReport) -> str:
-    outcomes = ", ".join(f"{count:,} {kind}" for kind, count in poll.outcomes.items())
-    return (
-        f'<tr><th scope="row">{_moment(poll.started_at)}<td>{_mark(poll.exit_code)}{poll.end}'
-        f"<td>{escape(str(poll.index_state))}<td>{escape(told(outcomes)) or 'none due'}"
-        f"<td>{poll.requests:,}<td>{human_bytes(poll.downloaded_bytes)}<td>{poll.duration_s:.1f} s"
-    )
+def _time(match: re.Match[str]) -> str:
+    day, minute = match.groups()
+    at = f"{day}T{minute}Z" if minute else day
+    return f'<time datetime="{at}">{match[0]}</time>'
 
 
-def _mark(exit_code: int) -> str:
-    name, sign = ("good", "✓") if exit_code == ExitCode.COMPLETE else ("failing", "✗")
-    return f'<span class="{name}" aria-hidden="true">{sign}</span> '
-
-
-def _moment(at: datetime | None) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if at is not None else "never"
-
-
-def _ago(at: datetime, now: datetime) -> str:
+def _ago(at: datetime, *, now: datetime) -> str:
     seconds = (now - at).total_seconds()
     for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if seconds >= size:
             return f"{plural(int(seconds // size), unit)} ago"
-    return "just now" if seconds >= 0 else f"at {_moment(at)}, which is in the future"
+    return "just now" if seconds >= 0 else f"at {utc_minute(at)}, which is in the future"

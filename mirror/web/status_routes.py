@@ -17,9 +17,8 @@ from mirror.status.readiness import judge_readiness
 from mirror.status.snapshot import Snapshot
 from mirror.status.standing import Status, make_status, status_facts
 from mirror.store.layout import is_being_written
-from mirror.web.live_section import render_progress
 from mirror.web.site import SITE, Site
-from mirror.web.status_page import Assets, Page, render_page
+from mirror.web.status_page import Assets, Page, render_page, render_progress
 from mirror.web.stream import add_stream
 
 POLICY = (

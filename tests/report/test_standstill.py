@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from mirror.archive.upstream import IndexFacts, Upstream
 from mirror.model import IndexState, PollReport
+from mirror.report.anomalies import find_index_anomalies
 from mirror.report.anomaly import Anomaly, Kind
-from mirror.report.standstill import find_standstills
 from tests.making import at
 from tests.report.inventories import frozen, poll
 
@@ -18,7 +18,7 @@ _CALM = Upstream("http://127.0.0.1/")
 
 
 def look(polls: Sequence[PollReport], upstream: Upstream = _CALM) -> tuple[Anomaly, ...]:
-    return find_standstills(polls, upstream, stale_after=_STALE_AFTER)
+    return find_index_anomalies(polls, upstream, stale_after=_STALE_AFTER)
 
 
 def states(first: str, text: str, *, every: timedelta = timedelta(hours=12)) -> list[PollReport]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 from msgspec.structs import replace
 
+from mirror.events.findings import FINDINGS_VERSION
 from mirror.events.spec import parse_spec
 from mirror.model import IndexState, Record
 from tests.command import COMMAND, Shell, plain_environment
@@ -148,7 +149,7 @@ def test_the_real_index_gives_a_report_without_an_alarm(real_data: Path, tmp_pat
         (["--since", "2026-02-02", "--until", "2026-02-01"], "--since 2026-02-02 is after --until"),
         (
             ["--quarter", "2026Q3", "--until", "2026-09-01"],
-            "--quarter is used without --since and --until",
+            "--quarter names the days already",
         ),
     ],
 )
@@ -167,6 +168,24 @@ def test_where_there_is_no_mirror_there_is_no_report(tmp_path: Path) -> None:
 
     assert (said.code, said.out) == (2, "")
     assert "there is no mirror in" in said.err
+
+
+def test_days_to_be_counted_or_counted_again_are_pending(tmp_path: Path) -> None:
+    records = held(season("2026-07-01", "2026-07-20"))
+    for one in days("2026-07-01", "2026-07-15"):
+        known = records[one].findings
+        assert known is not None
+        records[one] = replace(records[one], findings=replace(known, version=FINDINGS_VERSION))
+    records[date(2026, 7, 20)] = replace(records[date(2026, 7, 20)], findings=None)
+    data = make_data_dir(tmp_path / "data", records.values())
+    arguments = ("--data-dir", str(data.root), "--json")
+
+    facts = json.loads(run(*arguments, home=tmp_path).out)
+    off = json.loads(run(*arguments, home=tmp_path, BINDER_MIRROR_STORAGE__FINDINGS="false").out)
+
+    assert facts["pending_findings"] == 5
+    assert [one["inspected"] for one in facts["periods"]] == [1] * 19 + [0]
+    assert off["pending_findings"] == 0
 
 
 async def test_the_repositories_are_counted_from_the_files(shell: Shell, tmp_path: Path) -> None:
