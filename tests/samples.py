@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from mirror.status.copy_metrics import ScrapeContext
+from mirror.status.metrics import ScrapeContext
 
 
 def read_samples(text: str) -> dict[tuple[str, ...], float]:

@@ -15,8 +15,7 @@ from mirror.clock import utc_now
 from mirror.config.settings import Config
 from mirror.errors import ExitCode, MirrorError
 from mirror.logs import get_logger
-from mirror.status.copy_metrics import ScrapeContext
-from mirror.status.metrics import Metrics
+from mirror.status.metrics import Metrics, ScrapeContext
 from mirror.status.snapshot import load_snapshot
 from mirror.store.disk import storage_errors, write_durably
 from mirror.store.layout import DataDir
@@ -31,7 +30,7 @@ class Run:
     """
 
     def __init__(self) -> None:
-        self.metrics = Metrics(tells_process=False)
+        self.metrics = Metrics(shows_process=False)
         self.exit_code = int(ExitCode.BUG)
 
 

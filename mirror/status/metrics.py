@@ -1,15 +1,16 @@
-"""What a monitor sees, in the words of Prometheus (https://prometheus.io/docs/practices/naming/).
+"""The metrics, for Prometheus (https://prometheus.io/docs/practices/naming/).
 
 Counters are of this process, and live: what a poll of hours has asked and received is read where it
-is counted, at each scrape. How the copy stands comes from its inventory
-(`mirror.status.copy_metrics`). No label ever comes from upstream's data.
+is counted, at each scrape. Gauges of the copy come from its snapshot alone, so that a `sync` has
+them too. No label ever comes from upstream's data.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from http import HTTPStatus
 
+from msgspec import Struct
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -18,16 +19,19 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from mirror import __version__
+from mirror.archive.plan import end_of
 from mirror.archive.ports import Traffic
+from mirror.archive.upstream import listed_counts, vanished
 from mirror.errors import Failure
-from mirror.model import Due, Outcome, OutcomeKind, Plan, PollEnd, PollReport
-from mirror.status.copy_metrics import CopyGauges, ScrapeContext
+from mirror.model import Due, IndexState, Outcome, OutcomeKind, Plan, PollEnd, PollReport
+from mirror.status.readiness import judge_readiness
 from mirror.status.snapshot import Snapshot
+from mirror.status.standing import index_changed_at, index_state_of
 
 _POLL_OUTCOMES = {end: end.name.lower() for end in PollEnd}
 _JOB_OUTCOMES = ("locked", "storage", "refused", "crashed")
@@ -37,8 +41,20 @@ _POLL_BUCKETS = (0.05, 0.25, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600)
 _LAG_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
 _STATUSES = frozenset(map(int, HTTPStatus))
 
-# when each counter began is the process's start, told once; it would double what is sent
+# when each counter began is the process's start, which has a metric of its own
 disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
+
+
+class ScrapeContext(Struct, frozen=True):
+    """What the metrics of the copy depend on beside its snapshot."""
+
+    now: datetime
+    first_open: date
+    """The first day that is not final yet."""
+    interval: timedelta
+    """The longest time between two polls."""
+    free_bytes: int
+    """Room left where the data directory is."""
 
 
 class Metrics:
@@ -47,20 +63,21 @@ class Metrics:
     An observer of polls.
 
     Args:
-        tells_process: whether memory, descriptors and the like of the process are told too; not in
+        shows_process: whether memory, descriptors and the like of the process are shown too; not in
             a file for node_exporter, which has metrics of these names of its own.
     """
 
-    def __init__(self, *, tells_process: bool = True) -> None:
+    def __init__(self, *, shows_process: bool = True) -> None:
         self.registry = CollectorRegistry()
-        if tells_process:
+        if shows_process:
             ProcessCollector(registry=self.registry)
         self._upstream = _UpstreamCollector()
         self.registry.register(self._upstream)
         self._make_poll_metrics()
         self._make_job_metrics()
         self._make_web_metrics()
-        self._copy = CopyGauges(self.registry)
+        self._copy = _CopyCollector()
+        self.registry.register(self._copy)
         self._gauge("build_info", "What runs here.", "version").labels(__version__).set(1)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
@@ -194,6 +211,107 @@ class Metrics:
         return encode(self.registry), content_type
 
 
+class _CopyCollector(Collector):
+    """Shows the copy; what goes through all days only anew if snapshot or minute has changed."""
+
+    def __init__(self) -> None:
+        self._made_of: tuple[Snapshot, datetime, date] | None = None
+        self._kept: list[GaugeMetricFamily] = []
+        self._live: list[GaugeMetricFamily] = []
+
+    def show(self, snapshot: Snapshot, context: ScrapeContext) -> None:
+        """Show this snapshot from now on."""
+        minute = context.now.replace(second=0, microsecond=0)
+        made_of = self._made_of
+        if (
+            made_of is None
+            or made_of[0] is not snapshot
+            or made_of[1:]
+            != (
+                minute,
+                context.first_open,
+            )
+        ):
+            self._kept = [*_day_gauges(snapshot, context), *_poll_gauges(snapshot)]
+            self._made_of = snapshot, minute, context.first_open
+        ready = judge_readiness(snapshot.last_complete, interval=context.interval, now=context.now)
+        interval_s = context.interval.total_seconds()
+        self._live = [
+            _gauge("ready", "1 where /readyz and health say ready.", ready.is_ready),
+            _gauge("poll_interval_seconds", "Longest time between two polls, as set.", interval_s),
+            _gauge("disk_free_bytes", "Room left where the data directory is.", context.free_bytes),
+        ]
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the gauges as they stand."""
+        yield from self._kept
+        yield from self._live
+
+
+def _day_gauges(snapshot: Snapshot, context: ScrapeContext) -> Iterator[GaugeMetricFamily]:
+    records, upstream, now = snapshot.inventory.records, snapshot.upstream, context.now
+    newest, bodies = max(records, default=None), snapshot.quarantined
+    days = {
+        "held": len(records),
+        "open": sum(day >= context.first_open for day in records),
+        "vanished": len(vanished(upstream, now=now) & records.keys()),
+        "quarantined": len({one.date for one in bodies}),
+        "missing": len(listed_counts(upstream, now=now).keys() - records.keys()),
+    }
+    yield _gauges("days", "Days by state; open and vanished ones are held too.", "state", days)
+    yield _gauge("events", "Events of all held days.", snapshot.total.lines)
+    yield _gauge("archive_bytes", "Bytes of all held days.", snapshot.total.size)
+    yield _gauge(
+        "newest_day_timestamp_seconds",
+        "End of the newest day held; 0 for none.",
+        _timestamp(end_of(newest) if newest else None),
+    )
+    yield _gauge("quarantined_bodies", "Refused and rotten bodies in quarantine.", len(bodies))
+    size = sum(one.size for one in bodies)
+    yield _gauge("quarantine_bytes", "Bytes of the bodies in quarantine.", size)
+
+
+def _poll_gauges(snapshot: Snapshot) -> Iterator[GaugeMetricFamily]:
+    upstream, complete = snapshot.upstream, snapshot.last_complete
+    last = snapshot.polls[-1] if snapshot.polls else None
+    is_known = upstream.index is not None or last is not None
+    current = index_state_of(upstream, last) if is_known else None
+    states = {state.value: state is current for state in IndexState}
+    yield _gauges("index_state", "1 for the state of upstream's index.", "state", states)
+    yield _gauge(
+        "index_changed_timestamp_seconds",
+        "Upstream's own date of its index; 0 for none.",
+        _timestamp(index_changed_at(upstream)),
+    )
+    count = len(last.problems) if last is not None else 0
+    yield _gauge("problems", "What kept the last poll from being complete.", count)
+    yield _gauge(
+        "last_poll_timestamp_seconds",
+        "End of the last poll; 0 for none.",
+        max((_timestamp(poll.ended_at) for poll in snapshot.polls), default=0),
+    )
+    yield _gauge(
+        "last_success_timestamp_seconds",
+        "End of the last complete poll; 0 for none.",
+        _timestamp(complete.ended_at if complete is not None else None),
+    )
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"binder_mirror_{name}", text, value=value)
+
+
+def _gauges(name: str, text: str, label: str, values: Mapping[str, int]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"binder_mirror_{name}", text, labels=[label])
+    for value, count in values.items():
+        family.add_metric([value], count)
+    return family
+
+
+def _timestamp(at: datetime | None) -> float:
+    return at.timestamp() if at is not None else 0
+
+
 class _UpstreamCollector(Collector):
     """Shows what was asked of upstream: of sessions that are over, and of those that run.
 
@@ -254,5 +372,5 @@ def _add(total: Traffic, traffic: Traffic) -> None:
 
 
 def _known(status: int) -> str:
-    """Return the status as a label; what is none of HTTP's cannot make labels without end."""
+    """Return the status as a label; unknown codes map to `other`, to bound cardinality."""
     return str(status) if status in _STATUSES else "other"

@@ -108,9 +108,9 @@ def make_status(snapshot: Snapshot, data: DataDir, *, now: datetime, counts: boo
         data_dir=shown(str(data.root), 4096),
         upstream_url=masked(upstream.url),
         is_syncing=is_being_written(data),
-        index_state=_state(upstream, last_poll),
+        index_state=index_state_of(upstream, last_poll),
         index_state_since=upstream.state_since,
-        index_changed_at=_index_changed_at(upstream),
+        index_changed_at=index_changed_at(upstream),
         held=len(records),
         events=snapshot.total.lines,
         archive_bytes=snapshot.total.size,
@@ -221,13 +221,15 @@ def _lacks(missing: tuple[date, ...], last: PollReport) -> str:
     return ", ".join([days] * bool(missing) + [problems] * bool(last.problems))
 
 
-def _state(upstream: Upstream, last: PollReport | None) -> IndexState:
+def index_state_of(upstream: Upstream, last: PollReport | None) -> IndexState:
+    """Return the state of upstream's index: as known, unless the last poll found none."""
     if last is not None and last.index_state is IndexState.UNUSABLE:
         return IndexState.UNUSABLE
     return upstream.state
 
 
-def _index_changed_at(upstream: Upstream) -> datetime | None:
+def index_changed_at(upstream: Upstream) -> datetime | None:
+    """Return upstream's own date of its index, else when this body was first seen."""
     if upstream.index is None:
         return None
     return upstream.index.last_modified or upstream.index.first_seen_at

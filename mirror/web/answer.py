@@ -18,7 +18,7 @@ from aiohttp.helpers import ETag
 from msgspec import Struct
 
 from mirror.logs import get_logger
-from mirror.web.ranges import parse_range
+from mirror.web.negotiation import parse_range
 
 
 class Representation(Struct):

@@ -20,9 +20,9 @@ from mirror.errors import WrongKindError
 from mirror.model import Record
 from mirror.store.disk import open_file
 from mirror.store.inventory import open_recorded
-from mirror.web.accept import choose_coding
 from mirror.web.answer import Representation, answer, names_tag
 from mirror.web.encodings import CODINGS, EncodedBodies
+from mirror.web.negotiation import choose_coding
 from mirror.web.site import SITE, Site
 
 _LISTINGS = {

@@ -1,8 +1,15 @@
-"""Limits connections, so that thousands of idle or slow clients do no harm.
+"""Drops idle and slow clients, so that thousands of them do no harm.
 
-aiohttp has no limit on connections, none on the time that a connection may be silent before its
-first request or drip a header, and none on how long a client may take for an answer. So all
-connections are looked at every second.
+aiohttp bounds neither the connections, nor the time before a request is complete, nor the time that
+a client takes for an answer. So there are three limits here:
+
+- A request beyond `max_connections` is refused with 503 (`admit`), and if that many connections
+  are open those that have been idle for longest are closed.
+- Every second all connections are looked at (`watch`). One that has been idle for `idle_timeout`,
+  without a complete request and with nothing left to take, is closed.
+- So is one that took less than `min_speed` of its data on average over such a time. What counts is
+  what its side has acknowledged: the kernel takes in megabytes for a client that reads nothing at
+  all. How much it may take in is bounded for all clients together.
 """
 
 import asyncio
@@ -13,6 +20,7 @@ import sys
 import termios
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -20,21 +28,55 @@ from aiohttp.web_protocol import RequestHandler
 
 from mirror.config.settings import ServerConfig
 from mirror.logs import get_logger
-from mirror.web.pace import Pace
 from mirror.web.site import SITE
 
 _LOOK_S = 1.0
 _LOOKS_AT_ONCE = 100
-"""Connections looked at before others have their turn."""
+"""Connections looked at before other tasks have their turn."""
 _BYTES_ACKED = slice(120, 128)
-"""Where struct tcp_info has tcpi_bytes_acked."""
+"""Where struct tcp_info of linux/tcp.h has tcpi_bytes_acked."""
 _RESERVED_DESCRIPTORS = 200
 """For the daemon's own files and its connections with upstream."""
 _DESCRIPTORS_A_CLIENT = 2
 _UNSENT_BYTES = 64 * 1024**2
-"""What may wait in the kernel, unsent, for all clients together: left alone it keeps megabytes for
-each, and a thousand slow ones take the memory of every socket of the machine."""
+"""What may wait in the kernel, unsent, for all clients together."""
 _LEAST_UNSENT_BYTES = 64 * 1024
+
+
+@dataclass(slots=True)
+class Client:
+    """What is known of one connection.
+
+    Attributes:
+        idle_since: when it had neither a request nor data to take, on the monotonic clock.
+        began_at: when the running measurement of its speed began.
+        taken: bytes that it had acknowledged by then.
+        request: ends the request that is being answered.
+    """
+
+    idle_since: float
+    began_at: float
+    taken: int = 0
+    request: asyncio.Timeout | None = None
+
+    def is_too_slow(
+        self, now: float, *, taken: int, waiting: int, patience_s: float, min_speed: int
+    ) -> bool:
+        """Return whether data waited for so long, and the client acknowledged too little of it.
+
+        Args:
+            now: seconds of the monotonic clock.
+            taken: bytes acknowledged by now.
+            waiting: bytes sent or about to be sent, and not acknowledged.
+            patience_s: how long is measured.
+            min_speed: bytes a second that it must take, one byte at least.
+        """
+        spent_s = now - self.began_at
+        if waiting and spent_s < patience_s:
+            return False
+        is_slow = waiting > 0 and taken - self.taken < max(1, min_speed * spent_s)
+        self.began_at, self.taken = now, taken
+        return is_slow
 
 
 class Guard:
@@ -46,78 +88,77 @@ class Guard:
 
     def __init__(self) -> None:
         self.allowed = _raise_descriptor_limit()
-        self._busy: dict[RequestHandler, asyncio.Timeout] = {}
-        self._quiet_since: dict[RequestHandler, float] = {}
-        self._paces: dict[RequestHandler, Pace] = {}
+        self._clients: dict[RequestHandler, Client] = {}
+        self._busy = 0
 
     @web.middleware
     async def admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Mark a connection as busy while its request is answered; end it where it is too slow."""
-        config = request.app[SITE].config.server
-        if len(self._busy) >= min(config.max_connections, self.allowed):
+        """Answer a request unless there are too many; `watch` may end it."""
+        if self._busy >= min(request.app[SITE].config.server.max_connections, self.allowed):
             headers = {"Retry-After": "10", "Connection": "close"}
             return web.Response(status=503, headers=headers, text="503: too many clients\n")
-        patience = asyncio.timeout(None)
-        self._busy[request.protocol] = patience
-        _bound_unsent(request.transport, len(self._busy))
+        client = self._client(request.protocol)
+        limit = client.request = asyncio.timeout(None)
+        self._busy += 1
+        _bound_unsent(request.transport, self._busy)
         try:
-            async with patience:
+            async with limit:
                 return await handler(request)
         except TimeoutError:
-            if patience.expired() and request.transport is not None:
+            if limit.expired() and request.transport is not None:
                 request.transport.abort()
                 # goes nowhere: there is no connection any more
                 return web.Response(status=503)
             raise
         finally:
-            self._busy.pop(request.protocol, None)
-            self._quiet_since[request.protocol] = time.monotonic()
+            client.request, client.idle_since = None, time.monotonic()
+            self._busy -= 1
 
     async def watch(self, server: web.Server, app: web.Application) -> None:
-        """Close what is silent or stuck for too long, and the longest silent of too many."""
+        """Look at all connections every second, for ever."""
         while True:
             await asyncio.sleep(_LOOK_S)
             config = app[SITE].config.server
-            await self._look_at_paces(server.connections, config)
-            self._look_at_quiet(server.connections, config)
+            connections = server.connections
+            self._clients = {one: self._client(one) for one in connections}
+            await self._drop_slow(config)
+            self._drop_idle(config)
 
-    async def _look_at_paces(self, connections: list[RequestHandler], config: ServerConfig) -> None:
-        self._paces = {one: self._paces[one] for one in connections if one in self._paces}
-        for number, one in enumerate(connections):
+    def _client(self, connection: RequestHandler) -> Client:
+        now = time.monotonic()
+        return self._clients.setdefault(connection, Client(now, now))
+
+    async def _drop_slow(self, config: ServerConfig) -> None:
+        for number, (one, client) in enumerate(list(self._clients.items())):
             if number % _LOOKS_AT_ONCE == 0:
                 await asyncio.sleep(0)
-            if self._is_too_slow(one, config):
+            if one.transport is None or one.transport.is_closing():
+                continue
+            taken, waiting = _read_progress(one.transport)
+            now = time.monotonic()
+            if waiting:
+                client.idle_since = now
+            if client.is_too_slow(
+                now,
+                taken=taken,
+                waiting=waiting,
+                patience_s=config.idle_timeout,
+                min_speed=config.min_speed,
+            ):
                 get_logger().info("connection.dropped", reason="too slow")
                 self._drop(one)
 
-    def _is_too_slow(self, one: RequestHandler, config: ServerConfig) -> bool:
-        if one.transport is None or one.transport.is_closing():
-            return False
-        taken, waiting = _read_progress(one.transport)
-        now = time.monotonic()
-        if waiting:
-            # not silent, but on its way
-            self._quiet_since.pop(one, None)
-        pace = self._paces.setdefault(one, Pace(now, taken))
-        return pace.is_too_slow(
-            now,
-            taken=taken,
-            waiting=waiting,
-            patience_s=config.idle_timeout,
-            min_speed=config.min_speed,
+    def _drop_idle(self, config: ServerConfig) -> None:
+        idle = sorted(
+            (one for one, client in self._clients.items() if client.request is None),
+            key=lambda one: self._clients[one].idle_since,
         )
-
-    def _look_at_quiet(self, connections: list[RequestHandler], config: ServerConfig) -> None:
-        now = time.monotonic()
-        self._quiet_since = {
-            one: self._quiet_since.get(one, now) for one in connections if one not in self._busy
-        }
-        oldest = sorted(self._quiet_since, key=self._quiet_since.__getitem__)
-        excess = max(0, len(connections) - min(config.max_connections, self.allowed))
+        excess = max(0, len(self._clients) - min(config.max_connections, self.allowed))
+        latest = time.monotonic() - config.idle_timeout
         closed = [
             one
-            for number, one in enumerate(oldest)
-            if number < excess or now - self._quiet_since[one] >= config.idle_timeout
+            for number, one in enumerate(idle)
+            if number < excess or self._clients[one].idle_since <= latest
         ]
         for one in closed:
             self._drop(one)
@@ -125,22 +166,20 @@ class Guard:
             get_logger().warning("connections.closed", count=len(closed), excess=excess)
 
     def _drop(self, one: RequestHandler) -> None:
-        self._quiet_since.pop(one, None)
-        if (patience := self._busy.get(one)) is not None:
+        client = self._clients.pop(one)
+        if client.request is not None:
             # a file may be on its way: whoever sends it has to let go first
-            patience.reschedule(asyncio.get_running_loop().time())
+            client.request.reschedule(asyncio.get_running_loop().time())
         elif one.transport is not None:
             one.transport.abort()
 
 
 def _read_progress(transport: asyncio.Transport) -> tuple[int, int]:
-    """Return the bytes that the other side has acknowledged so far, and those that wait for it.
-
-    Layouts: struct tcp_info of linux/tcp.h; tcp(7) for SIOCOUTQ, which is TIOCOUTQ.
-    """
+    """Return the bytes that the other side has acknowledged so far, and those that wait for it."""
     connection = transport.get_extra_info("socket")
     try:
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.stop)
+        # SIOCOUTQ of tcp(7), by its other name
         queued = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
     except OSError:
         return 0, 0
@@ -150,7 +189,7 @@ def _read_progress(transport: asyncio.Transport) -> tuple[int, int]:
 
 
 def _bound_unsent(transport: asyncio.Transport | None, clients: int) -> None:
-    """Give a client its share of what the kernel may keep for those who are slower than we are."""
+    """Give a client its share of what the kernel may keep for all of them."""
     connection = transport.get_extra_info("socket") if transport is not None else None
     if connection is not None:
         share = max(_LEAST_UNSENT_BYTES, _UNSENT_BYTES // clients)
@@ -158,7 +197,7 @@ def _bound_unsent(transport: asyncio.Transport | None, clients: int) -> None:
 
 
 def _raise_descriptor_limit() -> int:
-    """Take as many descriptors as we may have, and return how many clients they are enough for."""
+    """Raise the limit of open files as far as it goes; return how many clients it allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

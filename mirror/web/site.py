@@ -9,7 +9,9 @@ from aiohttp import web
 from mirror.config.settings import Config
 from mirror.status.metrics import Metrics
 from mirror.status.poll_progress import PollProgress
-from mirror.status.snapshot import SnapshotCache
+from mirror.status.readiness import Readiness, judge_readiness
+from mirror.status.snapshot import Snapshot, SnapshotCache
+from mirror.status.standing import Status, make_status
 from mirror.store.layout import DataDir
 
 
@@ -26,6 +28,15 @@ class Site:
     interval: timedelta
     """Longest time between two polls, for readiness."""
     now: Callable[[], datetime]
+
+    def status(self, snapshot: Snapshot) -> Status:
+        """Return how the copy stands by a snapshot of it."""
+        counts = self.config.storage.findings
+        return make_status(snapshot, self.data, now=self.now(), counts=counts)
+
+    def readiness(self, snapshot: Snapshot) -> Readiness:
+        """Return whether polls are complete and recent."""
+        return judge_readiness(snapshot.last_complete, interval=self.interval, now=self.now())
 
 
 SITE = web.AppKey("site", Site)

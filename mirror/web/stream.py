@@ -9,14 +9,13 @@ import asyncio
 import socket
 import time
 from contextlib import suppress
-from typing import Protocol
 
 from aiohttp import web
 from msgspec import Struct
 
 from mirror.errors import MirrorError
 from mirror.status.poll_progress import PollProgress
-from mirror.web.status_page import Page
+from mirror.web.page_source import PageSource
 
 _PAUSE_S = 0.5
 """Between two messages, however fast things move."""
@@ -46,29 +45,17 @@ class Limits(Struct, frozen=True):
     """A comment at least so often: proxies close what is silent."""
 
 
-class Teller(Protocol):
-    """Who knows the page (`mirror.web.status_routes.Pages`)."""
-
-    async def page(self) -> Page:
-        """Return the page of now, but for the running poll."""
-        ...
-
-    def running(self) -> str:
-        """Return how the running poll stands, as a piece of the page."""
-        ...
-
-
 class Streams:
     """The listeners of one application.
 
     Args:
-        teller: who knows the page.
-        live: tells when the running poll has moved.
+        pages: the page and its running poll.
+        live: calls back when the running poll has moved.
         limits: what they may cost.
     """
 
-    def __init__(self, teller: Teller, live: PollProgress, limits: Limits) -> None:
-        self._teller = teller
+    def __init__(self, pages: PageSource, live: PollProgress, limits: Limits) -> None:
+        self._pages = pages
         self._live = live
         self._limits = limits
         self._is_closing = False
@@ -86,7 +73,7 @@ class Streams:
         try:
             await response.prepare(request)
             if request.method != "HEAD":
-                await self._tell(request, response, wake)
+                await self._send(request, response, wake)
             await response.write_eof()
         except ConnectionError:
             pass  # it has left
@@ -105,18 +92,18 @@ class Streams:
         for wake in self._wakers:
             wake.set()
 
-    async def _tell(
+    async def _send(
         self, request: web.Request, response: web.StreamResponse, wake: asyncio.Event
     ) -> None:
         _bound_buffers(request.transport)
-        letters = _Letters(self._teller, self._limits.keep_alive_s)
+        events = _EventWriter(self._pages, self._limits.keep_alive_s)
         ends_at = time.monotonic() + self._limits.longest_s
         message = _BEGIN
         # a listener that has left has no transport; nobody else says so before the next message
         while not self._is_closing and request.transport and time.monotonic() < ends_at:
             wake.clear()
             with suppress(MirrorError):  # the inventory cannot be read: the page itself says so
-                message += await letters.write()
+                message += await events.write()
             if message:
                 async with asyncio.timeout(self._limits.patience_s):
                     await response.write(message)
@@ -128,11 +115,11 @@ class Streams:
                     await wake.wait()
 
 
-class _Letters:
+class _EventWriter:
     """Writes to one listener, who is told nothing twice."""
 
-    def __init__(self, teller: Teller, keep_alive_s: float) -> None:
-        self._teller = teller
+    def __init__(self, pages: PageSource, keep_alive_s: float) -> None:
+        self._pages = pages
         self._keep_alive_s = keep_alive_s
         self._running: str | None = None
         self._version = ""
@@ -142,12 +129,12 @@ class _Letters:
         """Return what is new; a comment after a long silence; else nothing."""
         now = time.monotonic()
         message = ""
-        running = self._teller.running()
+        running = self._pages.running()
         if running != self._running:
             message += _event("progress", running)
             self._running = running
         if not running or now - self._page_at >= _PAGE_EVERY_S:
-            version = (await self._teller.page()).version
+            version = (await self._pages.page()).version
             if version != self._version:
                 message += _event("page", version)
             self._version, self._page_at = version, now
@@ -158,10 +145,10 @@ class _Letters:
 
 
 def add_stream(
-    app: web.Application, teller: Teller, live: PollProgress, limits: Limits | None = None
+    app: web.Application, pages: PageSource, live: PollProgress, limits: Limits | None = None
 ) -> None:
     """Add `/status/events`."""
-    streams = Streams(teller, live, limits or Limits())
+    streams = Streams(pages, live, limits or Limits())
     app.router.add_get("/status/events", streams.answer)
     app.on_shutdown.append(streams.close)
 

@@ -17,8 +17,7 @@ from mirror.daemon.jobs import Jobs
 from mirror.daemon.schedule import JobKind, Schedule
 from mirror.daemon.tuning import bound_arenas, freeze_gc, shorten_switch_interval
 from mirror.logs import configure_logs
-from mirror.status.copy_metrics import ScrapeContext
-from mirror.status.metrics import Metrics
+from mirror.status.metrics import Metrics, ScrapeContext
 from mirror.status.poll_progress import PollProgress
 from mirror.status.snapshot import SnapshotCache
 from mirror.store.layout import DataDir

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.web.accept import choose_coding
+from mirror.web.negotiation import choose_coding
 
 OFFERED = ("zstd", "gzip")
 

@@ -9,8 +9,8 @@ import pytest
 
 from mirror.errors import WrongKindError
 from mirror.store.polls import append_poll
+from mirror.web.page_source import LAG_S, PageSource
 from mirror.web.status_page import Assets
-from mirror.web.status_routes import LAG_S, Pages
 from tests.web.copies import Copy, poll_report, seasonal_counts
 from tests.web.serving import make_site, serving
 
@@ -43,18 +43,18 @@ def clocks() -> Clocks:
 
 
 @pytest.fixture
-def pages(copy: Copy, clocks: Clocks) -> Pages:
+def pages(copy: Copy, clocks: Clocks) -> PageSource:
     site = make_site(copy.write(), now=lambda: clocks.now)
-    return Pages(site, Assets("style", "script"), clock=lambda: clocks.seconds)
+    return PageSource(site, Assets("style", "script"), clock=lambda: clocks.seconds)
 
 
-async def change(copy: Copy, pages: Pages) -> None:
+async def change(copy: Copy, pages: PageSource) -> None:
     """Have a poll end with a problem, and the change seen."""
     append_poll(copy.data, poll_report(NOW, PROBLEM))
     await pages.site.snapshots.snapshot(fresh=True)
 
 
-async def tells_of_it(pages: Pages) -> bool:
+async def tells_of_it(pages: PageSource) -> bool:
     return PROBLEM.encode() in (await pages.page()).after
 
 
