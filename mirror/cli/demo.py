@@ -17,7 +17,7 @@ from mirror.store.layout import check_data_dir
     metavar="DIR",
     default="demo-data",
     show_default=True,
-    help="Where the demo's copy is kept; made anew each time.",
+    help="Where the demo's copy is kept; replaced each time.",
 )
 @click.option(
     "--days",
@@ -37,4 +37,4 @@ def demo(data_dir: str, days: int) -> None:
 
     configure_logs(LogConfig(level="error"))
     root = check_data_dir(Path(data_dir)).root
-    run_until_signal(run_tour(root, days=days, tell=say))
+    run_until_signal(run_tour(root, days=days, show=say))

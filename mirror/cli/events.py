@@ -3,8 +3,10 @@
 import sys
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import click
+from msgspec import Struct
 
 from mirror.cli.common import (
     OUTPUT,
@@ -47,6 +49,35 @@ def _repository(text: str) -> str:
     except SpecError as error:
         raise click.BadParameter(error.line()) from None
     return text
+
+
+class _Asked(Struct, frozen=True):
+    """What is asked for; each field is an option."""
+
+    since: date | None
+    until: date | None
+    provider: tuple[str, ...]
+    origin: tuple[str, ...]
+    repo: tuple[str, ...]
+    final_only: bool
+    unknown: Unknown
+    fill_origin: bool
+    form: Format | None
+    compress: Compression | None
+    output: Path | None
+
+    @property
+    def is_for_terminal(self) -> bool:
+        """Whether the events are shown to a person."""
+        return self.output is None and sys.stdout.isatty()
+
+    def encoding(self) -> tuple[Format, Compression]:
+        """Return format and compression, by the name of the output where no option says them."""
+        suffixes = [one.lower() for one in self.output.suffixes] if self.output else []
+        packed = COMPRESSION_BY_SUFFIX.get(suffixes[-1]) if suffixes else None
+        inner = "".join(suffixes[-2:-1] if packed else suffixes[-1:])
+        form = self.form or format_of(inner, _FORMAT_BY_SUFFIX, self.output)
+        return form, self.compress or packed or "none"
 
 
 @click.command()
@@ -93,21 +124,7 @@ def _repository(text: str) -> str:
     help="Write to a file, which is replaced when all is written; - for standard output.",
 )
 @click.pass_context
-def events(  # noqa: PLR0913 - one argument an option
-    ctx: click.Context,
-    *,
-    since: date | None,
-    until: date | None,
-    provider: tuple[str, ...],
-    origin: tuple[str, ...],
-    repo: tuple[str, ...],
-    final_only: bool,
-    unknown: Unknown,
-    fill_origin: bool,
-    form: Format | None,
-    compress: Compression | None,
-    output: Path | None,
-) -> None:
+def events(ctx: click.Context, /, **options: Any) -> None:
     """Write the events held, by day and as they stand in upstream's files.
 
     JSON lines are upstream's own, byte for byte, whatever the filters. CSV and Parquet have every
@@ -116,55 +133,42 @@ def events(  # noqa: PLR0913 - one argument an option
 
     An option given several times takes any of its values.
     """
-    check_range(since, until)
+    asked = _Asked(**options)
+    check_range(asked.since, asked.until)
     _, data = load(ctx)
-    form, compress = _choose(output, form, compress)
-    _check(form, compress, unknown, fill_origin=fill_origin)
-    check_output(output, data)
+    form, compress = asked.encoding()
+    _check(asked, form, compress)
+    check_output(asked.output, data)
     archive = Archive(
         data.root, name_template=data.days.name_template, final_after=data.days.final_after
     )
     chosen: AnyEvents = archive.events(
-        since,
-        until,
-        provider=provider or None,
-        origin=origin or None,
-        repo=repo or None,
-        unknown=unknown,
-        open_days=not final_only,
-        fill_origin=fill_origin,
-        progress=False if _is_shown(output) else None,
+        asked.since,
+        asked.until,
+        provider=asked.provider or None,
+        origin=asked.origin or None,
+        repo=asked.repo or None,
+        unknown=asked.unknown,
+        open_days=not asked.final_only,
+        fill_origin=asked.fill_origin,
+        progress=False if asked.is_for_terminal else None,
     )
-    _write(chosen, form, compress, output)
+    _write(chosen, form, compress, asked.output)
     _print_notices(chosen)
 
 
-def _choose(
-    output: Path | None, form: Format | None, compress: Compression | None
-) -> tuple[Format, Compression]:
-    """Return format and compression, by the name of the output where no option says them."""
-    suffixes = [one.lower() for one in output.suffixes] if output is not None else []
-    packed = COMPRESSION_BY_SUFFIX.get(suffixes[-1]) if suffixes else None
-    inner = "".join(suffixes[-2:-1] if packed else suffixes[-1:])
-    return form or format_of(inner, _FORMAT_BY_SUFFIX, output), compress or packed or "none"
-
-
-def _check(form: Format, compress: Compression, unknown: Unknown, *, fill_origin: bool) -> None:
-    if unknown == "raw" and form != "json":
+def _check(asked: _Asked, form: Format, compress: Compression) -> None:
+    if asked.unknown == "raw" and form != "json":
         raise click.UsageError(f"--unknown raw is for JSON lines: {form} has no place for them")
     if compress != "none" and form == "parquet":
         raise click.UsageError("Parquet is compressed within: --compress is for JSON lines and CSV")
-    if fill_origin and form == "json":
+    if asked.fill_origin and form == "json":
         raise click.UsageError("JSON lines are upstream's own: --fill-origin is for CSV, Parquet")
-
-
-def _is_shown(output: Path | None) -> bool:
-    return output is None and sys.stdout.isatty()
+    if asked.is_for_terminal and (compress != "none" or form == "parquet"):
+        raise ConfigError("this is nothing for a terminal", hint="name a file with --output")
 
 
 def _write(chosen: AnyEvents, form: Format, compress: Compression, output: Path | None) -> None:
-    if output is None and sys.stdout.isatty() and (compress != "none" or form == "parquet"):
-        raise ConfigError("this is nothing for a terminal", hint="name a file with --output")
     try:
         with open_sink(output, compress) as sink:
             WRITERS[form](chosen, sink)

@@ -26,7 +26,7 @@ class Run:
 
     Attributes:
         metrics: counts what happens.
-        exit_code: what the process ends with; a bug until told otherwise.
+        exit_code: what the process ends with; a bug until the poll has ended.
     """
 
     def __init__(self) -> None:
@@ -49,9 +49,9 @@ def metrics_file(path: Path, config: Config, data: DataDir) -> Iterator[Run]:
             run.exit_code = int(error.exit_code)
         try:
             _write(path, run, config, data)
-        except MirrorError as trouble:
-            # what ended the run is the greater trouble, and goes on
-            get_logger().error("metrics.not_written", problem=trouble.line())
+        except MirrorError as second:
+            # the error that ended the run matters more, and goes on
+            get_logger().error("metrics.not_written", problem=second.line())
         raise
     _write(path, run, config, data)
 
@@ -59,7 +59,7 @@ def metrics_file(path: Path, config: Config, data: DataDir) -> Iterator[Run]:
 def _write(path: Path, run: Run, config: Config, data: DataDir) -> None:
     now = utc_now()
     body = _ending(run.exit_code, now)
-    with suppress(MirrorError):  # without inventory there is nothing to tell of the copy
+    with suppress(MirrorError):  # without inventory nothing is known of the copy
         snapshot = load_snapshot(data)
         moment = ScrapeContext(
             now=now,
@@ -75,10 +75,9 @@ def _write(path: Path, run: Run, config: Config, data: DataDir) -> None:
 
 def _ending(exit_code: int, now: datetime) -> bytes:
     registry = CollectorRegistry()
-    code = Gauge("binder_mirror_last_exit_code", "How the last run ended.", registry=registry)
-    code.set(exit_code)
-    at = Gauge(
-        "binder_mirror_last_run_timestamp_seconds", "When the last run ended.", registry=registry
-    )
-    at.set(now.timestamp())
+    for name, text, value in (
+        ("binder_mirror_last_exit_code", "How the last run ended.", exit_code),
+        ("binder_mirror_last_run_timestamp_seconds", "When the last run ended.", now.timestamp()),
+    ):
+        Gauge(name, text, registry=registry).set(value)
     return generate_latest(registry)

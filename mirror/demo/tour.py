@@ -27,7 +27,7 @@ _MARKER = ".binder-mirror-demo"
 _NOON = datetime(2026, 3, 5, 12, tzinfo=UTC)
 """A day of the archive's version 6; the demo's clock begins here."""
 
-Tell = Callable[[str], object]
+Print = Callable[[str], object]
 
 
 class _Clock:
@@ -40,13 +40,13 @@ class _Clock:
         return self.now
 
 
-async def run_tour(root: Path, *, days: int, tell: Tell) -> None:
+async def run_tour(root: Path, *, days: int, show: Print) -> None:
     """Show the mirror at work, a line for each thing that happens.
 
     Args:
-        root: where the copy is kept; made anew.
+        root: where the copy is kept; replaced.
         days: days of the archive at the beginning.
-        tell: prints a line.
+        show: prints a line.
 
     Raises:
         ConfigError: `root` holds something that is not an earlier demo.
@@ -61,16 +61,16 @@ async def run_tour(root: Path, *, days: int, tell: Tell) -> None:
             storage=StorageConfig(data_dir=str(root)),
             http=HttpConfig(backoff=0.05),
         )
-        tell(f"An archive of {plural(days, 'day')} is served at {upstream.url}\n")
+        show(f"An archive of {plural(days, 'day')} is served at {upstream.url}\n")
         async with open_mirror(config, data, now=clock, rng=random.Random(0)) as mirror:
-            await _Tour(mirror, publisher, upstream, clock, tell).run()
+            await _Tour(mirror, publisher, upstream, clock, show).run()
     (root / _MARKER).touch()
     report = verify(data, today=clock().date())
-    tell(
+    show(
         f"7. Verified: {plural(report.checked, 'file')} read again, "
         f"{human_bytes(report.checked_bytes)}, {len(report.damage) or 'none'} damaged\n"
     )
-    _tell_the_end(data, time.monotonic() - started, tell)
+    _show_the_end(data, time.monotonic() - started, show)
 
 
 class _Tour:
@@ -82,13 +82,13 @@ class _Tour:
         publisher: Publisher,
         upstream: Upstream,
         clock: _Clock,
-        tell: Tell,
+        show: Print,
     ) -> None:
         self._mirror = mirror
         self._publisher = publisher
         self._upstream = upstream
         self._clock = clock
-        self._tell = tell
+        self._show = show
 
     async def run(self) -> None:
         """Play all scenes."""
@@ -111,15 +111,15 @@ class _Tour:
         self._publisher.publish(self._clock.now)
         report = await self._scene("6. Upstream's index shrinks to one line", "nothing is lost")
         for warning in report.warnings:
-            self._tell(f"   warning: {warning.text}")
-        self._tell(f"   our own index still lists {plural(report.held, 'day')}\n")
+            self._show(f"   warning: {warning.text}")
+        self._show(f"   our own index still lists {plural(report.held, 'day')}\n")
 
     async def _scene(self, title: str, remark: str) -> PollReport:
         before = len(self._upstream.statuses)
         report = await self._mirror.poll(Observers())
         statuses = self._upstream.statuses[before:]
         published = report.outcomes.get("published", 0)
-        self._tell(
+        self._show(
             f"{title}: {plural(len(statuses), 'request')} ({statuses.count(200)} with a body, "
             f"{statuses.count(304)} answered 304), {published} published, "
             f"{plural(report.held, 'day')} held, {report.duration_s:.2f} s"
@@ -148,16 +148,16 @@ def _empty(root: Path) -> None:
     (root / _MARKER).touch()
 
 
-def _tell_the_end(data: DataDir, seconds: float, tell: Tell) -> None:
+def _show_the_end(data: DataDir, seconds: float, show: Print) -> None:
     root, program = data.root, _program()
-    tell(f"Done in {seconds:.1f} s. What is where:")
-    tell(f"  {data.archive}  the copy, as upstream serves it, with SHA256SUMS")
-    tell(f"  {data.manifest}  what is known of each day")
-    tell("Try next:")
-    tell(f"  {program} status --data-dir {root}")
-    tell(f"  {program} verify --data-dir {root}")
-    tell(f"  (cd {data.archive} && sha256sum --quiet -c SHA256SUMS && echo all good)")
-    tell(f"  {program} sync --dry-run    # the real archive: what would be fetched")
+    show(f"Done in {seconds:.1f} s. What is where:")
+    show(f"  {data.archive}  the copy, as upstream serves it, with SHA256SUMS")
+    show(f"  {data.manifest}  what is known of each day")
+    show("Try next:")
+    show(f"  {program} status --data-dir {root}")
+    show(f"  {program} verify --data-dir {root}")
+    show(f"  (cd {data.archive} && sha256sum --quiet -c SHA256SUMS && echo all good)")
+    show(f"  {program} sync --dry-run    # the real archive: what would be fetched")
 
 
 def _program() -> str:
