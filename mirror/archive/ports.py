@@ -3,6 +3,7 @@
 Edges implement them structurally, without inheriting.
 """
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import date, datetime
@@ -64,13 +65,13 @@ class Traffic(Struct):
     unanswered: int = 0
     """Requests that failed without an answer."""
     received_bytes: int = 0
-    statuses: dict[int, int] = field(default_factory=dict)
-    failures: dict[Failure, int] = field(default_factory=dict)
+    statuses: Counter[int] = field(default_factory=Counter)
+    failures: Counter[Failure] = field(default_factory=Counter)
     """Tries that failed, by what made them; those who judge what came count here too."""
 
     def fail(self, failure: Failure) -> None:
         """Count a try that failed."""
-        self.failures[failure] = self.failures.get(failure, 0) + 1
+        self.failures[failure] += 1
 
 
 class Source(Protocol):

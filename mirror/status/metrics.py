@@ -5,6 +5,7 @@ is counted, at each scrape. Gauges of the copy come from its snapshot alone, so 
 them too. No label ever comes from upstream's data.
 """
 
+from collections import Counter as Counts
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
@@ -336,39 +337,32 @@ class _UpstreamCollector(Collector):
         total = Traffic()
         for traffic in (self._over, *self._running):
             _add(total, traffic)
-        statuses: dict[str, int] = dict.fromkeys(("200", "304", "404"), 0)
+        statuses = Counts({"200": 0, "304": 0, "404": 0, "none": total.unanswered})
         for status, count in total.statuses.items():
-            statuses[_known(status)] = statuses.get(_known(status), 0) + count
-        statuses["none"] = total.unanswered
-        failures = {failure.value: total.failures.get(failure, 0) for failure in Failure}
+            statuses[_known(status)] += count
+        failures = {failure.value: total.failures[failure] for failure in Failure}
         yield CounterMetricFamily(
             "binder_mirror_downloaded_bytes",
             "Bytes of bodies received from upstream.",
             value=total.received_bytes,
         )
-        yield _family("upstream_requests", "Requests to upstream, by answer.", "status", statuses)
-        yield _family(
-            "download_failures",
-            "Tries to have a day or a listing from upstream that failed, by what made them.",
-            "reason",
-            failures,
-        )
-
-
-def _family(name: str, text: str, label: str, values: Mapping[str, int]) -> CounterMetricFamily:
-    family = CounterMetricFamily(f"binder_mirror_{name}", text, labels=[label])
-    for value, count in values.items():
-        family.add_metric([value], count)
-    return family
+        yield _counters("upstream_requests", "Requests to upstream, by answer.", "status", statuses)
+        text = "Tries for a day or a listing that failed, by cause."
+        yield _counters("download_failures", text, "reason", failures)
 
 
 def _add(total: Traffic, traffic: Traffic) -> None:
     total.received_bytes += traffic.received_bytes
     total.unanswered += traffic.unanswered
-    for status, count in traffic.statuses.items():
-        total.statuses[status] = total.statuses.get(status, 0) + count
-    for failure, count in traffic.failures.items():
-        total.failures[failure] = total.failures.get(failure, 0) + count
+    total.statuses.update(traffic.statuses)
+    total.failures.update(traffic.failures)
+
+
+def _counters(name: str, text: str, label: str, values: Mapping[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(f"binder_mirror_{name}", text, labels=[label])
+    for value, count in values.items():
+        family.add_metric([value], count)
+    return family
 
 
 def _known(status: int) -> str:

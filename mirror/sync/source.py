@@ -141,8 +141,7 @@ class HttpSource:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             self.traffic.unanswered += 1
             raise translate(error, self._base) from error
-        statuses = self.traffic.statuses
-        statuses[response.status] = statuses.get(response.status, 0) + 1
+        self.traffic.statuses[response.status] += 1
         return response
 
     def _refusal(self, response: aiohttp.ClientResponse) -> UpstreamError:
