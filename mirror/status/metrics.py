@@ -161,7 +161,7 @@ class Metrics:
 
     @contextmanager
     def following(self, traffic: Traffic) -> Iterator[None]:
-        """Show what a session asks and receives, from now on and for ever."""
+        """Show what a session asks and receives, while it runs and after."""
         self._upstream.begin(traffic)
         try:
             yield
@@ -213,7 +213,7 @@ class Metrics:
 
 
 class _CopyCollector(Collector):
-    """Shows the copy; what goes through all days only anew if snapshot or minute has changed."""
+    """Shows the copy; the days are gone through again only if snapshot or minute has changed."""
 
     def __init__(self) -> None:
         self._made_of: tuple[Snapshot, datetime, date] | None = None

@@ -11,6 +11,8 @@ from msgspec import Struct
 
 from mirror.model import Due, Outcome, OutcomeKind, Plan, PollReport
 
+_MAX_LISTED = 64
+
 
 class Progress(Struct, frozen=True):
     """A running poll at one moment."""
@@ -19,21 +21,18 @@ class Progress(Struct, frozen=True):
     days_done: int
     days_failed: int
     bytes_expected: int
-    """An estimate: indexes tell lines, not bytes."""
+    """An estimate: an index has lines, not bytes."""
     bytes_received: int
     seconds: float
     """Since the plan was made, or the counting began."""
     active: tuple[date, ...]
-    """Days on their way, newest first; at most `MAX_TOLD`."""
+    """Days on their way, newest first; at most 64."""
     retrying: dict[str, str]
-    """What the days that failed are waiting out, by date; at most `MAX_TOLD`."""
+    """What the days that failed are waiting out, by date; at most 64."""
     days_pending: int = 0
     """Once the poll is over: days whose content is being counted."""
     days_counted: int = 0
     """Those of them whose content is."""
-
-
-MAX_TOLD = 64
 
 
 class PollProgress:
@@ -68,9 +67,9 @@ class PollProgress:
             bytes_expected=plan.estimated_bytes if plan is not None else 0,
             bytes_received=self._received,
             seconds=round(time.monotonic() - self._started, 1),
-            active=tuple(sorted(self._active, reverse=True)[:MAX_TOLD]),
+            active=tuple(sorted(self._active, reverse=True)[:_MAX_LISTED]),
             retrying={
-                str(day): problem for day, problem in list(self._retrying.items())[:MAX_TOLD]
+                str(day): problem for day, problem in list(self._retrying.items())[:_MAX_LISTED]
             },
             days_pending=self._pending,
             days_counted=self._counted,

@@ -1,4 +1,4 @@
-"""A data directory as readers see it: a frozen snapshot, kept fresh beside whoever writes.
+"""Loads a data directory as one frozen snapshot, and keeps it fresh while others write.
 
 No lock is taken and nothing is written, so that a snapshot can be had of a read-only disk and while
 a sync runs. A snapshot is loaded again when one of the files behind it has changed.
@@ -38,7 +38,7 @@ class Snapshot(Struct, frozen=True):
     inventory: Inventory
     claims: Mapping[str, tuple[Record, ...]]
     """By file name: the records that may speak of the file there, oldest first. Which one does is
-    told by the opened file's size and time (`mirror.archive.manifest.match_record`)."""
+    decided by the opened file's size and time (`mirror.archive.manifest.match_record`)."""
     upstream: Upstream
     polls: tuple[PollReport, ...]
     """The last polls, latest last; at most `LOADED_POLLS`."""
@@ -90,8 +90,7 @@ class SnapshotCache:
     def __init__(self, data: DataDir) -> None:
         self.free_bytes = 0
         self._data = data
-        self._view: Snapshot | None = None
-        self._trouble: MirrorError | None = None
+        self._seen: Snapshot | MirrorError | None = None
         self._fingerprint: Fingerprint = ()
         self._looked_at = -_FRESH_S
         self._pause_s = _FRESH_S
@@ -101,7 +100,7 @@ class SnapshotCache:
     async def snapshot(self, *, fresh: bool = False) -> Snapshot:
         """Return a snapshot, at most about a second old.
 
-        It is had at once while `keep_fresh` runs, for then no reader has to wait for a look.
+        While `keep_fresh` runs it is there at once.
 
         Args:
             fresh: look again in any case, as when a file is not the one on record.
@@ -111,48 +110,46 @@ class SnapshotCache:
         """
         asked_at = time.monotonic()
         if not fresh and self._is_fresh(asked_at):
-            return self._seen()
+            return self._result()
         async with self._lock:
-            # whoever waited for another's look has what it came for
+            # another's look, waited for, will do
             if self._looked_at < asked_at:
                 await asyncio.to_thread(self._look)
-            return self._seen()
+            return self._result()
 
     async def keep_fresh(self) -> None:
-        """Look again and again, for ever: a long load is then nobody's wait."""
+        """Look again and again, until cancelled, so that no request waits for a long load."""
         self._keepers += 1
         try:
             while True:
-                with suppress(MirrorError):  # told to whoever asks for the snapshot
+                with suppress(MirrorError):  # raised again to whoever asks for the snapshot
                     await self.snapshot(fresh=True)
                 await asyncio.sleep(self._pause_s)
         finally:
             self._keepers -= 1
 
     def _is_fresh(self, now: float) -> bool:
-        if self._view is None and self._trouble is None:
-            return False
-        return self._keepers > 0 or now - self._looked_at < self._pause_s
+        return self._seen is not None and (
+            self._keepers > 0 or now - self._looked_at < self._pause_s
+        )
 
-    def _seen(self) -> Snapshot:
-        if self._trouble is not None:
-            raise self._trouble
-        if self._view is None:
-            raise RuntimeError("a look without a snapshot")
-        return self._view
+    def _result(self) -> Snapshot:
+        if isinstance(self._seen, Snapshot):
+            return self._seen
+        raise self._seen or RuntimeError("a look without a snapshot")
 
     def _look(self) -> None:
         # of the thread's own time: a busy loop that makes it wait must not make the snapshot older
         started = time.thread_time()
         self.free_bytes = self._data.free_bytes()
+        before = self._seen if isinstance(self._seen, Snapshot) else None
         try:
             fingerprint = _fingerprint(self._data)
-            if self._view is None or self._trouble or fingerprint != self._fingerprint:
-                self._view = load_snapshot(self._data, self._view)
+            if before is None or fingerprint != self._fingerprint:
+                self._seen = load_snapshot(self._data, before)
                 self._fingerprint = fingerprint
-            self._trouble = None
         except MirrorError as error:
-            self._trouble = error
+            self._seen = error
         self._looked_at = time.monotonic()
         self._pause_s = max(_FRESH_S, _LOAD_SHARE * (time.thread_time() - started))
 

@@ -22,7 +22,7 @@ from mirror.web.negotiation import parse_range
 
 
 class Representation(Struct):
-    """What may be sent of a body: its bytes as they are, or in a content coding.
+    """A body to be sent: its bytes as they are, or in a content coding.
 
     Attributes:
         file: opened; closed by who opened it.
@@ -30,7 +30,7 @@ class Representation(Struct):
         sha256: of its bytes.
         tag: what its ETag says.
         modified_at: when the body was last modified, aware UTC.
-        headers: what else is said of it.
+        headers: its other headers.
     """
 
     file: IO[bytes]
@@ -52,7 +52,7 @@ class Representation(Struct):
 
 
 async def answer(request: web.Request, body: Representation) -> web.StreamResponse:
-    """Answer with a representation: the whole, a part, or that nothing need be sent."""
+    """Answer with a representation, a part of it, or its headers alone."""
     headers = {
         **body.headers,
         "ETag": body.etag,
@@ -102,7 +102,7 @@ def _is_unchanged(request: web.Request, body: Representation) -> bool:
 
 
 def _is_range_meant(request: web.Request, body: Representation) -> bool:
-    """Return whether a range is asked for; by If-Range only of just what we would send."""
+    """Return whether a range is asked for; with If-Range only of exactly this representation."""
     if request.method != "GET" or "Range" not in request.headers:
         return False
     condition = request.headers.get("If-Range")
@@ -117,7 +117,7 @@ async def _send(
     status: int,
     headers: dict[str, str],
 ) -> web.StreamResponse:
-    """Send a part of a file: from the disk's cache to the socket, without coming through us."""
+    """Send a part of a file: from the disk's cache to the socket, inside the kernel."""
     if isinstance(file, io.BytesIO):
         return web.Response(
             body=file.getvalue()[part.start : part.stop], status=status, headers=headers
@@ -142,7 +142,7 @@ async def _send(
     except OSError as error:
         get_logger().error("body.unreadable", path=request.path, problem=str(error))
     if sent != len(part):
-        # what was promised cannot be kept, and must not look as if it were
+        # fewer bytes than Content-Length said: must not look like a whole answer
         transport.abort()
     return response
 

@@ -78,11 +78,11 @@ _SHAPES = {
     DayKind.MISSING: ("m", "M{x} {y}m-.3-.3l.6.6m-.6 0l.6-.6"),
     DayKind.GAP: ("g", "M{x} {y}h0"),
 }
-"""What is drawn, over the square of a held day where there is one: colour alone tells nothing."""
+"""What is drawn over the square of a held day: kinds differ by shape, not by colour alone."""
 
 
 def fill_gaps(days: Days) -> dict[date, Day]:
-    """Return the days with those between the first and the last that nobody has."""
+    """Return the days, with a gap for each one between that neither we nor upstream has."""
     if not days:
         return {}
     first, last = min(days), max(days)

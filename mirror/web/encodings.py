@@ -14,7 +14,7 @@ import os
 import secrets
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -47,12 +47,11 @@ _Key = tuple[str, str]
 
 
 class Encoded(Struct):
-    """An opened body in a content coding."""
+    """An opened body in a content coding; size and digest are of the encoded bytes."""
 
     file: IO[bytes]
     size: int
     sha256: str
-    """Of the encoded bytes."""
 
 
 class _Encoder(Protocol):
@@ -78,13 +77,13 @@ class EncodedBodies:
         self._refused_at = -float(_PAUSE_S)
 
     def close(self) -> None:
-        """Let the maker end."""
+        """Let the thread end."""
         self._maker.shutdown(wait=False, cancel_futures=True)
 
     async def open(
         self, plain: Path | bytes, size: int, sha256: str, coding: str, config: Config
     ) -> Encoded | None:
-        """Open a body in a coding, made first where it is not kept.
+        """Open a body in a coding, made first if it is not kept.
 
         Args:
             plain: the body, or where it is published.
@@ -94,7 +93,7 @@ class EncodedBodies:
             config: bounds of the folder and of the disk.
 
         Returns:
-            None where it cannot be had now: the disk refuses, it is not worth it, too many wait.
+            None if it is not available now: an error of the disk, a small body, too many waiting.
         """
         if size < _MIN_BYTES or not config.server.encoded_size:
             return None
@@ -130,7 +129,7 @@ class EncodedBodies:
         return await asyncio.shield(making)
 
     def _make(self, key: _Key, plain: Path | bytes, size: int, config: Config) -> bool:
-        """Make one, on the maker's thread; a disk that refuses is told, and left for a while."""
+        """Make one, on the maker's thread; after an error of the disk none is made for a while."""
         try:
             self._prepare(size + config.storage.min_free)
             name = self._write(key, plain)
@@ -148,15 +147,15 @@ class EncodedBodies:
         return True
 
     def _prepare(self, needed: int) -> None:
-        """Make sure of folder and room; raises OSError."""
+        """Make the folder if there is none, and check the room; raises OSError."""
         if self._data.free_bytes() < needed:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if kind_of(self._folder) != "directory":
-            # raises where something else stands there: it is not followed
+            # raises if anything else is there: it is not followed
             self._folder.mkdir()
 
     def _write(self, key: _Key, plain: Path | bytes) -> str | None:
-        """Write an encoded body, whole or not at all; None where the plain one is gone by now."""
+        """Write an encoded body, whole or not at all; None if the plain one is gone by now."""
         sha256, coding = key
         unfinished = self._folder / f"{secrets.token_hex(8)}.part"
         try:
@@ -175,27 +174,23 @@ class EncodedBodies:
         return name
 
     def _scan(self) -> dict[_Key, str]:
-        """Find what is kept."""
+        """Return what is kept, and sum its bytes."""
         kept: dict[_Key, str] = {}
-        total = 0
-        with suppress(OSError), os.scandir(self._folder) as entries:
-            for entry in entries:
-                if (key := _parse_name(entry.name)) is not None:
-                    kept[key] = entry.name
-                    total += entry.stat(follow_symlinks=False).st_size
-        self._bytes = total
+        with suppress(OSError):
+            for name, stats in self._files():
+                if (key := _parse_name(name)) is not None:
+                    kept[key] = name
+                    self._bytes += stats.st_size
         return kept
 
     def _trim(self, limit: int, *, spare: str) -> None:
-        """Remove what was used longest ago until a tenth of the room is free, and what was left."""
+        """Remove the least recently used, until a tenth is free, and abandoned parts."""
         found: list[tuple[float, int, str]] = []
-        with os.scandir(self._folder) as entries:
-            for entry in entries:
-                stats = entry.stat(follow_symlinks=False)
-                if _parse_name(entry.name) is not None:
-                    found.append((stats.st_mtime, stats.st_size, entry.name))
-                elif entry.name.endswith(".part") and time.time() - stats.st_mtime > _ABANDONED_S:
-                    (self._folder / entry.name).unlink(missing_ok=True)
+        for name, stats in self._files():
+            if _parse_name(name) is not None:
+                found.append((stats.st_mtime, stats.st_size, name))
+            elif name.endswith(".part") and time.time() - stats.st_mtime > _ABANDONED_S:
+                (self._folder / name).unlink(missing_ok=True)
         self._bytes = sum(size for _, size, _ in found)
         for _, size, name in sorted(found):
             if self._bytes <= limit * 9 // 10:
@@ -203,6 +198,11 @@ class EncodedBodies:
             if name != spare:
                 (self._folder / name).unlink(missing_ok=True)
                 self._bytes -= size
+
+    def _files(self) -> Iterator[tuple[str, os.stat_result]]:
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                yield entry.name, entry.stat(follow_symlinks=False)
 
 
 def _parse_name(name: str) -> _Key | None:
@@ -219,7 +219,7 @@ def _open(path: Path) -> Encoded | None:
         return None
     stats = os.fstat(file.fileno())
     if time.time() - stats.st_mtime > _TOUCH_S:
-        # that it was used; a read-only disk need not know
+        # marks it as used; not on a read-only disk
         with suppress(OSError):
             os.utime(file.fileno())
     return Encoded(file, stats.st_size, path.name.rpartition(".")[2])
@@ -231,27 +231,18 @@ def _open_plain(plain: Path | bytes) -> IO[bytes]:
 
 def _encode(source: IO[bytes], target: IO[bytes], coding: str) -> tuple[str, str]:
     """Encode `source` into `target`; return the digests of both."""
-    encoder = _ENCODERS[coding]()
+    encoder: _Encoder
+    if coding == "gzip":
+        encoder = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP_WBITS)
+    else:
+        encoder = import_zstd().ZstdCompressor(level=_LEVEL)
     plain, encoded = hashlib.sha256(), hashlib.sha256()
-    while chunk := source.read(READ_BYTES):
+    chunk = None
+    while chunk != b"":
+        chunk = source.read(READ_BYTES)
         plain.update(chunk)
-        piece = encoder.compress(chunk)
+        piece = encoder.compress(chunk) if chunk else encoder.flush()
         encoded.update(piece)
         target.write(piece)
-    piece = encoder.flush()
-    encoded.update(piece)
-    target.write(piece)
     target.flush()
     return plain.hexdigest(), encoded.hexdigest()
-
-
-def _gzip_encoder() -> _Encoder:
-    return zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP_WBITS)
-
-
-def _zstd_encoder() -> _Encoder:
-    encoder: _Encoder = import_zstd().ZstdCompressor(level=_LEVEL)
-    return encoder
-
-
-_ENCODERS: dict[str, Callable[[], _Encoder]] = {"gzip": _gzip_encoder, "zstd": _zstd_encoder}

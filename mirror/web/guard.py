@@ -115,7 +115,7 @@ class Guard:
             self._busy -= 1
 
     async def watch(self, server: web.Server, app: web.Application) -> None:
-        """Look at all connections every second, for ever."""
+        """Look at all connections every second, until cancelled."""
         while True:
             await asyncio.sleep(_LOOK_S)
             config = app[SITE].config.server

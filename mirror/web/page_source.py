@@ -15,9 +15,9 @@ from mirror.web.status_page import Assets, Page, render_page, render_progress
 LAG_S = 5.0
 """How far a page may lag behind the copy while the next one is made."""
 _LOOK_S = 1.0
-"""How often we look whether the page is still right."""
+"""How often the snapshot is looked at."""
 _MAKE_SHARE = 20
-"""Making it takes at most this part of the time, while a first sync publishes file after file."""
+"""Making it takes at most 1/20 of the time, while a first sync publishes file after file."""
 
 
 class PageSource:
@@ -60,7 +60,7 @@ class PageSource:
         return self._page
 
     async def keep_right(self) -> None:
-        """Make the page anew whenever it is due, for ever."""
+        """Make the page again whenever it is due, until cancelled."""
         while True:
             with suppress(MirrorError):  # raised again to whoever asks for the page
                 await self._make_right()

@@ -29,9 +29,9 @@ _PREFLIGHT = {
     "Access-Control-Max-Age": "86400",
 }
 _LINGER_S = 2
-"""For the rest of a request's body that nobody reads."""
+"""For the rest of a request's body, which is not read."""
 _DRAIN_S = 3
-"""How long answers that are under way may go on when the server closes."""
+"""How long responses under way may go on when the server closes."""
 
 
 class WebServer:
@@ -107,7 +107,7 @@ async def _sign(request: web.Request, response: web.StreamResponse) -> None:
 
 @web.middleware
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse what is not reading, and let no error out but as a line of plain text."""
+    """Refuse other methods than reading; turn every error into a line of plain text."""
     if request.method == "OPTIONS":
         return web.Response(status=204, headers=_PREFLIGHT)
     if request.method not in ("GET", "HEAD"):
@@ -118,12 +118,12 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         return web.Response(status=error.status, text=f"{error.status}: {error.reason}\n")
     except MirrorError as error:
-        # the inventory cannot be read: the disk's trouble, and what is wrong with it is in the log
+        # the disk is in trouble; what it is belongs into the log alone
         get_logger().error("request.refused", path=request.path, problem=error.line())
         return web.Response(status=503, text="503: the copy cannot be read just now\n")
     except ConnectionError:
-        raise  # a client that leaves is its own business
-    except Exception:  # noqa: BLE001 - the last line of defence: a bug, told in the log
+        raise  # the client has left
+    except Exception:  # noqa: BLE001 - the last line of defence: a bug, logged
         get_logger().exception("request.failed", path=request.raw_path)
         return web.Response(status=500, text="500: a bug, see the log\n")
 

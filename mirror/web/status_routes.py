@@ -110,7 +110,7 @@ async def _json(request: web.Request) -> web.Response:
     snapshot = await site.snapshots.snapshot()
     status = site.status(snapshot)
     facts = status_facts(status)
-    # where it lies on this machine is nobody else's business
+    # paths of this machine stay private
     del facts["data_dir"]
     facts["advice"] = [ADVICE[problem.kind] for problem in status.problems]
     facts["is_ready"] = site.readiness(snapshot).is_ready

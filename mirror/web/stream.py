@@ -1,4 +1,4 @@
-"""Live events of the status page (server-sent events, WHATWG HTML 9.2): bounded in every way.
+"""Sends live events of the status page (server-sent events, WHATWG HTML 9.2), within bounds.
 
 Two kinds: `progress`, the piece of the page about the running poll, and `page`, the version of the
 page. There is no queue: a message has the state of the moment at which it is made, and is made only
@@ -20,9 +20,9 @@ from mirror.web.page_source import PageSource
 _PAUSE_S = 0.5
 """Between two messages, however fast things move."""
 _LOOK_S = 2.0
-"""How often we look, for a sync beside us tells nobody."""
+"""How often the copy is looked at: a sync in another process sends no call."""
 _PAGE_EVERY_S = 5.0
-"""How often the page may be made anew while a poll runs."""
+"""How often the page may be made while a poll runs."""
 _SEND_BUFFER_BYTES = 32 * 1024
 _HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -40,7 +40,7 @@ class Limits(Struct, frozen=True):
     patience_s: float = 10
     """How long a message may take to leave."""
     longest_s: float = 900
-    """A stream ends after this; the browser comes again by itself."""
+    """A stream ends after this; the browser connects again by itself."""
     keep_alive_s: float = 15
     """A comment at least so often: proxies close what is silent."""
 
@@ -62,7 +62,7 @@ class Streams:
         self._wakers: set[asyncio.Event] = set()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Tell a listener how things go, until it leaves, is too slow, or the server closes."""
+        """Send events until the listener leaves or is too slow, or the server closes."""
         if self._is_closing or len(self._wakers) >= self._limits.listeners:
             headers = {"Retry-After": "60"}
             return web.Response(status=503, headers=headers, text="503: too many listeners\n")
@@ -78,7 +78,7 @@ class Streams:
         except ConnectionError:
             pass  # it has left
         except TimeoutError:
-            # what has been promised cannot be kept
+            # too slow: an ordinary end would wait for it too
             if request.transport is not None:
                 request.transport.abort()
         finally:
@@ -99,7 +99,7 @@ class Streams:
         events = _EventWriter(self._pages, self._limits.keep_alive_s)
         ends_at = time.monotonic() + self._limits.longest_s
         message = _BEGIN
-        # a listener that has left has no transport; nobody else says so before the next message
+        # a listener that has left has no transport; else only a failed write would show it
         while not self._is_closing and request.transport and time.monotonic() < ends_at:
             wake.clear()
             with suppress(MirrorError):  # the inventory cannot be read: the page itself says so
@@ -116,7 +116,7 @@ class Streams:
 
 
 class _EventWriter:
-    """Writes to one listener, who is told nothing twice."""
+    """Writes the events for one listener, none of them twice."""
 
     def __init__(self, pages: PageSource, keep_alive_s: float) -> None:
         self._pages = pages
@@ -159,7 +159,7 @@ def _event(name: str, data: str) -> str:
 
 
 def _bound_buffers(transport: asyncio.Transport | None) -> None:
-    """Make a reader that takes nothing show soon: little room in the kernel, none of ours."""
+    """Keep the buffers small, so that a reader that takes nothing is noticed soon."""
     if transport is None:
         return
     transport.set_write_buffer_limits(high=0)
