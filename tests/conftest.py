@@ -45,6 +45,13 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what runs the installed command as such."""
+    for item in items:
+        if "shell" in getattr(item, "fixturenames", ()) or "system" in item.path.parts:
+            item.add_marker("system")
+
+
 class Clock:
     """The time, set by hand."""
 

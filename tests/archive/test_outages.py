@@ -17,8 +17,8 @@ from mirror.archive.upstream import (
     vanished,
 )
 from mirror.model import IndexState, Reason, Record
+from tests.archive.steps import EMPTY, STALE_AFTER, accept, facts_of, listing, search_due, unchanged
 from tests.making import TEMPLATE, at, day, days, entry, record
-from tests.steps import EMPTY, STALE_AFTER, accept, facts_of, listing, search_due, unchanged
 
 FROZEN = day("2025-06-17")
 SHRUNK = day("2025-10-14")

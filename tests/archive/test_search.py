@@ -7,8 +7,7 @@ from msgspec.structs import replace
 
 from mirror.archive.upstream import ARCHIVE_BEGINS, ASKED_AT_MOST, days_to_ask
 from mirror.model import IndexState
-from tests.making import at, day
-from tests.steps import (
+from tests.archive.steps import (
     A_SECOND,
     D1,
     D2,
@@ -27,6 +26,7 @@ from tests.steps import (
     search_due,
     unchanged,
 )
+from tests.making import at, day
 
 
 def test_the_search_begins_after_the_newest_day_accepted_before_the_trouble():

@@ -18,7 +18,7 @@ from mirror.archive.upstream import (
     vanished,
 )
 from mirror.model import IndexState, Refusal
-from tests.steps import (
+from tests.archive.steps import (
     A_SECOND,
     D1,
     D2,

@@ -24,7 +24,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from tests.benchmarks.launches import open_mirror_of
-from tests.held import make_mirror
+from tests.mirrors import make_mirror
 from tests.upstream.launches import make_day
 
 _MIN_TIMES_PANDAS = 8.0

@@ -16,7 +16,7 @@ from mirror.errors import Failure
 from mirror.store.layout import make_folders
 from mirror.sync.wiring import open_mirror
 from tests.command import PATIENCE_S, Shell, long_final_days, open_shell
-from tests.daemon.running import running
+from tests.running import running
 from tests.samples import at, read_samples
 from tests.upstream import faults
 from tests.web.serving import make_site

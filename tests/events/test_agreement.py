@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirror.events.findings import remember_kinds
-from tests.agreement import require_agreement
+from tests.events.agreement import require_agreement
 from tests.events.test_decoder import LAUNCHES, ODD
 from tests.events.test_findings import DAY, EVENT, LINES, event, lacking
 from tests.making import divided

@@ -17,7 +17,7 @@ from mirror.events.decoder import (
     OddLine,
 )
 from mirror.events.launch import FIELD_TYPES, LAUNCH_SCHEMA, Launch
-from tests.agreement import decode
+from tests.events.agreement import decode
 from tests.making import divided
 from tests.upstream.launches import make_day
 

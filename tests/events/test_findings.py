@@ -24,7 +24,7 @@ from mirror.events.findings import (
 )
 from mirror.events.repeats import KNOWN_BYTES
 from mirror.model import Findings
-from tests import agreement
+from tests.events import agreement
 from tests.making import day
 from tests.upstream.launches import make_day
 

@@ -10,7 +10,7 @@ from mirror.events.findings import remember_kinds
 from mirror.events.launch import PROVIDERS, Launch
 from mirror.events.repository import repository_key
 from mirror.events.spec import mask, parse_spec
-from tests.agreement import decode, require_agreement
+from tests.events.agreement import decode, require_agreement
 
 _DAY = date(2021, 7, 2)
 _KINDS = remember_kinds()

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from mirror.events.launch import COLUMNS
-from tests.held import DAYS, make_mirror
+from tests.mirrors import DAYS, make_mirror
 from tests.upstream.launches import make_day
 
 GUIDE = Path(__file__).parents[2] / "docs" / "analysis.md"

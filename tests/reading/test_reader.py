@@ -28,7 +28,7 @@ from mirror.reading.days import DayCount
 from mirror.reading.stream import PartialDayWarning
 from mirror.store.inventory import append_journal
 from tests.command import ROOT
-from tests.held import DAYS, NOW, make_mirror, publish, three_days
+from tests.mirrors import DAYS, NOW, make_mirror, publish, three_days
 from tests.upstream.launches import make_day
 
 OLD, MIXED = date(2019, 6, 11), date(2019, 6, 12)

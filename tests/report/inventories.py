@@ -3,28 +3,18 @@
 What is told from the inventory must be told without reading a file, so these have nothing to read.
 """
 
-import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
-from mirror.archive.manifest import render_manifest
-from mirror.archive.upstream import Upstream, render_upstream
+from mirror.archive.upstream import Upstream
 from mirror.model import Findings, IndexState, PollReport, Record
-from mirror.store.layout import DataDir, make_folders
+from mirror.store.layout import DataDir
 from mirror.store.polls import append_poll
 from tests.making import record
+from tests.mirrors import make_hollow_mirror, split
 
 ORIGINS = {"gke.mybinder.org": 66, "ovh.mybinder.org": 20, "gesis.mybinder.org": 14}
-
-
-def split(lines: int, parts: Mapping[str, int]) -> dict[str, int]:
-    """Divide a day's lines by weights; the first gets what is left over."""
-    whole = sum(parts.values())
-    divided = {name: lines * part // whole for name, part in parts.items()}
-    first = next(iter(parts))
-    divided[first] += lines - sum(divided.values())
-    return {name: count for name, count in divided.items() if count}
 
 
 def findings(lines: int, origins: Mapping[str, int] | None = None, **odd: object) -> Findings:
@@ -49,17 +39,8 @@ def held(counts: Mapping[date, int]) -> dict[date, Record]:
 
 def make_data_dir(root: Path, records: Iterable[Record]) -> DataDir:
     """Make a data directory that holds just these days."""
-    data = DataDir(root)
-    make_folders(data)
-    data.manifest.write_bytes(render_manifest(records))
-    for one in records:
-        path = data.archive / one.name
-        path.touch()
-        os.truncate(path, one.size)
-        os.utime(path, ns=(one.mtime_ns, one.mtime_ns))
     upstream = Upstream("http://127.0.0.1/", accepted={r.date: r.lines for r in records})
-    data.upstream.write_bytes(render_upstream(upstream))
-    return data
+    return make_hollow_mirror(root, records, upstream)
 
 
 def poll(at: datetime, state: IndexState) -> PollReport:

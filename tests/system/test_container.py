@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from tests.command import PATIENCE_S, ROOT, Shell, long_final_days, open_shell
-from tests.daemon.test_nginx import free_port
+from tests.running import free_port
 from tests.system.containers import HARDENED, Container, settings
 from tests.system.engine import Engine
 from tests.upstream.faults import Drip

@@ -19,7 +19,7 @@ from mirror import Archive
 from mirror.events.launch import COLUMNS, Launch
 from mirror.reading.sinks import make_cell
 from tests.command import COMMAND, Done, plain_environment
-from tests.held import DAYS, make_mirror, three_days
+from tests.mirrors import DAYS, make_mirror, three_days
 from tests.upstream.launches import make_day
 
 if sys.version_info >= (3, 14):

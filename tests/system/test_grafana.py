@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.command import PATIENCE_S, ROOT, open_shell
-from tests.daemon.running import running
+from tests.running import running
 
 CONFIG = ROOT / "config"
 GRAFANA = CONFIG / "grafana"

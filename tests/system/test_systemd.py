@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from tests.command import ROOT, Shell, long_final_days, open_shell
-from tests.daemon.test_nginx import free_port
+from tests.running import free_port
 from tests.system.engine import Engine
 from tests.system.machine import (
     BACKUP,

@@ -1,20 +1,19 @@
 """Data directories as years of mirroring leave them: real inventory, and files of holes on disk."""
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
-from mirror.archive.manifest import render_manifest
-from mirror.archive.upstream import IndexFacts, Upstream, render_upstream
+from mirror.archive.upstream import IndexFacts, Upstream
 from mirror.events.findings import FINDINGS_VERSION
 from mirror.model import Findings, IndexState, PollReport, Problem, ProblemKind, Record
-from mirror.store.layout import DataDir, make_folders
+from mirror.store.layout import DataDir
 from mirror.store.polls import append_poll
 from mirror.store.quarantine import Quarantined
+from tests.mirrors import make_hollow_mirror, split
 
 FIRST_DAY = date(2018, 11, 3)
 _VERSIONS = {
@@ -68,20 +67,11 @@ def findings_of(day: date, count: int) -> Findings:
     providers = {name: weight for name, (begun, weight) in _PROVIDERS.items() if begun <= day}
     return Findings(
         versions={str(version): count},
-        providers=_parted(providers, count),
-        origins=_parted(origins, count),
+        providers=split(count, providers),
+        origins=split(count, origins),
         statuses={"success": count},
         version=FINDINGS_VERSION,
     )
-
-
-def _parted(weights: Mapping[str, int], count: int) -> dict[str, int]:
-    if not weights:
-        return {}
-    total = sum(weights.values())
-    parts = {name: count * weight // total for name, weight in weights.items()}
-    parts[next(iter(parts))] += count - sum(parts.values())
-    return parts
 
 
 class Copy:
@@ -114,15 +104,8 @@ class Copy:
 
     def write(self) -> DataDir:
         """Write it to disk; daily files are holes of the right size and time."""
-        make_folders(self.data)
         records = [self._record(day, count) for day, count in self.counts.items()]
-        for record in records:
-            path = self.data.archive / record.name
-            path.touch()
-            os.truncate(path, record.size)
-            os.utime(path, ns=(record.mtime_ns, record.mtime_ns))
-        self.data.manifest.write_bytes(render_manifest(records))
-        self.data.upstream.write_bytes(render_upstream(self.upstream))
+        make_hollow_mirror(self.data.root, records, self.upstream)
         for poll in self.polls:
             append_poll(self.data, poll)
         for one in self.quarantined:

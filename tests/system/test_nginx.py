@@ -3,7 +3,6 @@
 import asyncio
 import re
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,16 +11,16 @@ import aiohttp
 import pytest
 
 from tests.command import ROOT, Shell
-from tests.daemon.running import running
+from tests.running import free_port, poll_every_second, running
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 SAMPLE = ROOT / "config" / "nginx" / "binder-mirror.conf"
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
+@pytest.fixture
+def shell(shell: Shell) -> Shell:
+    return poll_every_second(shell)
 
 
 @asynccontextmanager

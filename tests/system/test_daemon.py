@@ -12,10 +12,15 @@ import pytest
 
 from mirror.store.layout import writer_lock
 from tests.command import PATIENCE_S, Shell
-from tests.daemon.running import running
+from tests.running import poll_every_second, running
 from tests.upstream.faults import Drip, Stall, Status
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
+
+
+@pytest.fixture
+def shell(shell: Shell) -> Shell:
+    return poll_every_second(shell)
 
 
 async def test_it_polls_at_once_and_then_by_its_interval(shell: Shell) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -89,6 +90,18 @@ class Daemon:
             self.process.kill()
         await self.process.wait()
         await self._reader
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def poll_every_second(shell: Shell) -> Shell:
+    """Set what a daemon needs to be watched: short intervals, and a port of its own."""
+    shell.set(schedule__interval="1s", schedule__jitter="0", server__listen="127.0.0.1:0")
+    return shell
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import Shell, long_final_days, open_shell
-from tests.daemon.running import Daemon, running
+from tests.running import Daemon, running
 
 
 @pytest.fixture

@@ -8,8 +8,13 @@ import aiohttp
 import pytest
 
 from tests.command import Shell
-from tests.daemon.running import running
-from tests.daemon.test_nginx import NGINX, proxied
+from tests.running import poll_every_second, running
+from tests.system.test_nginx import NGINX, proxied
+
+
+@pytest.fixture
+def shell(shell: Shell) -> Shell:
+    return poll_every_second(shell)
 
 
 async def first_events(answer: aiohttp.ClientResponse) -> str:
