@@ -27,6 +27,7 @@ _SIZE_UNITS: dict[str, float] = {
     "GiB": 1024**3,
     "TiB": 1024**4,
 }
+_AGES = (("day", 86400), ("hour", 3600), ("minute", 60))
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
 
 
@@ -119,3 +120,12 @@ def _parse(value: str | float, units: dict[str, float], default: str, message: s
 def utc_minute(at: datetime | None) -> str:
     """Return a moment to the minute: "2026-03-06 15:30 UTC"; "never" where there is none."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if at is not None else "never"
+
+
+def ago(at: datetime, *, now: datetime) -> str:
+    """Return how long ago a moment was: "2 hours ago", "just now" within the last minute."""
+    seconds = int((now - at).total_seconds())
+    for unit, size in _AGES:
+        if seconds >= size:
+            return f"{plural(seconds // size, unit)} ago"
+    return "just now" if seconds >= 0 else "in the future"

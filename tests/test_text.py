@@ -1,10 +1,12 @@
 """Text of upstream's made fit to show: nothing is left that a terminal, a log or a page acts on."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.text import human_bytes, plural, shown
+from mirror.text import ago, human_bytes, plural, shown
 from tests.making import ANY_TEXT
 
 SHOWN = {
@@ -94,3 +96,18 @@ def test_a_noun_is_plural_unless_there_is_one(count, expected):
 )
 def test_sizes_are_told_in_decimal_units_with_three_digits(size, expected):
     assert human_bytes(size) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (-1, "in the future"),
+        (59, "just now"),
+        (60, "1 minute ago"),
+        (7199, "1 hour ago"),
+        (3 * 86400, "3 days ago"),
+    ],
+)
+def test_an_age_is_in_its_largest_unit(seconds, expected):
+    now = datetime(2026, 3, 6, 16, tzinfo=UTC)
+    assert ago(now - timedelta(seconds=seconds), now=now) == expected

@@ -7,13 +7,14 @@ from datetime import datetime
 
 import click
 
+from mirror.archive.plan import end_of
 from mirror.cli.common import data_dir_option, json_option, load_mirror
 from mirror.cli.streams import answer
 from mirror.clock import utc_now
 from mirror.model import PollReport
 from mirror.status.problems import problem_lines
 from mirror.status.standing import Status, read_status, status_facts
-from mirror.text import human_bytes, plural, utc_minute
+from mirror.text import ago, human_bytes, plural, utc_minute
 
 
 @click.command()
@@ -35,9 +36,9 @@ def render_status(found: Status, *, now: datetime) -> str:
         ("upstream", found.upstream_url or "not asked yet"),
         ("index", _index(found, now)),
         ("held", _held(found)),
-        ("newest day", _newest(found)),
+        ("newest day", _newest(found, now)),
         ("last poll", _poll(found.last_poll, now)),
-        ("last success", _ago(found.last_success_at, now)),
+        ("last success", _when(found.last_success_at, now)),
     ]
     rows += [
         (label, ", ".join(map(str, days)))
@@ -57,7 +58,7 @@ def render_status(found: Status, *, now: datetime) -> str:
 def _index(found: Status, now: datetime) -> str:
     text = str(found.index_state)
     if found.index_changed_at is not None:
-        text += f", changed {_ago(found.index_changed_at, now)}"
+        text += f", changed {_when(found.index_changed_at, now)}"
     if found.index_state_since is not None:
         text += f"; in this state since {utc_minute(found.index_state_since)}"
     return text
@@ -73,17 +74,17 @@ def _held(found: Status) -> str:
     return text
 
 
-def _newest(found: Status) -> str:
-    if found.newest_day is None or found.newest_day_age_s is None:
+def _newest(found: Status, now: datetime) -> str:
+    if found.newest_day is None:
         return "none"
-    age = found.newest_day_age_s
-    return f"{found.newest_day}" + (f", ended {_span(age)} ago" if age > 0 else ", still open")
+    end = end_of(found.newest_day)
+    return f"{found.newest_day}, " + (f"ended {ago(end, now=now)}" if end < now else "still open")
 
 
 def _poll(poll: PollReport | None, now: datetime) -> str:
     if poll is None:
         return "none"
-    return f"{_ago(poll.started_at, now)}: {poll.end}"
+    return f"{_when(poll.started_at, now)}: {poll.end}"
 
 
 def _findings(found: Status) -> list[tuple[str, str]]:
@@ -111,16 +112,5 @@ def _findings(found: Status) -> list[tuple[str, str]]:
     return rows
 
 
-def _ago(when: datetime | None, now: datetime) -> str:
-    if when is None:
-        return "never"
-    age = (now - when).total_seconds()
-    stamp = utc_minute(when)
-    return f"{stamp} ({_span(age)} ago)" if age >= 0 else f"{stamp} (in the future)"
-
-
-def _span(seconds: float) -> str:
-    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds >= size:
-            return plural(int(seconds // size), unit)
-    return plural(int(seconds), "second")
+def _when(at: datetime | None, now: datetime) -> str:
+    return f"{utc_minute(at)} ({ago(at, now=now)})" if at is not None else "never"

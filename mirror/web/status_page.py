@@ -17,7 +17,7 @@ from mirror.status.problems import ADVICE
 from mirror.status.snapshot import Snapshot
 from mirror.status.standing import Status, judge_health, printable
 from mirror.templating import load_templates
-from mirror.text import human_bytes, plural, utc_minute
+from mirror.text import ago, human_bytes, plural, utc_minute
 from mirror.web.calendar import Day, DayKind, fill_gaps, make_calendar
 from mirror.web.trends import make_shares, make_trend
 
@@ -75,7 +75,7 @@ def render_page(
             shares=make_shares(snapshot.months),
             polls=snapshot.polls[: -_MAX_POLLS - 1 : -1],
             now=now,
-            ago=partial(_ago, now=now),
+            ago=partial(ago, now=now),
             version=_VERSION,
             live=_LIVE,
         )
@@ -141,11 +141,3 @@ def _time(match: re.Match[str]) -> str:
     day, minute = match.groups()
     at = f"{day}T{minute}Z" if minute else day
     return f'<time datetime="{at}">{match[0]}</time>'
-
-
-def _ago(at: datetime, *, now: datetime) -> str:
-    seconds = (now - at).total_seconds()
-    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds >= size:
-            return f"{plural(int(seconds // size), unit)} ago"
-    return "just now" if seconds >= 0 else f"at {utc_minute(at)}, which is in the future"
