@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from mirror.config.loading import load_config
 from mirror.store.layout import DataDir
 from mirror.sync.wiring import open_mirror
-from tests.silent import Silent
 from tests.upstream.archive import UpstreamArchive
 from tests.upstream.server import ArchiveServer
 
@@ -108,7 +107,7 @@ class Shell:
         """Make a sync, which must be complete; in this process, for that is faster."""
         config = load_config(None, self.environ, {})
         async with open_mirror(config, self.data) as mirror:
-            report = await mirror.poll(Silent())
+            report = await mirror.poll()
         assert report.exit_code == 0, report
 
     @property

@@ -13,7 +13,7 @@ from hypothesis import settings
 
 from mirror.archive.manifest import Version
 from mirror.archive.plan import PollRange
-from mirror.archive.ports import Observer
+from mirror.archive.ports import Observer, ignore
 from mirror.archive.upstream import Upstream
 from mirror.config.settings import Config, HttpConfig, StorageConfig, UpstreamConfig
 from mirror.model import PollReport, Record
@@ -25,7 +25,6 @@ from mirror.store.quarantine import Quarantined, list_quarantined
 from mirror.store.verification import verify
 from mirror.sync.wiring import open_mirror
 from tests.command import Shell, open_shell
-from tests.silent import Silent
 from tests.upstream.archive import UpstreamArchive, day_name
 from tests.upstream.server import ArchiveServer
 from tests.upstream.wire import RequestRecord
@@ -89,13 +88,11 @@ class World:
         self.config = msgspec.structs.replace(self.config, **{table: changed})
         self.data = self.data.with_settings(self.config)
 
-    async def sync(
-        self, asked: PollRange | None = None, observer: Observer | None = None
-    ) -> PollReport:
+    async def sync(self, asked: PollRange | None = None, observer: Observer = ignore) -> PollReport:
         """Make one pass, as `binder-mirror sync` does."""
         rng = random.Random(0)
         async with open_mirror(self.config, self.data, now=self.clock, rng=rng) as mirror:
-            return await mirror.poll(observer or Silent(), asked)
+            return await mirror.poll(asked, observer)
 
     def names_asked(self, status: int | None = None) -> list[str]:
         """Return the names asked of the server since the last `forget`, in order."""

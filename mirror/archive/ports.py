@@ -18,7 +18,7 @@ from mirror.archive.manifest import Inventory, Version
 from mirror.archive.plan import DayRules
 from mirror.config.settings import Config
 from mirror.errors import Failure
-from mirror.model import Due, Outcome, Plan, PollReport, Record
+from mirror.model import Outcome, Plan, PollReport, Record
 
 
 class Ask(Struct, frozen=True):
@@ -208,26 +208,40 @@ class Destination(Protocol):
         """Make sure that `needed` bytes fit and `min_free` are left."""
 
 
-class Observer(Protocol):
-    """Told how a poll goes; must return at once."""
+class Received(Struct, frozen=True, gc=False):
+    """More bytes of a day came over the wire."""
 
-    def planned(self, plan: Plan) -> None:
-        """What this poll will ask for is known."""
+    day: date
+    size: int
 
-    def received(self, due: Due, size: int) -> None:
-        """More bytes of a day came over the wire."""
 
-    def retrying(self, due: Due, problem: str, delay_s: float) -> None:
-        """A try failed; the next begins after `delay_s` seconds."""
+class Retrying(Struct, frozen=True, gc=False):
+    """A try failed; the next begins after `delay_s` seconds."""
 
-    def finished(self, outcome: Outcome) -> None:
-        """A due day ended."""
+    day: date
+    problem: str
+    delay_s: float
 
-    def reported(self, report: PollReport) -> None:
-        """All is published, and the poll judged."""
 
-    def inspected(self, done: int, total: int, size: int) -> None:
-        """What is in so many of the pending days, of so many bytes, is counted."""
+class Counted(Struct, frozen=True, gc=False):
+    """What is in so many of the pending days, of so many bytes, is counted."""
+
+    days: int
+    pending: int
+    """Days that were to be counted."""
+    size: int
+
+
+PollEvent = Plan | Received | Retrying | Outcome | PollReport | Counted
+"""How a poll goes: what it will ask for, what comes and how each day ends, then how it ended."""
+
+Observer = Callable[[PollEvent], None]
+"""Notified as a poll goes; must return at once."""
+
+
+def ignore(event: PollEvent) -> None:
+    """Observe nothing."""
+    del event
 
 
 class Context(Struct, frozen=True):
@@ -239,45 +253,7 @@ class Context(Struct, frozen=True):
     """Where the copy is kept."""
     config: Config
     observer: Observer
-    """Notified as it goes."""
     now: Callable[[], datetime]
     """The clock, aware UTC."""
     rng: Random
     """The jitter, and the ids of polls."""
-
-
-class Observers:
-    """Several observers as one; without any, nobody is notified."""
-
-    def __init__(self, observers: Sequence[Observer] = ()) -> None:
-        self._observers = observers
-
-    def planned(self, plan: Plan) -> None:
-        """Notify each."""
-        for observer in self._observers:
-            observer.planned(plan)
-
-    def received(self, due: Due, size: int) -> None:
-        """Notify each."""
-        for observer in self._observers:
-            observer.received(due, size)
-
-    def retrying(self, due: Due, problem: str, delay_s: float) -> None:
-        """Notify each."""
-        for observer in self._observers:
-            observer.retrying(due, problem, delay_s)
-
-    def finished(self, outcome: Outcome) -> None:
-        """Notify each."""
-        for observer in self._observers:
-            observer.finished(outcome)
-
-    def reported(self, report: PollReport) -> None:
-        """Notify each."""
-        for observer in self._observers:
-            observer.reported(report)
-
-    def inspected(self, done: int, total: int, size: int) -> None:
-        """Notify each."""
-        for observer in self._observers:
-            observer.inspected(done, total, size)

@@ -2,21 +2,23 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 
-from mirror.model import Due, Outcome, Plan, PollReport
+from mirror.archive.ports import Counted, Observer, PollEvent, Received, Retrying
+from mirror.model import Outcome, Plan, PollReport
 from mirror.progress import Bar
 from mirror.text import plural, shown
 
 
 @contextmanager
-def show_poll() -> Iterator["PollProgress"]:
+def show_poll() -> Iterator[Observer]:
     """Draw a poll on standard error; yield its observer."""
     with Bar("asking for the index") as bar:
-        yield PollProgress(bar)
+        yield _PollBar(bar).observe
 
 
-class PollProgress:
-    """An observer that draws how a poll goes."""
+class _PollBar:
+    """Draws how a poll goes."""
 
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
@@ -24,37 +26,28 @@ class PollProgress:
         self._done = 0
         self._bytes = 0
         self._estimated = 0
-        self._retrying: dict[str, str] = {}
+        self._retrying: dict[date, str] = {}
 
-    def planned(self, plan: Plan) -> None:
-        """Show what this poll is about."""
-        self._due, self._estimated = len(plan.due), plan.estimated_bytes
+    def observe(self, event: PollEvent) -> None:
+        match event:
+            case Plan():
+                self._due, self._estimated = len(event.due), event.estimated_bytes
+            case Received():
+                self._bytes += event.size
+            case Retrying():
+                problem = shown(event.problem, 60)
+                self._retrying[event.day] = f"{event.day} again in {event.delay_s:.1f} s: {problem}"
+            case Outcome():
+                self._retrying.pop(event.date, None)
+                self._done += 1
+            case Counted():
+                label = f"content of {event.days:,} of {plural(event.pending, 'day')}"
+                # an estimate of all their bytes
+                self._bar.show(label, event.size, event.size * event.pending // max(1, event.days))
+                return
+            case PollReport():
+                return  # the last word is the summary's
         self._show()
-
-    def received(self, due: Due, size: int) -> None:
-        """Count bytes."""
-        del due
-        self._bytes += size
-        self._show()
-
-    def retrying(self, due: Due, problem: str, delay_s: float) -> None:
-        """Show what is tried again."""
-        self._retrying[due.name] = f"{due.date} again in {delay_s:.1f} s: {shown(problem, 60)}"
-        self._show()
-
-    def finished(self, outcome: Outcome) -> None:
-        """Count a day."""
-        self._retrying.pop(outcome.name, None)
-        self._done += 1
-        self._show()
-
-    def reported(self, report: PollReport) -> None:
-        """Leave the last word to the summary."""
-
-    def inspected(self, done: int, total: int, size: int) -> None:
-        """Show how the counting stands, with an estimate of all its bytes."""
-        label = f"content of {done:,} of {plural(total, 'day')}"
-        self._bar.show(label, size, size * total // max(1, done))
 
     def _show(self) -> None:
         # the estimate is only one: never show more done than there is

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from mirror.archive.manifest import Inventory
 from mirror.archive.plan import PollRange
-from mirror.archive.ports import Observer, Observers
+from mirror.archive.ports import Observer, PollEvent, ignore
 from mirror.cli.common import (
     check_range,
     data_dir_option,
@@ -118,9 +118,14 @@ async def _poll(
     mirror: Mirror, asked: PollRange, observer: Observer, run: "Run | None"
 ) -> PollReport:
     if run is None:
-        return await mirror.poll(observer, asked)
+        return await mirror.poll(asked, observer)
+
+    def observe(event: PollEvent) -> None:
+        run.metrics.observe(event)
+        observer(event)
+
     with run.metrics.following(mirror.traffic):
-        report = await mirror.poll(Observers((run.metrics, observer)), asked)
+        report = await mirror.poll(asked, observe)
     run.exit_code = report.exit_code
     return report
 
@@ -147,7 +152,7 @@ async def _preview(config: Config, data: DataDir, asked: PollRange) -> Preview:
 
 def _observer(config: Config) -> AbstractContextManager[Observer]:
     if not takes_escapes(sys.stderr):
-        return nullcontext(Observers())
+        return nullcontext(ignore)
     if config.log.level in ("debug", "info"):
         # the terminal is the bar's: only warnings and worse are logged
         configure_logs(LogConfig(format=config.log.format, level="warning"))

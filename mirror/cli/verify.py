@@ -9,7 +9,6 @@ import click
 import msgspec
 from msgspec.structs import replace
 
-from mirror.archive.ports import Observers
 from mirror.cli.common import (
     data_dir_option,
     json_option,
@@ -120,7 +119,7 @@ async def _repair(config: Config, data: DataDir, report: VerifyReport) -> None:
     from mirror.sync.wiring import open_mirror  # noqa: PLC0415
 
     async with open_mirror(config, data) as mirror:
-        await mirror.repair(report.damage, Observers())
+        await mirror.repair(report.damage)
 
 
 def _render(report: VerifyReport) -> str:

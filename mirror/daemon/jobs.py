@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC
 
 from mirror.archive.plan import PollRange
-from mirror.archive.ports import Observers, Traffic
+from mirror.archive.ports import PollEvent, Traffic
 from mirror.config.settings import Config
 from mirror.daemon.schedule import SLICE, JobKind, Schedule
 from mirror.dataset.update import update_dataset
@@ -67,7 +67,6 @@ class Jobs:
         self.waiting = 0
         self._open_writer = open_writer
         self._patience_s = patience_s
-        self._observer = Observers((site.metrics, site.live))
         self._traffic: Traffic | None = None
         self._verified_slice: int | None = None
         self._pulse: object = None
@@ -178,7 +177,7 @@ class Jobs:
 
     async def _pass(self, asked: PollRange) -> None:
         async with self._writing() as mirror:
-            self.last_poll = await mirror.poll(self._observer, asked, inspect_s=0)
+            self.last_poll = await mirror.poll(asked, self._observe, inspect_s=0)
             if self.last_poll.pending_findings:
                 await self._count(mirror)
         await self.site.snapshots.snapshot(fresh=True)
@@ -188,6 +187,10 @@ class Jobs:
         ):
             self.site.metrics.job_failed("dataset", "refused")
 
+    def _observe(self, event: PollEvent) -> None:
+        self.site.metrics.observe(event)
+        self.site.live.observe(event)
+
     async def _inspect(self) -> None:
         """Go on counting content: a slice of it."""
         self.waiting = 0
@@ -195,7 +198,7 @@ class Jobs:
             await self._count(mirror)
 
     async def _count(self, mirror: Mirror) -> None:
-        self.waiting = (await mirror.inspect(self._observer, limit_s=_INSPECT_S)).waiting
+        self.waiting = (await mirror.inspect(self._observe, limit_s=_INSPECT_S)).waiting
 
     async def _verify(self) -> None:
         """Read a slice of the copy again; what is damaged is repaired at once."""
@@ -216,7 +219,7 @@ class Jobs:
         repairable = [damage for damage in report.damage if damage.kind not in _BY_HAND]
         if repairable:
             async with self._writing() as mirror:
-                await mirror.repair(repairable, self._observer)
+                await mirror.repair(repairable, self._observe)
 
     def _slice_up_to(self, number: int) -> Callable[[Sequence[Record]], Sequence[Record]]:
         """Return what chooses the days of this slice, and of those before that were missed."""

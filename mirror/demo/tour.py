@@ -12,7 +12,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from mirror.archive.ports import Observers
 from mirror.config.settings import Config, HttpConfig, StorageConfig, UpstreamConfig
 from mirror.demo.upstream import Publisher, Upstream, day_name
 from mirror.errors import ConfigError
@@ -116,7 +115,7 @@ class _Tour:
 
     async def _scene(self, title: str, remark: str) -> PollReport:
         before = len(self._upstream.statuses)
-        report = await self._mirror.poll(Observers())
+        report = await self._mirror.poll()
         statuses = self._upstream.statuses[before:]
         published = report.outcomes.get("published", 0)
         self._show(

@@ -26,10 +26,10 @@ from prometheus_client.registry import Collector
 
 from mirror import __version__
 from mirror.archive.plan import end_of
-from mirror.archive.ports import Traffic
+from mirror.archive.ports import PollEvent, Retrying, Traffic
 from mirror.archive.upstream import listed_counts, vanished
 from mirror.errors import Failure
-from mirror.model import Due, IndexState, Outcome, OutcomeKind, Plan, PollEnd, PollReport
+from mirror.model import IndexState, Outcome, OutcomeKind, Plan, PollEnd, PollReport
 from mirror.status.readiness import judge_readiness
 from mirror.status.snapshot import Snapshot
 from mirror.status.standing import index_changed_at, index_state_of
@@ -60,8 +60,6 @@ class ScrapeContext(Struct, frozen=True):
 
 class Metrics:
     """Counts what happens and shows how the copy stands; one for each process.
-
-    An observer of polls.
 
     Args:
         shows_process: whether memory, descriptors and the like of the process are shown too; not in
@@ -134,30 +132,19 @@ class Metrics:
             "loop_lag_seconds", "How late the event loop was, looked at every second.", _LAG_BUCKETS
         )
 
-    def planned(self, plan: Plan) -> None:
-        """A poll knows what it will ask for."""
-        self._due.set(len(plan.due))
-
-    def received(self, due: Due, size: int) -> None:
-        """Bytes are counted by the source."""
-
-    def retrying(self, due: Due, problem: str, delay_s: float) -> None:
-        """A try failed."""
-        del due, problem, delay_s
-        self._retries.inc()
-
-    def finished(self, outcome: Outcome) -> None:
-        """A due day ended."""
-        self._downloads.labels(outcome.kind.value).inc()
-        self._due.dec()
-
-    def reported(self, report: PollReport) -> None:
-        """A poll is over."""
-        self._polls.labels(_POLL_OUTCOMES[report.end]).inc()
-        self._duration.observe(report.duration_s)
-
-    def inspected(self, done: int, total: int, size: int) -> None:
-        """What is pending is a metric of the copy."""
+    def observe(self, event: PollEvent) -> None:
+        """Count an event of a poll; bytes are counted by the source."""
+        match event:
+            case Plan():
+                self._due.set(len(event.due))
+            case Retrying():
+                self._retries.inc()
+            case Outcome():
+                self._downloads.labels(event.kind.value).inc()
+                self._due.dec()
+            case PollReport():
+                self._polls.labels(_POLL_OUTCOMES[event.end]).inc()
+                self._duration.observe(event.duration_s)
 
     @contextmanager
     def following(self, traffic: Traffic) -> Iterator[None]:

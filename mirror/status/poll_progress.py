@@ -1,6 +1,6 @@
 """The progress of the running poll, for the status page, systemd and the watchdog.
 
-An observer of polls that only remembers. What it keeps is bounded, whatever upstream does.
+It observes polls and only remembers. What it keeps is bounded, whatever upstream does.
 """
 
 import time
@@ -9,7 +9,8 @@ from datetime import date
 
 from msgspec import Struct
 
-from mirror.model import Due, Outcome, OutcomeKind, Plan, PollReport
+from mirror.archive.ports import Counted, PollEvent, Received, Retrying
+from mirror.model import Outcome, OutcomeKind, Plan, PollReport
 
 _MAX_LISTED = 64
 
@@ -90,45 +91,31 @@ class PollProgress:
         for listener in tuple(self._listeners):
             listener()
 
-    def planned(self, plan: Plan) -> None:
-        """A poll knows what it will ask for."""
-        self._forget()
-        self._plan = plan
-        self._started = time.monotonic()
-        self.move()
-
-    def received(self, due: Due, size: int) -> None:
-        """More bytes of a day came."""
-        self._received += size
-        self._active[due.date] = None
-        self._retrying.pop(due.date, None)
-        self.move()
-
-    def retrying(self, due: Due, problem: str, delay_s: float) -> None:
-        """A try failed."""
-        self._active.pop(due.date, None)
-        self._retrying[due.date] = f"{problem}; again in {delay_s:.0f} s"
-        self.move()
-
-    def finished(self, outcome: Outcome) -> None:
-        """A due day ended."""
-        self._active.pop(outcome.date, None)
-        self._retrying.pop(outcome.date, None)
-        self._done += 1
-        self._failed += outcome.kind in (OutcomeKind.FAILED, OutcomeKind.REFUSED)
-        self.move()
-
-    def reported(self, report: PollReport) -> None:
-        """The poll is over."""
-        del report
-        self.stop()
-
-    def inspected(self, done: int, total: int, size: int) -> None:
-        """The content of more days is counted."""
-        del size
-        if not self._pending:
-            self._started = time.monotonic()
-        self._counted, self._pending = done, total
+    def observe(self, event: PollEvent) -> None:
+        """Remember what an event of a poll says."""
+        match event:
+            case Plan():
+                self._forget()
+                self._plan = event
+                self._started = time.monotonic()
+            case Received():
+                self._received += event.size
+                self._active[event.day] = None
+                self._retrying.pop(event.day, None)
+            case Retrying():
+                self._active.pop(event.day, None)
+                self._retrying[event.day] = f"{event.problem}; again in {event.delay_s:.0f} s"
+            case Outcome():
+                self._active.pop(event.date, None)
+                self._retrying.pop(event.date, None)
+                self._done += 1
+                self._failed += event.kind in (OutcomeKind.FAILED, OutcomeKind.REFUSED)
+            case PollReport():
+                self._forget()
+            case Counted():
+                if not self._pending:
+                    self._started = time.monotonic()
+                self._counted, self._pending = event.days, event.pending
         self.move()
 
     def stop(self) -> None:

@@ -25,7 +25,7 @@ from mirror.archive.headers import ReplyMeta
 from mirror.archive.intake import Intake
 from mirror.archive.judge import Expectation, failure_of, flags_of, judge, make_record
 from mirror.archive.plan import retry_delay
-from mirror.archive.ports import Ask, Context, Reply
+from mirror.archive.ports import Ask, Context, Received, Reply, Retrying
 from mirror.archive.upstream import Dispute, ETags, Upstream, has_persisted
 from mirror.errors import Failure, UpstreamError, WrongKindError
 from mirror.logs import get_logger
@@ -131,7 +131,7 @@ class Fetcher:
         async def fetch(one: Due, slot: _Slot) -> None:
             outcome = await self._fetch(one, slot)
             outcomes.append(outcome)
-            self._observer.finished(outcome)
+            self._observer(outcome)
 
         async with asyncio.TaskGroup() as group:
             for one in due:
@@ -165,7 +165,7 @@ class Fetcher:
     async def _wait(self, due: Due, slot: _Slot, problem: str, delay_s: float) -> None:
         if not delay_s:
             return
-        self._observer.retrying(due, problem, delay_s)
+        self._observer(Retrying(due.date, problem, delay_s))
         self._log.info("file.retrying", problem=problem, delay_s=round(delay_s, 3))
         # a day that waits blocks no other
         slot.free()
@@ -213,7 +213,7 @@ class Fetcher:
             async with aclosing(reply.blocks()) as blocks:
                 async for block in blocks:
                     await staged.write(block)
-                    self._observer.received(due, sum(map(len, block)))
+                    self._observer(Received(due.date, sum(map(len, block))))
             evidence = intake.finish()
             verdict = self._judge(due, state, evidence, reply.meta)
             if failure := failure_of(evidence, verdict):

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from mirror.archive.ports import Destination, Observer
+from mirror.archive.ports import Counted, Destination, Observer, ignore
 from mirror.errors import StorageError
 from mirror.events.findings import is_pending
 from mirror.logs import get_logger
@@ -47,7 +47,7 @@ class Inspected(Struct, frozen=True):
 async def inspect_pending(
     destination: Destination,
     publish: Callable[[], Awaitable[object]],
-    observer: Observer,
+    observer: Observer = ignore,
     *,
     limit_s: float = float("inf"),
     workers_from_bytes: int = WORKERS_FROM_BYTES,
@@ -186,7 +186,7 @@ class _Inspection:
                 await self._destination.note(replace(held, findings=findings))
                 self.counted += 1
             self._bytes += record.size
-            self._observer.inspected(self.counted + self._failed, self._total, self._bytes)
+            self._observer(Counted(self.counted + self._failed, self._total, self._bytes))
 
 
 def _batches(records: Sequence[Record]) -> Iterator[list[Record]]:

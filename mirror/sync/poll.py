@@ -99,7 +99,7 @@ class Poll:
             )
             self._destination.append_poll(report)
             self._log.info("poll.finished", **_log_fields(report))
-            self._observer.reported(report)
+            self._observer(report)
             if report.pending_findings and inspect_s:
                 left = await self._inspect(inspect_s)
                 report = replace(report, pending_findings=left)
@@ -161,7 +161,7 @@ class Poll:
             # off the loop, on which a daemon serves: it goes through all days
             plan = await asyncio.to_thread(self._plan, survey)
             self._check_room(plan)
-            self._observer.planned(plan)
+            self._observer(plan)
             self._log.info("poll.planned", due=len(plan.due), listed=plan.listed, **plan.reasons())
             outcomes = await self._fetch(plan)
         except ExceptionGroup as group:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mirror.archive.manifest import Version
 from mirror.archive.plan import PollRange
-from mirror.archive.ports import Context, Destination, Observer, Source, State, Traffic
+from mirror.archive.ports import Context, Destination, Observer, Source, State, Traffic, ignore
 from mirror.archive.upstream import Upstream, parse_upstream
 from mirror.clock import utc_now
 from mirror.config.settings import Config
@@ -50,8 +50,8 @@ class Mirror:
 
     async def poll(
         self,
-        observer: Observer,
         asked: PollRange | None = None,
+        observer: Observer = ignore,
         *,
         inspect_s: float = float("inf"),
     ) -> PollReport:
@@ -59,7 +59,7 @@ class Mirror:
         poll = Poll(self._context(observer), self._upstream(), asked or PollRange())
         return await poll.run(inspect_s=inspect_s)
 
-    async def inspect(self, observer: Observer, *, limit_s: float) -> "Inspected":
+    async def inspect(self, observer: Observer = ignore, *, limit_s: float) -> "Inspected":
         """Count what is in the days that are pending; see `mirror.sync.inspect`."""
         from mirror.sync.inspect import Inspected, inspect_pending  # noqa: PLC0415 - seldom wanted
 
@@ -71,7 +71,7 @@ class Mirror:
             self._destination, lambda: publisher.publish(upstream), observer, limit_s=limit_s
         )
 
-    async def repair(self, damage: Sequence[Damage], observer: Observer) -> None:
+    async def repair(self, damage: Sequence[Damage], observer: Observer = ignore) -> None:
         """Put right what a verification found, as far as it can be; see `mirror.sync.repair`."""
         await repair(damage, self._context(observer), self._upstream())
 

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from mirror.archive.ports import Observer
+from mirror.archive.ports import Counted, Observer, ignore
 from mirror.config.loading import load_config
 from mirror.config.settings import Config
 from mirror.daemon.jobs import Jobs, OpenWriter
@@ -254,7 +254,7 @@ class HastyMirror(Mirror):
 
     times = 1
 
-    async def inspect(self, observer: Observer, *, limit_s: float) -> Inspected:
+    async def inspect(self, observer: Observer = ignore, *, limit_s: float) -> Inspected:
         if self.times:
             type(self).times -= 1
             limit_s = 0
@@ -298,7 +298,7 @@ async def test_counting_moves_the_pulse(shell: Shell) -> None:
     jobs = make_jobs(shell)
     live = jobs.site.live
     before = live.moved_at
-    live.inspected(3, 24, 1000)
+    live.observe(Counted(3, 24, 1000))
     assert live.moved_at > before
     assert live.progress is not None
     assert (live.progress.days_counted, live.progress.days_pending) == (3, 24)

@@ -50,7 +50,7 @@ COUNTED: Mapping[str, tuple[Fault, Failure]] = {
 async def polled(world: World, metrics: Metrics) -> dict[tuple[str, ...], float]:
     async with open_mirror(world.config, world.data, now=world.clock) as mirror:
         with metrics.following(mirror.traffic):
-            await mirror.poll(metrics)
+            await mirror.poll(observer=metrics.observe)
     view = load_snapshot(world.data)
     return read_samples(metrics.render(view, at(world.clock()))[0].decode())
 

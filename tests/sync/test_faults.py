@@ -9,10 +9,10 @@ from datetime import timedelta
 
 import pytest
 
-from mirror.model import Due, Outcome, PollReport
+from mirror.archive.ports import PollEvent, Retrying
+from mirror.model import Outcome, PollReport
 from mirror.text import shown
 from tests.conftest import NOON, World
-from tests.silent import Silent
 from tests.sync.answers import Body, Header, Raw
 from tests.upstream import faults
 from tests.upstream.archive import day_name
@@ -222,14 +222,15 @@ async def test_upstream_moved_to_https_says_what_to_do(world: World) -> None:
     assert "upstream.url" in report.problems[0].text
 
 
-class Retries(Silent):
+class Retries:
     """Collects how long each retry waits."""
 
     def __init__(self) -> None:
         self.delays: list[float] = []
 
-    def retrying(self, due: Due, problem: str, delay_s: float) -> None:
-        self.delays.append(delay_s)
+    def __call__(self, event: PollEvent) -> None:
+        if isinstance(event, Retrying):
+            self.delays.append(event.delay_s)
 
 
 @pytest.mark.parametrize(
@@ -299,15 +300,15 @@ async def test_a_bad_upstream_on_all_sides_heals_poll_by_poll(world: World) -> N
     world.assert_identical()
 
 
-class Finished(Silent):
+class Finished:
     """Tells when so many days have ended."""
 
     def __init__(self, count: int) -> None:
         self.left = count
         self.enough = asyncio.Event()
 
-    def finished(self, outcome: Outcome) -> None:
-        self.left -= 1
+    def __call__(self, event: PollEvent) -> None:
+        self.left -= isinstance(event, Outcome)
         if not self.left:
             self.enough.set()
 

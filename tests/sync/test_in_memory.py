@@ -10,7 +10,6 @@ from mirror.model import Damage, DamageKind, Flag, PollReport
 from mirror.sync.source import HttpSource
 from mirror.sync.wiring import Mirror
 from tests.conftest import World
-from tests.silent import Silent
 from tests.store.memory import Memory, MemoryDestination
 from tests.upstream.archive import day_name
 
@@ -25,7 +24,7 @@ async def opened(world: World, memory: Memory) -> AsyncIterator[Mirror]:
 
 async def sync(world: World, memory: Memory, asked: PollRange | None = None) -> PollReport:
     async with opened(world, memory) as mirror:
-        return await mirror.poll(Silent(), asked)
+        return await mirror.poll(asked)
 
 
 def assert_identical(world: World, memory: Memory) -> None:
@@ -103,7 +102,7 @@ async def test_rotten_bodies_are_repaired_from_upstream_else_history_else_given_
 
     async with opened(world, memory) as mirror:
         found = [Damage(day_name(day), DamageKind.ALTERED, "rotten", day) for day in days]
-        await mirror.repair(found, Silent())
+        await mirror.repair(found)
 
     for day in (fetched, kept):
         assert memory.bodies[day_name(day)][0] == good[day][0]

@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from mirror.archive.plan import PollRange
+from mirror.archive.ports import Counted, PollEvent
 from mirror.events.findings import FINDINGS_VERSION, is_pending
 from mirror.model import Findings, PollReport
 from mirror.store.destination import open_store
@@ -22,7 +23,6 @@ from mirror.sync.inspect import Inspected, inspect_pending
 from mirror.sync.wiring import open_mirror
 from tests.command import ROOT, Shell
 from tests.conftest import World
-from tests.silent import Silent
 from tests.upstream.archive import day_name
 
 
@@ -42,13 +42,13 @@ async def sync_uncounted(world: World) -> None:
     world.configure("storage", findings=True)
 
 
-async def inspect(world: World, observer: Silent, **bounds: float) -> Inspected:
+async def inspect(world: World, **bounds: float) -> Inspected:
     """Count what is pending, in workers whatever there is of it."""
     with open_store(world.data, now=world.clock) as store:
-        return await inspect_pending(store, publish, observer, workers_from_bytes=0, **bounds)
+        return await inspect_pending(store, publish, workers_from_bytes=0, **bounds)
 
 
-class AtTheReport(Silent):
+class AtTheReport:
     """Remembers what was there when a poll was judged."""
 
     def __init__(self, world: World) -> None:
@@ -57,15 +57,18 @@ class AtTheReport(Silent):
         self.pending: list[date] = []
         self.counted: list[tuple[int, int, int]] = []
 
-    def reported(self, report: PollReport) -> None:
+    def __call__(self, event: PollEvent) -> None:
+        if isinstance(event, PollReport):
+            self.see(event)
+        elif isinstance(event, Counted):
+            self.counted.append((event.days, event.pending, event.size))
+
+    def see(self, report: PollReport) -> None:
         self.published = self.world.published()
         self.pending = pending(self.world)
         assert report.exit_code == 0
         assert report.pending_findings == len(self.pending)
         assert load_polls(self.world.data, 1).last[-1] == report
-
-    def inspected(self, done: int, total: int, size: int) -> None:
-        self.counted.append((done, total, size))
 
 
 async def test_all_is_published_and_judged_before_anything_is_counted(world: World) -> None:
@@ -100,7 +103,7 @@ async def test_workers_count_what_a_thread_counts(world: World) -> None:
     by_thread = world.records()
     save_manifest(world.data, {d: replace(r, findings=None) for d, r in by_thread.items()})
 
-    assert await inspect(world, Silent()) == Inspected(counted=10)
+    assert await inspect(world) == Inspected(counted=10)
 
     assert world.records() == by_thread
 
@@ -127,7 +130,7 @@ async def test_workers_that_die_leave_the_days_pending_and_are_no_failure(world:
     killer = WorkerKiller()
     killing = asyncio.create_task(killer.run())
 
-    inspected = await inspect(world, Silent())
+    inspected = await inspect(world)
 
     killing.cancel()
     assert inspected == Inspected(failed=10)
@@ -139,13 +142,13 @@ async def test_workers_that_die_leave_the_days_pending_and_are_no_failure(world:
 async def test_for_want_of_time_the_rest_waits(world: World) -> None:
     await sync_uncounted(world)
 
-    assert await inspect(world, Silent(), limit_s=0) == Inspected(waiting=10)
+    assert await inspect(world, limit_s=0) == Inspected(waiting=10)
     assert world.status().pending_findings == 10
 
     async with open_mirror(world.config, world.data, now=world.clock) as mirror:
-        report = await mirror.poll(Silent(), inspect_s=0)
+        report = await mirror.poll(inspect_s=0)
         assert (report.exit_code, report.pending_findings) == (0, 10)
-        assert await mirror.inspect(Silent(), limit_s=60) == Inspected(counted=10)
+        assert await mirror.inspect(limit_s=60) == Inspected(counted=10)
     assert pending(world) == []
     assert world.status().pending_findings == 0
     world.assert_sound()
@@ -158,7 +161,7 @@ async def test_a_file_that_is_not_the_one_on_record_is_left_alone(world: World) 
         altered.write_bytes(altered.read_bytes().replace(b"GitHub", b"Gitlab"))
         (world.data.archive / day_name(world.day(4))).unlink()
 
-        inspected = await inspect_pending(store, publish, Silent())
+        inspected = await inspect_pending(store, publish)
 
         assert inspected == Inspected(counted=8, failed=2)
         assert is_pending(store.inventory.records[world.day(3)])
@@ -171,19 +174,20 @@ async def test_a_disk_that_refuses_is_no_failure_and_not_asked_again(world: Worl
         world.data.journal.unlink(missing_ok=True)
         world.data.journal.mkdir()
 
-        assert await inspect_pending(store, publish, Silent()) == Inspected(failed=10)
+        assert await inspect_pending(store, publish) == Inspected(failed=10)
 
     world.data.journal.rmdir()
     assert (await world.sync()).pending_findings == 0
 
 
-class Interruption(Silent):
+class Interruption:
     """Cancels a poll once a day is counted."""
 
     poll: "asyncio.Task[PollReport]"
 
-    def inspected(self, done: int, total: int, size: int) -> None:
-        self.poll.cancel()
+    def __call__(self, event: PollEvent) -> None:
+        if isinstance(event, Counted):
+            self.poll.cancel()
 
 
 async def test_what_was_counted_before_an_interruption_is_kept(world: World) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from mirror.archive.ports import PollEvent
 from mirror.config.settings import Config, HttpConfig, StorageConfig, UpstreamConfig
-from mirror.model import Due, Outcome, Plan, PollReport, Reason
+from mirror.model import Plan, Reason
 from mirror.store.layout import DataDir
 from mirror.store.verification import verify
 from mirror.sync.wiring import open_mirror
@@ -29,14 +30,9 @@ class Watcher:
 
     plan: Plan
 
-    def planned(self, plan: Plan) -> None:
-        self.plan = plan
-
-    def received(self, due: Due, size: int) -> None: ...
-    def retrying(self, due: Due, problem: str, delay_s: float) -> None: ...
-    def finished(self, outcome: Outcome) -> None: ...
-    def reported(self, report: PollReport) -> None: ...
-    def inspected(self, done: int, total: int, size: int) -> None: ...
+    def __call__(self, event: PollEvent) -> None:
+        if isinstance(event, Plan):
+            self.plan = event
 
 
 def _changed(before: dict[date, int], after: dict[date, int]) -> set[date]:
@@ -64,7 +60,7 @@ async def test_every_real_poll_fetches_just_the_new_and_changed_days(
             server.requests.clear()
             watcher = Watcher()
             async with open_mirror(config, data, now=clock) as mirror:
-                report = await mirror.poll(watcher)
+                report = await mirror.poll(observer=watcher)
 
             assert report.exit_code == 0, report.problems
             _assert_plan(watcher.plan, before, snapshot)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from mirror.archive.ports import Received, Retrying
 from mirror.errors import ExitCode
 from mirror.model import Due, IndexState, Outcome, OutcomeKind, Plan, Problem, ProblemKind, Reason
 from mirror.status.poll_progress import PollProgress
@@ -99,13 +100,13 @@ def poll_under_way() -> PollProgress:
     live = PollProgress()
     days = [NOW.date() - timedelta(days=number) for number in range(600)]
     due = [Due(day, f"events-{day}.jsonl", Reason.NEW, 7000, 2_000_000) for day in days]
-    live.planned(Plan(tuple(due), 2900, 1_200_000_000))
+    live.observe(Plan(tuple(due), 2900, 1_200_000_000))
     for one in due[:300]:
-        live.received(one, 1_900_000)
-        live.finished(Outcome(one.date, one.name, OutcomeKind.PUBLISHED))
+        live.observe(Received(one.date, 1_900_000))
+        live.observe(Outcome(one.date, one.name, OutcomeKind.PUBLISHED))
     for one in due[300:312]:
-        live.received(one, 700_000)
-    live.retrying(due[312], "upstream answered 503 Service Unavailable", 8)
+        live.observe(Received(one.date, 700_000))
+    live.observe(Retrying(due[312].date, "upstream answered 503 Service Unavailable", 8))
     return live
 
 

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
+from mirror.archive.ports import Retrying
 from mirror.events.findings import MAX_KEY_LENGTH
-from mirror.model import Due, Findings, Reason
+from mirror.model import Findings
 from mirror.status.poll_progress import PollProgress
 from mirror.text import shown
 from tests.web.copies import poll_report
@@ -181,7 +182,7 @@ async def test_it_follows_the_poll_and_then_the_copy(browser: Browser, tmp_path:
         await page.locator("#months > summary").click()
         await page.evaluate("window.sentence = document.querySelector('[role=status]')")
         moving = poll_under_way()
-        live.planned(moving._plan)
+        live.observe(moving._plan)
         await page.get_by_role("heading", name="A poll is running").wait_for()
         assert await page.locator("progress").get_attribute("max") == "600"
         live.stop()
@@ -212,11 +213,10 @@ async def test_nothing_of_upstreams_comes_to_life(browser: Browser, tmp_path: Pa
     copy.polls = [poll_report(NOW, hostile, hostile + "x" * 10_000)]
     data = copy.write()
     live = poll_under_way()
-    due = Due(NOW.date(), "x", Reason.NEW, 1, 1)
     async with serving(data, now=NOW, live=live) as url, seen(browser, url) as page:
         dialogs: list[str] = []
         page.on("dialog", lambda dialog: dialogs.append(dialog.message))
-        live.retrying(due, hostile, 3)
+        live.observe(Retrying(NOW.date(), hostile, 3))
         await page.get_by_text("again in 3 s").wait_for()
         assert await page.locator("img, main script, header script").count() == 0
         assert await page.locator("main > section").count() == 6

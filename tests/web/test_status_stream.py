@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
+from mirror.archive.ports import Received, Retrying
 from mirror.model import Due, Outcome, OutcomeKind, Plan, Reason
 from mirror.status.poll_progress import PollProgress
 from mirror.web.status_page import Page
@@ -177,15 +178,15 @@ async def test_a_poll_is_followed_on_the_real_site(tmp_path: Path) -> None:
     async with serving(data, now=NOW, live=live) as url, hearing(f"{url}status/events") as answer:
         assert await event(answer) == {"event": "progress", "data": ""}
         assert (await event(answer))["event"] == "page"
-        live.planned(Plan((due, due), 30, 4000))
-        live.received(due, 1000)
-        live.retrying(due, HOSTILE, 5)
+        live.observe(Plan((due, due), 30, 4000))
+        live.observe(Received(DAY, 1000))
+        live.observe(Retrying(DAY, HOSTILE, 5))
         told = await event(answer)
         assert "A poll is running" in told["data"]
         assert "0 of 2 days" in told["data"]
         assert "&lt;script&gt;alert(1)" in told["data"]
         assert "<script" not in told["data"]
-        live.finished(Outcome(DAY, due.name, OutcomeKind.FAILED))
+        live.observe(Outcome(DAY, due.name, OutcomeKind.FAILED))
         assert "1 of 2 days, 1 failed" in (await event(answer))["data"]
         async with hearing(f"{url}status") as page:
             assert "1 of 2 days, 1 failed" in await page.text()
