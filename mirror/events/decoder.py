@@ -24,7 +24,7 @@ BLOCK_BYTES = 64 * 1024
 MAX_LINE_BYTES = 1024 * 1024
 """A longer line is no event, and not kept in memory."""
 _SHOWN_BYTES = 200
-_BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What a decoder raises for what is no JSON, or not of its type."""
 
 
@@ -57,7 +57,8 @@ class OddLine(Struct, frozen=True, gc=False):
 
 Decoded: TypeAlias = Sequence[Launch | OddLine]
 
-_launch_decoder = msgspec.json.Decoder(Launch)
+launch_decoder = msgspec.json.Decoder(Launch)
+"""Does not ask for UTC, nor for UTF-8 in what it passes over: that is for its callers to do."""
 _AnyEvent: Any = msgspec.defstruct("_AnyEvent", [(name, Any, None) for name in FIELD_TYPES])
 """An event whose fields may be of any type; None stands for a null and for a missing field."""
 _event_decoder = msgspec.json.Decoder(_AnyEvent)
@@ -83,7 +84,7 @@ def decode_line(line: bytes, number: int = 0, file: str = "") -> Launch | OddLin
     try:
         line.decode()
         event = _event_decoder.decode(line)
-    except _BAD_JSON:
+    except BAD_JSON:
         return OddLine(number, Oddity.NOT_AN_OBJECT, "not one JSON object", line, file)
     made = _make_launch(event)
     return made if isinstance(made, Launch) else OddLine(number, *made, line, file)
@@ -99,8 +100,8 @@ def decode_launches(block: bytes) -> list[Launch] | None:
         if not block.isascii():
             block.decode()
         # by line and not the block as a whole, for that would not ask for one object a line
-        launches = list(map(_launch_decoder.decode, io.BytesIO(block)))
-    except _BAD_JSON:
+        launches = list(map(launch_decoder.decode, io.BytesIO(block)))
+    except BAD_JSON:
         return None
     elsewhere = [launch for launch in launches if launch.timestamp.tzinfo is not UTC]
     return launches if launches and not elsewhere else None

@@ -91,7 +91,8 @@ class Launch(Struct, frozen=True, gc=False):
     version 6."""
 
 
-_FIELD_GETTERS = {version: attrgetter(*fields) for version, fields in FIELDS.items()}
+# but for the first four, which no launch is without
+_FIELD_GETTERS = {version: attrgetter(*fields[4:]) for version, fields in FIELDS.items()}
 
 
 def lacks_fields(launch: Launch) -> bool:

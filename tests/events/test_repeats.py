@@ -69,18 +69,17 @@ def test_a_days_launches_are_those_of_its_lines(one):
     assert decode(body) == [decode_line(line) for line in body.splitlines()]
 
 
-SECOND_KEYS = [
-    b', "timestamp": "2000-01-01T00:00:00+00:00"',
-    b', "timestamp": "1999-01-01T00:00:00+00:00"',
-    b', "time\\u0073tamp": "2021-08-03T10:07:00+00:00"',
-]
-
-
-@pytest.mark.parametrize("key", SECOND_KEYS)
-def test_a_second_timestamp_decides_and_so_the_line_is_not_taken(key):
+@pytest.mark.parametrize(
+    "key",
+    [
+        b', "timestamp": "2000-01-01T00:00:00+00:00"',
+        b', "timestamp": "2021-08-03T10:07:00+00:00"',
+        b', "time\\u0073tamp": "2021-08-03T10:07:00+00:00"',
+    ],
+)
+def test_a_second_timestamp_may_decide_and_so_the_line_is_not_taken(key):
     assert decode(LEADING.replace(b"}\n", key + b"}\n")) is None
-    first = TRAILING.replace(b', "schema"', key + b', "schema"', 1)
-    assert decode(first + later(first)) == [decode_line(first), decode_line(later(first))]
+    assert decode(TRAILING.replace(b', "schema"', key + b', "schema"', 1)) is None
 
 
 @pytest.mark.parametrize(
@@ -103,6 +102,8 @@ def test_a_second_timestamp_decides_and_so_the_line_is_not_taken(key):
         LEADING.replace(b"-03T", b"-33T"),
         LEADING.replace(b"10:00:00", b'10:00"00'),
         LEADING.replace(b"10:00:00", b"10:0\\u00"),
+        LEADING.replace(b"2021-08-03T10:00:00+00:00", b"2021-08-03T10:00:00.00000"),
+        LEADING.replace(b"2021-08-03T10:00:00+00:00", b'2021-08-03T10:00Z","a":"b'),
         LEADING.replace(b": ", b":"),
         LEADING.replace(b"a/b/c", b"x" * 2**20),
         TRAILING.replace(b"}\n", b"}\r\n"),
