@@ -6,21 +6,20 @@ A file of another size or time than its record is never taken for it.
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
+from pathlib import Path
 from typing import BinaryIO
 
 from msgspec import Struct
 
 from mirror.errors import UnrecordedError
+from mirror.events.decoder import BlockCutter
 from mirror.model import Flag, Record
 from mirror.store.disk import storage_errors
-from mirror.store.inventory import (
-    load_claims,
-    load_steady_inventory,
-    open_recorded,
-)
+from mirror.store.inventory import load_claims, load_steady_inventory, open_recorded
 from mirror.store.layout import DataDir
 from mirror.text import human_bytes, plural
 
+_READ_BYTES = 256 * 1024
 _TRIES = 3
 
 
@@ -135,6 +134,25 @@ def _require_dates(since: object, until: object) -> None:
 
 def _is_between(day: date, since: date | None, until: date | None) -> bool:
     return (since is None or day >= since) and (until is None or day <= until)
+
+
+def read_blocks(file: BinaryIO, note: Callable[[bytes], object]) -> Iterator[bytes]:
+    """Yield a daily file as blocks of whole lines.
+
+    Args:
+        file: the file, read to its end.
+        note: called with each piece that is read.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    cutter = BlockCutter()
+    with storage_errors(Path(str(file.name))):
+        while chunk := file.read(_READ_BYTES):
+            note(chunk)
+            yield from cutter.feed(chunk)
+    if rest := cutter.finish():
+        yield rest
 
 
 def describe(days: Sequence[Day]) -> str:

@@ -3,9 +3,8 @@
 from collections.abc import Collection
 from datetime import datetime
 from functools import lru_cache
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypedDict
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from mirror.errors import SpecError
@@ -15,9 +14,27 @@ from mirror.events.repository import repository_key
 from mirror.events.spec import parse_spec
 from mirror.text import shown
 
+Names: TypeAlias = str | Collection[str] | None
 Unknown: TypeAlias = Literal["raise", "skip", "raw"]
 
 _FILL_BEFORE = datetime.fromisoformat(f"{ORIGINS_SINCE}T00:00:00+00:00")
+
+
+class Options(TypedDict, total=False):
+    """What a `Selection` is made of, but for `unknown`; `Archive.events` describes each."""
+
+    provider: Names
+    origin: Names
+    repo: Names
+    open_days: bool | None
+    fill_origin: bool
+    progress: bool | None
+
+
+class AllOptions(Options, total=False):
+    """What a `Selection` is made of."""
+
+    unknown: Unknown
 
 
 @lru_cache(maxsize=65536)
@@ -29,65 +46,58 @@ def repository_of(provider: str, spec: str) -> str | None:
         return None
 
 
-class Selection(Struct, frozen=True):
-    """A choice of events."""
+class Selection:
+    """A choice of events, and of how they are read; `Archive.events` describes the arguments.
 
-    providers: frozenset[str] | None
-    origins: frozenset[str] | None
-    repositories: frozenset[str] | None
-    """Keys."""
-    unknown: Unknown
-    fill_origin: bool
+    Raises:
+        SpecError: `repo` names no repository.
+        ValueError: `unknown` is none of the three.
+    """
 
-    @classmethod
-    def make(
-        cls,
-        provider: str | Collection[str] | None = None,
-        origin: str | Collection[str] | None = None,
-        repo: str | Collection[str] | None = None,
+    def __init__(
+        self,
         *,
+        provider: Names = None,
+        origin: Names = None,
+        repo: Names = None,
         unknown: Unknown = "raise",
+        open_days: bool | None = None,
         fill_origin: bool = False,
-    ) -> "Selection":
-        """Return the choice of these; None for all.
-
-        Raises:
-            SpecError: `repo` names no repository.
-            ValueError: `unknown` is none of the three.
-        """
+        progress: bool | None = None,
+    ) -> None:
         if unknown not in ("raise", "skip", "raw"):
             raise ValueError('unknown must be "raise", "skip" or "raw"')
-        providers, repositories = _names(provider), _names(repo)
-        forge = "gitlab.com" if providers == frozenset({"GitLab"}) else "github.com"
-        return cls(
-            providers,
-            _names(origin),
+        self.unknown = unknown
+        self.open_days = open_days
+        self.progress = progress
+        self._fill_origin = fill_origin
+        self._providers, self._origins, repositories = map(_names, (provider, origin, repo))
+        forge = "gitlab.com" if self._providers == frozenset({"GitLab"}) else "github.com"
+        self._repositories = (
             None
             if repositories is None
-            else frozenset(repository_key(one, forge=forge) for one in repositories),
-            unknown,
-            fill_origin,
+            else frozenset(repository_key(one, forge=forge) for one in repositories)
         )
-
-    @property
-    def is_everything(self) -> bool:
-        """Whether every launch is wanted."""
-        return self.providers is None and self.origins is None and self.repositories is None
+        self._named = {
+            "provider": self._providers,
+            "origin": self._origins,
+            "repo": self._repositories,
+        }
+        self._is_everything = set(self._named.values()) == {None}
 
     def describe(self) -> str:
         """Return the choice in a few words, each after a comma; nothing where all is wanted."""
-        named = ("provider", self.providers), ("origin", self.origins), ("repo", self.repositories)
         return "".join(
             f", {name} {' or '.join(map(shown, sorted(wanted)))}"
-            for name, wanted in named
+            for name, wanted in self._named.items()
             if wanted is not None
         )
 
     def choose_launches(self, decoded: Decoded) -> Decoded:
         """Return what is wanted of a block."""
-        if self.fill_origin:
+        if self._fill_origin:
             decoded = [self._fill(one) for one in decoded]
-        if self.is_everything and not self._drops_from(decoded):
+        if self._is_everything and not self._drops_from(decoded):
             return decoded
         return [one for one in decoded if self._wants(one)]
 
@@ -95,7 +105,7 @@ class Selection(Struct, frozen=True):
         """Return the lines of a block that are wanted, each with its newline."""
         # as it is, where each line of it is wanted and none is blank
         if (
-            self.is_everything
+            self._is_everything
             and block.count(b"\n") == len(decoded)
             and not self._drops_from(decoded)
         ):
@@ -111,20 +121,20 @@ class Selection(Struct, frozen=True):
         if isinstance(one, OddLine):
             return self.unknown == "raw"
         return (
-            (self.providers is None or one.provider in self.providers)
-            and (self.origins is None or one.origin in self.origins)
+            (self._providers is None or one.provider in self._providers)
+            and (self._origins is None or one.origin in self._origins)
             and (
-                self.repositories is None
-                or repository_of(one.provider, one.spec) in self.repositories
+                self._repositories is None
+                or repository_of(one.provider, one.spec) in self._repositories
             )
         )
 
     def _fill(self, one: Launch | OddLine) -> Launch | OddLine:
         is_old = isinstance(one, Launch) and one.origin is None and one.timestamp < _FILL_BEFORE
-        return replace(one, origin=ORIGIN_BEFORE) if is_old and self.fill_origin else one
+        return replace(one, origin=ORIGIN_BEFORE) if is_old and self._fill_origin else one
 
 
-def _names(value: str | Collection[str] | None) -> frozenset[str] | None:
+def _names(value: Names) -> frozenset[str] | None:
     if value is None:
         return None
     return frozenset([value] if isinstance(value, str) else value)

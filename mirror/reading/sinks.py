@@ -22,7 +22,7 @@ import msgspec
 from mirror.archive.coding import import_zstd
 from mirror.events.decoder import OddLine
 from mirror.events.launch import COLUMNS, ColumnType, Launch
-from mirror.reading.stream import Events
+from mirror.reading.reader import Events
 from mirror.store.disk import replacing, storage_errors
 from mirror.text import shown
 

@@ -8,8 +8,8 @@ from operator import attrgetter
 from msgspec.structs import replace
 
 from mirror.events.launch import Launch
+from mirror.reading.reader import Events
 from mirror.reading.selection import repository_of
-from mirror.reading.stream import Events
 from mirror.report.facts import Ranked, Ranking
 from mirror.text import shown
 

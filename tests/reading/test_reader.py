@@ -25,7 +25,7 @@ from mirror.events.decoder import MAX_LINE_BYTES, Oddity, OddLine
 from mirror.events.launch import COLUMNS
 from mirror.reading import reader
 from mirror.reading.days import DayCount
-from mirror.reading.stream import PartialDayWarning
+from mirror.reading.reader import PartialDayWarning
 from mirror.store.inventory import append_journal
 from tests.command import ROOT
 from tests.mirrors import DAYS, NOW, make_mirror, publish, three_days
@@ -145,6 +145,8 @@ def test_what_is_no_date_is_refused_in_words(archive, ask, given):
 def test_a_choice_that_does_not_exist_is_refused(archive):
     with pytest.raises(ValueError, match="raise"):
         archive.events(unknown="ignore")
+    with pytest.raises(TypeError, match="providers"):
+        archive.events(providers="GitHub")
 
 
 def test_the_origin_that_was_meant(tmp_path):

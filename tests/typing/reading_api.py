@@ -9,7 +9,7 @@ import polars as pl
 
 from mirror import Archive, Launch, OddLine, Spec, parse_spec
 from mirror.reading.days import Day, DayCount
-from mirror.reading.stream import Events
+from mirror.reading.reader import Events
 
 
 def read(archive: Archive) -> None:
@@ -37,6 +37,8 @@ def misuse(archive: Archive) -> None:
     archive.events(since="2024-01-01")  # type: ignore[call-overload]
     archive.events(unknown="never")  # type: ignore[call-overload]
     archive.events(date(2024, 1, 1), date(2024, 1, 2), "GitHub")  # type: ignore[call-overload]
+    archive.events(providers="GitHub")  # type: ignore[call-overload]
+    archive.to_pandas(open_day=True)  # type: ignore[call-arg]
     archive.days().append(1)  # type: ignore[arg-type]
     for launch in archive.events():
         launch.version = 5  # type: ignore[misc]
