@@ -1,4 +1,4 @@
-"""Draws the calendar of days: a small SVG for each year, and its cells as a table. Pure.
+"""Makes the calendar of days: what is drawn for each year, and the same as a table. Pure.
 
 A day costs about seven bytes: a square is a line of no length with square ends, and the squares of
 a month that look alike are one path. One unit is one day's place, weeks go across.
@@ -15,8 +15,6 @@ from msgspec import Struct
 from mirror.text import plural
 
 _LEVELS = 5
-_WEEKS = 54
-"""Columns of a year: as many as the longest can touch."""
 
 
 class DayKind(StrEnum):
@@ -30,6 +28,17 @@ class DayKind(StrEnum):
     GAP = "no file"
 
 
+_SQUARE = "M{x} {y}h0"
+_SHAPES = {
+    DayKind.OPEN: ("o", "M{x} {y}m-.5-.5h1v1h-1z"),
+    DayKind.VANISHED: ("v", _SQUARE),
+    DayKind.QUARANTINED: ("q", "M{x} {y}m0-.5l.5.5-.5.5-.5-.5z"),
+    DayKind.MISSING: ("m", "M{x} {y}m-.3-.3l.6.6m-.6 0l.6-.6"),
+    DayKind.GAP: ("g", _SQUARE),
+}
+"""What is drawn over the square of a held day: kinds differ by shape, not by colour alone."""
+
+
 class Day(Struct, frozen=True, gc=False):
     """One place in the calendar."""
 
@@ -39,111 +48,127 @@ class Day(Struct, frozen=True, gc=False):
 
 
 Days = Mapping[date, Day]
+Paths = Sequence[tuple[str, str]]
+"""What is drawn: the class of each SVG path, and its `d`."""
 
 
 class Mark(Struct, frozen=True):
     """An entry of the legend."""
 
-    swatch: str
-    """SVG."""
     text: str
+    paths: Paths
+
+
+class Month(Struct, frozen=True):
+    """One month of a year."""
+
+    first: date
+    summary: str
+    paths: Paths
+    cells: Mapping[int, str]
+    """What the table says of each day of the month, the first of which is 1."""
 
 
 class Year(Struct, frozen=True):
-    """One year: its drawing, and the same as a table."""
+    """One year."""
 
     number: int
     summary: str
-    drawing: str
-    """SVG."""
-    months: list[str]
-    """The headings of the table's columns."""
-    rows: list[list[str]]
-    """A row for each day of a month, a cell for each month."""
+    columns: Sequence[int]
+    """The week in which each of the twelve months begins."""
+    months: Sequence[Month]
 
 
 class Calendar(Struct, frozen=True):
-    """What the template makes the calendar from."""
+    """What the template draws the calendar from."""
 
-    years: list[Year]
+    years: Sequence[Year]
     """The latest first."""
-    levels: list[Mark]
-    marks: list[Mark]
-
-
-_SHAPES = {
-    DayKind.OPEN: ("o", "M{x} {y}m-.5-.5h1v1h-1z"),
-    DayKind.VANISHED: ("v", "M{x} {y}h0"),
-    DayKind.QUARANTINED: ("q", "M{x} {y}m0-.5l.5.5-.5.5-.5-.5z"),
-    DayKind.MISSING: ("m", "M{x} {y}m-.3-.3l.6.6m-.6 0l.6-.6"),
-    DayKind.GAP: ("g", "M{x} {y}h0"),
-}
-"""What is drawn over the square of a held day: kinds differ by shape, not by colour alone."""
-
-
-def fill_gaps(days: Days) -> dict[date, Day]:
-    """Return the days, with a gap for each one between that neither we nor upstream has."""
-    if not days:
-        return {}
-    first, last = min(days), max(days)
-    every = (first + timedelta(days=number) for number in range((last - first).days + 1))
-    return {day: days.get(day) or Day(DayKind.GAP) for day in every}
-
-
-def level_bounds(counts: Iterable[int]) -> tuple[int, ...]:
-    """Return the upper bounds of all levels but the last: about as many days in each, rounded."""
-    ordered = sorted(counts)
-    if not ordered:
-        return ()
-    return tuple(_rounded(ordered[len(ordered) * part // _LEVELS]) for part in range(1, _LEVELS))
+    levels: Sequence[Mark]
+    marks: Sequence[Mark]
 
 
 def make_calendar(days: Days) -> Calendar:
-    """Return the calendar.
+    """Return the calendar from the first of some days to the last.
 
-    Args:
-        days: every day from the first to the last (`fill_gaps`).
+    A day between them that is not given is a gap: neither we nor upstream has it.
     """
+    if not days:
+        return Calendar((), (), ())
+    first, last = min(days), max(days)
+    every = (first + timedelta(days=number) for number in range((last - first).days + 1))
+    filled = {day: days.get(day) or Day(DayKind.GAP) for day in every}
     bounds = level_bounds(day.events for day in days.values() if day.events is not None)
-    years = [_year(year, some, bounds) for year, some in reversed(_by_year(days))]
-    kinds = [kind for kind in _count_kinds(days) if kind != DayKind.HELD]
-    return Calendar(years, _levels(bounds), [Mark(_swatch_of(kind), kind) for kind in kinds])
-
-
-def _rounded(count: int) -> int:
-    """Return a count with two digits that count: a bound that can be read."""
-    return round(count, 2 - len(str(count)))
-
-
-def _by_year(days: Days) -> list[tuple[int, dict[date, Day]]]:
-    return [
-        (year, dict(some)) for year, some in groupby(sorted(days.items()), lambda one: one[0].year)
+    years = [
+        _year(year, dict(some), bounds)
+        for year, some in groupby(filled.items(), lambda one: one[0].year)
     ]
+    marks = [_mark(kind) for kind in _count_kinds(filled) if kind != DayKind.HELD]
+    return Calendar(years[::-1], _levels(bounds), marks)
+
+
+def level_bounds(counts: Iterable[int]) -> tuple[int, ...]:
+    """Return the upper bounds of all levels but the last: about as many days in each.
+
+    They are rounded to two digits that count, so that they can be read.
+    """
+    ordered = sorted(counts)
+    if not ordered:
+        return ()
+    bounds = (ordered[len(ordered) * part // _LEVELS] for part in range(1, _LEVELS))
+    return tuple(round(bound, 2 - len(str(bound))) for bound in bounds)
+
+
+def _levels(bounds: Sequence[int]) -> list[Mark]:
+    if not bounds:
+        return []
+    names = [f"under {bounds[0]:,} events", *(f"from {bound:,}" for bound in bounds)]
+    return [Mark(name, [(f"l{n}", _SQUARE.format(x=0, y=0))]) for n, name in enumerate(names)]
+
+
+def _mark(kind: DayKind) -> Mark:
+    shapes = [_SHAPES[kind]]
+    if kind in (DayKind.OPEN, DayKind.VANISHED):
+        shapes.insert(0, ("l2", _SQUARE))
+    return Mark(kind, [(name, shape.format(x=0, y=0)) for name, shape in shapes])
 
 
 def _year(year: int, days: Days, bounds: Sequence[int]) -> Year:
-    months = [dict(some) for _, some in groupby(days.items(), lambda one: one[0].month)]
-    summary = _summary(days)
-    drawn = "".join(_draw_month(some, bounds) for some in months)
-    firsts = [next(iter(some)).replace(day=1) for some in months]
+    start = date(year, 1, 1)
+    # makes ordinals of the year's days into places: weeks from 0 on, Mondays on top
+    offset = start.weekday() - start.toordinal()
+    firsts = [date(year, month, 1).toordinal() for month in range(1, 13)]
+    months = groupby(days.items(), lambda one: one[0].month)
     return Year(
         number=year,
-        summary=summary,
-        drawing=(
-            f'<svg class="days" viewBox="-.6 -1.9 {_WEEKS} 8.6" role="img" data-year="{year}" '
-            f'aria-label="{year}: {summary}">{_initials(year)}{drawn}</svg>'
-        ),
-        months=[f"{first:%b}" for first in firsts],
-        rows=[[_cell(first, number, days) for first in firsts] for number in range(31)],
+        summary=_summary(days),
+        columns=[(first + offset) // 7 for first in firsts],
+        months=[_month(dict(some), offset, bounds) for _, some in months],
+    )
+
+
+def _month(days: Days, offset: int, bounds: Sequence[int]) -> Month:
+    paths: dict[str, str] = {}
+    for day, what in days.items():
+        x, y = divmod(day.toordinal() + offset, 7)
+        shapes = [_SHAPES[what.kind]] if what.kind in _SHAPES else []
+        if what.events is not None:
+            shapes.append((f"l{bisect_right(bounds, what.events)}", _SQUARE))
+        for name, shape in shapes:
+            paths[name] = paths.get(name, "") + shape.format(x=x, y=y)
+    return Month(
+        first=next(iter(days)).replace(day=1),
+        summary=_summary(days),
+        paths=sorted(paths.items()),
+        cells={day.day: _cell(what) for day, what in days.items()},
     )
 
 
 def _summary(days: Days) -> str:
     held = [day.events for day in days.values() if day.events is not None]
-    parts = [plural(sum(held), "event"), plural(len(held), "day")]
     counts = _count_kinds(days)
-    parts += [f"{count} {kind}" for kind, count in counts.items() if kind != DayKind.HELD]
-    return ", ".join(parts)
+    others = (f"{count} {kind}" for kind, count in counts.items() if kind != DayKind.HELD)
+    return ", ".join([plural(sum(held), "event"), plural(len(held), "day"), *others])
 
 
 def _count_kinds(days: Days) -> dict[DayKind, int]:
@@ -151,63 +176,7 @@ def _count_kinds(days: Days) -> dict[DayKind, int]:
     return {kind: count for kind in DayKind if (count := kinds.count(kind))}
 
 
-def _initials(year: int) -> str:
-    firsts = (date(year, month, 1) for month in range(1, 13))
-    places = ((first.toordinal() + _offset(first)) // 7 for first in firsts)
-    letters = "".join(
-        f'<text x="{x}" y="-1">{letter}</text>'
-        for x, letter in zip(places, "JFMAMJJASOND", strict=True)
-    )
-    return f'<g aria-hidden="true">{letters}</g>'
-
-
-def _offset(day: date) -> int:
-    """Return what makes ordinals of a day's year into places: weeks from 0 on, Mondays on top."""
-    start = day.replace(month=1, day=1)
-    return start.weekday() - start.toordinal()
-
-
-def _draw_month(days: Days, bounds: Sequence[int]) -> str:
-    paths: dict[str, list[str]] = {}
-    offset = _offset(next(iter(days)))
-    for day, what in days.items():
-        x, y = divmod(day.toordinal() + offset, 7)
-        if what.events is not None:
-            level = f"l{bisect_right(bounds, what.events)}"
-            paths.setdefault(level, []).append(f"M{x} {y}h0")
-        if shape := _SHAPES.get(what.kind):
-            paths.setdefault(shape[0], []).append(shape[1].format(x=x, y=y))
-    first = next(iter(days))
-    drawn = "".join(
-        f'<path class="{name}" d="{"".join(parts)}"/>' for name, parts in sorted(paths.items())
-    )
-    return f"<g><title>{first:%B %Y}: {_summary(days)}</title>{drawn}</g>"
-
-
-def _levels(bounds: Sequence[int]) -> list[Mark]:
-    if not bounds:
-        return []
-    names = [f"under {bounds[0]:,} events", *(f"from {bound:,}" for bound in bounds)]
-    return [Mark(_swatch(f'<path class="l{n}" d="M0 0h0"/>'), name) for n, name in enumerate(names)]
-
-
-def _swatch_of(kind: DayKind) -> str:
-    name, shape = _SHAPES[kind]
-    path = f'<path class="{name}" d="{shape.format(x=0, y=0)}"/>'
-    under = '<path class="l2" d="M0 0h0"/>' if kind in (DayKind.OPEN, DayKind.VANISHED) else ""
-    return _swatch(under + path)
-
-
-def _swatch(paths: str) -> str:
-    return f'<svg class="days" viewBox="-.6 -.6 1.2 1.2" aria-hidden="true">{paths}</svg>'
-
-
-def _cell(first: date, number: int, days: Days) -> str:
-    """Return what a table says of the day so many days after the first of a month."""
-    date_ = first + timedelta(days=number)
-    day = days.get(date_) if date_.month == first.month else None
-    if day is None:
-        return ""
+def _cell(day: Day) -> str:
     if day.events is None:
-        return str(day.kind)
+        return day.kind
     return f"{day.events:,}" + ("" if day.kind is DayKind.HELD else f" {day.kind}")

@@ -18,7 +18,7 @@ from mirror.status.snapshot import Snapshot
 from mirror.status.standing import Status, judge_health, printable
 from mirror.templating import load_templates
 from mirror.text import ago, human_bytes, plural, utc_minute
-from mirror.web.calendar import Day, DayKind, fill_gaps, make_calendar
+from mirror.web.calendar import Day, DayKind, make_calendar
 from mirror.web.trends import make_shares, make_trend
 
 _MAX_POLLS = 20
@@ -70,7 +70,7 @@ def render_page(
             assets=assets,
             advice=ADVICE,
             max_problems=_MAX_PROBLEMS,
-            calendar=make_calendar(fill_gaps(_days(status, snapshot))),
+            calendar=make_calendar(_days(status, snapshot)),
             trend=make_trend(snapshot.months),
             shares=make_shares(snapshot.months),
             polls=snapshot.polls[: -_MAX_POLLS - 1 : -1],
