@@ -1,6 +1,7 @@
 """Makes the charts of the status page and their tables: events over time, and shares of them. Pure.
 
-Months and weeks are summed by `mirror.events.series`, and drawn by `mirror.report.charts`.
+Months and weeks are summed by `mirror.events.series`, and drawn by `mirror.report.charts`. Charts,
+swatches and sparks are SVG; a table has the latest month first.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,20 +9,11 @@ from datetime import date
 
 from msgspec import Struct
 
-from mirror.events.findings import OTHERS
-from mirror.events.series import (
-    Months,
-    fill_periods,
-    fold_names,
-    month_of,
-    rank_names,
-    sum_counts,
-    week_of,
-)
+from mirror.events.series import Months, fill_periods, fold_names, month_of, sum_counts, week_of
 from mirror.report.charts import (
-    BANDS,
     REST,
     Frame,
+    choose_bands,
     render_shares,
     render_spark,
     render_swatch,
@@ -32,42 +24,35 @@ from mirror.status.standing import printable
 
 Named = Mapping[date, Mapping[str, int]]
 """Events by month and name."""
+Rows = Sequence[Sequence[str]]
 
 
 class Trend(Struct, frozen=True):
-    """Events over time."""
+    """Events over time; the rows are month, days held, events, events a day."""
 
     chart: str
-    """SVG."""
     summary: str
-    rows: Sequence[Sequence[str]]
-    """The table's: a month, days held, events, events a day; the latest first."""
+    rows: Rows
 
 
 class Band(Struct, frozen=True):
-    """One name of a chart of shares, as a row of its legend."""
+    """One name of a chart of shares, with its share of all events and of the latest month's."""
 
     name: str
     swatch: str
-    """SVG."""
     whole: str
-    """Its share of all events."""
     latest: str
-    """Its share of the latest month's."""
     spark: str
-    """SVG."""
 
 
 class Share(Struct, frozen=True):
-    """Shares of events by month, stacked."""
+    """Shares of events by month, stacked; the rows are month, percentage of each band."""
 
     title: str
     subject: str
     chart: str
-    """SVG."""
-    bands: list[Band]
-    rows: Sequence[Sequence[str]]
-    """The table's: a month, then each band's percentage; the latest first."""
+    bands: Sequence[Band]
+    rows: Rows
 
 
 def make_trend(months: Months) -> Trend | None:
@@ -108,27 +93,29 @@ def make_shares(months: Months) -> list[Share]:
 
 
 def _share(title: str, subject: str, months: Named, prefix: str = "") -> Share | None:
-    names = _choose(months, by_name=bool(prefix))
+    """Return the shares of names; those with a prefix are numbers, and stacked in their order."""
+    names = choose_bands(months)
     if not names:
         return None
-    folded = fold_names(months, names, OTHERS)
+    if prefix:
+        names = tuple(sorted(names, key=lambda name: (name == REST, len(name), name)))
+    folded = fold_names(months, names, REST)
     periods = fill_periods(min(folded), max(folded), month_of)
     by_month = [shares(folded.get(month, {}), names) for month in periods]
-    labels = [REST if name == OTHERS else printable(f"{prefix}{name}") for name in names]
-    bands = dict(zip(labels, zip(*by_month, strict=True), strict=True))
     totals = {name: sum(named.get(name, 0) for named in folded.values()) for name in names}
+    labels = [name if name == REST else printable(f"{prefix}{name}") for name in names]
+    bands = dict(zip(labels, zip(*by_month, strict=True), strict=True))
     description = f"Shares of events since {periods[0]:%Y-%m}, stacked."
-    frame = Frame(330, 190, f"{title} by month", description)
     return Share(
         title=title,
         subject=subject,
-        chart=render_shares(periods, bands, frame),
+        chart=render_shares(periods, bands, Frame(330, 190, f"{title} by month", description)),
         bands=[
             Band(
                 name=label,
                 swatch=render_swatch(number),
-                whole=_percent(whole),
-                latest=_percent(bands[label][-1]),
+                whole=f"{whole / 10:.1f} %",
+                latest=f"{bands[label][-1] / 10:.1f} %",
                 spark=render_spark(bands[label], number),
             )
             for number, (label, whole) in enumerate(zip(labels, shares(totals, names), strict=True))
@@ -138,16 +125,3 @@ def _share(title: str, subject: str, months: Named, prefix: str = "") -> Share |
             for month, row in zip(reversed(periods), reversed(by_month), strict=True)
         ],
     )
-
-
-def _choose(months: Named, *, by_name: bool) -> tuple[str, ...]:
-    """Return the names that get a band, the lowest first: the greatest, and the rest as one."""
-    ranked = [name for name in rank_names(months) if name != OTHERS]
-    is_folded = len(ranked) > BANDS or any(OTHERS in named for named in months.values())
-    kept = ranked[: BANDS - 1] if is_folded else ranked
-    ordered = sorted(kept, key=lambda name: (len(name), name)) if by_name else kept
-    return (*ordered, OTHERS) if is_folded else tuple(ordered)
-
-
-def _percent(thousandths: int) -> str:
-    return f"{thousandths / 10:.1f} %"
