@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from mirror.status.metrics import ScrapeContext
+from mirror.status.metrics import Metrics
+from mirror.status.standing import Status
 
 
 def read_samples(text: str) -> dict[tuple[str, ...], float]:
@@ -16,11 +17,7 @@ def read_samples(text: str) -> dict[tuple[str, ...], float]:
     }
 
 
-def at(now: datetime, *, free_bytes: int = 5 * 10**9) -> ScrapeContext:
-    """Return a moment under the settings that are the default."""
-    return ScrapeContext(
-        now=now,
-        first_open=(now - timedelta(hours=8)).date(),
-        interval=timedelta(minutes=31),
-        free_bytes=free_bytes,
-    )
+def render(metrics: Metrics, status: Status, now: datetime) -> str:
+    """Return the metrics as a scrape shows them under the settings that are the default."""
+    interval = timedelta(minutes=31)
+    return metrics.render(status, interval=interval, free_bytes=5 * 10**9, now=now)[0].decode()

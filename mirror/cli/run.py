@@ -19,7 +19,7 @@ from mirror.cli.streams import say
 from mirror.clock import utc_now
 from mirror.config.settings import Config
 from mirror.errors import ConfigError, ExitCode
-from mirror.status.readiness import judge_readiness
+from mirror.status.standing import judge_readiness
 from mirror.store.layout import DataDir, daemon_lock, make_folders
 from mirror.store.polls import load_polls
 
@@ -65,7 +65,9 @@ def health(ctx: click.Context) -> ExitCode:
     config, data = load_mirror(ctx)
     now = utc_now()
     interval = longest_interval(config.schedule, now=now)
-    found = judge_readiness(load_polls(data, 1).last_complete, interval=interval, now=now)
+    complete = load_polls(data, 1).last_complete
+    ended_at = complete.ended_at if complete is not None else None
+    found = judge_readiness(ended_at, interval=interval, now=now)
     say(f"{'ready' if found.is_ready else 'not ready'}: {found.reason}")
     return ExitCode.COMPLETE if found.is_ready else ExitCode.INCOMPLETE
 

@@ -15,8 +15,8 @@ from mirror.clock import utc_now
 from mirror.config.settings import Config
 from mirror.errors import ExitCode, MirrorError
 from mirror.logs import get_logger
-from mirror.status.metrics import Metrics, ScrapeContext
-from mirror.status.snapshot import load_snapshot
+from mirror.status.metrics import Metrics
+from mirror.status.standing import read_status
 from mirror.store.disk import storage_errors, write_durably
 from mirror.store.layout import DataDir
 
@@ -60,14 +60,12 @@ def _write(path: Path, run: Run, config: Config, data: DataDir) -> None:
     now = utc_now()
     body = _ending(run.exit_code, now)
     with suppress(MirrorError):  # without inventory nothing is known of the copy
-        snapshot = load_snapshot(data)
-        moment = ScrapeContext(
-            now=now,
-            first_open=data.days.first_open(now),
+        body += run.metrics.render(
+            read_status(data, now=now),
             interval=config.schedule.interval_span,
             free_bytes=data.free_bytes(),
-        )
-        body += run.metrics.render(snapshot, moment)[0]
+            now=now,
+        )[0]
     write_durably(path, body, staging=path.parent)
     with storage_errors(path):
         path.chmod(0o644)  # the collector is another user

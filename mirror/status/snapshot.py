@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 from msgspec import Struct
@@ -42,8 +43,8 @@ class Snapshot(Struct, frozen=True):
     upstream: Upstream
     polls: tuple[PollReport, ...]
     """The last polls, latest last; at most `LOADED_POLLS`."""
-    last_complete: PollReport | None
-    """The complete poll that ended last, however long ago that was."""
+    last_success_at: datetime | None
+    """End of the last complete poll, however long ago that was."""
     quarantined: tuple[Quarantined, ...]
     months: Months
     """What the held days come to, by month."""
@@ -70,7 +71,7 @@ def load_snapshot(data: DataDir, before: Snapshot | None = None) -> Snapshot:
         claims={records[-1].name: records for records in claims.candidates.values()},
         upstream=load_upstream(data, ""),
         polls=polls.last,
-        last_complete=polls.last_complete,
+        last_success_at=polls.last_complete.ended_at if polls.last_complete else None,
         quarantined=tuple(list_quarantined(data)),
         months=months,
         total=total_of(months),

@@ -1,8 +1,12 @@
-"""How the copy stands, from its inventory alone: no lock, no network, nothing written."""
+"""How the copy stands, from its inventory alone: no lock, no network, nothing written.
+
+What is known of it is one value, from which status page, `/status.json`, metrics and the judgements
+on health and readiness are made.
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from itertools import takewhile
 
@@ -14,12 +18,14 @@ from mirror.archive.upstream import Upstream, listed_counts, vanished
 from mirror.events.findings import is_pending
 from mirror.model import Findings, Flag, IndexState, PollEnd, PollReport, Problem, ProblemKind
 from mirror.status.problems import facts_of, report_facts
-from mirror.status.readiness import judge_readiness
 from mirror.status.snapshot import LOADED_POLLS, Snapshot, load_snapshot
 from mirror.store.layout import DataDir, is_being_written
 from mirror.store.quarantine import Quarantined
 from mirror.text import plural, shown, utc_minute
 
+GRACE = timedelta(minutes=5)
+INTERVALS = 3
+"""A mirror is ready for so many intervals, and the grace, after a complete poll."""
 _LISTED_DAYS = 5
 _MAX_LENGTH = 400
 _CREDENTIALS = re.compile(r"(//|%2f%2f)(?:(?!/|%2f|\s).)*(?:@|%40)", re.IGNORECASE)
@@ -64,6 +70,13 @@ class Status(Struct, frozen=True):
     """What to look at."""
 
 
+class Readiness(Struct, frozen=True):
+    """Whether it is ready, and why or why not."""
+
+    is_ready: bool
+    reason: str
+
+
 class Health(StrEnum):
     """How urgently somebody should look."""
 
@@ -90,45 +103,37 @@ def make_status(snapshot: Snapshot, data: DataDir, *, now: datetime, counts: boo
         now: the time.
         counts: whether the content of days is counted (`storage.findings`).
     """
-    inventory, upstream, polls, quarantined = (
-        snapshot.inventory,
-        snapshot.upstream,
-        snapshot.polls,
-        snapshot.quarantined,
-    )
-    records = inventory.records
-    newest = max(records, default=None)
-    listed = listed_counts(upstream, now=now)
-    missing = tuple(sorted(listed.keys() - records.keys()))
-    last_poll = polls[-1] if polls else None
-    complete = snapshot.last_complete
+    upstream, records = snapshot.upstream, snapshot.inventory.records
+    first, newest = min(records, default=None), max(records, default=None)
+    missing = tuple(sorted(listed_counts(upstream, now=now).keys() - records.keys()))
+    last_poll = snapshot.polls[-1] if snapshot.polls else None
     first_open = data.days.first_open(now)
     return Status(
-        sentence=_sentence(upstream, missing, polls),
+        sentence=_sentence(upstream, missing, snapshot.polls),
         data_dir=shown(str(data.root), 4096),
         upstream_url=masked(upstream.url),
         is_syncing=is_being_written(data),
-        index_state=index_state_of(upstream, last_poll),
+        index_state=_index_state(upstream, last_poll),
         index_state_since=upstream.state_since,
-        index_changed_at=index_changed_at(upstream),
+        index_changed_at=_index_changed_at(upstream),
         held=len(records),
         events=snapshot.total.lines,
         archive_bytes=snapshot.total.size,
-        first_day=min(records, default=None),
+        first_day=first,
         newest_day=newest,
-        newest_day_age_s=_age_s(newest, now),
+        newest_day_age_s=(now - end_of(newest)).total_seconds() if newest else None,
         open_days=tuple(sorted(day for day in records if day >= first_open)),
         missing_days=missing,
         vanished_days=tuple(sorted(vanished(upstream, now=now) & records.keys())),
         flagged={
             flag.value: count for flag in Flag if (count := snapshot.total.flags.get(flag.value))
         },
-        quarantined=quarantined,
+        quarantined=snapshot.quarantined,
         findings=snapshot.total.findings,
         pending_findings=sum(map(is_pending, records.values())) if counts else 0,
         last_poll=last_poll,
-        last_success_at=complete.ended_at if complete is not None else None,
-        problems=tuple(_problems(inventory, missing, quarantined, last_poll)),
+        last_success_at=snapshot.last_success_at,
+        problems=tuple(_problems(snapshot.inventory, missing, snapshot.quarantined, last_poll)),
     )
 
 
@@ -141,14 +146,35 @@ def status_facts(status: Status) -> dict[str, object]:
     return facts
 
 
-def judge_health(
-    status: Status, last_complete: PollReport | None, *, interval: timedelta, now: datetime
-) -> tuple[Health, str]:
+def judge_readiness(
+    last_success_at: datetime | None, *, interval: timedelta, now: datetime
+) -> Readiness:
+    """Return whether there was a complete poll, no older than 3 intervals and 5 minutes.
+
+    The one rule for `/readyz` and `health`. The age of the data itself is no part of it: that is
+    upstream's business, and an alert.
+
+    Args:
+        last_success_at: the end of the last complete poll; None for none.
+        interval: the time between two polls; the longest, where they are not even.
+        now: the current time, aware UTC.
+    """
+    if last_success_at is None:
+        return Readiness(is_ready=False, reason="no poll has been complete yet")
+    when = (
+        f"the last complete poll ended at {last_success_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    )
+    allowed = INTERVALS * interval + GRACE
+    if now - last_success_at > allowed:
+        return Readiness(is_ready=False, reason=f"{when}, more than {allowed} ago")
+    return Readiness(is_ready=True, reason=when)
+
+
+def judge_health(status: Status, *, interval: timedelta, now: datetime) -> tuple[Health, str]:
     """Return whether all is well, and the sentence that says so or why not.
 
     Args:
         status: how the copy stands.
-        last_complete: the complete poll that ended last.
         interval: the longest time between two polls.
         now: the current time, aware UTC.
     """
@@ -157,7 +183,7 @@ def judge_health(
         return Health.ATTENTION, "Nothing has been polled yet: the first poll fills the copy."
     if last.end is not PollEnd.COMPLETE or status.missing_days:
         return Health.FAILING, status.sentence
-    if not judge_readiness(last_complete, interval=interval, now=now).is_ready:
+    if not judge_readiness(status.last_success_at, interval=interval, now=now).is_ready:
         sentence = f"Upstream has not been asked since {utc_minute(last.started_at)}."
         return Health.FAILING, sentence
     is_calm = status.index_state.is_healthy and not status.quarantined
@@ -221,22 +247,17 @@ def _lacks(missing: tuple[date, ...], last: PollReport) -> str:
     return ", ".join([days] * bool(missing) + [problems] * bool(last.problems))
 
 
-def index_state_of(upstream: Upstream, last: PollReport | None) -> IndexState:
+def _index_state(upstream: Upstream, last: PollReport | None) -> IndexState:
     """Return the state of upstream's index: as known, unless the last poll found none."""
     if last is not None and last.index_state is IndexState.UNUSABLE:
         return IndexState.UNUSABLE
     return upstream.state
 
 
-def index_changed_at(upstream: Upstream) -> datetime | None:
-    """Return upstream's own date of its index, else when this body was first seen."""
+def _index_changed_at(upstream: Upstream) -> datetime | None:
     if upstream.index is None:
         return None
     return upstream.index.last_modified or upstream.index.first_seen_at
-
-
-def _age_s(newest: date | None, now: datetime) -> float | None:
-    return (now - end_of(newest)).total_seconds() if newest else None
 
 
 def _problems(

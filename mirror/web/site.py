@@ -9,9 +9,8 @@ from aiohttp import web
 from mirror.config.settings import Config
 from mirror.status.metrics import Metrics
 from mirror.status.poll_progress import PollProgress
-from mirror.status.readiness import Readiness, judge_readiness
 from mirror.status.snapshot import Snapshot, SnapshotCache
-from mirror.status.standing import Status, make_status
+from mirror.status.standing import Readiness, Status, judge_readiness, make_status
 from mirror.store.layout import DataDir
 
 
@@ -36,7 +35,7 @@ class Site:
 
     def readiness(self, snapshot: Snapshot) -> Readiness:
         """Return whether polls are complete and recent."""
-        return judge_readiness(snapshot.last_complete, interval=self.interval, now=self.now())
+        return judge_readiness(snapshot.last_success_at, interval=self.interval, now=self.now())
 
 
 SITE = web.AppKey("site", Site)

@@ -59,7 +59,7 @@ def render_page(
         interval: the longest time between two polls.
         now: the current time, aware UTC.
     """
-    health, sentence = judge_health(status, snapshot.last_complete, interval=interval, now=now)
+    health, sentence = judge_health(status, interval=interval, now=now)
     html = (
         _templates()
         .get_template("status.html")

@@ -8,7 +8,6 @@ from importlib import resources
 import msgspec
 from aiohttp import web
 
-from mirror.status.metrics import ScrapeContext
 from mirror.status.problems import ADVICE
 from mirror.status.standing import status_facts
 from mirror.web.negotiation import choose_coding
@@ -132,14 +131,11 @@ async def _readyz(request: web.Request) -> web.Response:
 
 async def _metrics(request: web.Request) -> web.Response:
     site = request.app[SITE]
-    snapshot, now = await site.snapshots.snapshot(), site.now()
-    context = ScrapeContext(
-        now=now,
-        first_open=site.data.days.first_open(now),
+    body, content_type = site.metrics.render(
+        site.status(await site.snapshots.snapshot()),
         interval=site.interval,
         free_bytes=site.snapshots.free_bytes,
-    )
-    body, content_type = site.metrics.render(
-        snapshot, context, accept=request.headers.get("Accept", "")
+        now=site.now(),
+        accept=request.headers.get("Accept", ""),
     )
     return web.Response(body=body, headers={"Content-Type": content_type, **_NOT_KEPT})

@@ -17,7 +17,7 @@ from mirror.store.layout import make_folders
 from mirror.sync.wiring import open_mirror
 from tests.command import PATIENCE_S, Shell, long_final_days, open_shell
 from tests.running import running
-from tests.samples import at, read_samples
+from tests.samples import read_samples, render
 from tests.upstream import faults
 from tests.web.serving import make_site
 
@@ -52,13 +52,13 @@ class Watched:
     def __init__(self, shell: Shell) -> None:
         config = load_config(None, shell.environ, {})
         site = make_site(shell.data, now=lambda: datetime.now(UTC), config=config)
-        self.metrics, self.snapshots = site.metrics, site.snapshots
+        self.site = site
         schedule = Schedule(config.schedule)
         self.jobs = Jobs(site, schedule, lambda current: open_mirror(current, shell.data))
 
     async def scrape(self) -> dict[tuple[str, ...], float]:
-        snapshot = await self.snapshots.snapshot(fresh=True)
-        return read_samples(self.metrics.render(snapshot, at(datetime.now(UTC)))[0].decode())
+        status = self.site.status(await self.site.snapshots.snapshot(fresh=True))
+        return read_samples(render(self.site.metrics, status, self.site.now()))
 
 
 async def test_what_a_poll_asks_and_receives_is_seen_before_it_ends(shell: Shell) -> None:

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from mirror.model import IndexState, PollReport
-from mirror.status.readiness import judge_readiness
+from mirror.status.standing import judge_readiness
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 INTERVAL = timedelta(minutes=30)
@@ -21,10 +21,6 @@ COMPLETE = PollReport(
 )
 
 
-def poll(age: timedelta, *, duration_s: float = 0) -> PollReport:
-    return replace(COMPLETE, started_at=NOW - age, duration_s=duration_s)
-
-
 @pytest.mark.parametrize(
     ("age", "ready"),
     [
@@ -37,13 +33,13 @@ def poll(age: timedelta, *, duration_s: float = 0) -> PollReport:
 def test_a_complete_poll_counts_for_three_intervals_and_five_minutes(
     age: timedelta, ready: bool
 ) -> None:
-    assert judge_readiness(poll(age), interval=INTERVAL, now=NOW).is_ready is ready
+    assert judge_readiness(NOW - age, interval=INTERVAL, now=NOW).is_ready is ready
 
 
 def test_it_is_the_end_of_the_poll_that_counts() -> None:
-    long = poll(timedelta(hours=5), duration_s=4 * 3600)
+    long = replace(COMPLETE, started_at=NOW - timedelta(hours=5), duration_s=4 * 3600)
 
-    assert judge_readiness(long, interval=INTERVAL, now=NOW).is_ready
+    assert judge_readiness(long.ended_at, interval=INTERVAL, now=NOW).is_ready
 
 
 def test_without_a_complete_poll_it_is_not_ready() -> None:
@@ -54,7 +50,7 @@ def test_without_a_complete_poll_it_is_not_ready() -> None:
 
 
 def test_the_reason_says_since_when() -> None:
-    found = judge_readiness(poll(timedelta(hours=9)), interval=INTERVAL, now=NOW)
+    found = judge_readiness(NOW - timedelta(hours=9), interval=INTERVAL, now=NOW)
 
     assert found.reason == (
         "the last complete poll ended at 2026-05-04 03:00:00 UTC, more than 1:35:00 ago"

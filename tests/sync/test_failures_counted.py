@@ -7,10 +7,9 @@ import pytest
 
 from mirror.errors import Failure
 from mirror.status.metrics import Metrics
-from mirror.status.snapshot import load_snapshot
 from mirror.sync.wiring import open_mirror
 from tests.conftest import NOON, World
-from tests.samples import at, read_samples
+from tests.samples import read_samples, render
 from tests.sync.answers import Body, Header, Raw
 from tests.upstream import faults
 from tests.upstream.archive import day_name
@@ -51,8 +50,7 @@ async def polled(world: World, metrics: Metrics) -> dict[tuple[str, ...], float]
     async with open_mirror(world.config, world.data, now=world.clock) as mirror:
         with metrics.following(mirror.traffic):
             await mirror.poll(observer=metrics.observe)
-    view = load_snapshot(world.data)
-    return read_samples(metrics.render(view, at(world.clock()))[0].decode())
+    return read_samples(render(metrics, world.status(), world.clock()))
 
 
 def failures(samples: Mapping[tuple[str, ...], float]) -> dict[str, float]:

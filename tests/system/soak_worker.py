@@ -17,7 +17,7 @@ from mirror.daemon.jobs import Jobs
 from mirror.daemon.schedule import JobKind, Schedule
 from mirror.daemon.tuning import bound_arenas, freeze_gc, shorten_switch_interval
 from mirror.logs import configure_logs
-from mirror.status.metrics import Metrics, ScrapeContext
+from mirror.status.metrics import Metrics
 from mirror.status.poll_progress import PollProgress
 from mirror.status.snapshot import SnapshotCache
 from mirror.store.layout import DataDir
@@ -52,14 +52,12 @@ async def main() -> None:
             "descriptors": _descriptors(),
         }
         print(json.dumps(answer), flush=True)
-    snapshot, now = await site.snapshots.snapshot(), datetime.now(UTC)
-    moment = ScrapeContext(
-        now=now,
-        first_open=data.days.first_open(now),
+    body, _ = site.metrics.render(
+        site.status(await site.snapshots.snapshot()),
         interval=config.schedule.interval_span,
         free_bytes=site.snapshots.free_bytes,
+        now=site.now(),
     )
-    body, _ = site.metrics.render(snapshot, moment)
     print(body.decode(), flush=True)
 
 

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from mirror.status.metrics import Metrics
-from mirror.status.snapshot import load_snapshot
+from mirror.status.standing import read_status
 from tests.command import ROOT, open_shell
-from tests.samples import at, read_samples
+from tests.samples import read_samples, render
 
 FOLDER = ROOT / "config" / "prometheus"
 ALERTS = FOLDER / "alerts.yaml"
@@ -253,8 +253,8 @@ def test_each_alert_has_its_test_and_tells_what_to_do() -> None:
 async def scrape(tmp_path: Path) -> str:
     async with open_shell(tmp_path / "data") as shell:
         await shell.synced()
-        view = load_snapshot(shell.data)
-        return Metrics().render(view, at(datetime.now(UTC)))[0].decode()
+        now = datetime.now(UTC)
+        return render(Metrics(), read_status(shell.data, now=now), now)
 
 
 @needs_promtool
