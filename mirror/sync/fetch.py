@@ -1,46 +1,54 @@
-"""Due days fetched from upstream, several at a time: ask, take in, judge, and ask again.
+"""Due days fetched from upstream, several at a time: ask, take in, judge, publish; or ask again.
 
 A day is a task of its own, which ends with its outcome whatever upstream does; only a disk that
 fails stops them all. Two counts bound the tasks. A *slot* is a place for a transfer: there are
 `http.concurrency` of them, held while a body arrives and given back once it is judged, for the rest
 is the disk's work and upstream need not wait for it. *Room* is what a day in work takes, arriving
-or on its way to be published: `SETTLING` more than there are slots, so that a disk slower than
-the wire bounds the bodies that pile up. Both are always taken in the same order, room first; a day
-that waits for its next try gives both back, and so blocks no other.
+or on its way to be published: there is room for `SETTLING` days more than there are slots, so that
+a disk slower than the wire bounds the bodies that pile up. Both are always taken in the same order,
+room first; a day that waits for its next try gives both back, and so blocks no other.
 
 A task is started only when it has both: three thousand due days cost no three thousand tasks, and
 days that are tried again, being first in line, come before those not begun.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import aclosing
-from datetime import date
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, aclosing
 
 import structlog
-from msgspec import Struct
 from msgspec.structs import replace
 
 from mirror.archive.headers import ReplyMeta
 from mirror.archive.intake import Intake
-from mirror.archive.judge import Expectation, failure_of, flags_of, judge, make_record
+from mirror.archive.judge import (
+    Expectation,
+    failure_of,
+    flags_of,
+    judge,
+    keeps_predecessor,
+    make_record,
+)
 from mirror.archive.plan import retry_delay
-from mirror.archive.ports import Ask, Context, Received, Reply, Retrying
-from mirror.archive.upstream import Dispute, ETags, Upstream, has_persisted
+from mirror.archive.ports import Ask, Context, Received, Reply, Retrying, Staged
+from mirror.archive.upstream import ETags, Upstream, has_persisted, open_dispute
 from mirror.errors import Failure, UpstreamError, WrongKindError
 from mirror.logs import get_logger
 from mirror.model import (
     Due,
     Evidence,
+    Flag,
     Outcome,
     OutcomeKind,
+    Problem,
     ProblemKind,
     Reason,
     Record,
     Verdict,
 )
-from mirror.sync.settle import Settler, absent, failed, fits
 
+SETTLING = 16
+"""Bodies that may be on their way from arrived to published, beside those that are arriving."""
 _ABSENT = (403, 410)
 """Statuses that mean absence too, of a day that no listing has: a store that may not be listed
 answers 403 for what it has not."""
@@ -48,47 +56,6 @@ _PROBLEM_KINDS = {
     Failure.REDIRECT: ProblemKind.MOVED,
     Failure.TOO_LARGE: ProblemKind.TOO_LARGE,
 }
-
-SETTLING = 16
-"""Bodies that may be on their way from arrived to published, beside those that are arriving."""
-
-
-class _Slot:
-    """One of the places for transfers: taken and given back, never twice."""
-
-    def __init__(self, slots: asyncio.Semaphore) -> None:
-        self._slots = slots
-        self._is_held = False
-
-    async def take(self) -> None:
-        """Wait for a place."""
-        await self._slots.acquire()
-        self._is_held = True
-
-    def free(self) -> None:
-        """Give the place to the next."""
-        if self._is_held:
-            self._is_held = False
-            self._slots.release()
-
-
-class _Try(Struct):
-    """How the asking for one day has gone so far."""
-
-    slot: _Slot
-    conditional: bool
-    number: int = 0
-    past_caches: bool = False
-    refused_sha256: str = ""
-    """Of the body that was refused last: the same once more settles the matter."""
-
-
-class _AskAgain(Struct, frozen=True):
-    """What came cannot be taken as it is; another try may bring better."""
-
-    problem: str
-    error: UpstreamError | None = None
-    at_once: bool = False
 
 
 class Fetcher:
@@ -99,26 +66,17 @@ class Fetcher:
         upstream: what is known of it: disputes, and what its ETags are.
 
     Attributes:
-        etags: what this upstream's ETags have proved to be, after the fetching.
+        disputes: refused bodies that may yet be taken, as they stand now.
+        etags: what this upstream's ETags have proved to be by now.
+        room, slots: see above.
     """
 
     def __init__(self, context: Context, upstream: Upstream) -> None:
-        self._source = context.source
-        self._destination = context.destination
-        self._observer = context.observer
-        self._config = context.config
-        self._now = context.now
-        self._rng = context.rng
-        self._slots = asyncio.Semaphore(context.config.http.concurrency)
-        self._room = asyncio.Semaphore(context.config.http.concurrency + SETTLING)
-        self._log = get_logger()
-        self._settler = Settler(context.destination, now=context.now, disputes=upstream.disputes)
+        self.disputes = dict(upstream.disputes)
         self.etags = upstream.etags
-
-    @property
-    def disputes(self) -> Mapping[date, Dispute]:
-        """Refused bodies that may yet be taken, as they stand now."""
-        return self._settler.disputes
+        self.room = asyncio.Semaphore(context.config.http.concurrency + SETTLING)
+        self.slots = asyncio.Semaphore(context.config.http.concurrency)
+        self._context = context
 
     async def fetch_all(self, due: Sequence[Due]) -> list[Outcome]:
         """Fetch every due day and return how each ended.
@@ -128,164 +86,248 @@ class Fetcher:
         """
         outcomes: list[Outcome] = []
 
-        async def fetch(one: Due, slot: _Slot) -> None:
-            outcome = await self._fetch(one, slot)
+        async def fetch(day: _Day) -> None:
+            outcome = await day.fetch()
             outcomes.append(outcome)
-            self._observer(outcome)
+            self._context.observer(outcome)
 
         async with asyncio.TaskGroup() as group:
             for one in due:
-                # a task for each that there is room for, not for each day: days that wait cost no
-                # memory, and those that are tried again come before
-                await self._room.acquire()
-                slot = _Slot(self._slots)
-                await slot.take()
-                group.create_task(fetch(one, slot))
+                day = _Day(one, self, self._context)
+                await day.begin()
+                group.create_task(fetch(day))
         return outcomes
 
-    async def _fetch(self, due: Due, slot: _Slot) -> Outcome:
-        """Try until it is published, settled or hopeless. Gives back slot and room."""
-        structlog.contextvars.bind_contextvars(file=due.name)
-        state = _Try(slot, conditional=due.conditional)
-        try:
+
+class _Day:
+    """One due day: how the asking for it has gone so far, and how it ends."""
+
+    def __init__(self, due: Due, fetcher: Fetcher, context: Context) -> None:
+        self._due = due
+        self._fetcher = fetcher
+        self._context = context
+        self._destination = context.destination
+        self._traffic = context.source.traffic
+        self._room, self._slot = AsyncExitStack(), AsyncExitStack()
+        self._tries = 0
+        self._past_caches = False
+        self._refused_sha256 = ""
+        """Of the body that was refused last: the same once more settles the matter."""
+        self._log = get_logger()
+
+    async def begin(self) -> None:
+        """Wait for room and a slot."""
+        await self._room.enter_async_context(self._fetcher.room)
+        await self._slot.enter_async_context(self._fetcher.slots)
+
+    async def fetch(self) -> Outcome:
+        """Try until it is published, settled or hopeless; once it has begun."""
+        structlog.contextvars.bind_contextvars(file=self._due.name)
+        async with self._room, self._slot:
             while True:
-                state.number += 1
-                result = await self._try(due, state)
-                if isinstance(result, Outcome):
-                    return self._logged(due, result)
-                delay = self._delay(state, result)
-                if delay is None:
-                    kind = _problem_kind(result.error)
-                    return self._logged(due, failed(due, state.number, result.problem, kind))
-                await self._wait(due, slot, result.problem, delay)
-        finally:
-            slot.free()
-            self._room.release()
+                self._tries += 1
+                result = await self._try()
+                if isinstance(result, UpstreamError):
+                    result = await self._wait(result)
+                if result is not None:
+                    self._log_end(result)
+                    return result
 
-    async def _wait(self, due: Due, slot: _Slot, problem: str, delay_s: float) -> None:
-        if not delay_s:
-            return
-        self._observer(Retrying(due.date, problem, delay_s))
-        self._log.info("file.retrying", problem=problem, delay_s=round(delay_s, 3))
-        # a day that waits blocks no other
-        slot.free()
-        self._room.release()
-        try:
-            await asyncio.sleep(delay_s)
-        finally:
-            await self._room.acquire()
-        await slot.take()
+    async def _wait(self, error: UpstreamError) -> Outcome | None:
+        """Wait for the next try; return how the day ended where there is none."""
+        problem, fraction = error.line(), self._context.rng.random()
+        delay = retry_delay(self._tries, self._context.config.http, fraction=fraction, error=error)
+        if delay is None:
+            return self._failed(problem, _PROBLEM_KINDS.get(error.failure, ProblemKind.OTHER))
+        if delay:
+            self._context.observer(Retrying(self._due.date, problem, delay))
+            self._log.info("file.retrying", problem=problem, delay_s=round(delay, 3))
+            await self._slot.aclose()
+            await self._room.aclose()
+            await asyncio.sleep(delay)
+            await self.begin()
+        return None
 
-    def _delay(self, state: _Try, result: _AskAgain) -> float | None:
-        if result.at_once:
-            return 0
-        return retry_delay(
-            state.number, self._config.http, fraction=self._rng.random(), error=result.error
-        )
-
-    async def _try(self, due: Due, state: _Try) -> Outcome | _AskAgain:
-        held = due.held if state.conditional else None
+    async def _try(self) -> Outcome | UpstreamError | None:
+        """Ask once; return how the day ended, what failed, or None to ask again at once."""
+        due = self._due
+        held = due.held if due.conditional and not self._past_caches else None
         ask = Ask(
             if_none_match=held.etag if held else None,
             if_modified_since=held.last_modified if held else None,
-            past_caches=state.past_caches,
+            past_caches=self._past_caches,
         )
         try:
-            async with self._source.open(due.name, ask) as reply:
+            async with self._context.source.open(due.name, ask) as reply:
                 if reply.status == 304 and due.held is not None:
-                    return await self._unchanged(due, due.held, state)
+                    return await self._unchanged(due.held)
                 if reply.status == 404:
-                    if due.reason is not Reason.BY_NAME:
-                        self._source.traffic.fail(Failure.HTTP_4XX)
-                    return absent(due, state.number)
-                return await self._take_in(due, state, reply)
+                    return self._absent()
+                return await self._take_in(reply)
         except UpstreamError as error:
             if due.reason is Reason.BY_NAME and error.status in _ABSENT:
-                return absent(due, state.number)
-            self._source.traffic.fail(error.failure)
-            return _AskAgain(error.line(), error)
+                return self._absent()
+            self._traffic.fail(error.failure)
+            return error
         except WrongKindError as error:
-            return failed(due, state.number, str(error), ProblemKind.IN_THE_WAY)
+            return self._failed(str(error), ProblemKind.IN_THE_WAY)
 
-    async def _take_in(self, due: Due, state: _Try, reply: Reply) -> Outcome | _AskAgain:
-        intake = Intake(reply.meta, max_bytes=self._config.http.max_file_size)
+    async def _take_in(self, reply: Reply) -> Outcome | UpstreamError:
+        due, http = self._due, self._context.config.http
+        intake = Intake(reply.meta, max_bytes=http.max_file_size)
         async with self._destination.stage(due.name, intake.feed) as staged:
             async with aclosing(reply.blocks()) as blocks:
                 async for block in blocks:
                     await staged.write(block)
-                    self._observer(Received(due.date, sum(map(len, block))))
+                    self._context.observer(Received(due.date, sum(map(len, block))))
             evidence = intake.finish()
-            verdict = self._judge(due, state, evidence, reply.meta)
+            verdict = self._judge(evidence, reply.meta)
             if failure := failure_of(evidence, verdict):
-                self._source.traffic.fail(failure)
-            if self._asks_again(state, evidence, verdict):
-                state.refused_sha256 = evidence.sha256
-                state.past_caches, state.conditional = True, False
-                return _AskAgain(verdict.reason)
+                self._traffic.fail(failure)
+            is_new = evidence.sha256 != self._refused_sha256
+            if verdict.ask_again and is_new and self._tries <= http.retries:
+                self._refused_sha256 = evidence.sha256
+                self._past_caches = True
+                return UpstreamError(verdict.reason)
             # the rest is the disk's and the processor's: upstream need not wait for it
-            state.slot.free()
+            await self._slot.aclose()
             if verdict.publish:
-                record = make_record(
-                    due.date,
-                    due.name,
-                    evidence,
-                    reply.meta,
-                    index_count=due.expected,
-                    flags=flags_of(verdict),
-                    now=self._now(),
-                )
-                return await self._settler.publish(due, state.number, staged, record, verdict)
-            return await self._settler.refuse(due, state.number, staged, evidence, verdict)
+                return await self._publish(staged, evidence, reply.meta, verdict)
+            return await self._refuse(staged, evidence, verdict)
 
-    def _judge(self, due: Due, state: _Try, evidence: Evidence, meta: ReplyMeta) -> Verdict:
+    def _judge(self, evidence: Evidence, meta: ReplyMeta) -> Verdict:
         """Judge a body, with what this upstream's ETags and the body's own past say for it."""
-        if "etag" in evidence.right and self.etags is ETags.UNKNOWN:
-            self.etags = ETags.DIGESTS
-        same_again = evidence.sha256 == state.refused_sha256
-        if evidence.wrong == ("etag",) and same_again and self.etags is ETags.UNKNOWN:
-            # Two bodies agree and no ETag was ever right: they are no digests here.
-            self.etags = ETags.OPAQUE
+        due, fetcher, now = self._due, self._fetcher, self._context.now()
+        if fetcher.etags is ETags.UNKNOWN:
+            if "etag" in evidence.right:
+                fetcher.etags = ETags.DIGESTS
+            elif evidence.wrong == ("etag",) and evidence.sha256 == self._refused_sha256:
+                # Two bodies agree and no ETag was ever right: they are no digests here.
+                fetcher.etags = ETags.OPAQUE
         expectation = Expectation(
             lines=due.expected,
-            is_open=not self._destination.days.is_final(due.date, self._now()),
+            is_open=not self._destination.days.is_final(due.date, now),
             held=due.held,
-            etags_are_opaque=self.etags is ETags.OPAQUE,
+            etags_are_opaque=fetcher.etags is ETags.OPAQUE,
         )
         verdict = judge(evidence, meta, expectation)
-        if verdict.contestable and not verdict.publish and self._has_persisted(due, evidence):
+        dispute, waited = fetcher.disputes.get(due.date), self._context.config.upstream.dispute_span
+        if (
+            verdict.contestable
+            and not verdict.publish
+            and has_persisted(dispute, evidence.sha256, now=now, disagree_after=waited)
+        ):
             return replace(verdict, publish=True, ask_again=False)
         return verdict
 
-    def _has_persisted(self, due: Due, evidence: Evidence) -> bool:
-        return has_persisted(
-            self.disputes.get(due.date),
-            evidence.sha256,
-            now=self._now(),
-            disagree_after=self._config.upstream.dispute_span,
+    async def _publish(
+        self, staged: Staged, evidence: Evidence, meta: ReplyMeta, verdict: Verdict
+    ) -> Outcome:
+        """Publish a body, or note that it is the one held."""
+        due, held, rules = self._due, self._due.held, self._destination.days
+        record = make_record(
+            due.date,
+            due.name,
+            evidence,
+            meta,
+            index_count=due.expected,
+            flags=flags_of(verdict),
+            now=self._context.now(),
+        )
+        is_repair = due.reason is Reason.DAMAGED
+        if held is not None and held.sha256 == record.sha256 and not is_repair:
+            kind = OutcomeKind.UNCHANGED
+            same = replace(record, mtime_ns=held.mtime_ns, findings=held.findings)
+            await self._destination.note(same)
+        else:
+            kind = OutcomeKind.PUBLISHED
+            was_final = held is not None and rules.is_final(due.date, held.checked_at)
+            keep = (
+                held is not None
+                and not is_repair
+                and keeps_predecessor(held, record.sha256, record.lines, was_final=was_final)
+            )
+            await staged.publish(record, predecessor=held if keep else None, is_final=was_final)
+        self._fetcher.disputes.pop(due.date, None)
+        problem = self._problem_of(verdict) if Flag.BEHIND in record.flags else None
+        return self._end(kind, verdict, problem, size=record.size)
+
+    async def _refuse(self, staged: Staged, evidence: Evidence, verdict: Verdict) -> Outcome:
+        """Quarantine a body; open a dispute if only a count, an ETag or its age is against it."""
+        due, disputes = self._due, self._fetcher.disputes
+        if verdict.contestable:
+            disputes[due.date] = open_dispute(
+                disputes.get(due.date),
+                sha256=evidence.sha256,
+                reason=verdict.reason,
+                now=self._context.now(),
+            )
+        problem = self._problem_of(verdict)
+        if due.held is None or evidence.sha256 != due.held.sha256:
+            await staged.quarantine(due.date, evidence.sha256, problem.text)
+        return self._end(OutcomeKind.REFUSED, verdict, problem)
+
+    async def _unchanged(self, held: Record) -> Outcome | None:
+        """Take a 304, unless the index says by now that the body we hold is not the one."""
+        due, now = self._due, self._context.now()
+        if not fits(held, due.expected):
+            # upstream says unchanged, its index says otherwise: a stale cache?
+            self._traffic.fail(Failure.ROLLED_BACK)
+            self._past_caches = True
+            return None
+        final = self._destination.days.final_at(due.date)
+        # that an open day has not changed is nothing to remember
+        matters = now >= final and (held.checked_at < final or due.reason is Reason.RECHECK)
+        if matters or held.index_count != due.expected:
+            flags = () if held.lines == due.expected else held.flags
+            await self._destination.note(
+                replace(held, checked_at=now, index_count=due.expected, flags=flags)
+            )
+        return self._end(OutcomeKind.UNCHANGED, size=held.size)
+
+    def _absent(self) -> Outcome:
+        if self._due.reason is Reason.BY_NAME:
+            return self._end(OutcomeKind.ABSENT)
+        self._traffic.fail(Failure.HTTP_4XX)
+        return self._failed("upstream lists it, but answers 404: no such file")
+
+    def _failed(self, text: str, kind: ProblemKind = ProblemKind.OTHER) -> Outcome:
+        return self._end(OutcomeKind.FAILED, problem=Problem(kind, text, self._due.date))
+
+    def _problem_of(self, verdict: Verdict) -> Problem:
+        text = f"{verdict.kind}: {verdict.reason}"
+        return Problem(ProblemKind(verdict.kind.value), text, self._due.date)
+
+    def _end(
+        self,
+        kind: OutcomeKind,
+        verdict: Verdict | None = None,
+        problem: Problem | None = None,
+        size: int = 0,
+    ) -> Outcome:
+        return Outcome(
+            date=self._due.date,
+            name=self._due.name,
+            kind=kind,
+            verdict=verdict.kind if verdict is not None else None,
+            problem=problem,
+            size=size,
+            attempts=self._tries,
         )
 
-    def _asks_again(self, state: _Try, evidence: Evidence, verdict: Verdict) -> bool:
-        tries_left = state.number <= self._config.http.retries
-        return verdict.ask_again and tries_left and evidence.sha256 != state.refused_sha256
-
-    async def _unchanged(self, due: Due, held: Record, state: _Try) -> Outcome | _AskAgain:
-        """Take a 304, unless the index says by now that the body we hold is not the one."""
-        if fits(held, due.expected):
-            return await self._settler.confirm(due, held, state.number)
-        state.past_caches, state.conditional = True, False
-        self._source.traffic.fail(Failure.ROLLED_BACK)
-        return _AskAgain("upstream says unchanged, its index says otherwise", at_once=True)
-
-    def _logged(self, due: Due, outcome: Outcome) -> Outcome:
+    def _log_end(self, outcome: Outcome) -> None:
         log = self._log.warning if outcome.problem else self._log.info
         if outcome.kind in (OutcomeKind.ABSENT, OutcomeKind.UNCHANGED):
             log = self._log.debug
         extra = {"problem": outcome.problem.text} if outcome.problem else {}
-        log(f"file.{outcome.kind}", reason=due.reason.value, size=outcome.size, **extra)
-        return outcome
+        log(f"file.{outcome.kind}", reason=self._due.reason.value, size=outcome.size, **extra)
 
 
-def _problem_kind(error: UpstreamError | None) -> ProblemKind:
-    if error is None:
-        return ProblemKind.OTHER
-    return _PROBLEM_KINDS.get(error.failure, ProblemKind.OTHER)
+def fits(held: Record, expected: int | None) -> bool:
+    """Return whether a held body is what a listing's count asks for, as far as it was judged."""
+    if expected is None or held.lines == expected:
+        return True
+    if Flag.BEHIND in held.flags:
+        return False
+    known = held.index_count == expected
+    return known or (Flag.AHEAD in held.flags and held.lines > expected)
