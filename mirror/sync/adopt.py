@@ -6,10 +6,9 @@ has by now, so that upstream's loss is not ours.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import date
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from mirror.archive.headers import ReplyMeta
@@ -17,153 +16,130 @@ from mirror.archive.judge import Expectation, flags_of, judge, make_record
 from mirror.archive.listings import parse_sums
 from mirror.archive.ports import Ask, Context, Destination, Listing, OpenBody
 from mirror.archive.scan import Scanner
-from mirror.archive.upstream import ETags, Upstream
+from mirror.archive.upstream import ETags, Upstream, listed_counts
 from mirror.errors import MirrorError, StorageError, UpstreamError, WrongKindError
 from mirror.logs import get_logger
 from mirror.model import Evidence, Flag, Record, VerdictKind
+from mirror.sync.fetch import task_group
 
 _READ_BYTES = 1024 * 1024
 
 
-class _File(Struct, frozen=True):
-    """One file as read from disk."""
+async def adopt_all(context: Context, upstream: Upstream) -> int:
+    """Take on record what can be proved; return how many files that was.
 
-    day: date
-    name: str
-    mtime_ns: int
-    md5: str
-    evidence: Evidence
-
-
-class _Word(Struct, frozen=True):
-    """What upstream says of a file's bytes: its own, others, or nothing."""
-
-    meta: ReplyMeta = ReplyMeta()
-    is_same: bool = False
-    is_other: bool = False
-
-
-class Adopter:
-    """Proves files that are already there and takes them on record.
+    What cannot be proved stays as it is: its day is not held, and so is fetched.
 
     Args:
         context: upstream, asked for validators and headers only; where the files are; settings.
-        upstream: what is known of it: whether its ETags have proved to be no digests.
+        upstream: what is known of it: what its listings promise, and what its ETags are.
+
+    Raises:
+        StorageError: the disk refused.
     """
+    destination, log = context.destination, get_logger()
+    unverified = dict(destination.inventory.unverified)
+    if not unverified:
+        return 0
+    listed = listed_counts(upstream, now=context.now())
+    sums = parse_sums(_read_sums(destination))
+    slots = asyncio.Semaphore(context.config.http.concurrency)
+    adopted = 0
 
-    def __init__(self, context: Context, upstream: Upstream) -> None:
-        self._source = context.source
-        self._destination = context.destination
-        self._http = context.config.http
-        self._now = context.now
-        self._etags_are_opaque = upstream.etags is ETags.OPAQUE
-        self._log = get_logger()
-
-    async def adopt_all(self, listed: Mapping[date, int | None]) -> int:
-        """Take on record what can be proved; return how many files that was.
-
-        What cannot be proved stays as it is: its day is not held, and so is fetched.
-
-        Args:
-            listed: upstream's days with the count that its listings promise.
-
-        Raises:
-            ExceptionGroup: of StorageErrors: the disk refused.
-        """
-        unverified = dict(self._destination.inventory.unverified)
-        if not unverified:
-            return 0
-        sums = parse_sums(_read_sums(self._destination))
-        slots = asyncio.Semaphore(self._http.concurrency)
-        adopted = 0
-
-        async def adopt(day: date, claims: tuple[Record, ...]) -> None:
-            nonlocal adopted
-            try:
-                record = await self._prove(day, claims, listed.get(day), sums)
-            except StorageError:
-                raise
-            except MirrorError as error:
-                name = self._destination.days.name_of(day)
-                self._log.info("file.not_adopted", file=name, problem=error.line())
-                record = None
-            finally:
-                slots.release()
-            if record is not None:
-                await self._destination.note(record)
-                adopted += 1
-
-        async with asyncio.TaskGroup() as group:
-            for day, claims in unverified.items():
-                await slots.acquire()
-                group.create_task(adopt(day, claims))
-        self._log.info("files.adopted", adopted=adopted, unverified=len(unverified) - adopted)
-        return adopted
-
-    async def _prove(
-        self, day: date, claims: tuple[Record, ...], expected: int | None, sums: Mapping[str, str]
-    ) -> Record | None:
-        destination, max_bytes = self._destination, self._http.max_file_size
+    async def adopt(day: date, claims: Sequence[Record]) -> None:
+        nonlocal adopted
         name = destination.days.name_of(day)
-        file = await asyncio.to_thread(_read, destination.opener, name, day, max_bytes)
-        for claim in reversed(claims):
-            if claim.sha256 == file.evidence.sha256:
-                return replace(claim, mtime_ns=file.mtime_ns)
-        word = await self._ask_upstream(file)
-        record = self._judged(file, word.meta, expected) if word.is_same else None
-        if record is None and sums.get(file.name) == file.evidence.sha256:
-            # Published by us once, and so verified. Where its count or upstream's word is against
-            # it the day is due, and what replaces it finds a predecessor to keep.
-            agreed = file.evidence.lines == expected and not word.is_other
-            return self._record(file, ReplyMeta(), expected if agreed else None)
-        return record
-
-    async def _ask_upstream(self, file: _File) -> _Word:
-        """Return what upstream says of the file's bytes."""
         try:
-            ask = Ask(if_none_match=f'"{file.md5}"', head=True)
-            async with self._source.open(file.name, ask) as reply:
-                meta = reply.meta
-                if reply.status == 304:
-                    return _Word(replace(meta, etag=meta.etag or f'"{file.md5}"'), is_same=True)
-                if reply.status == 404:
-                    return _Word()
-        except UpstreamError as error:
-            self._source.traffic.fail(error.failure)
-            self._log.info("file.not_proved", file=file.name, problem=error.line())
-            return _Word()
-        # digests of an encoded or stored representation are over other bytes than the file's
-        if meta.encoding not in ("", "identity") or meta.stored_encoding != "identity":
-            return _Word()
-        own = {"md5": file.md5, "sha256": file.evidence.sha256}
-        right = [
-            digest.value == own[digest.algorithm]
-            for digest in meta.digests
-            if not (self._etags_are_opaque and digest.source == "etag")
-        ]
-        return _Word(meta, is_same=bool(right) and all(right), is_other=not all(right))
+            record = await _prove(
+                context, day, claims, listed.get(day), sums.get(name), upstream.etags
+            )
+        except StorageError:
+            raise
+        except MirrorError as error:
+            log.info("file.not_adopted", file=name, problem=error.line())
+            record = None
+        finally:
+            slots.release()
+        if record is not None:
+            await destination.note(record)
+            adopted += 1
 
-    def _judged(self, file: _File, meta: ReplyMeta, expected: int | None) -> Record | None:
-        is_open = not self._destination.days.is_final(file.day, self._now())
-        verdict = judge(file.evidence, meta, Expectation(lines=expected, is_open=is_open))
-        if not verdict.publish:
-            return None
+    async with task_group() as group:
+        for day, claims in unverified.items():
+            await slots.acquire()
+            group.create_task(adopt(day, claims))
+    log.info("files.adopted", adopted=adopted, unverified=len(unverified) - adopted)
+    return adopted
+
+
+async def _prove(
+    context: Context,
+    day: date,
+    claims: Sequence[Record],
+    expected: int | None,
+    published_sha256: str | None,
+    etags: ETags,
+) -> Record | None:
+    """Return a record for a day's file; None where nothing proves it."""
+    days, max_bytes, now = context.destination.days, context.config.http.max_file_size, context.now
+    name = days.name_of(day)
+    evidence, md5, mtime_ns = await asyncio.to_thread(
+        _read, context.destination.opener, name, max_bytes
+    )
+    for claim in reversed(claims):
+        if claim.sha256 == evidence.sha256:
+            return replace(claim, mtime_ns=mtime_ns)
+    own = {"md5": md5, "sha256": evidence.sha256}
+    meta, is_same = await _ask_upstream(context, name, own, etags)
+    expectation = Expectation(lines=expected, is_open=not days.is_final(day, now()))
+    verdict = judge(evidence, meta, expectation)
+    flags: tuple[Flag, ...] = ()
+    if is_same and verdict.publish:
         flags = () if verdict.kind is VerdictKind.UNLISTED else flags_of(verdict)
-        return self._record(file, meta, expected, flags)
+    elif published_sha256 == evidence.sha256:
+        # Published by us once, and so verified. Where its count or upstream's word is against it
+        # the day is due, and what replaces it finds a predecessor to keep.
+        is_agreed = evidence.lines == expected and is_same is not False
+        meta, expected = ReplyMeta(), expected if is_agreed else None
+    else:
+        return None
+    flags = (Flag.ADOPTED, *flags)
+    record = make_record(day, name, evidence, meta, index_count=expected, flags=flags, now=now())
+    return replace(record, mtime_ns=mtime_ns)
 
-    def _record(
-        self, file: _File, meta: ReplyMeta, expected: int | None, flags: tuple[Flag, ...] = ()
-    ) -> Record:
-        record = make_record(
-            file.day,
-            file.name,
-            file.evidence,
-            meta,
-            index_count=expected,
-            flags=(Flag.ADOPTED, *flags),
-            now=self._now(),
-        )
-        return replace(record, mtime_ns=file.mtime_ns)
+
+async def _ask_upstream(
+    context: Context, name: str, own: dict[str, str], etags: ETags
+) -> tuple[ReplyMeta, bool | None]:
+    """Return what upstream says of a file's bytes: whether they are its own; None if nothing.
+
+    Args:
+        context: upstream.
+        name: the file's name.
+        own: the file's digests by algorithm.
+        etags: whether ETags are digests.
+    """
+    etag = f'"{own["md5"]}"'
+    try:
+        async with context.source.open(name, Ask(if_none_match=etag, head=True)) as reply:
+            meta = reply.meta
+            if reply.status == 304:
+                return replace(meta, etag=meta.etag or etag), True
+            if reply.status == 404:
+                return ReplyMeta(), None
+    except UpstreamError as error:
+        context.source.traffic.fail(error.failure)
+        get_logger().info("file.not_proved", file=name, problem=error.line())
+        return ReplyMeta(), None
+    # digests of an encoded or stored representation are over other bytes than the file's
+    if meta.encoding not in ("", "identity") or meta.stored_encoding != "identity":
+        return ReplyMeta(), None
+    right = [
+        digest.value == own[digest.algorithm]
+        for digest in meta.digests
+        if not (etags is ETags.OPAQUE and digest.source == "etag")
+    ]
+    return meta, all(right) if right else None
 
 
 def _read_sums(destination: Destination) -> bytes:
@@ -173,12 +149,12 @@ def _read_sums(destination: Destination) -> bytes:
         return b""
 
 
-def _read(open_body: OpenBody, name: str, day: date, max_bytes: int) -> _File:
-    """Read a file that is there, with all that is needed to prove it."""
+def _read(open_body: OpenBody, name: str, max_bytes: int) -> tuple[Evidence, str, int]:
+    """Return what is seen of a file that is there, its MD5, and its modification time in ns."""
     scanner = Scanner(("sha256", "md5"), max_bytes=max_bytes)
     with open_body(name) as (file, mtime_ns):
         while chunk := file.read(_READ_BYTES):
             scanner.feed(chunk)
     scan = scanner.finish()
     evidence = Evidence(scan.size, scan.digests["sha256"], scan.lines, scan.ends_with_newline)
-    return _File(day, name, mtime_ns, scan.digests["md5"], evidence)
+    return evidence, scan.digests["md5"], mtime_ns

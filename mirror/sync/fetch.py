@@ -13,8 +13,8 @@ days that are tried again, being first in line, come before those not begun.
 """
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 import structlog
 from msgspec.structs import replace
@@ -58,6 +58,19 @@ _PROBLEM_KINDS = {
 }
 
 
+@asynccontextmanager
+async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
+    """Run tasks as `asyncio.TaskGroup` does, but raise the first error alone, not a group.
+
+    What ends one of a step's tasks ends them all, and the others say no more of it.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from errors
+
+
 class Fetcher:
     """Fetches due days, several at a time.
 
@@ -82,7 +95,7 @@ class Fetcher:
         """Fetch every due day and return how each ended.
 
         Raises:
-            ExceptionGroup: of StorageErrors (the disk refused), or of bugs.
+            StorageError: the disk refused.
         """
         outcomes: list[Outcome] = []
 
@@ -91,7 +104,7 @@ class Fetcher:
             outcomes.append(outcome)
             self._context.observer(outcome)
 
-        async with asyncio.TaskGroup() as group:
+        async with task_group() as group:
             for one in due:
                 day = _Day(one, self, self._context)
                 await day.begin()

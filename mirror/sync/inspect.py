@@ -22,6 +22,7 @@ from mirror.logs import get_logger
 from mirror.model import Findings, Record
 from mirror.processes import Worker, WorkerDiedError
 from mirror.sync.count import count_days
+from mirror.sync.fetch import task_group
 
 WORKERS_FROM_BYTES = 64 * 1024**2
 """From here on the start of a process (0.1 s) is little beside the counting."""
@@ -117,12 +118,9 @@ class _Inspection:
     async def run(self) -> None:
         """Count until there is nothing left, or no time."""
         hands = min(len(os.sched_getaffinity(0)), len(self._batches)) if self._in_workers else 1
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(hands):
-                    group.create_task(self._take_batches())
-        except ExceptionGroup as group_of_errors:
-            raise group_of_errors.exceptions[0] from group_of_errors
+        async with task_group() as group:
+            for _ in range(hands):
+                group.create_task(self._take_batches())
 
     def result(self) -> Inspected:
         """Return what became of the days."""

@@ -37,7 +37,7 @@ from mirror.model import (
     ProblemKind,
     Reason,
 )
-from mirror.sync.adopt import Adopter
+from mirror.sync.adopt import adopt_all
 from mirror.sync.fetch import Fetcher
 from mirror.sync.publish import Publisher
 from mirror.sync.summary import count_outcomes, make_problems, make_warnings
@@ -155,18 +155,13 @@ class Poll:
         if not was_clean:
             # files may be gone or altered since the index was written: first of all, be true
             await self._publisher.publish_index(self._upstream)
-        try:
-            adopter = Adopter(self._context, self._upstream)
-            self._adopted = await adopter.adopt_all(self._listed())
-            # off the loop, on which a daemon serves: it goes through all days
-            plan = await asyncio.to_thread(self._plan, survey)
-            self._check_room(plan)
-            self._observer(plan)
-            self._log.info("poll.planned", due=len(plan.due), listed=plan.listed, **plan.reasons())
-            outcomes = await self._fetch(plan)
-        except ExceptionGroup as group:
-            # all errors share one cause; raise the first
-            raise group.exceptions[0] from group
+        self._adopted = await adopt_all(self._context, self._upstream)
+        # off the loop, on which a daemon serves: it goes through all days
+        plan = await asyncio.to_thread(self._plan, survey)
+        self._check_room(plan)
+        self._observer(plan)
+        self._log.info("poll.planned", due=len(plan.due), listed=plan.listed, **plan.reasons())
+        outcomes = await self._fetch(plan)
         if self._is_anything_new():
             self._in_the_way = await self._publisher.publish(self._upstream)
         else:

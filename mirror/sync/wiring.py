@@ -77,7 +77,7 @@ class Mirror:
 
     async def restore(self, version: Version) -> None:
         """Publish a predecessor again; see `mirror.sync.repair`."""
-        await restore(self._destination, version, self._upstream(), now=self._now)
+        await restore(self._context(ignore), self._upstream(), version)
 
     def _context(self, observer: Observer) -> Context:
         return Context(
