@@ -36,7 +36,7 @@ from mirror.status.problems import facts_of, problem_lines, report_facts
 from mirror.store.inventory import load_inventory, load_upstream
 from mirror.store.layout import DataDir
 from mirror.sync.poll import Preview, preview
-from mirror.sync.source import HttpSource
+from mirror.sync.source import open_source
 from mirror.sync.survey import Surveyor
 from mirror.sync.wiring import Mirror, open_mirror
 from mirror.text import human_bytes, plural
@@ -144,7 +144,7 @@ def _metrics_file(
 async def _preview(config: Config, data: DataDir, asked: PollRange) -> Preview:
     there = await asyncio.to_thread(data.archive.is_dir)
     inventory = load_inventory(data) if there else Inventory()
-    async with HttpSource(config.upstream.url, config.http, now=utc_now) as source:
+    async with open_source(config.upstream.url, config.http, now=utc_now) as source:
         surveyor = Surveyor(source, config, now=utc_now, rng=random.Random())  # noqa: S311
         known = load_upstream(data, config.upstream.url)
         return await preview(surveyor, known, inventory, config, asked, now=utc_now)

@@ -13,8 +13,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from email.utils import format_datetime
-from types import TracebackType
-from typing import Self
 from urllib.parse import urljoin
 from urllib.request import getproxies, proxy_bypass
 
@@ -26,7 +24,7 @@ from mirror.archive.headers import ReplyMeta, parse_meta, parse_retry_after
 from mirror.archive.plan import is_transient_status
 from mirror.archive.ports import Ask, Reply, Traffic
 from mirror.config.settings import HttpConfig, origin_of
-from mirror.errors import BodyError, ConfigError, Failure, MirrorError, StorageError, UpstreamError
+from mirror.errors import ConfigError, Failure, MirrorError, StorageError, UpstreamError
 from mirror.text import shown
 
 BLOCK_BYTES = 512 * 1024
@@ -36,55 +34,60 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _ANSWERS = (200, 304, 404)
 
 
-class HttpSource:
-    """The archive at a base URL. Owns the session: use with `async with`.
+@asynccontextmanager
+async def open_source(
+    url: str, config: HttpConfig, *, now: Callable[[], datetime]
+) -> AsyncIterator["HttpSource"]:
+    """Open a session with the archive at a base URL.
 
     Args:
         url: the base; names are resolved against it.
         config: timeouts and limits.
         now: the clock, for dates in `Retry-After`.
-    """
 
-    def __init__(self, url: str, config: HttpConfig, *, now: Callable[[], datetime]) -> None:
-        self._base = url if url.endswith("/") else url + "/"
+    Raises:
+        ConfigError: the proxy that the environment names is not a URL.
+    """
+    base = url if url.endswith("/") else url + "/"
+    proxy, proxy_auth = _find_proxy(base)
+    async with aiohttp.ClientSession(
+        auto_decompress=False,  # see mirror.archive.coding
+        read_bufsize=BLOCK_BYTES,  # less makes it stop and start reading at every chunk
+        connector=aiohttp.TCPConnector(limit=config.concurrency + 1, ssl=_tls(base)),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={
+            "User-Agent": config.user_agent or f"binder-mirror/{__version__}",
+            "Accept-Encoding": "identity",
+        },
+        timeout=aiohttp.ClientTimeout(
+            total=None,
+            connect=None,
+            sock_connect=config.connect_timeout,
+            sock_read=config.read_timeout,
+        ),
+        # found once, for upstream is one host; aiohttp would look for each request anew
+        proxy=proxy,
+        proxy_auth=proxy_auth,
+    ) as session:
+        yield HttpSource(session, base, config, now)
+
+
+class HttpSource:
+    """The archive over a session; see `mirror.archive.ports.Source`. Made by `open_source`."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        base: str,
+        config: HttpConfig,
+        now: Callable[[], datetime],
+    ) -> None:
+        self.traffic = Traffic()
+        self._session = session
+        self._base = base
         self._config = config
         self._now = now
-        self._pace = Pace(config.rate_limit)
-        self._session: aiohttp.ClientSession | None = None
-        self.traffic = Traffic()
-
-    async def __aenter__(self) -> Self:
-        config = self._config
-        proxy, proxy_auth = _find_proxy(self._base)
-        self._session = aiohttp.ClientSession(
-            auto_decompress=False,  # see mirror.archive.coding
-            read_bufsize=BLOCK_BYTES,  # less makes it stop and start reading at every chunk
-            connector=aiohttp.TCPConnector(limit=config.concurrency + 1, ssl=_tls(self._base)),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={
-                "User-Agent": config.user_agent or f"binder-mirror/{__version__}",
-                "Accept-Encoding": "identity",
-            },
-            timeout=aiohttp.ClientTimeout(
-                total=None,
-                connect=None,
-                sock_connect=config.connect_timeout,
-                sock_read=config.read_timeout,
-            ),
-            # found once, for upstream is one host; aiohttp would look for each request anew
-            proxy=proxy,
-            proxy_auth=proxy_auth,
-        )
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        self._pace = _Pace(config.rate_limit)
 
     @asynccontextmanager
     async def open(self, name: str, ask: Ask) -> AsyncIterator[Reply]:
@@ -124,8 +127,6 @@ class HttpSource:
         )
 
     async def _send(self, url: str, ask: Ask) -> aiohttp.ClientResponse:
-        if self._session is None:
-            raise RuntimeError("HttpSource is used outside its `async with`")
         headers: dict[str, str] = {}
         if ask.if_none_match is not None:
             headers["If-None-Match"] = ask.if_none_match
@@ -140,7 +141,7 @@ class HttpSource:
             )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             self.traffic.unanswered += 1
-            raise translate(error, self._base) from error
+            raise _translate(error, self._base) from error
         self.traffic.statuses[response.status] += 1
         return response
 
@@ -158,7 +159,6 @@ class HttpSource:
 
 
 def _failure_of(status: int) -> Failure:
-    """Return the word for a status that is no answer."""
     if status == 429:
         return Failure.HTTP_429
     return {4: Failure.HTTP_4XX, 5: Failure.HTTP_5XX}.get(status // 100, Failure.HTTP_OTHER)
@@ -206,7 +206,7 @@ class HttpReply:
     """One answer of the archive's, its body still on the wire."""
 
     def __init__(
-        self, response: aiohttp.ClientResponse, config: HttpConfig, pace: "Pace", traffic: Traffic
+        self, response: aiohttp.ClientResponse, config: HttpConfig, pace: "_Pace", traffic: Traffic
     ) -> None:
         self._response = response
         self._config = config
@@ -219,7 +219,7 @@ class HttpReply:
         """Yield the body's chunks in blocks; see `mirror.archive.ports.Reply.blocks`."""
         block: list[bytes] = []
         gathered = 0
-        speed = SpeedCheck(self._config.min_speed, 2 * self._config.read_timeout)
+        speed = _SpeedCheck(self._config.min_speed, 2 * self._config.read_timeout)
         try:
             # not iter_any, which copies what it joins
             async for chunk, _ in self._response.content.iter_chunks():
@@ -232,12 +232,12 @@ class HttpReply:
                     await self._pace.wait(gathered)
                     block, gathered = [], 0
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise translate(error, self._response.url.name) from error
+            raise _translate(error, self._response.url.name) from error
         if block:
             yield block
 
 
-class SpeedCheck:
+class _SpeedCheck:
     """Notices a download that drips: alive at each read, and yet never done.
 
     Args:
@@ -252,17 +252,13 @@ class SpeedCheck:
         self._bytes = 0
 
     def count(self, size: int) -> None:
-        """Take note of `size` bytes.
-
-        Raises:
-            BodyError: the last window brought too few.
-        """
+        """Take note of `size` bytes; raise UpstreamError if the last window brought too few."""
         self._bytes += size
         now = time.monotonic()
         if now - self._since < self._window_s:
             return
         if self._bytes < self._due_bytes:
-            raise BodyError(
+            raise UpstreamError(
                 f"only {self._bytes:,} bytes came in {now - self._since:.0f} s",
                 hint="see http.min_speed",
                 failure=Failure.SLOW,
@@ -270,12 +266,8 @@ class SpeedCheck:
         self._since, self._bytes = now, 0
 
 
-class Pace:
-    """Holds all downloads together to a rate.
-
-    Args:
-        rate: bytes a second; 0 for none.
-    """
+class _Pace:
+    """Holds all downloads together to a rate in bytes a second; 0 for none."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
@@ -283,75 +275,58 @@ class Pace:
 
     async def wait(self, size: int) -> None:
         """Wait until `size` more bytes are within the rate."""
-        if not self._rate:
-            return
-        now = time.monotonic()
-        self._free_at = max(self._free_at, now) + size / self._rate
-        await asyncio.sleep(self._free_at - now)
+        if self._rate:
+            now = time.monotonic()
+            self._free_at = max(self._free_at, now) + size / self._rate
+            await asyncio.sleep(self._free_at - now)
 
 
-def translate(error: Exception, where: str) -> MirrorError:
+def _translate(error: Exception, where: str) -> MirrorError:
     """Return a failure of the network's or of aiohttp's as one of ours."""
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         hint = "raise the limit of open files (ulimit -n), or lower http.concurrency"
         return StorageError(f"a connection: {error.strerror}", hint=hint)
-    text = shown(_reason(error) or type(error).__name__, 200)
-    for kinds, failure, message, hint, transient in _TRANSLATIONS:
-        if isinstance(error, kinds):
-            kind = BodyError if failure is Failure.CUT else UpstreamError
-            return kind(
-                message.format(where=where, text=text),
-                hint=hint,
-                failure=failure,
-                transient=transient,
-            )
-    return UpstreamError(f"the connection to {where} broke: {text}", failure=Failure.CONNECTION)
-
-
-def _reason(error: Exception) -> str:
+    text = str(error) or type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorError) and error.errno and error.errno > 0:
-        return f"{error.host}:{error.port}: {os.strerror(error.errno)}"
-    return str(error)
+        text = f"{error.host}:{error.port}: {os.strerror(error.errno)}"
+    failure, message, hint = next(row[1:] for row in _TRANSLATIONS if isinstance(error, row[0]))
+    return UpstreamError(
+        message.format(where=where, text=shown(text, 200)),
+        hint=hint,
+        failure=failure,
+        transient=failure not in (Failure.TLS, Failure.OTHER),
+    )
 
 
 _Kinds = type[Exception] | tuple[type[Exception], ...]
-_TRANSLATIONS: tuple[tuple[_Kinds, Failure, str, str, bool], ...] = (
-    (
-        TimeoutError,
-        Failure.TIMEOUT,
-        "no byte came from {where} in time",
-        "see http.read_timeout",
-        True,
-    ),
+_TRANSLATIONS: tuple[tuple[_Kinds, Failure, str, str], ...] = (
+    (TimeoutError, Failure.TIMEOUT, "no byte came from {where} in time", "see http.read_timeout"),
     (
         (aiohttp.ClientConnectorCertificateError, ssl.SSLError),
         Failure.TLS,
         "the certificate of {where} is not trusted: {text}",
         "set SSL_CERT_FILE to the CA bundle that vouches for it",
-        False,
     ),
-    (aiohttp.ClientPayloadError, Failure.CUT, "the body is cut short", "", True),
+    (aiohttp.ClientPayloadError, Failure.CUT, "the body is cut short", ""),
     (
         aiohttp.ClientConnectorDNSError,
         Failure.DNS,
         "cannot find the host of {where}",
         "is the name right, and is there a network?",
-        True,
     ),
     (
         aiohttp.ClientConnectorError,
         Failure.CONNECTION,
         "cannot connect to {text}",
         "is upstream.url right?",
-        True,
     ),
-    (aiohttp.ClientResponseError, Failure.NOT_HTTP, "not an HTTP answer: {text}", "", True),
+    (aiohttp.ClientResponseError, Failure.NOT_HTTP, "not an HTTP answer: {text}", ""),
     (
         (aiohttp.InvalidURL, ValueError),
         Failure.OTHER,
         "not a usable URL: {text}",
         "see upstream.url",
-        False,
     ),
+    (Exception, Failure.CONNECTION, "the connection to {where} broke: {text}", ""),
 )
-"""Kinds of error, the specific before the general: its word, message, hint, whether it may pass."""
+"""Kinds of error, the specific before the general: its word, message, hint."""

@@ -19,7 +19,7 @@ from mirror.store.layout import DataDir
 from mirror.sync.poll import Poll
 from mirror.sync.publish import Publisher
 from mirror.sync.repair import repair, restore
-from mirror.sync.source import HttpSource
+from mirror.sync.source import open_source
 
 if TYPE_CHECKING:
     from mirror.sync.inspect import Inspected
@@ -109,5 +109,5 @@ async def open_mirror(
     with ExitStack() as stack:
         # looks at every file there is: off the loop, on which a daemon serves
         store = await asyncio.to_thread(stack.enter_context, opening)
-        async with HttpSource(config.upstream.url, config.http, now=now) as source:
+        async with open_source(config.upstream.url, config.http, now=now) as source:
             yield Mirror(config, store, source, now=now, rng=rng)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from mirror.archive.plan import PollRange
 from mirror.archive.ports import Listing
 from mirror.model import Damage, DamageKind, Flag, PollReport
-from mirror.sync.source import HttpSource
+from mirror.sync.source import open_source
 from mirror.sync.wiring import Mirror
 from tests.conftest import World
 from tests.store.memory import Memory, MemoryDestination
@@ -18,7 +18,7 @@ from tests.upstream.archive import day_name
 async def opened(world: World, memory: Memory) -> AsyncIterator[Mirror]:
     destination = MemoryDestination(memory, now=world.clock)
     rng = random.Random(0)
-    async with HttpSource(world.server.url, world.config.http, now=world.clock) as source:
+    async with open_source(world.server.url, world.config.http, now=world.clock) as source:
         yield Mirror(world.config, destination, source, now=world.clock, rng=rng)
 
 
