@@ -2,9 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
-from datetime import datetime
+from datetime import date, datetime
 from typing import TypeVar
 
 from msgspec import Struct
@@ -17,7 +17,6 @@ from mirror.archive.judge import is_older
 from mirror.archive.plan import retry_delay
 from mirror.archive.ports import Ask, Reply, Source
 from mirror.archive.upstream import (
-    Dispute,
     ETags,
     IndexFacts,
     Upstream,
@@ -31,7 +30,7 @@ from mirror.archive.upstream import (
 from mirror.config.settings import Config
 from mirror.errors import Failure, IndexUnusableError, UpstreamError
 from mirror.logs import get_logger
-from mirror.model import Evidence, ParsedIndex, Problem, ProblemKind
+from mirror.model import Evidence, IndexEntry, ParsedIndex, Problem, ProblemKind
 
 T = TypeVar("T")
 
@@ -59,14 +58,12 @@ class Survey(Struct, frozen=True):
     """Whether this poll looks for days by name too."""
 
 
-class _Body(Struct, frozen=True):
-    content: bytes
+class _IndexReply(Struct, frozen=True):
+    """An index that came, and was parsed."""
+
+    index: Index
     evidence: Evidence
     meta: ReplyMeta
-
-
-class _IndexBody(_Body, frozen=True):
-    parsed: ParsedIndex
 
 
 class Surveyor:
@@ -117,79 +114,65 @@ class Surveyor:
             if_none_match=facts.etag if facts else None,
             if_modified_since=facts.last_modified if facts else None,
         )
-        body = await self._retrying(lambda: self._ask_for_index(ask))
-        if isinstance(body, _IndexBody) and (failure := _suspicion(body, upstream)):
+        reply = await self._retrying(lambda: self._ask_for_index(ask))
+        if isinstance(reply, _IndexReply) and (failure := _suspicion(reply, upstream)):
             self._source.traffic.fail(failure)
-            body = await self._retrying(lambda: self._ask_for_index(Ask(past_caches=True)))
-        if not isinstance(body, _IndexBody):
-            return Survey(self._unchanged(_redated(upstream, body)))
-        if _is_rolled_back(upstream, body.meta):
-            dispute = self._trial_of_older(upstream, body)
-            if dispute is not None:
-                text = "upstream's index is older than the one accepted: a stale cache?"
-                return Survey(
-                    replace(self._unchanged(upstream), index_dispute=dispute),
-                    warnings=(Problem(ProblemKind.INDEX_ROLLED_BACK, text),),
-                )
-        return self._accept(upstream, body)
-
-    def _trial_of_older(self, upstream: Upstream, body: _Body) -> Dispute | None:
-        """Return the dispute that an older index is on, or None if it has stood for long enough."""
-        now, sha256 = self._now(), body.evidence.sha256
+            reply = await self._retrying(lambda: self._ask_for_index(Ask(past_caches=True)))
+        if not isinstance(reply, _IndexReply):
+            return Survey(self._unchanged(_redated(upstream, reply)))
+        if not _is_rolled_back(upstream, reply.meta):
+            return self._accept(upstream, reply)
+        now, sha256, dispute = self._now(), reply.evidence.sha256, upstream.index_dispute
         waited = self._config.upstream.dispute_span
-        if has_persisted(upstream.index_dispute, sha256, now=now, disagree_after=waited):
-            return None
-        return open_dispute(upstream.index_dispute, sha256=sha256, reason="rolled-back", now=now)
+        if has_persisted(dispute, sha256, now=now, disagree_after=waited):
+            return self._accept(upstream, reply)
+        dispute = open_dispute(dispute, sha256=sha256, reason="rolled-back", now=now)
+        text = "upstream's index is older than the one accepted: a stale cache?"
+        return Survey(
+            replace(self._unchanged(upstream), index_dispute=dispute),
+            warnings=(Problem(ProblemKind.INDEX_ROLLED_BACK, text),),
+        )
 
     def _unchanged(self, upstream: Upstream) -> Upstream:
         return accept_unchanged(upstream, now=self._now(), stale_after=self._stale_after)
 
-    def _accept(self, upstream: Upstream, body: _IndexBody) -> Survey:
-        now, parsed, before = self._now(), body.parsed, upstream.index
-        same = before is not None and before.sha256 == body.evidence.sha256
+    def _accept(self, upstream: Upstream, reply: _IndexReply) -> Survey:
+        now, before, sha256 = self._now(), upstream.index, reply.evidence.sha256
+        parsed = reply.index.parsed
+        is_same = before is not None and before.sha256 == sha256
         facts = IndexFacts(
-            sha256=body.evidence.sha256,
-            first_seen_at=before.first_seen_at if before is not None and same else now,
+            sha256=sha256,
+            first_seen_at=before.first_seen_at if before is not None and is_same else now,
             # a body that its ETag still contradicts is asked for in full the next time
-            etag=body.meta.etag if not _is_doubtful(body, upstream) else None,
-            last_modified=body.meta.last_modified,
-            generation=body.meta.generation,
+            etag=reply.meta.etag if not _is_doubtful(reply, upstream) else None,
+            last_modified=reply.meta.last_modified,
+            generation=reply.meta.generation,
             whole=not parsed.refused_lines and not parsed.conflicts,
         )
         for refusal in parsed.refused:
             self._log.warning(
                 "index.line_refused", line=refusal.line, reason=refusal.reason, text=refusal.text
             )
-        if "etag" in body.evidence.right and upstream.etags is ETags.UNKNOWN:
+        if "etag" in reply.evidence.right and upstream.etags is ETags.UNKNOWN:
             upstream = replace(upstream, etags=ETags.DIGESTS)
         accepted = accept_index(upstream, parsed, facts, now=now, stale_after=self._stale_after)
-        return Survey(accepted, Index(body.content, parsed))
+        return Survey(accepted, reply.index)
 
     async def _search(self, survey: Survey) -> Survey:
         """Read `index.html` as a second listing; that it is not there is no failure."""
-        warnings = survey.warnings
-        upstream = survey.upstream
+        upstream, warnings = survey.upstream, survey.warnings
         try:
-            body = await self._retrying(lambda: self._read(PAGE, Ask()))
+            listing = await self._retrying(self._ask_for_page)
         except UpstreamError as error:
             text = f"index.html could not be read as a second listing: {error}"
             warnings = (*warnings, Problem(ProblemKind.OTHER, text))
         else:
-            today = self._now().date()
-            template = self._config.upstream.name_template
-            listing = (
-                await asyncio.to_thread(
-                    parse_listing, body.content, name_template=template, today=today
-                )
-                if body is not None
-                else None
-            )
             upstream = accept_listing(upstream, listing, now=self._now())
         upstream = replace(upstream, searched_at=self._now())
         return replace(survey, upstream=upstream, warnings=warnings, searched=True)
 
-    async def _ask_for_index(self, ask: Ask) -> _IndexBody | ReplyMeta:
-        """Return the index body, or the headers of a 304."""
+    async def _ask_for_index(self, ask: Ask) -> _IndexReply | ReplyMeta:
+        """Return the index, or the headers of a 304."""
         async with self._source.open(INDEX, ask) as reply:
             if reply.status == 304:
                 return reply.meta
@@ -200,23 +183,25 @@ class Surveyor:
                     failure=Failure.HTTP_4XX,
                     transient=False,
                 )
-            body = await self._take_in(reply)
-        # here, for a cut body is asked for again before it counts as what upstream has; off the
-        # loop, on which a daemon serves
-        parsed = await asyncio.to_thread(
-            parse_index,
-            body.content,
-            name_template=self._config.upstream.name_template,
-            today=self._now().date(),
-        )
-        return _IndexBody(body.content, body.evidence, body.meta, parsed)
+            body, evidence = await self._take_in(reply)
+        # here, for a cut body is asked for again before it counts as what upstream has
+        parsed = await self._parse(parse_index, body)
+        return _IndexReply(Index(body, parsed), evidence, reply.meta)
 
-    async def _read(self, name: str, ask: Ask) -> _Body | None:
-        """Return a body, or None where there is none."""
-        async with self._source.open(name, ask) as reply:
-            return await self._take_in(reply) if reply.status == 200 else None
+    async def _ask_for_page(self) -> Mapping[date, IndexEntry] | None:
+        """Return what the page lists, or None where there is none."""
+        async with self._source.open(PAGE, Ask()) as reply:
+            if reply.status != 200:
+                return None
+            body, _ = await self._take_in(reply)
+        return await self._parse(parse_listing, body)
 
-    async def _take_in(self, reply: Reply) -> _Body:
+    async def _parse(self, parse: Callable[..., T], body: bytes) -> T:
+        """Parse a listing; off the loop, on which a daemon serves."""
+        template, today = self._config.upstream.name_template, self._now().date()
+        return await asyncio.to_thread(parse, body, name_template=template, today=today)
+
+    async def _take_in(self, reply: Reply) -> tuple[bytes, Evidence]:
         intake = Intake(
             reply.meta, max_bytes=min(self._config.http.max_file_size, MAX_LISTING_BYTES)
         )
@@ -230,7 +215,7 @@ class Surveyor:
             raise UpstreamError(
                 f"a listing's digest is not that of its {wrong[0]} header", failure=Failure.DIGEST
             )
-        return _Body(b"".join(pieces), evidence, reply.meta)
+        return b"".join(pieces), evidence
 
     async def _retrying(self, ask: Callable[[], Awaitable[T]]) -> T:
         attempt = 0
@@ -249,20 +234,20 @@ class Surveyor:
                 await asyncio.sleep(delay)
 
 
-def _suspicion(body: _IndexBody, upstream: Upstream) -> Failure | None:
+def _suspicion(reply: _IndexReply, upstream: Upstream) -> Failure | None:
     """Return what speaks for asking for an index once more, past the caches."""
-    if _is_rolled_back(upstream, body.meta):
+    if _is_rolled_back(upstream, reply.meta):
         return Failure.ROLLED_BACK
-    return Failure.DIGEST if _is_doubtful(body, upstream) else None
+    return Failure.DIGEST if _is_doubtful(reply, upstream) else None
 
 
 def _is_rolled_back(upstream: Upstream, meta: ReplyMeta) -> bool:
     return upstream.index is not None and is_older(meta, upstream.index)
 
 
-def _is_doubtful(body: _Body, upstream: Upstream) -> bool:
+def _is_doubtful(reply: _IndexReply, upstream: Upstream) -> bool:
     """Return whether only its ETag speaks against a body, where ETags may be digests."""
-    return "etag" in body.evidence.wrong and upstream.etags is not ETags.OPAQUE
+    return "etag" in reply.evidence.wrong and upstream.etags is not ETags.OPAQUE
 
 
 def _redated(upstream: Upstream, meta: ReplyMeta) -> Upstream:
