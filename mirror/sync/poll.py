@@ -12,7 +12,8 @@ A crash anywhere is harmless: the next pass plans again what is missing and adop
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 
 import structlog
@@ -22,12 +23,13 @@ from msgspec.structs import replace
 from mirror.archive.manifest import Inventory
 from mirror.archive.plan import DayRules, PollRange, make_plan
 from mirror.archive.ports import Context
-from mirror.archive.upstream import Upstream, days_to_ask, listed_counts
+from mirror.archive.upstream import Upstream, days_to_ask, listed_counts, vanished
 from mirror.config.settings import Config
 from mirror.errors import ExitCode, UpstreamError
 from mirror.events.findings import is_pending
 from mirror.logs import get_logger
 from mirror.model import (
+    Flag,
     IndexState,
     Outcome,
     OutcomeKind,
@@ -36,22 +38,17 @@ from mirror.model import (
     Problem,
     ProblemKind,
     Reason,
+    Record,
 )
 from mirror.sync.adopt import adopt_all
 from mirror.sync.fetch import Fetcher
 from mirror.sync.publish import Publisher
-from mirror.sync.summary import count_outcomes, make_problems, make_warnings
 from mirror.sync.survey import Survey, Surveyor
+from mirror.text import plural
 
-
-class Preview(Struct, frozen=True):
-    """What a poll would do."""
-
-    plan: Plan
-    unverified: int
-    """Files that are there without a record: proved first, fetched only if that fails."""
-    upstream: Upstream
-    warnings: tuple[Problem, ...]
+LISTED_PROBLEMS = 20
+"""Problems listed one by one in a report; the rest is counted."""
+_LISTED_DAYS = 3
 
 
 class Poll:
@@ -66,15 +63,11 @@ class Poll:
     def __init__(self, context: Context, upstream: Upstream, asked: PollRange) -> None:
         self._context = context
         self._destination = context.destination
+        self._now = context.now
         self._upstream = upstream
         self._asked = asked
-        self._config = context.config
-        self._observer = context.observer
-        self._now = context.now
-        self._log = get_logger()
-        self._in_the_way: tuple[Problem, ...] = ()
-        self._adopted = 0
         self._publisher = Publisher(context.destination, upstream, now=context.now)
+        self._log = get_logger()
 
     async def run(self, *, inspect_s: float = float("inf")) -> PollReport:
         """Bring the copy in step with upstream, as far as it can be had.
@@ -98,25 +91,11 @@ class Poll:
                 downloaded_bytes=self._context.source.traffic.received_bytes,
             )
             self._destination.append_poll(report)
-            self._log.info("poll.finished", **_log_fields(report))
-            self._observer(report)
+            self._log_end(report)
+            self._context.observer(report)
             if report.pending_findings and inspect_s:
-                left = await self._inspect(inspect_s)
-                report = replace(report, pending_findings=left)
+                report = replace(report, pending_findings=await self._inspect(inspect_s))
         return report
-
-    async def _inspect(self, limit_s: float) -> int:
-        """Count what is in the days that are pending; return how many still are."""
-        # where nothing is pending, as most of the time, nobody pays for its import
-        from mirror.sync.inspect import inspect_pending  # noqa: PLC0415
-
-        def publish() -> Awaitable[object]:
-            return self._publisher.publish(self._upstream)
-
-        inspected = await inspect_pending(
-            self._destination, publish, self._observer, limit_s=limit_s
-        )
-        return inspected.pending
 
     async def _run(self) -> PollReport:
         try:
@@ -124,66 +103,51 @@ class Poll:
         except UpstreamError as error:
             text = f"upstream is unusable, nothing changed: {error.line()}"
             problem = Problem(ProblemKind.UPSTREAM_UNUSABLE, text)
-            return replace(
-                self._report([], (problem,), ExitCode.UPSTREAM_UNUSABLE),
-                index_state=IndexState.UNUSABLE,
-            )
-        outcomes = await self._follow(survey)
-        in_the_way = self._destination.inventory.wrong_kind
-        problems = make_problems(self._upstream, outcomes, in_the_way, self._asked)
-        problems = (*self._in_the_way, *problems)
-        records = self._destination.inventory.records.values()
-        warnings = make_warnings(self._upstream, records, now=self._now())
-        exit_code = ExitCode.INCOMPLETE if problems else ExitCode.COMPLETE
+            report = self._report(ExitCode.UPSTREAM_UNUSABLE, {}, (problem,))
+            return replace(report, index_state=IndexState.UNUSABLE)
+        adopted = await adopt_all(self._context, self._upstream)
+        # off the loop, on which a daemon serves: it goes through all days
+        plan = await asyncio.to_thread(self._plan, survey)
+        outcomes = await self._fetch(plan)
+        unwritten = await self._publish()
+        inventory = self._destination.inventory
+        problems = make_problems(self._upstream, outcomes, inventory.wrong_kind, self._asked)
+        problems = (*unwritten, *problems)
+        warnings = make_warnings(self._upstream, inventory.records.values(), now=self._now())
         return replace(
-            self._report(outcomes, problems, exit_code), warnings=(*survey.warnings, *warnings)
+            self._report(
+                ExitCode.INCOMPLETE if problems else ExitCode.COMPLETE,
+                _count_outcomes(outcomes, adopted),
+                problems,
+            ),
+            warnings=(*survey.warnings, *warnings),
         )
 
     async def _survey(self) -> Survey:
-        """Ask upstream what it has."""
-        surveyor = Surveyor(
-            self._context.source, self._config, now=self._now, rng=self._context.rng
-        )
+        """Ask upstream what it has, and remember it."""
+        context = self._context
+        surveyor = Surveyor(context.source, context.config, now=self._now, rng=context.rng)
         has_body = self._publisher.index_body(self._upstream) is not None
-        return await surveyor.survey(self._upstream, has_body=has_body)
-
-    async def _follow(self, survey: Survey) -> list[Outcome]:
-        """Do all that follows from a survey."""
+        survey = await surveyor.survey(self._upstream, has_body=has_body)
         self._upstream = survey.upstream
         was_clean = self._destination.inventory.is_clean
         await self._publisher.remember(survey.upstream, survey.index)
         if not was_clean:
             # files may be gone or altered since the index was written: first of all, be true
             await self._publisher.publish_index(self._upstream)
-        self._adopted = await adopt_all(self._context, self._upstream)
-        # off the loop, on which a daemon serves: it goes through all days
-        plan = await asyncio.to_thread(self._plan, survey)
-        self._check_room(plan)
-        self._observer(plan)
-        self._log.info("poll.planned", due=len(plan.due), listed=plan.listed, **plan.reasons())
-        outcomes = await self._fetch(plan)
-        if self._is_anything_new():
-            self._in_the_way = await self._publisher.publish(self._upstream)
-        else:
-            await self._publisher.remember(self._upstream)
-        return outcomes
-
-    def _is_anything_new(self) -> bool:
-        """Return whether the listings may have to change: what they are made of has, or they lack.
-
-        The inventory is settled only after the listings were written by them.
-        """
-        return not self._destination.inventory.is_clean or not self._publisher.are_listings_there()
+        return survey
 
     def _plan(self, survey: Survey) -> Plan:
-        return _plan(survey, self._destination.inventory, self._config, self._asked, self._now())
-
-    def _check_room(self, plan: Plan) -> None:
-        """Refuse to begin what cannot be finished; a day that is asked about may be unchanged."""
-        needed = sum(due.estimated_bytes for due in plan.due if not due.conditional)
-        self._destination.require_room(needed, self._config.storage.min_free if needed else 0)
+        config = self._context.config
+        return _plan(survey, self._destination.inventory, config, self._asked, self._now())
 
     async def _fetch(self, plan: Plan) -> list[Outcome]:
+        # what cannot be finished is not begun; a day that is asked about may be unchanged
+        needed = sum(due.estimated_bytes for due in plan.due if not due.conditional)
+        min_free = self._context.config.storage.min_free
+        self._destination.require_room(needed, min_free if needed else 0)
+        self._context.observer(plan)
+        self._log.info("poll.planned", due=len(plan.due), listed=plan.listed, **plan.reasons())
         fetcher = Fetcher(self._context, self._upstream)
         try:
             outcomes = await fetcher.fetch_all(plan.due)
@@ -214,24 +178,67 @@ class Poll:
             # it may be there: it stays due, and so the search is not over
             self._upstream = replace(self._upstream, searched_at=None)
 
-    def _listed(self) -> dict[date, int | None]:
-        return listed_counts(self._upstream, now=self._now())
+    async def _publish(self) -> tuple[Problem, ...]:
+        """Write the listings where they may have to change: what is held has, or one is missing."""
+        # the inventory is clean only after the listings were written by it
+        if self._destination.inventory.is_clean and self._publisher.are_listings_there():
+            await self._publisher.remember(self._upstream)
+            return ()
+        return await self._publisher.publish(self._upstream)
+
+    async def _inspect(self, limit_s: float) -> int:
+        """Count what is in the days that are pending; return how many still are."""
+        # where nothing is pending, as most of the time, nobody pays for its import
+        from mirror.sync.inspect import inspect_pending  # noqa: PLC0415
+
+        inspected = await inspect_pending(
+            self._destination,
+            lambda: self._publisher.publish(self._upstream),
+            self._context.observer,
+            limit_s=limit_s,
+        )
+        return inspected.pending
 
     def _report(
-        self, outcomes: Sequence[Outcome], problems: tuple[Problem, ...], exit_code: ExitCode
+        self, exit_code: ExitCode, outcomes: dict[str, int], problems: tuple[Problem, ...]
     ) -> PollReport:
         records = self._destination.inventory.records.values()
+        listed = listed_counts(self._upstream, now=self._now())
+        counts_findings = self._context.config.storage.findings
         return PollReport(
             exit_code=int(exit_code),
             index_state=self._upstream.state,
-            listed=sum(day in self._asked for day in self._listed()),
+            listed=sum(day in self._asked for day in listed),
             held=len(records),
             events=sum(record.lines for record in records),
             archive_bytes=sum(record.size for record in records),
-            outcomes=count_outcomes(outcomes, adopted=self._adopted),
+            outcomes=outcomes,
             problems=problems,
-            pending_findings=sum(map(is_pending, records)) if self._config.storage.findings else 0,
+            pending_findings=sum(map(is_pending, records)) if counts_findings else 0,
         )
+
+    def _log_end(self, report: PollReport) -> None:
+        self._log.info(
+            "poll.finished",
+            exit_code=report.exit_code,
+            index_state=report.index_state.value,
+            held=report.held,
+            listed=report.listed,
+            requests=report.requests,
+            downloaded_bytes=report.downloaded_bytes,
+            duration_s=report.duration_s,
+            **report.outcomes,
+        )
+
+
+class Preview(Struct, frozen=True):
+    """What a poll would do."""
+
+    plan: Plan
+    unverified: int
+    """Files that are there without a record: proved first, fetched only if that fails."""
+    upstream: Upstream
+    warnings: tuple[Problem, ...]
 
 
 async def preview(
@@ -269,14 +276,85 @@ def _plan(
     )
 
 
-def _log_fields(report: PollReport) -> Mapping[str, object]:
-    return {
-        "exit_code": report.exit_code,
-        "index_state": report.index_state.value,
-        "held": report.held,
-        "listed": report.listed,
-        "requests": report.requests,
-        "downloaded_bytes": report.downloaded_bytes,
-        "duration_s": report.duration_s,
-        **report.outcomes,
-    }
+def make_problems(
+    upstream: Upstream,
+    outcomes: Sequence[Outcome],
+    wrong_kind: Mapping[date, str],
+    asked: PollRange,
+) -> tuple[Problem, ...]:
+    """Return all that keeps the copy from being complete, bounded.
+
+    Args:
+        upstream: what is known of upstream.
+        outcomes: how the due days ended.
+        wrong_kind: days at whose path something other than a file stands, and what.
+        asked: the range asked for: only its days are judged.
+    """
+    failed = sorted(
+        (one.problem for one in outcomes if one.problem is not None),
+        key=lambda one: one.day or date.min,
+        reverse=True,
+    )
+    days = {problem.day for problem in failed}
+    conflict = "the index lists it with different counts; what was accepted before stays"
+    problems = [
+        *_refusals(upstream),
+        *(
+            Problem(ProblemKind.INDEX_CONFLICT, conflict, day)
+            for day in upstream.conflicts
+            if day in asked
+        ),
+        *(
+            Problem(ProblemKind.IN_THE_WAY, f"a {found} stands where its file belongs", day)
+            for day, found in sorted(wrong_kind.items())
+            if day not in days and day in asked
+        ),
+        *failed,
+    ]
+    if (more := len(problems) - LISTED_PROBLEMS) > 0:
+        problems[LISTED_PROBLEMS:] = [Problem(ProblemKind.OTHER, f"and {more:,} more")]
+    return tuple(problems)
+
+
+def _refusals(upstream: Upstream) -> Iterator[Problem]:
+    for refusal in upstream.refused:
+        yield Problem(
+            ProblemKind.INDEX_LINE,
+            f"index line {refusal.line} refused: {refusal.reason}: {refusal.text}",
+        )
+    if (more := upstream.refused_lines - len(upstream.refused)) > 0:
+        yield Problem(ProblemKind.INDEX_LINE, f"{plural(more, 'more index line')} refused")
+
+
+def make_warnings(
+    upstream: Upstream, records: Collection[Record], *, now: datetime
+) -> tuple[Problem, ...]:
+    """Return what a person should know although nothing is missing."""
+    warnings: list[Problem] = []
+    since = f"{upstream.state_since:%Y-%m-%d %H:%M} UTC" if upstream.state_since else "now"
+    if upstream.state is IndexState.SHRUNK:
+        gone = len(upstream.unlisted.keys() - vanished(upstream, now=now))
+        text = (
+            f"upstream's index has shrunk (noticed {since}): {plural(gone, 'day')} it listed "
+            "before are kept, and looked for elsewhere"
+        )
+        warnings.append(Problem(ProblemKind.INDEX_SHRUNK, text))
+    if upstream.state is IndexState.STALE:
+        text = (
+            f"upstream's index stands still (noticed {since}): newer days are looked for in "
+            "index.html and by name"
+        )
+        warnings.append(Problem(ProblemKind.INDEX_STALE, text))
+    if disputed := sorted(record.date for record in records if Flag.DISPUTED in record.flags):
+        latest = ", ".join(map(str, disputed[-_LISTED_DAYS:]))
+        count = plural(len(disputed), "day")
+        text = f"{count} published although index or ETag contradict: {latest}"
+        warnings.append(Problem(ProblemKind.DISPUTED, text))
+    return tuple(warnings)
+
+
+def _count_outcomes(outcomes: Sequence[Outcome], adopted: int) -> dict[str, int]:
+    """Return the number of days by how they ended, those adopted without a fetch among them."""
+    counts = Counter(outcome.kind for outcome in outcomes)
+    counts[OutcomeKind.ADOPTED] += adopted
+    return {kind.value: counts[kind] for kind in OutcomeKind if counts[kind]}

@@ -16,7 +16,7 @@ from mirror.model import (
     VerdictKind,
 )
 from mirror.status.problems import ADVICE, facts_of, problem_lines
-from mirror.sync.summary import LISTED_PROBLEMS, make_problems, make_warnings
+from mirror.sync.poll import LISTED_PROBLEMS, make_problems, make_warnings
 from tests.making import TEMPLATE, at, day, record
 
 
