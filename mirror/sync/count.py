@@ -1,8 +1,10 @@
-"""Counts the findings of published files; runs in workers, so it imports little."""
+"""Counts the findings of published files; runs in workers.
+
+It is apart from `mirror.sync.inspect` because a worker imports it: without asyncio and logs that
+takes 0.1 s and 10 MB less of each.
+"""
 
 from collections.abc import Sequence
-from datetime import date
-from typing import BinaryIO
 
 from mirror.archive.ports import OpenBody
 from mirror.errors import MirrorError
@@ -24,24 +26,12 @@ def count_days(open_body: OpenBody, records: Sequence[Record]) -> list[Findings 
     return [_count(open_body, record, kinds) for record in records]
 
 
-def count_file(file: BinaryIO, day: date, kinds: Kinds | None = None) -> Findings:
-    """Return the findings of an opened file.
-
-    Args:
-        file: the file.
-        day: the day that it is of.
-        kinds: what is remembered of the lines of other days; never shared between threads.
-    """
-    inspector = Inspector(day, kinds)
-    while chunk := file.read(_READ_BYTES):
-        inspector.feed(chunk)
-    return inspector.finish()
-
-
 def _count(open_body: OpenBody, record: Record, kinds: Kinds) -> Findings | str:
+    inspector = Inspector(record.date, kinds)
     try:
         with open_body(record.name) as (file, mtime_ns):
-            findings = count_file(file, record.date, kinds)
+            while chunk := file.read(_READ_BYTES):
+                inspector.feed(chunk)
             size = file.tell()
         with open_body(record.name) as (_, mtime_ns_after):
             pass
@@ -49,4 +39,4 @@ def _count(open_body: OpenBody, record: Record, kinds: Kinds) -> Findings | str:
         return error.line()
     if (size, mtime_ns, mtime_ns_after) != (record.size, record.mtime_ns, record.mtime_ns):
         return "its size or time is not the one on record"
-    return findings
+    return inspector.finish()

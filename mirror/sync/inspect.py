@@ -11,9 +11,10 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from mirror.archive.ports import Counted, Destination, Observer, ignore
 from mirror.errors import StorageError
@@ -24,7 +25,7 @@ from mirror.processes import Worker, WorkerDiedError
 from mirror.sync.count import count_days
 from mirror.sync.fetch import task_group
 
-WORKERS_FROM_BYTES = 64 * 1024**2
+_WORKERS_FROM_BYTES = 64 * 1024**2
 """From here on the start of a process (0.1 s) is little beside the counting."""
 _BATCH_BYTES = 16 * 1024**2
 _BATCH_DAYS = 64
@@ -51,7 +52,7 @@ async def inspect_pending(
     observer: Observer = ignore,
     *,
     limit_s: float = float("inf"),
-    workers_from_bytes: int = WORKERS_FROM_BYTES,
+    workers_from_bytes: int = _WORKERS_FROM_BYTES,
 ) -> Inspected:
     """Count what is in the days that are pending, newest first, and put it on record.
 
@@ -67,11 +68,11 @@ async def inspect_pending(
     pending = [record for record in destination.inventory.records.values() if is_pending(record)]
     if not pending:
         return Inspected()
+    log, inspected, ends_at = get_logger(), None, time.monotonic() + limit_s
     in_workers = sum(record.size for record in pending) >= workers_from_bytes
-    inspection = _Inspection(destination, observer, pending, in_workers=in_workers, limit_s=limit_s)
-    log, inspected = get_logger(), None
+    inspection = _Inspection(destination, observer, pending, in_workers=in_workers)
     try:
-        await inspection.run()
+        await inspection.run(ends_at)
         if inspection.counted:
             await publish()
         inspected = inspection.result()
@@ -81,12 +82,7 @@ async def inspect_pending(
         log.exception("inspect.crashed", hint="a bug: please report it; the days wait")
     # whoever asks for what waits must not ask again and again for what cannot be had
     inspected = inspected or Inspected(inspection.counted, len(pending) - inspection.counted)
-    log.info(
-        "inspect.finished",
-        counted=inspected.counted,
-        failed=inspected.failed,
-        waiting=inspected.waiting,
-    )
+    log.info("inspect.finished", **asdict(inspected))
     return inspected
 
 
@@ -100,7 +96,6 @@ class _Inspection:
         pending: Sequence[Record],
         *,
         in_workers: bool,
-        limit_s: float,
     ) -> None:
         self.counted = 0
         self._failed = 0
@@ -109,62 +104,54 @@ class _Inspection:
         self._destination = destination
         self._observer = observer
         self._in_workers = in_workers
-        self._ends_at = time.monotonic() + limit_s
         self._log = get_logger()
         newest_first = sorted(pending, key=lambda record: record.date, reverse=True)
         # the next one last
         self._batches = list(_batches(newest_first))[::-1]
 
-    async def run(self) -> None:
+    async def run(self, ends_at: float) -> None:
         """Count until there is nothing left, or no time."""
         hands = min(len(os.sched_getaffinity(0)), len(self._batches)) if self._in_workers else 1
         async with task_group() as group:
             for _ in range(hands):
-                group.create_task(self._take_batches())
+                group.create_task(self._take_batches(ends_at))
 
     def result(self) -> Inspected:
         """Return what became of the days."""
         waiting = self._total - self.counted - self._failed
         return Inspected(self.counted, self._failed, waiting)
 
-    async def _take_batches(self) -> None:
+    async def _take_batches(self, ends_at: float) -> None:
         """Have batch after batch counted: by a worker, a new one where it has died."""
         worker: Worker | None = None
-        try:
-            while self._batches and time.monotonic() < self._ends_at:
+
+        def count(batch: Sequence[Record]) -> Sequence[Findings | str]:
+            opener = self._destination.opener
+            if worker is None:
+                return count_days(opener, batch)
+            return worker.call(count_days, opener, batch)
+
+        with ExitStack() as workers:
+            while self._batches and time.monotonic() < ends_at:
                 batch = self._batches.pop()
                 if worker is None and self._in_workers:
-                    worker = self._start()
+                    worker = self._start(workers)
                 try:
-                    found = await self._count(worker, batch)
+                    found = await asyncio.to_thread(count, batch)
                 except WorkerDiedError as error:
-                    self._give_up(batch, error)
+                    workers.close()
                     worker = None
+                    self._give_up(batch, error)
                 else:
                     await self._keep(batch, found)
-        finally:
-            if worker is not None:
-                worker.close()
 
-    def _start(self) -> Worker | None:
+    def _start(self, workers: ExitStack) -> Worker | None:
         try:
-            return Worker()
+            return workers.enter_context(Worker())
         except StorageError as error:
             self._log.warning("inspect.no_worker", problem=error.line())
             self._in_workers = False
             return None
-
-    async def _count(
-        self, worker: Worker | None, batch: Sequence[Record]
-    ) -> Sequence[Findings | str]:
-        opener = self._destination.opener
-        if worker is None:
-            return await asyncio.to_thread(count_days, opener, batch)
-        try:
-            return await asyncio.to_thread(worker.call, count_days, opener, batch)
-        except WorkerDiedError:
-            worker.close()
-            raise
 
     def _give_up(self, batch: Sequence[Record], error: WorkerDiedError) -> None:
         """Leave the day pending that a worker died of; those beside it are tried alone."""

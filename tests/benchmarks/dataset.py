@@ -11,6 +11,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -19,9 +20,10 @@ from msgspec.structs import replace
 
 from mirror.dataset.build import keep_in_step
 from mirror.dataset.query import Bounds, open_months, open_session
-from mirror.store.inventory import load_inventory, save_manifest
+from mirror.model import Findings
+from mirror.store.inventory import load_inventory, open_daily, save_manifest
 from mirror.store.layout import DataDir
-from mirror.sync.count import count_file
+from mirror.sync.count import count_days
 from tests.benchmarks.launches import open_mirror_of
 
 _DAYS = "SELECT date, count(*) AS n FROM launches GROUP BY date ORDER BY date"
@@ -59,9 +61,9 @@ def look_into(data: DataDir) -> None:
     """Put on record what the days hold, as a poll does when it fetches them."""
     records = dict(load_inventory(data).records)
     lacking = [record for record in records.values() if record.findings is None]
-    for record in lacking:
-        with (data.archive / record.name).open("rb") as file:
-            findings = count_file(file, record.date)
+    found = count_days(partial(open_daily, data.archive), lacking)
+    for record, findings in zip(lacking, found, strict=True):
+        assert isinstance(findings, Findings), findings
         records[record.date] = replace(record, findings=findings)
     if lacking:
         save_manifest(data, records)
