@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from importlib import resources
 
@@ -10,7 +11,7 @@ from mirror.archive.listings import entries_of, local_index, render_page, render
 from mirror.archive.ports import Destination, Listing, State
 from mirror.archive.upstream import Upstream, digest_of, render_upstream
 from mirror.errors import IndexUnusableError, WrongKindError
-from mirror.model import ParsedIndex, Problem, ProblemKind
+from mirror.model import Problem, ProblemKind
 from mirror.sync.survey import Index
 
 _STYLE = resources.files("mirror.sync").joinpath("archive.css").read_bytes()
@@ -115,17 +116,14 @@ class Publisher:
         if upstream.index is None or not upstream.index.whole:
             return None
         if self._index is None or digest_of(self._index.body) != upstream.index.sha256:
-            body = self.index_body(upstream)
-            parsed = self._parse(body) if body is not None else None
-            self._index = Index(body, parsed) if body is not None and parsed is not None else None
+            self._index = None
+            template, today = self._destination.days.name_template, self._now().date()
+            # with a clock set back, or another template, it may be unusable by now
+            with suppress(IndexUnusableError):
+                if (body := self.index_body(upstream)) is not None:
+                    parsed = parse_index(body, name_template=template, today=today)
+                    self._index = Index(body, parsed)
         return self._index
-
-    def _parse(self, body: bytes) -> ParsedIndex | None:
-        template, today = self._destination.days.name_template, self._now().date()
-        try:
-            return parse_index(body, name_template=template, today=today)
-        except IndexUnusableError:
-            return None
 
     def _save(self, upstream: Upstream) -> None:
         if upstream != self._saved:

@@ -59,7 +59,7 @@ async def repair(damage: Sequence[Damage], context: Context, upstream: Upstream)
     await publisher.publish(upstream)
 
 
-async def restore(context: Context, upstream: Upstream, version: Version) -> None:
+async def restore(version: Version, context: Context, upstream: Upstream) -> None:
     """Publish a predecessor again; what it replaces goes to history in its turn.
 
     Raises:

@@ -7,9 +7,11 @@ from datetime import datetime
 from random import Random
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from mirror.archive.manifest import Version
 from mirror.archive.plan import PollRange
-from mirror.archive.ports import Context, Destination, Observer, Source, State, Traffic, ignore
+from mirror.archive.ports import Context, Observer, State, Traffic, ignore
 from mirror.archive.upstream import Upstream, parse_upstream
 from mirror.clock import utc_now
 from mirror.config.settings import Config
@@ -28,25 +30,13 @@ if TYPE_CHECKING:
 class Mirror:
     """A destination held for writing and a session with upstream. Made by `open_mirror`."""
 
-    def __init__(
-        self,
-        config: Config,
-        destination: Destination,
-        source: Source,
-        *,
-        now: Callable[[], datetime],
-        rng: Random,
-    ) -> None:
-        self._config = config
-        self._destination = destination
-        self._source = source
-        self._now = now
-        self._rng = rng
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
     @property
     def traffic(self) -> Traffic:
         """What was asked of upstream so far."""
-        return self._source.traffic
+        return self._context.source.traffic
 
     async def poll(
         self,
@@ -56,36 +46,33 @@ class Mirror:
         inspect_s: float = float("inf"),
     ) -> PollReport:
         """Make one pass; see `mirror.sync.poll`."""
-        poll = Poll(self._context(observer), self._upstream(), asked or PollRange())
+        context = replace(self._context, observer=observer)
+        poll = Poll(context, self._upstream(), asked or PollRange())
         return await poll.run(inspect_s=inspect_s)
 
     async def inspect(self, observer: Observer = ignore, *, limit_s: float) -> "Inspected":
         """Count what is in the days that are pending; see `mirror.sync.inspect`."""
         from mirror.sync.inspect import Inspected, inspect_pending  # noqa: PLC0415 - seldom wanted
 
-        if not self._config.storage.findings:
+        context, upstream = self._context, self._upstream()
+        if not context.config.storage.findings:
             return Inspected()
-        upstream = self._upstream()
-        publisher = Publisher(self._destination, upstream, now=self._now)
+        publisher = Publisher(context.destination, upstream, now=context.now)
         return await inspect_pending(
-            self._destination, lambda: publisher.publish(upstream), observer, limit_s=limit_s
+            context.destination, lambda: publisher.publish(upstream), observer, limit_s=limit_s
         )
 
     async def repair(self, damage: Sequence[Damage], observer: Observer = ignore) -> None:
         """Put right what a verification found, as far as it can be; see `mirror.sync.repair`."""
-        await repair(damage, self._context(observer), self._upstream())
+        await repair(damage, replace(self._context, observer=observer), self._upstream())
 
     async def restore(self, version: Version) -> None:
         """Publish a predecessor again; see `mirror.sync.repair`."""
-        await restore(self._context(ignore), self._upstream(), version)
-
-    def _context(self, observer: Observer) -> Context:
-        return Context(
-            self._source, self._destination, self._config, observer, self._now, self._rng
-        )
+        await restore(version, self._context, self._upstream())
 
     def _upstream(self) -> Upstream:
-        return parse_upstream(self._destination.read(State.UPSTREAM), self._config.upstream.url)
+        body = self._context.destination.read(State.UPSTREAM)
+        return parse_upstream(body, self._context.config.upstream.url)
 
 
 @asynccontextmanager
@@ -110,4 +97,4 @@ async def open_mirror(
         # looks at every file there is: off the loop, on which a daemon serves
         store = await asyncio.to_thread(stack.enter_context, opening)
         async with open_source(config.upstream.url, config.http, now=now) as source:
-            yield Mirror(config, store, source, now=now, rng=rng)
+            yield Mirror(Context(source, store, config, ignore, now, rng))

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from mirror.archive.plan import PollRange
-from mirror.archive.ports import Listing
+from mirror.archive.ports import Context, Listing, ignore
 from mirror.model import Damage, DamageKind, Flag, PollReport
 from mirror.sync.source import open_source
 from mirror.sync.wiring import Mirror
@@ -19,7 +19,7 @@ async def opened(world: World, memory: Memory) -> AsyncIterator[Mirror]:
     destination = MemoryDestination(memory, now=world.clock)
     rng = random.Random(0)
     async with open_source(world.server.url, world.config.http, now=world.clock) as source:
-        yield Mirror(world.config, destination, source, now=world.clock, rng=rng)
+        yield Mirror(Context(source, destination, world.config, ignore, world.clock, rng))
 
 
 async def sync(world: World, memory: Memory, asked: PollRange | None = None) -> PollReport:
