@@ -74,32 +74,23 @@ def health(ctx: click.Context) -> ExitCode:
 
 def _serve(ctx: click.Context, config: Config, data: DataDir, *, writes: bool) -> None:
     # bring APScheduler and the web server along
-    from mirror.daemon.service import make_service  # noqa: PLC0415
-    from mirror.daemon.tuning import (  # noqa: PLC0415
-        bound_arenas,
-        freeze_gc,
-        shorten_switch_interval,
-    )
+    from mirror.daemon.service import run_service, tune_process  # noqa: PLC0415
     from mirror.sync.wiring import open_mirror  # noqa: PLC0415
 
-    async def main() -> bool:
-        service = make_service(
-            config,
-            data,
-            load=lambda: load_settings(ctx),
-            open_writer=(lambda current: open_mirror(current, data)) if writes else None,
-            environ=os.environ,
-            announce=_announce,
-            now=utc_now,
-        )
-        freeze_gc()
-        return await service.run()
-
-    bound_arenas()
-    shorten_switch_interval()
+    tune_process()
     lock: AbstractContextManager[None] = daemon_lock(data) if writes else nullcontext()
     with lock:
-        in_time = asyncio.run(main())
+        in_time = asyncio.run(
+            run_service(
+                config,
+                data,
+                load=lambda: load_settings(ctx),
+                open_writer=(lambda current: open_mirror(current, data)) if writes else None,
+                environ=os.environ,
+                announce=_announce,
+                now=utc_now,
+            )
+        )
     if not in_time:
         # a thread hangs in the disk: all that is published is whole, and nobody waits for the rest
         os._exit(int(ExitCode.COMPLETE))

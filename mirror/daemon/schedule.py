@@ -6,10 +6,10 @@ one job, and the scheduler's own shutdown has nothing to cancel.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from types import TracebackType
+from itertools import islice, pairwise
 from typing import Self
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -22,7 +22,7 @@ from mirror.config.settings import ScheduleConfig
 
 SLICE = timedelta(hours=1)
 """The slow jobs go through the archive in slices, one an hour."""
-_FIRES_LOOKED_AT = 50
+_FIRES_LOOKED_AT = 51
 _JUMP_S = 30
 
 
@@ -42,20 +42,12 @@ class Schedule:
     Args:
         config: when to poll.
         wall: the wall clock, in seconds.
-        monotonic: a clock that nobody sets.
     """
 
-    def __init__(
-        self,
-        config: ScheduleConfig,
-        *,
-        wall: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, config: ScheduleConfig, *, wall: Callable[[], float] = time.time) -> None:
         self._config = config
         self._wall = wall
-        self._monotonic = monotonic
-        self._offset = wall() - monotonic()
+        self._offset = wall() - time.monotonic()
         self._due: set[JobKind] = set()
         self._signalled = asyncio.Event()
         self._scheduler = AsyncIOScheduler(
@@ -69,23 +61,18 @@ class Schedule:
         self.apply(self._config)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._scheduler.shutdown(wait=False)
 
     def apply(self, config: ScheduleConfig) -> None:
         """Take new settings; all jobs are set anew from now."""
         self._config = config
-        triggers = {
-            JobKind.POLL: poll_trigger(config),
-            JobKind.RECHECK: IntervalTrigger(seconds=SLICE.total_seconds(), timezone=UTC),
-            JobKind.VERIFY: IntervalTrigger(seconds=SLICE.total_seconds(), timezone=UTC),
-        }
-        for kind, trigger in triggers.items():
+        hourly = IntervalTrigger(seconds=SLICE.total_seconds(), timezone=UTC)
+        for kind, trigger in (
+            (JobKind.POLL, _poll_trigger(config)),
+            (JobKind.RECHECK, hourly),
+            (JobKind.VERIFY, hourly),
+        ):
             self._scheduler.add_job(
                 self._fire, trigger, args=[kind], id=kind.value, replace_existing=True
             )
@@ -122,7 +109,7 @@ class Schedule:
         Returns:
             The seconds by which it jumped; 0 where it did not.
         """
-        offset = self._wall() - self._monotonic()
+        offset = self._wall() - time.monotonic()
         jump = offset - self._offset
         self._offset = offset
         if abs(jump) < _JUMP_S:
@@ -135,28 +122,31 @@ class Schedule:
         self.signal(kind)
 
 
-def poll_trigger(config: ScheduleConfig) -> BaseTrigger:
+def _poll_trigger(config: ScheduleConfig) -> BaseTrigger:
     """Return when to poll: by `schedule.cron`, else by `schedule.interval`; jitter on top."""
+    jitter = _jitter_s(config) or None
     if config.cron:
-        fields = crontab_fields(config.cron)
-        return CronTrigger(**fields, timezone=UTC, jitter=config.jitter or None)
+        return CronTrigger(**crontab_fields(config.cron), timezone=UTC, jitter=jitter)
+    return IntervalTrigger(seconds=config.interval, timezone=UTC, jitter=jitter)
+
+
+def _jitter_s(config: ScheduleConfig) -> float:
     # more than half the interval would be no rhythm any more
-    jitter = min(config.jitter, config.interval / 2)
-    return IntervalTrigger(seconds=config.interval, timezone=UTC, jitter=jitter or None)
+    return config.jitter if config.cron else min(config.jitter, config.interval / 2)
 
 
 def longest_interval(config: ScheduleConfig, *, now: datetime) -> timedelta:
     """Return the longest time between two polls, jitter included."""
-    if not config.cron:
-        return timedelta(seconds=config.interval + min(config.jitter, config.interval / 2))
-    trigger = CronTrigger(**crontab_fields(config.cron), timezone=UTC)
-    longest, last = timedelta(), trigger.get_next_fire_time(None, now)
-    for _ in range(_FIRES_LOOKED_AT):
-        if last is None:
-            break
-        following = trigger.get_next_fire_time(last, last)
-        if following is None:
-            break
-        longest = max(longest, following - last)
-        last = following
-    return longest + timedelta(seconds=config.jitter)
+    longest = timedelta(seconds=config.interval)
+    if config.cron:
+        trigger = CronTrigger(**crontab_fields(config.cron), timezone=UTC)
+        fires = islice(_fires(trigger, now), _FIRES_LOOKED_AT)
+        longest = max((after - before for before, after in pairwise(fires)), default=timedelta())
+    return longest + timedelta(seconds=_jitter_s(config))
+
+
+def _fires(trigger: CronTrigger, now: datetime) -> Iterator[datetime]:
+    """Yield the times at which a trigger fires, from now on."""
+    fire = None
+    while (fire := trigger.get_next_fire_time(fire, fire or now)) is not None:
+        yield fire

@@ -5,6 +5,7 @@ At the end of the input comes the text of the metrics.
 """
 
 import asyncio
+import gc
 import json
 import os
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 from mirror.config.loading import load_config
 from mirror.daemon.jobs import Jobs
 from mirror.daemon.schedule import JobKind, Schedule
-from mirror.daemon.tuning import bound_arenas, freeze_gc, shorten_switch_interval
+from mirror.daemon.service import tune_process
 from mirror.logs import configure_logs
 from mirror.status.metrics import Metrics
 from mirror.status.poll_progress import PollProgress
@@ -40,7 +41,8 @@ async def main() -> None:
     )
     schedule = Schedule(config.schedule)
     jobs = Jobs(site, schedule, lambda current: open_mirror(current, data))
-    freeze_gc()
+    gc.collect()
+    gc.freeze()
     while line := (await asyncio.to_thread(sys.stdin.readline)).strip():
         jobs.last_poll = None
         await jobs.run(JobKind(line))
@@ -76,6 +78,5 @@ def _descriptors() -> int:
 
 
 if __name__ == "__main__":
-    bound_arenas()
-    shorten_switch_interval()
+    tune_process()
     asyncio.run(main())
