@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from mirror.archive.upstream import Upstream
 from mirror.model import Findings, IndexState, PollReport, Record
 from mirror.report.anomaly import Anomaly, Kind, Severity, between, in_order, runs, span
-from mirror.report.losses import LASTING_DAYS, Silence, find_dips, find_silences
+from mirror.report.losses import LASTING_DAYS, Loss, find_dips, find_silences
 from mirror.text import plural, shown
 
 _DAY = timedelta(days=1)
@@ -170,7 +170,7 @@ def _newcomers(origins: Mapping[date, Mapping[str, int]]) -> dict[str, date]:
     return begun
 
 
-def _describe_silence(silence: Silence, begun: Mapping[str, date]) -> str:
+def _describe_silence(silence: Loss, begun: Mapping[str, date]) -> str:
     message = shown(silence.origin, 60)
     if silence.has_ended:
         message += " is silent while others go on: "

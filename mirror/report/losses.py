@@ -50,114 +50,107 @@ _SILENT = 0.02
 """An origin with at most this share of what is expected is silent: test launches are no service."""
 
 
-class Dip(Struct, frozen=True):
-    """A run of days far below what the preceding days predict."""
+class Loss(Struct, frozen=True):
+    """A run of days with far fewer events than expected: of all, or of one origin."""
 
     first: date
     last: date
     actual: int
-    """Events on these days."""
+    """Events on those of the days that are known."""
     expected: int
-    """Events that the preceding days predict, of the days that are known."""
+    """Events expected on the same days."""
     has_ended: bool
     """Whether the count came back; otherwise it lasts to the end, or has become the new level."""
     is_lasting: bool = False
     """Whether it stayed low for more than `LASTING_DAYS`, of which these are the first."""
-
-
-class Silence(Struct, frozen=True):
-    """A run of days on which an origin was silent."""
-
-    origin: str
-    first: date
-    last: date
-    actual: int
-    expected: int
-    has_ended: bool
-    """Whether the origin came back."""
+    origin: str = ""
+    """The origin that was silent; empty for all together."""
 
 
 class _Course(Struct, frozen=True):
-    """Daily counts, and the same freed of the weekly pattern."""
+    """Daily counts in order of days, and the same freed of the weekly pattern."""
 
-    counts: Mapping[date, int]
     days: Sequence[date]
-    shares: Mapping[date, float]
+    counts: Sequence[int]
+    shares: Sequence[float]
     """The usual ratio of a day's weekday to its week: 0.5 on a Saturday of half the events."""
-    levels: Mapping[date, float]
+    levels: Sequence[float]
     """Each day's count divided by its share."""
 
 
-def find_dips(counts: Mapping[date, int]) -> tuple[Dip, ...]:
+def find_dips(counts: Mapping[date, int]) -> tuple[Loss, ...]:
     """Return the dips, ascending.
 
     Args:
         counts: events by day, of final days; a day may be absent.
     """
-    return tuple(_walk(_make_course(counts)))
+    return tuple(_walk(_make_course(dict(sorted(counts.items())))))
 
 
 def _make_course(counts: Mapping[date, int]) -> _Course:
     relative = {}
     for day, count in counts.items():
-        week = [counts[near] for near in _around(day, 3, 1) if near in counts]
-        if middle := median(week):
+        if middle := median(_known(counts, day, 3, 1)):
             relative[day] = count / middle
-    shares = {}
+    shares = []
     for day in counts:
-        alike = [relative[o] for o in _around(day, _PROFILE_WEEKS, _WEEK) if o in relative]
-        shares[day] = (median(alike) if alike else 0) or 1.0
-    levels = {day: count / shares[day] for day, count in counts.items()}
-    return _Course(counts, sorted(counts), shares, levels)
+        alike = _known(relative, day, _PROFILE_WEEKS, _WEEK)
+        shares.append((median(alike) if alike else 0) or 1.0)
+    levels = [count / share for count, share in zip(counts.values(), shares, strict=True)]
+    return _Course(list(counts), list(counts.values()), shares, levels)
 
 
-def _around(day: date, reach: int, step_days: int) -> Iterator[date]:
+def _known(values: Mapping[date, float], day: date, reach: int, step_days: int) -> list[float]:
+    """Return the values of a day and of so many days before and after it, those that are known."""
     # the first and the last days of the calendar have no neighbours beyond
     number = day.toordinal()
     low = max(-reach, -((number - 1) // step_days))
     high = min(reach, (date.max.toordinal() - number) // step_days)
-    return (day + _DAY * step_days * back for back in range(low, high + 1))
+    near = (day + _DAY * step_days * back for back in range(low, high + 1))
+    return [values[one] for one in near if one in values]
 
 
-def _walk(course: _Course) -> Iterator[Dip]:
+def _walk(course: _Course) -> Iterator[Loss]:
     before: deque[float] = deque(maxlen=_WEEK)
     number = 0
     while number < len(course.days):
         level = median(before) if len(before) >= _LEVEL_DAYS else 0.0
         if not level or not _begins(course, number, level):
-            before.append(course.levels[course.days[number]])
+            before.append(course.levels[number])
             number += 1
             continue
         end, is_lasting = _end(course, number, level)
-        first = _extend_back(course, number, end, before)
-        stop = end if is_lasting or end == len(course.days) else _extend_on(course, end)
-        yield _make_dip(course, first, stop, level, is_lasting=is_lasting)
+        first = _extend_back(course.levels, number, end, before)
+        stop = end if is_lasting or end == len(course.days) else _extend_on(course.levels, end)
+        yield Loss(
+            course.days[first],
+            course.days[stop - 1],
+            sum(course.counts[first:stop]),
+            round(sum(level * share for share in course.shares[first:stop])),
+            has_ended=stop < len(course.days) and not is_lasting,
+            is_lasting=is_lasting,
+        )
         if is_lasting:
             before.clear()
         number = stop
 
 
 def _begins(course: _Course, number: int, level: float) -> bool:
-    day = course.days[number]
-    expected = level * course.shares[day]
-    if course.counts[day] > expected - _CHANCE * math.sqrt(expected):
+    expected = level * course.shares[number]
+    if course.counts[number] > expected - _CHANCE * math.sqrt(expected):
         return False
-    share = course.levels[day] / level
+    share = course.levels[number] / level
     if share < _SUDDEN:
         return True
-    weeks = course.days[number : number + 2 * _WEEK]
-    return (
-        share < _SUSTAINED
-        and len(weeks) == 2 * _WEEK
-        and median(course.levels[one] for one in weeks) < _SUSTAINED * level
-    )
+    weeks = course.levels[number : number + 2 * _WEEK]
+    return share < _SUSTAINED and len(weeks) == 2 * _WEEK and median(weeks) < _SUSTAINED * level
 
 
 def _end(course: _Course, start: int, level: float) -> tuple[int, bool]:
     """Return the number of the day on which a dip is over, and whether it rather lasts."""
     low: list[float] = []
     for number in range(start, len(course.days)):
-        value = course.levels[course.days[number]]
+        value = course.levels[number]
         if low and value > (median(low) + level) / 2:
             return number, False
         if (course.days[number] - course.days[start]).days >= LASTING_DAYS:
@@ -166,28 +159,27 @@ def _end(course: _Course, start: int, level: float) -> tuple[int, bool]:
     return len(course.days), False
 
 
-def _extend_back(course: _Course, start: int, end: int, before: deque[float]) -> int:
+def _extend_back(levels: Sequence[float], start: int, end: int, before: deque[float]) -> int:
     """Return the number of a dip's first day, and take the days that belong to it from `before`."""
-    bottom = median(course.levels[day] for day in course.days[start:end])
-    slides = course.levels[course.days[start]] > _SLIDE * bottom
+    slides = levels[start] > _SLIDE * median(levels[start:end])
     for _ in range(_EDGE_DAYS):
         if start == 0 or len(before) <= _LEVEL_DAYS:
             break
-        value = before.pop()
-        known = [course.levels[day] for day in course.days[max(0, start - 1 - _WEEK) : start - 1]]
-        if not (_is_low(value, known) or (slides and _is_lowest(value, known))):
-            before.append(value)
+        value, known = before[-1], levels[max(0, start - 1 - _WEEK) : start - 1]
+        is_lowest = value < min(known) and value < _LOWEST * median(known)
+        if not (_is_low(value, known) or (slides and is_lowest)):
             break
+        before.pop()
         slides = False
         start -= 1
     return start
 
 
-def _extend_on(course: _Course, end: int) -> int:
+def _extend_on(levels: Sequence[float], end: int) -> int:
     """Return the number of the first day that is as high as the days that follow it."""
-    for number in range(end, min(end + _EDGE_DAYS, len(course.days))):
-        later = [course.levels[day] for day in course.days[number + 1 : number + 1 + _WEEK]]
-        if len(later) < _LEVEL_DAYS or not _is_low(course.levels[course.days[number]], later):
+    for number in range(end, min(end + _EDGE_DAYS, len(levels))):
+        later = levels[number + 1 : number + 1 + _WEEK]
+        if len(later) < _LEVEL_DAYS or not _is_low(levels[number], later):
             return number
     return end
 
@@ -200,23 +192,7 @@ def _is_low(value: float, others: Sequence[float]) -> bool:
     return value < middle * (1 - _NOISE * min(0.12, max(0.08, deviation)))
 
 
-def _is_lowest(value: float, others: Sequence[float]) -> bool:
-    return value < min(others) and value < _LOWEST * median(others)
-
-
-def _make_dip(course: _Course, first: int, stop: int, level: float, *, is_lasting: bool) -> Dip:
-    days = course.days[first:stop]
-    return Dip(
-        first=days[0],
-        last=days[-1],
-        actual=sum(course.counts[day] for day in days),
-        expected=round(sum(level * course.shares[day] for day in days)),
-        has_ended=stop < len(course.days) and not is_lasting,
-        is_lasting=is_lasting,
-    )
-
-
-def find_silences(origins: Mapping[date, Mapping[str, int]]) -> tuple[Silence, ...]:
+def find_silences(origins: Mapping[date, Mapping[str, int]]) -> tuple[Loss, ...]:
     """Return the silences of all origins, ascending.
 
     Args:
@@ -228,7 +204,7 @@ def find_silences(origins: Mapping[date, Mapping[str, int]]) -> tuple[Silence, .
     return tuple(sorted(found, key=lambda one: (one.first, one.origin)))
 
 
-def _silences_of(name: str, origins: Mapping[date, Mapping[str, int]]) -> Iterator[Silence]:
+def _silences_of(name: str, origins: Mapping[date, Mapping[str, int]]) -> Iterator[Loss]:
     odds: deque[float] = deque(maxlen=_ODDS_DAYS)
     usual = 0.0
     silent: list[tuple[date, int, float]] = []
@@ -251,8 +227,6 @@ def _silences_of(name: str, origins: Mapping[date, Mapping[str, int]]) -> Iterat
         yield _make_silence(name, silent, has_ended=False)
 
 
-def _make_silence(
-    name: str, silent: Sequence[tuple[date, int, float]], *, has_ended: bool
-) -> Silence:
+def _make_silence(name: str, silent: Sequence[tuple[date, int, float]], *, has_ended: bool) -> Loss:
     days, counts, expected = zip(*silent, strict=True)
-    return Silence(name, days[0], days[-1], sum(counts), round(sum(expected)), has_ended)
+    return Loss(days[0], days[-1], sum(counts), round(sum(expected)), has_ended, origin=name)
