@@ -4,10 +4,11 @@ A step costs about five bytes. Coordinates are the data's own: a period is one u
 transformation brings all of them to the frame. Text stays outside of it, or it would be stretched.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from html import escape
 from itertools import groupby, pairwise
+from operator import add
 
 from msgspec import Struct
 
@@ -43,42 +44,28 @@ class Frame(Struct, frozen=True):
         return self.width - _MARGIN_LEFT, self.height - _MARGIN_TOP - _MARGIN_BOTTOM
 
 
-def render_trend(periods: Sequence[date], values: Sequence[int], frame: Frame) -> str:
-    """Return a number over time, as `render_stack` does one band; it has no name."""
-    return _draw(periods, {"": values}, _scale(max(values)), frame, "chart trend")
-
-
-def render_shares(periods: Sequence[date], bands: Mapping[str, Sequence[int]], frame: Frame) -> str:
-    """Return shares over time, stacked as by `render_stack`; values are in thousandths."""
-    marks = [(mark, f"{mark // 10} %") for mark in range(0, _WHOLE + 1, _WHOLE // 4)]
-    return _draw(periods, bands, marks, frame)
-
-
-def render_stack(periods: Sequence[date], bands: Mapping[str, Sequence[int]], frame: Frame) -> str:
+def render_stack(
+    periods: Sequence[date],
+    bands: Mapping[str, Sequence[int]],
+    frame: Frame,
+    *,
+    are_shares: bool = False,
+) -> str:
     """Return numbers over time, stacked, each band with its name where there is room.
 
     Args:
         periods: first days, ascending, without a gap.
-        bands: at most `BANDS` names, the lowest band first, each with a number for each period.
+        bands: at most `BANDS` names, the lowest band first, each with a number for each period; one
+            without a name is a trend.
         frame: where it is drawn.
+        are_shares: whether the numbers are shares in thousandths, which the axis has in percent.
     """
-    return _draw(periods, bands, _scale(max(map(sum, zip(*bands.values(), strict=True)))), frame)
-
-
-def _scale(highest: int) -> list[tuple[int, str]]:
-    step, top = nice_scale(highest)
-    return [(mark, short_number(mark)) for mark in range(0, top + 1, step)]
-
-
-def _draw(
-    periods: Sequence[date],
-    bands: Mapping[str, Sequence[int]],
-    marks: Sequence[tuple[int, str]],
-    frame: Frame,
-    kind: str = "chart",
-) -> str:
+    # the height below each band, and that of them all
+    levels: list[Sequence[int]] = [[0] * len(periods)]
+    for band in bands.values():
+        levels.append(list(map(add, levels[-1], band)))
+    marks = _percents() if are_shares else _scale(max(levels[-1]))
     top = marks[-1][0]
-    levels = list(_stack(bands.values(), len(periods)))
     # painted from the back: each band reaches down to zero, and the next one covers the rest
     areas = "".join(
         f'<path class="s{number}" d="{_steps(levels[number + 1])}"/>'
@@ -89,6 +76,7 @@ def _draw(
         for number, name in enumerate(bands)
         if name
     )
+    kind = "chart trend" if "" in bands else "chart"
     width, height = frame.plot
     x, y = round(width / len(periods), 4), round(height / top, 7)
     matrix = f"matrix({x} 0 0 {-y:.7f} {_MARGIN_LEFT} {_MARGIN_TOP + height})"
@@ -98,6 +86,15 @@ def _draw(
         f"{_grid(marks, frame)}"
         f'<g transform="{matrix}">{areas}</g>{names}{_dates(periods, frame)}</svg>'
     )
+
+
+def _percents() -> list[tuple[int, str]]:
+    return [(mark, f"{mark // 10} %") for mark in range(0, _WHOLE + 1, _WHOLE // 4)]
+
+
+def _scale(highest: int) -> list[tuple[int, str]]:
+    step, top = nice_scale(highest)
+    return [(mark, short_number(mark)) for mark in range(0, top + 1, step)]
 
 
 def render_spark(values: Sequence[int], band: int) -> str:
@@ -158,15 +155,6 @@ def short_number(number: int) -> str:
         if number >= size:
             return f"{number / size:g}{unit}"
     return str(number)
-
-
-def _stack(bands: Iterable[Sequence[int]], periods: int) -> Iterator[Sequence[int]]:
-    """Return the height below each band, and that of them all."""
-    level: Sequence[int] = [0] * periods
-    yield level
-    for band in bands:
-        level = [below + one for below, one in zip(level, band, strict=True)]
-        yield level
 
 
 def _steps(values: Sequence[int]) -> str:

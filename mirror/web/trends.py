@@ -14,10 +14,9 @@ from mirror.report.charts import (
     REST,
     Frame,
     choose_bands,
-    render_shares,
     render_spark,
+    render_stack,
     render_swatch,
-    render_trend,
     shares,
 )
 from mirror.status.standing import printable
@@ -78,7 +77,7 @@ def make_trend(months: Months) -> Trend | None:
         )
         for start, month in reversed(list(months.items()))
     ]
-    return Trend(render_trend(periods, means, frame), summary, rows)
+    return Trend(render_stack(periods, {"": means}, frame), summary, rows)
 
 
 def make_shares(months: Months) -> list[Share]:
@@ -106,10 +105,11 @@ def _share(title: str, subject: str, months: Named, prefix: str = "") -> Share |
     labels = [name if name == REST else printable(f"{prefix}{name}") for name in names]
     bands = dict(zip(labels, zip(*by_month, strict=True), strict=True))
     description = f"Shares of events since {periods[0]:%Y-%m}, stacked."
+    frame = Frame(330, 190, f"{title} by month", description)
     return Share(
         title=title,
         subject=subject,
-        chart=render_shares(periods, bands, Frame(330, 190, f"{title} by month", description)),
+        chart=render_stack(periods, bands, frame, are_shares=True),
         bands=[
             Band(
                 name=label,

@@ -12,9 +12,8 @@ from mirror.events.series import fill_periods, month_of
 from mirror.report.charts import (
     Frame,
     nice_scale,
-    render_shares,
     render_spark,
-    render_trend,
+    render_stack,
     shares,
     short_number,
 )
@@ -45,19 +44,19 @@ def outlines(svg: str) -> dict[str, list[int]]:
 
 @given(st.lists(st.integers(0, 10**6), min_size=len(MONTHS), max_size=len(MONTHS)))
 def test_a_trend_is_its_numbers(values) -> None:
-    assert outlines(render_trend(MONTHS, values, FRAME)) == {"s0": values}
+    assert outlines(render_stack(MONTHS, {"": values}, FRAME)) == {"s0": values}
 
 
 def test_bands_lie_on_each_other() -> None:
     bands = {"a": [600] * len(MONTHS), "b": [400] * len(MONTHS)}
-    svg = render_shares(MONTHS, bands, FRAME)
+    svg = render_stack(MONTHS, bands, FRAME, are_shares=True)
     assert outlines(svg) == {"s1": [1000] * len(MONTHS), "s0": [600] * len(MONTHS)}
     # the one in front is painted last
     assert svg.index('class="s1"') < svg.index('class="s0"')
 
 
 def test_a_chart_says_what_it_is() -> None:
-    tree = ET.fromstring(render_trend(MONTHS, [1] * len(MONTHS), FRAME))
+    tree = ET.fromstring(render_stack(MONTHS, {"": [1] * len(MONTHS)}, FRAME))
     assert tree.attrib["role"] == "img"
     assert [tree.find(name).text for name in ("title", "desc")] == ["A name", "A description"]
     years = [text.text for text in tree.iter("text") if text.attrib["class"][0] == "x"]
@@ -66,7 +65,7 @@ def test_a_chart_says_what_it_is() -> None:
 
 def test_names_are_escaped_and_shown_only_where_there_is_room() -> None:
     bands = {HOSTILE: [980] * len(MONTHS), "thin": [20] * len(MONTHS)}
-    svg = render_shares(MONTHS, bands, Frame(900, 200, HOSTILE, HOSTILE))
+    svg = render_stack(MONTHS, bands, Frame(900, 200, HOSTILE, HOSTILE), are_shares=True)
     tree = ET.fromstring(svg)
     assert [text.text for text in tree.iter("text") if text.attrib["class"] == "in"] == [HOSTILE]
     assert "<script" not in svg
