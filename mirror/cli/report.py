@@ -24,8 +24,8 @@ from mirror.cli.common import (
 from mirror.cli.streams import answer, say
 from mirror.clock import utc_now
 from mirror.progress import takes_escapes
-from mirror.report.facts import Ranking, Report, Window, read_report, to_json
-from mirror.report.report_text import ASCII, BLOCKS, TerminalStyle, render_report
+from mirror.report.facts import Ranking, Report, Window, rank_repositories, read_report, to_json
+from mirror.report.render import ASCII, BLOCKS, TerminalStyle, render_page, render_report
 from mirror.store.disk import replacing
 from mirror.store.layout import DataDir
 
@@ -97,7 +97,6 @@ def report(
 
 def _rank(data: DataDir, window: Window, number: int) -> Ranking:
     from mirror.reading.reader import Archive  # noqa: PLC0415 - only where files are read
-    from mirror.report.repositories import rank_repositories  # noqa: PLC0415 - the same
 
     days = data.days
     archive = Archive(data.root, name_template=days.name_template, final_after=days.final_after)
@@ -106,8 +105,6 @@ def _rank(data: DataDir, window: Window, number: int) -> Ranking:
 
 
 def _write_page(found: Report, html: str) -> None:
-    from mirror.report.report_html import render_page  # noqa: PLC0415 - only where a page is made
-
     page = render_page(found)
     if html == "-":
         say(page.rstrip("\n"))

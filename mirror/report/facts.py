@@ -1,22 +1,27 @@
 """The facts of a report on a window of days: totals, periods, quarters and anomalies.
 
-They come from the manifest, the history's names and the log of polls. No daily file is read; what
-only the files can say, the repositories launched most, is added by `repositories`.
+They come from the manifest, the history's names and the log of polls. Daily files are read for one
+thing alone, which only they can say: the repositories launched most.
 """
 
+import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from itertools import groupby
-from typing import Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from mirror.archive.upstream import listed_counts, vanished
 from mirror.events import series
 from mirror.events.findings import is_pending, origins_of
+from mirror.events.launch import Launch
 from mirror.model import Record
+from mirror.reading.selection import repository_of
 from mirror.report.anomalies import ReportInput, find_anomalies, find_index_anomalies
 from mirror.report.anomaly import Anomaly, Severity, between, in_order
 from mirror.status.snapshot import load_snapshot
@@ -25,6 +30,13 @@ from mirror.store.layout import DataDir
 from mirror.store.polls import KEPT_POLLS, load_polls
 from mirror.text import shown
 
+if TYPE_CHECKING:
+    from mirror.reading.reader import Events  # it takes time, which most reports need not spend
+
+MAX_REPOSITORIES = 500_000
+"""Repositories counted by name, which take some 70 MB; names are upstream's, so they are bounded.
+All years of mybinder.org have fewer."""
+_MAX_NAME_LENGTH = 200
 _ALL_POLLS = 10 * KEPT_POLLS
 """More than the bounded log of polls can hold."""
 _BY_DAY_UP_TO = 45
@@ -219,23 +231,20 @@ def _choose_period(records: Sequence[Record]) -> str:
 
 
 def _make_period(start: date, records: Sequence[Record]) -> Period:
-    found = [(one, one.findings) for one in records if one.findings is not None]
+    inspected = [(one, one.findings) for one in records if one.findings is not None]
     return Period(
         start=start,
         days=len(records),
         events=sum(one.lines for one in records),
-        origins=_add_up(origins_of(one.date, findings) for one, findings in found),
-        providers=_add_up(findings.providers for _, findings in found),
-        inspected=len(found),
+        origins=_shown(series.add_names(origins_of(one.date, found) for one, found in inspected)),
+        providers=_shown(series.add_names(found.providers for _, found in inspected)),
+        inspected=len(inspected),
     )
 
 
-def _add_up(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for named in counts:
-        total.update(named)
+def _shown(counts: Mapping[str, int]) -> dict[str, int]:
     # upstream's strings: whoever wrote the manifest may not have escaped them
-    return {shown(name, 64): count for name, count in total.items()}
+    return {shown(name, 64): count for name, count in counts.items()}
 
 
 def _quarters(given: ReportInput, last: date | None) -> tuple[Quarter, ...]:
@@ -258,6 +267,52 @@ def _quarters(given: ReportInput, last: date | None) -> tuple[Quarter, ...]:
 
 def _ratio(one: series.Total, other: series.Total | None) -> float | None:
     return one.mean / other.mean if other is not None and other.count else None
+
+
+def rank_repositories(events: "Events[Launch]", number: int) -> Ranking:
+    """Return the repositories launched most among events, reading their files.
+
+    Args:
+        events: the launches; odd lines should be skipped.
+        number: repositories at most.
+
+    Raises:
+        UnrecordedError, StorageError: a daily file cannot be read, or is not the one on record.
+    """
+    place_of = attrgetter("provider", "spec")
+    blocks = (Counter(map(place_of, block)) for block in events.launch_blocks())
+    launches = ((repository_of(*place), n) for block in blocks for place, n in block.items())
+    ranking = rank(launches, number)
+    return replace(ranking, unknown=ranking.unknown + events.odd.total())
+
+
+def rank(
+    launches: Iterable[tuple[str | None, int]], number: int, *, limit: int = MAX_REPOSITORIES
+) -> Ranking:
+    """Return the repositories launched most.
+
+    Args:
+        launches: keys of repositories, each with a number of launches; None where it is unknown.
+        number: repositories to name, at most.
+        limit: repositories counted by name; those that come later are counted as one.
+    """
+    counts: Counter[str] = Counter()
+    unknown = unnamed = 0
+    for key, count in launches:
+        if key is None:
+            unknown += count
+        elif (name := shown(key, _MAX_NAME_LENGTH)) in counts or len(counts) < limit:
+            counts[name] += count
+        else:
+            unnamed += count
+    top = heapq.nsmallest(number, counts.items(), key=lambda one: (-one[1], one[0]))
+    return Ranking(
+        top=tuple(Ranked(name, count) for name, count in top),
+        launches=counts.total() + unnamed,
+        repositories=len(counts),
+        uncertain_by=unnamed,
+        unknown=unknown,
+    )
 
 
 def to_json(report: Report) -> dict[str, Any]:

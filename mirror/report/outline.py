@@ -1,6 +1,6 @@
 """The content of a report: sentences, tables and groups, which text and page lay out. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 
 from msgspec import Struct
@@ -12,15 +12,23 @@ from mirror.report.facts import Ranking, Report
 from mirror.text import human_bytes, plural
 
 NOTHING_ODD = "Nothing odd was found."
-RANKING_HEADING = "Repositories launched most"
-GROWTH_HEADING = "Growth of the daily mean"
-GROWTH_HEADINGS = ("Quarter", "Days held", "Launches", "A day", "Quarter before", "Year before")
 SEVERITY_HEADINGS: Mapping[Severity, str] = {
     Severity.SERIOUS: "Serious: launches are missing, or counted twice",
     Severity.WARNING: "Warnings: numbers may mislead",
     Severity.NOTE: "Notes",
 }
 _PLOTTED = (Kind.FEW, Kind.EMPTY, Kind.LEVEL)
+
+
+class Table(Struct, frozen=True):
+    """Rows of a name and numbers."""
+
+    heading: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    bars: Sequence[float] = ()
+    """By row: the length of the bar that a page draws, from 0 to 1; none where there are none."""
+    note: str = ""
 
 
 class Breakdown(Struct, frozen=True):
@@ -38,20 +46,72 @@ class Breakdown(Struct, frozen=True):
     @property
     def heading(self) -> str:
         """What it shows, in words."""
-        return f"By {self.subject}" if self.subject else "All"
+        return f"Launches by {self.subject}" if self.subject else "All launches"
 
-    def rows(self) -> Iterator[tuple[str, str, str]]:
-        """Yield each name with its launches and its share in all."""
+    @property
+    def table(self) -> Table:
+        """Each name with its launches and its share in all."""
         whole = sum(self.totals.values())
-        for name, count in self.totals.items():
-            yield name, f"{count:,}", share(count, whole)
+        rows = [(name, f"{n:,}", _share(n, whole)) for name, n in self.totals.items()]
+        return Table(self.heading, (self.subject.capitalize(), "Launches", "Share"), rows)
 
-    def means(self, name: str, starts: Iterable[date]) -> list[float | None]:
+    def means(self, name: str, starts: Sequence[date]) -> list[float | None]:
         """Return a name's launches a day in each period; None where they are unknown."""
         return [
             self.periods[start].get(name, 0) / self.days[start] if self.days.get(start) else None
             for start in starts
         ]
+
+
+def tabulate_periods(report: Report, breakdown: Breakdown) -> Table:
+    """Return the launches of each period, by name."""
+    rows = []
+    for one in report.periods:
+        counts = (breakdown.periods[one.start].get(name, 0) for name in breakdown.totals)
+        rows.append((f"{one.start}", f"{one.days}", *(f"{count:,}" for count in counts)))
+    columns = (report.period.capitalize(), "Days held", *breakdown.totals)
+    return Table(f"{breakdown.heading}, each {report.period}", columns, rows)
+
+
+def tabulate_growth(report: Report) -> Table:
+    """Return what each quarter comes to, beside those before it."""
+    highest = max((one.per_day for one in report.quarters), default=0) or 1
+    return Table(
+        "Growth of the daily mean",
+        ("Quarter", "Days held", "Launches", "A day", "Quarter before", "Year before"),
+        [
+            (
+                quarter_name(one.start),
+                str(one.days),
+                f"{one.events:,}",
+                f"{one.per_day:,.0f}",
+                percent(one.to_quarter_before),
+                percent(one.to_year_before),
+            )
+            for one in report.quarters
+        ],
+        [one.per_day / highest for one in report.quarters],
+        "Over the days held: neither missing days nor a quarter that has not ended mislead.",
+    )
+
+
+def tabulate_ranking(ranking: Ranking) -> Table:
+    """Return the repositories launched most, and what they were counted among."""
+    note = f"Of {ranking.repositories:,} different repositories in {ranking.launches:,} launches."
+    if ranking.unknown:
+        note += f" {ranking.unknown:,} more lines name no repository."
+    if ranking.uncertain_by:
+        note += (
+            f" There were too many: {ranking.uncertain_by:,} launches of repositories that came "
+            "later are counted by no name."
+        )
+    rows = [
+        (f"{place}. {one.name}", f"{one.launches:,}", _share(one.launches, ranking.launches))
+        for place, one in enumerate(ranking.top, 1)
+    ]
+    bars = [one.launches / ranking.top[0].launches for one in ranking.top]
+    columns = ("Repository", "Launches", "Share")
+    return Table("Repositories launched most", columns, rows, bars, note)
 
 
 def describe_days(report: Report) -> str:
@@ -79,19 +139,6 @@ def describe_means(report: Report) -> str:
     return "Launches a day" if period == "day" else f"Launches a day, mean of each {period}"
 
 
-def describe_ranking(ranking: Ranking) -> str:
-    """Return what the repositories launched most were counted among."""
-    text = f"Of {ranking.repositories:,} different repositories in {ranking.launches:,} launches."
-    if ranking.unknown:
-        text += f" {ranking.unknown:,} more lines name no repository."
-    if ranking.uncertain_by:
-        text += (
-            f" There were too many: {ranking.uncertain_by:,} launches of repositories that came "
-            "later are counted by no name."
-        )
-    return text
-
-
 def make_breakdowns(report: Report) -> tuple[Breakdown, ...]:
     """Return the launches by origin and by provider, where anything is known of them."""
     days = {one.start: one.inspected for one in report.periods}
@@ -115,25 +162,6 @@ def _break_down(
     periods = fold_names(sums, names, REST)
     totals = {name: sum(counts.get(name, 0) for counts in periods.values()) for name in names}
     return Breakdown(subject, totals, periods, days)
-
-
-def growth_rows(report: Report) -> Iterator[tuple[str, ...]]:
-    """Yield the cells of each quarter, in the order of `GROWTH_HEADINGS`."""
-    for one in report.quarters:
-        yield (
-            quarter_name(one.start),
-            f"{one.days}",
-            f"{one.events:,}",
-            f"{one.per_day:,.0f}",
-            percent(one.to_quarter_before),
-            percent(one.to_year_before),
-        )
-
-
-def ranking_rows(ranking: Ranking) -> Iterator[tuple[str, str, str, str]]:
-    """Yield the place, name, launches and share of each repository."""
-    for place, one in enumerate(ranking.top, 1):
-        yield f"{place}", one.name, f"{one.launches:,}", share(one.launches, ranking.launches)
 
 
 def groups(report: Report) -> Iterator[tuple[Severity, Sequence[Anomaly]]]:
@@ -165,6 +193,5 @@ def percent(ratio: float | None) -> str:
     return f"{100 * (ratio - 1):+.1f} %" if ratio is not None else "-"
 
 
-def share(count: int, whole: int) -> str:
-    """Return a share in percent: "56.7%"."""
+def _share(count: int, whole: int) -> str:
     return f"{count / max(1, whole):.1%}"

@@ -1,17 +1,26 @@
-"""Renders a report for a terminal: small plots, and what is odd, most serious first. Pure."""
+"""Renders a report: for a terminal, and as one page that needs nothing else.
 
+The text has small plots of characters. The page, for a screen or printed each quarter, runs no
+script, loads nothing, and has the numbers of each chart in a table.
+"""
+
+import base64
+import hashlib
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC
+from functools import partial
 from itertools import pairwise
 from operator import attrgetter
 from statistics import fmean
 
 from msgspec import Struct
 
-from mirror.report import outline
+from mirror import __version__
+from mirror.report import charts, outline
 from mirror.report.anomaly import Anomaly, Kind, Severity, span
-from mirror.report.facts import Ranking, Report
-from mirror.report.outline import Breakdown
+from mirror.report.facts import Report
+from mirror.report.outline import Breakdown, Table
 from mirror.text import plural
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -23,7 +32,9 @@ _LONGEST_NAME = 36
 _LISTED_OF_A_KIND = 6
 """Anomalies of one kind that are listed; JSON has them all."""
 _AROUND_DAYS = 7
+"""Days before and after an anomaly that are plotted with it; twice as many on a page."""
 _PLOTTED_DAYS = 60
+"""Days of the longest anomaly that is plotted; twice as many on a page."""
 _COLOURS = {Severity.SERIOUS: "31", Severity.WARNING: "33", Severity.NOTE: "36"}
 
 
@@ -59,9 +70,9 @@ def render_report(report: Report, style: TerminalStyle) -> str:
     if report.periods:
         parts.append(_course(report, style))
         parts += (_breakdown(report, one, style) for one in outline.make_breakdowns(report))
-        parts.append(_growth(report, style))
+        parts.append(_table(outline.tabulate_growth(report), style))
     if report.repositories is not None:
-        parts.append(_ranking(report.repositories, style))
+        parts.append(_table(outline.tabulate_ranking(report.repositories), style))
     parts += _anomalies(report, style)
     return "\n\n".join(parts)
 
@@ -102,11 +113,9 @@ def _course(report: Report, style: TerminalStyle) -> str:
 
 
 def _breakdown(report: Report, breakdown: Breakdown, style: TerminalStyle) -> str:
-    lines = _columns(
-        [(_cut(name, _LONGEST_NAME), count, share) for name, count, share in breakdown.rows()]
-    )
+    lines = _columns(breakdown.table, _LONGEST_NAME)
     room = style.width - len(lines[0]) - 4
-    for number, name in enumerate(breakdown.totals):
+    for number, name in enumerate(breakdown.totals, 1):
         if room >= _LEAST_SPARK:
             # nothing at all is left empty, so that a gap is seen
             means = breakdown.means(name, report.starts)
@@ -115,32 +124,19 @@ def _breakdown(report: Report, breakdown: Breakdown, style: TerminalStyle) -> st
     return "\n".join([style.bold(breakdown.heading), *lines])
 
 
-def _growth(report: Report, style: TerminalStyle) -> str:
-    rows = _columns([outline.GROWTH_HEADINGS, *outline.growth_rows(report)])
-    return "\n".join([style.bold(outline.GROWTH_HEADING), *rows])
+def _table(table: Table, style: TerminalStyle) -> str:
+    lines = [style.bold(table.heading), *_columns(table, max(20, style.width - 26))]
+    return "\n".join([*lines, style.wrap(table.note, 2)])
 
 
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows as aligned lines, the first column to the left and the others to the right."""
+def _columns(table: Table, longest: int) -> list[str]:
+    """Return a table as aligned lines, names of at most so many characters."""
+    rows = [(_cut(name, longest), *numbers) for name, *numbers in (table.columns, *table.rows)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        "  " + "  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])])
-        for first, *rest in rows
+        "  " + "  ".join([name.ljust(widths[0]), *map(str.rjust, numbers, widths[1:])])
+        for name, *numbers in rows
     ]
-
-
-def _ranking(ranking: Ranking, style: TerminalStyle) -> str:
-    rows = [
-        f"  {place:>4} {count:>10} {share:>6}  {_cut(name, max(20, style.width - 26))}"
-        for place, name, count, share in outline.ranking_rows(ranking)
-    ]
-    return "\n".join(
-        [
-            style.bold(outline.RANKING_HEADING),
-            *rows,
-            style.wrap(outline.describe_ranking(ranking), 2),
-        ]
-    )
 
 
 def _anomalies(report: Report, style: TerminalStyle) -> Iterator[str]:
@@ -227,3 +223,41 @@ def squeeze(values: Sequence[float | None], width: int) -> list[float | None]:
         known = [one for one in values[start:end] if one is not None]
         means.append(fmean(known) if known else None)
     return means
+
+
+def render_page(report: Report) -> str:
+    """Return the report as an HTML page."""
+    from mirror.templating import load_templates  # noqa: PLC0415 - Jinja takes time to import
+
+    templates = load_templates("mirror.report")
+    style = templates.get_template("report.css").render()
+    page = templates.get_template("report.html").render(
+        report=report,
+        outline=outline,
+        breakdowns=outline.make_breakdowns(report) or [outline.make_whole(report)],
+        chart=partial(_chart, report),
+        swatch=charts.render_swatch,
+        plot=partial(_chart_around, report),
+        made_at=f"{report.made_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
+        version=__version__,
+        style=style,
+        digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+    )
+    return page + "\n"
+
+
+def _chart(report: Report, breakdown: Breakdown) -> str:
+    bands = {
+        name: [round(mean or 0) for mean in breakdown.means(name, report.starts)]
+        for name in breakdown.totals
+    }
+    frame = charts.Frame(960, 280, breakdown.heading, outline.describe_means(report))
+    return charts.render_stack(report.starts, bands, frame)
+
+
+def _chart_around(report: Report, odd: Anomaly) -> str:
+    """Return the days around an anomaly, small."""
+    if odd.days > 2 * _PLOTTED_DAYS:
+        return ""
+    days = outline.days_around(report, odd, 2 * _AROUND_DAYS)
+    return charts.render_spark([report.daily.get(day, 0) for day in days], 0) if days else ""

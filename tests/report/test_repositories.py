@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 
-from mirror.report.repositories import rank
+from mirror.report.facts import rank
 
 
 def test_up_to_the_bound_counts_are_exact_and_equal_ones_in_order_of_name() -> None:

@@ -1,6 +1,6 @@
 """Small plots of characters."""
 
-from mirror.report.report_text import ASCII, render_columns, render_spark, squeeze
+from mirror.report.render import ASCII, render_columns, render_spark, squeeze
 
 
 def test_a_spark_has_a_character_for_each_value() -> None:
