@@ -1,41 +1,44 @@
-"""Renders the status page from its templates; all text from upstream is escaped and bounded there.
+"""Makes the status page from its templates, and keeps it up to date: no request waits for it.
 
-Imports Jinja, which takes time: to be imported only where a page is made.
+All text from upstream is escaped and bounded by the templates. Imports Jinja, which takes time: to
+be imported only where a page is made.
 """
 
+import asyncio
 import hashlib
 import re
-from datetime import date, datetime, timedelta
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import date, datetime
 from functools import cache, partial
 
 from jinja2 import Environment
 from markupsafe import Markup, escape
 from msgspec import Struct
 
-from mirror.status.poll_progress import Progress
+from mirror.errors import MirrorError
 from mirror.status.problems import ADVICE
 from mirror.status.snapshot import Snapshot
 from mirror.status.standing import Status, judge_health, printable
+from mirror.store.layout import is_being_written
 from mirror.templating import load_templates
 from mirror.text import ago, human_bytes, plural, utc_minute
 from mirror.web.calendar import Day, DayKind, make_calendar
+from mirror.web.site import Site
 from mirror.web.trends import make_shares, make_trend
 
+LAG_S = 5.0
+"""How far a page may lag behind the copy while the next one is made."""
+_LOOK_S = 1.0
+"""How often the snapshot is looked at."""
+_MAKE_SHARE = 20
+"""Making it takes at most 1/20 of the time, while a first sync publishes file after file."""
 _MAX_POLLS = 20
-_MAX_PROBLEMS = 50
-_MAX_DAYS_RUNNING = 8
-_MAX_RETRIES = 5
 _TIME = re.compile(r"\b([0-9]{4}-[0-9]{2}-[0-9]{2})(?: ([0-9]{2}:[0-9]{2}) UTC)?\b")
 # what is filled in later; nothing from upstream can look like it, for "<" is escaped
 _VERSION = Markup("<version>")
 _LIVE = Markup("<live>")
-
-
-class Assets(Struct, frozen=True):
-    """Where the page's own files are served."""
-
-    style: str
-    script: str
 
 
 class Page(Struct, frozen=True):
@@ -47,19 +50,83 @@ class Page(Struct, frozen=True):
     """A digest of both parts."""
 
 
-def render_page(
-    status: Status, snapshot: Snapshot, assets: Assets, *, interval: timedelta, now: datetime
-) -> Page:
-    """Return the page.
+class PageSource:
+    """Keeps the page of a site, and makes another when the snapshot or the minute has changed.
+
+    A page takes tens of milliseconds to make: a request gets the one from before if that was right
+    a moment ago.
 
     Args:
-        status: how the copy stands.
-        snapshot: what `status` was made from.
-        assets: where style and script are.
-        interval: the longest time between two polls.
-        now: the current time, aware UTC.
+        site: what is served.
+        assets: where the page's own files are, by name.
+        clock: seconds that pass, whatever the time of day.
+
+    Attributes:
+        site: as given.
     """
-    health, sentence = judge_health(status, interval=interval, now=now)
+
+    def __init__(
+        self, site: Site, assets: Mapping[str, str], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.site = site
+        self._assets = assets
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._page = Page(b"", b"", "")
+        self._snapshot: Snapshot | None = None
+        self._minute: datetime | None = None
+        self._right_at = -LAG_S
+        """When the page was last found to be that of now."""
+        self._pause_s = _LOOK_S
+
+    async def page(self) -> Page:
+        """Return the page of now, but for the running poll; or that of at most `LAG_S` ago.
+
+        Raises:
+            StorageError, ConfigError: the inventory cannot be read.
+        """
+        await self.site.snapshots.snapshot()
+        if self._clock() - self._right_at >= LAG_S:
+            await self._make_right()
+        return self._page
+
+    async def keep_right(self) -> None:
+        """Make the page again whenever it is due, until cancelled."""
+        while True:
+            with suppress(MirrorError):  # raised again to whoever asks for the page
+                await self._make_right()
+            await asyncio.sleep(self._pause_s)
+
+    def running(self) -> str:
+        """Return how the running poll stands, as a piece of the page; nothing where none runs."""
+        progress = self.site.live.progress
+        # another process may be at work, of which no more is known
+        if progress is None and not is_being_written(self.site.data):
+            return ""
+        return _templates().get_template("live.html").render(progress=progress)
+
+    async def _make_right(self) -> None:
+        async with self._lock:
+            asked_at = self._clock()
+            snapshot = await self.site.snapshots.snapshot()
+            minute = self.site.now().replace(second=0, microsecond=0)
+            if snapshot is not self._snapshot or minute != self._minute:
+                # goes through all days: off the loop
+                self._page, took_s = await asyncio.to_thread(self._make, snapshot)
+                self._snapshot, self._minute = snapshot, minute
+                self._pause_s = max(_LOOK_S, _MAKE_SHARE * took_s)
+            self._right_at = asked_at
+
+    def _make(self, snapshot: Snapshot) -> tuple[Page, float]:
+        """Return the page, and the processor's seconds that it took."""
+        started = time.thread_time()
+        return render_page(self.site, snapshot, self._assets), time.thread_time() - started
+
+
+def render_page(site: Site, snapshot: Snapshot, assets: Mapping[str, str]) -> Page:
+    """Return the page of a snapshot; for the rest see `PageSource`."""
+    status, now = site.status(snapshot), site.now()
+    health, sentence = judge_health(status, interval=site.interval, now=now)
     html = (
         _templates()
         .get_template("status.html")
@@ -69,7 +136,6 @@ def render_page(
             sentence=sentence,
             assets=assets,
             advice=ADVICE,
-            max_problems=_MAX_PROBLEMS,
             calendar=make_calendar(_days(status, snapshot)),
             trend=make_trend(snapshot.months),
             shares=make_shares(snapshot.months),
@@ -83,22 +149,6 @@ def render_page(
     version = hashlib.sha256(html.encode()).hexdigest()[:16]
     before, _, after = html.replace(_VERSION, version, 1).partition(_LIVE)
     return Page(before.encode(), after.encode(), version)
-
-
-def render_progress(progress: Progress | None, *, is_writing: bool) -> str:
-    """Return how the running poll stands, as a piece of the page; nothing where none runs.
-
-    Args:
-        progress: the poll of this process, once it knows what to ask for.
-        is_writing: whether anybody writes the data directory, this process or another.
-    """
-    if progress is None and not is_writing:
-        return ""
-    return (
-        _templates()
-        .get_template("live.html")
-        .render(progress=progress, max_days=_MAX_DAYS_RUNNING, max_retries=_MAX_RETRIES)
-    )
 
 
 @cache
@@ -118,12 +168,10 @@ def _templates() -> Environment:
 def _days(status: Status, snapshot: Snapshot) -> dict[date, Day]:
     opened, gone = set(status.open_days), set(status.vanished_days)
     records = snapshot.inventory.records
-    days = {}
+    days = {day: Day(DayKind.MISSING) for day in status.missing_days}
     for day, record in records.items():
         kind = DayKind.OPEN if day in opened else DayKind.VANISHED if day in gone else DayKind.HELD
         days[day] = Day(kind, record.lines)
-    for day in status.missing_days:
-        days[day] = Day(DayKind.MISSING)
     for one in status.quarantined:
         held = records.get(one.date)
         # a body that was taken or confirmed since then has settled the matter

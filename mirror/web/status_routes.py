@@ -2,7 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator
+from functools import partial
 from importlib import resources
 
 import msgspec
@@ -11,9 +12,8 @@ from aiohttp import web
 from mirror.status.problems import ADVICE
 from mirror.status.standing import status_facts
 from mirror.web.negotiation import choose_coding
-from mirror.web.page_source import PageSource
 from mirror.web.site import SITE
-from mirror.web.status_page import Assets
+from mirror.web.status_page import PageSource
 from mirror.web.stream import add_stream
 
 POLICY = (
@@ -30,52 +30,47 @@ _PAGES = web.AppKey("pages", PageSource)
 def add_status(app: web.Application) -> None:
     """Add the page with its live events and files, `/status.json`, the probes and `/metrics`."""
     site = app[SITE]
-    app[_PAGES] = PageSource(site, _add_assets(app))
-    add_stream(app, app[_PAGES], site.live)
-    for path, handler in (
-        ("/status", _page),
-        ("/status.json", _json),
-        ("/healthz", _healthz),
-        ("/readyz", _readyz),
-        ("/metrics", _metrics),
-    ):
-        app.router.add_get(path, handler)
-    app.cleanup_ctx.append(_background(site.snapshots.keep_fresh))
-    app.cleanup_ctx.append(_background(app[_PAGES].keep_right))
+    pages = app[_PAGES] = PageSource(site, _add_static(app))
+    app.add_routes(
+        [
+            web.get("/status", _page),
+            web.get("/status.json", _json),
+            web.get("/healthz", _healthz),
+            web.get("/readyz", _readyz),
+            web.get("/metrics", _metrics),
+        ]
+    )
+    add_stream(app, pages, site.live)
+    app.cleanup_ctx.append(_keep_right)
 
 
-def _add_assets(app: web.Application) -> Assets:
+def _add_static(app: web.Application) -> dict[str, str]:
+    """Serve the page's own files; return the address of each by its name."""
     folder = resources.files("mirror.web").joinpath("static")
-    paths = {}
+    addresses = {}
     for name, content_type in _STATIC.items():
         body = folder.joinpath(name).read_bytes()
-        app.router.add_get(f"/static/{name}", _file(body, content_type))
+        headers = {"Content-Type": content_type, "Cache-Control": "public, max-age=3600"}
+        app.router.add_get(f"/static/{name}", partial(_file, body, headers))
         # another version's file is another address: it may be kept for long
-        paths[name] = f"/static/{name}?{hashlib.sha256(body).hexdigest()[:12]}"
-    return Assets(paths["status.css"], paths["status.js"])
+        addresses[name] = f"/static/{name}?{hashlib.sha256(body).hexdigest()[:12]}"
+    return addresses
 
 
-def _file(body: bytes, content_type: str) -> Callable[[web.Request], Awaitable[web.Response]]:
-    headers = {"Content-Type": content_type, "Cache-Control": "public, max-age=3600"}
-
-    async def answer(_request: web.Request) -> web.Response:
-        return web.Response(body=body, headers=headers)
-
-    return answer
+async def _file(body: bytes, headers: dict[str, str], _request: web.Request) -> web.Response:
+    return web.Response(body=body, headers=headers)
 
 
-def _background(
-    work: Callable[[], Coroutine[None, None, None]],
-) -> Callable[[web.Application], AsyncIterator[None]]:
-    """Return what runs `work` as long as the application does."""
-
-    async def run(_app: web.Application) -> AsyncIterator[None]:
-        task = asyncio.get_running_loop().create_task(work())
-        yield
+async def _keep_right(app: web.Application) -> AsyncIterator[None]:
+    """Keep snapshot and page up to date as long as the application runs."""
+    tasks = [
+        asyncio.create_task(work())
+        for work in (app[SITE].snapshots.keep_fresh, app[_PAGES].keep_right)
+    ]
+    yield
+    for task in tasks:
         task.cancel()
-        await asyncio.wait({task})
-
-    return run
+    await asyncio.wait(tasks)
 
 
 async def _page(request: web.Request) -> web.Response:

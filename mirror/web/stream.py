@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from mirror.errors import MirrorError
 from mirror.status.poll_progress import PollProgress
-from mirror.web.page_source import PageSource
+from mirror.web.status_page import PageSource
 
 _PAUSE_S = 0.5
 """Between two messages, however fast things move."""

@@ -9,8 +9,7 @@ import pytest
 
 from mirror.errors import WrongKindError
 from mirror.store.polls import append_poll
-from mirror.web.page_source import LAG_S, PageSource
-from mirror.web.status_page import Assets
+from mirror.web.status_page import LAG_S, PageSource
 from tests.web.copies import Copy, poll_report, seasonal_counts
 from tests.web.serving import make_site, serving
 
@@ -45,7 +44,9 @@ def clocks() -> Clocks:
 @pytest.fixture
 def pages(copy: Copy, clocks: Clocks) -> PageSource:
     site = make_site(copy.write(), now=lambda: clocks.now)
-    return PageSource(site, Assets("style", "script"), clock=lambda: clocks.seconds)
+    return PageSource(
+        site, {"status.css": "style", "status.js": "script"}, clock=lambda: clocks.seconds
+    )
 
 
 async def change(copy: Copy, pages: PageSource) -> None:
