@@ -6,8 +6,10 @@ when the one before has left; so what a slow reader costs does not grow.
 """
 
 import asyncio
+import math
 import socket
 import time
+from collections.abc import AsyncIterator
 from contextlib import suppress
 
 from aiohttp import web
@@ -29,8 +31,6 @@ _HEADERS = {
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",
 }
-_BEGIN = b"retry: 5000\n\n"
-_KEEP_ALIVE = b": still here\n\n"
 
 
 class Limits(Struct, frozen=True):
@@ -45,15 +45,16 @@ class Limits(Struct, frozen=True):
     """A comment at least so often: proxies close what is silent."""
 
 
-class Streams:
-    """The listeners of one application.
+def add_stream(
+    app: web.Application, pages: PageSource, live: PollProgress, limits: Limits | None = None
+) -> None:
+    """Add `/status/events`, about the page and its running poll, whose moves `live` calls back."""
+    streams = _Streams(pages, live, limits or Limits())
+    app.router.add_get("/status/events", streams.answer)
+    app.on_shutdown.append(streams.close)
 
-    Args:
-        pages: the page and its running poll.
-        live: calls back when the running poll has moved.
-        limits: what they may cost.
-    """
 
+class _Streams:
     def __init__(self, pages: PageSource, live: PollProgress, limits: Limits) -> None:
         self._pages = pages
         self._live = live
@@ -62,7 +63,7 @@ class Streams:
         self._wakers: set[asyncio.Event] = set()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Send events until the listener leaves or is too slow, or the server closes."""
+        """Send events until the listener has left or is too slow, or the server closes."""
         if self._is_closing or len(self._wakers) >= self._limits.listeners:
             headers = {"Retry-After": "60"}
             return web.Response(status=503, headers=headers, text="503: too many listeners\n")
@@ -87,7 +88,6 @@ class Streams:
         return response
 
     async def close(self, _app: web.Application) -> None:
-        """End every stream."""
         self._is_closing = True
         for wake in self._wakers:
             wake.set()
@@ -96,61 +96,41 @@ class Streams:
         self, request: web.Request, response: web.StreamResponse, wake: asyncio.Event
     ) -> None:
         _bound_buffers(request.transport)
-        events = _EventWriter(self._pages, self._limits.keep_alive_s)
+        messages = self._messages()
         ends_at = time.monotonic() + self._limits.longest_s
-        message = _BEGIN
         # a listener that has left has no transport; else only a failed write would show it
         while not self._is_closing and request.transport and time.monotonic() < ends_at:
             wake.clear()
-            with suppress(MirrorError):  # the inventory cannot be read: the page itself says so
-                message += await events.write()
-            if message:
+            if message := await anext(messages):
                 async with asyncio.timeout(self._limits.patience_s):
-                    await response.write(message)
+                    await response.write(message.encode())
                     await request.writer.drain()
-            message = b""
             await asyncio.sleep(_PAUSE_S)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_S):
                     await wake.wait()
 
-
-class _EventWriter:
-    """Writes the events for one listener, none of them twice."""
-
-    def __init__(self, pages: PageSource, keep_alive_s: float) -> None:
-        self._pages = pages
-        self._keep_alive_s = keep_alive_s
-        self._running: str | None = None
-        self._version = ""
-        self._page_at = self._sent_at = -_PAGE_EVERY_S
-
-    async def write(self) -> bytes:
-        """Return what is new; a comment after a long silence; else nothing."""
-        now = time.monotonic()
-        message = ""
-        running = self._pages.running()
-        if running != self._running:
-            message += _event("progress", running)
-            self._running = running
-        if not running or now - self._page_at >= _PAGE_EVERY_S:
-            version = (await self._pages.page()).version
-            if version != self._version:
-                message += _event("page", version)
-            self._version, self._page_at = version, now
-        if message or now - self._sent_at >= self._keep_alive_s:
-            self._sent_at = now
-            return message.encode() or _KEEP_ALIVE
-        return b""
-
-
-def add_stream(
-    app: web.Application, pages: PageSource, live: PollProgress, limits: Limits | None = None
-) -> None:
-    """Add `/status/events`."""
-    streams = Streams(pages, live, limits or Limits())
-    app.router.add_get("/status/events", streams.answer)
-    app.on_shutdown.append(streams.close)
+    async def _messages(self) -> AsyncIterator[str]:
+        """Yield what is new for one listener since it was asked last, or nothing."""
+        message = "retry: 5000\n\n"
+        shown = version = None
+        looked_at = sent_at = -math.inf
+        while True:
+            now = time.monotonic()
+            if (running := self._pages.running()) != shown:
+                message += _event("progress", running)
+                shown = running
+            if not running or now - looked_at >= _PAGE_EVERY_S:
+                with suppress(MirrorError):  # the inventory cannot be read: the page itself says so
+                    if (page := await self._pages.page()).version != version:
+                        message += _event("page", page.version)
+                    version, looked_at = page.version, now
+            if not message and now - sent_at >= self._limits.keep_alive_s:
+                message = ": still here\n\n"
+            if message:
+                sent_at = now
+            yield message
+            message = ""
 
 
 def _event(name: str, data: str) -> str:
