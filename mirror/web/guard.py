@@ -45,24 +45,21 @@ _LEAST_UNSENT_BYTES = 64 * 1024
 
 @dataclass(slots=True)
 class Client:
-    """What is known of one connection.
-
-    Attributes:
-        idle_since: when it had neither a request nor data to take, on the monotonic clock.
-        began_at: when the running measurement of its speed began.
-        taken: bytes that it had acknowledged by then.
-        request: ends the request that is being answered.
-    """
+    """What is known of one connection."""
 
     idle_since: float
+    """When it had neither a request nor data to take, on the monotonic clock."""
     began_at: float
+    """When the running measurement of its speed began."""
     taken: int = 0
-    request: asyncio.Timeout | None = None
+    """Bytes that it had acknowledged by then."""
+    answering: asyncio.Task[None] | None = None
+    """What answers its request."""
 
     def is_too_slow(
         self, now: float, *, taken: int, waiting: int, patience_s: float, min_speed: int
     ) -> bool:
-        """Return whether data waited for so long, and the client acknowledged too little of it.
+        """Return whether data waited for `patience_s`, and too little of it was acknowledged.
 
         Args:
             now: seconds of the monotonic clock.
@@ -80,49 +77,39 @@ class Client:
 
 
 class Guard:
-    """Watches the connections of a server; `admit` and `watch` are its two halves.
-
-    Attributes:
-        allowed: clients at a time, as far as open files go.
-    """
+    """Watches the connections of a server; `admit` and `watch` are its two halves."""
 
     def __init__(self) -> None:
-        self.allowed = _raise_descriptor_limit()
+        self._allowed = _raise_descriptor_limit()
         self._clients: dict[RequestHandler, Client] = {}
         self._busy = 0
 
     @web.middleware
     async def admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer a request unless there are too many; `watch` may end it."""
-        if self._busy >= min(request.app[SITE].config.server.max_connections, self.allowed):
+        if self._busy >= self._limit(request.app):
             headers = {"Retry-After": "10", "Connection": "close"}
             return web.Response(status=503, headers=headers, text="503: too many clients\n")
         client = self._client(request.protocol)
-        limit = client.request = asyncio.timeout(None)
+        client.answering = request.task
         self._busy += 1
         _bound_unsent(request.transport, self._busy)
         try:
-            async with limit:
-                return await handler(request)
-        except TimeoutError:
-            if limit.expired() and request.transport is not None:
-                request.transport.abort()
-                # goes nowhere: there is no connection any more
-                return web.Response(status=503)
-            raise
+            return await handler(request)
         finally:
-            client.request, client.idle_since = None, time.monotonic()
+            client.answering, client.idle_since = None, time.monotonic()
             self._busy -= 1
 
     async def watch(self, server: web.Server, app: web.Application) -> None:
         """Look at all connections every second, until cancelled."""
         while True:
             await asyncio.sleep(_LOOK_S)
-            config = app[SITE].config.server
-            connections = server.connections
-            self._clients = {one: self._client(one) for one in connections}
-            await self._drop_slow(config)
-            self._drop_idle(config)
+            self._clients = {one: self._client(one) for one in server.connections}
+            await self._drop_slow(app[SITE].config.server)
+            self._drop_idle(app[SITE].config.server.idle_timeout, self._limit(app))
+
+    def _limit(self, app: web.Application) -> int:
+        return min(app[SITE].config.server.max_connections, self._allowed)
 
     def _client(self, connection: RequestHandler) -> Client:
         now = time.monotonic()
@@ -148,17 +135,15 @@ class Guard:
                 get_logger().info("connection.dropped", reason="too slow")
                 self._drop(one)
 
-    def _drop_idle(self, config: ServerConfig) -> None:
-        idle = sorted(
-            (one for one, client in self._clients.items() if client.request is None),
-            key=lambda one: self._clients[one].idle_since,
-        )
-        excess = max(0, len(self._clients) - min(config.max_connections, self.allowed))
-        latest = time.monotonic() - config.idle_timeout
+    def _drop_idle(self, idle_timeout: float, limit: int) -> None:
+        excess = max(0, len(self._clients) - limit)
+        latest = time.monotonic() - idle_timeout
+        idle = [item for item in self._clients.items() if item[1].answering is None]
+        idle.sort(key=lambda item: item[1].idle_since)
         closed = [
             one
-            for number, one in enumerate(idle)
-            if number < excess or self._clients[one].idle_since <= latest
+            for place, (one, client) in enumerate(idle)
+            if place < excess or client.idle_since <= latest
         ]
         for one in closed:
             self._drop(one)
@@ -167,10 +152,10 @@ class Guard:
 
     def _drop(self, one: RequestHandler) -> None:
         client = self._clients.pop(one)
-        if client.request is not None:
-            # a file may be on its way: whoever sends it has to let go first
-            client.request.reschedule(asyncio.get_running_loop().time())
-        elif one.transport is not None:
+        if client.answering is not None:
+            # a file may be on its way: whoever sends it lets go of the socket before it is closed
+            client.answering.cancel()
+        if one.transport is not None:
             one.transport.abort()
 
 
