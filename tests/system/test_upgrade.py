@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from mirror.model import Flag
+from mirror.events.findings import FINDINGS_VERSION
+from mirror.model import Findings, Flag, Problem, ProblemKind
+from mirror.store.polls import load_polls
 from tests.conftest import Clock, World
 from tests.upstream.archive import OCTETS, UpstreamArchive, day_name
 from tests.upstream.server import ArchiveServer
@@ -85,3 +87,46 @@ async def test_history_quarantine_and_polls_are_read_on(world: World) -> None:
     assert status.last_poll.started_at == LEFT_AT
     assert len(world.predecessors(CHANGED)) == 1
     assert len(world.quarantined(DISPUTED)) == 1
+
+
+async def test_what_0_1_counted_is_counted_again_by_the_present_definition(world: World) -> None:
+    before = world.records()
+    assert {record.findings.version for record in before.values() if record.findings} == {1}
+    assert world.status().pending_findings == len(before) == 8
+
+    report = await world.sync()
+
+    assert (report.pending_findings, world.status().pending_findings) == (0, 0)
+    records = world.records()
+    assert {day: record.sha256 for day, record in records.items()} == {
+        day: record.sha256 for day, record in before.items()
+    }
+    assert all(
+        record.findings is not None and record.findings.version == FINDINGS_VERSION
+        for record in records.values()
+    )
+    # 5.0 is a version 5; a null ref deviates; a timestamp that is none makes its line an odd one
+    assert records[ODD].findings == Findings(
+        versions={"5": 13},
+        providers={"GitHub": 13},
+        origins={"gke.mybinder.org": 5, "notebooks.gesis.org": 6, "ovh.mybinder.org": 2},
+        statuses={"success": 13},
+        odd={"not one JSON object": 1, 'timestamp "nonsense"': 1},
+        not_objects=1,
+        bad_fields=1,
+        deviating=1,
+        missing_fields=1,
+        version=FINDINGS_VERSION,
+    )
+
+
+async def test_the_problems_of_old_polls_are_read_as_text(world: World) -> None:
+    await world.sync()
+
+    *old, new = load_polls(world.data, 9).last
+
+    text = f"{DISPUTED}: behind: it has 22 lines where 40 are listed"
+    assert [poll.problems for poll in old] == [(), ()] + 2 * [(Problem(ProblemKind.OTHER, text),)]
+    assert [(one.kind, one.day) for one in new.problems] == [(ProblemKind.BEHIND, DISPUTED)]
+    # the old lines stay as they were written
+    assert world.data.polls.read_bytes().count(b'"problems":["2024') == 2
