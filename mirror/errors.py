@@ -8,6 +8,11 @@ there) is a value.
 
 from enum import IntEnum, StrEnum
 
+import msgspec
+
+BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises for bytes that are no JSON, or not of its type."""
+
 
 class ExitCode(IntEnum):
     """What a command ends with; scripts and units depend on the numbers."""

@@ -18,10 +18,9 @@ from mirror.archive.upstream import Upstream
 from mirror.config.settings import Config, HttpConfig, StorageConfig, UpstreamConfig
 from mirror.model import PollReport, Record
 from mirror.status.standing import Status, read_status
-from mirror.store.history import list_versions
+from mirror.store.aside import Quarantined, list_quarantined, list_versions
 from mirror.store.inventory import load_inventory, load_upstream
 from mirror.store.layout import DataDir
-from mirror.store.quarantine import Quarantined, list_quarantined
 from mirror.store.verification import verify
 from mirror.sync.wiring import open_mirror
 from tests.command import Shell, open_shell

@@ -10,7 +10,7 @@ from mirror.archive.manifest import Version
 from mirror.cli.common import DURATION, data_dir_option, load_mirror
 from mirror.cli.streams import say
 from mirror.clock import utc_now
-from mirror.store import history, quarantine
+from mirror.store import aside
 from mirror.store.layout import writer_lock
 from mirror.text import human_bytes, plural
 
@@ -51,12 +51,12 @@ def prune(
     # a dry run writes nothing, so that it works on a read-only disk and beside a sync too
     with nullcontext() if dry_run else writer_lock(data):
         before = _ago(older_than)
-        versions = _versions(history.list_versions(data), keep, before) if of_history else []
-        refused = quarantine.list_quarantined(data) if of_quarantine else []
+        versions = _versions(aside.list_versions(data), keep, before) if of_history else []
+        refused = aside.list_quarantined(data) if of_quarantine else []
         bodies = [body for body in refused if body.at <= before]
         if not dry_run:
-            history.remove_versions(data, versions)
-            quarantine.remove(data, bodies)
+            aside.remove_versions(data, versions)
+            aside.remove_quarantined(data, bodies)
     size = sum(v.packed_size for v in versions) + sum(b.size for b in bodies)
     say(
         f"{'Would delete' if dry_run else 'Deleted'} {plural(len(versions), 'predecessor')} and "

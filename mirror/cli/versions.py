@@ -15,7 +15,7 @@ from mirror.cli.common import (
 from mirror.cli.streams import answer, say
 from mirror.errors import ConfigError
 from mirror.model import Record
-from mirror.store import history as kept
+from mirror.store.aside import list_versions
 from mirror.store.inventory import load_inventory
 from mirror.text import human_bytes, plural
 
@@ -32,7 +32,7 @@ def history(ctx: click.Context, day: date | None, *, as_json: bool) -> None:
     was final.
     """
     _, data = load_mirror(ctx)
-    versions = kept.list_versions(data, day)
+    versions = list_versions(data, day)
     published = load_inventory(data).records.get(day) if day is not None else None
     lines = [_line(one) for one in versions]
     if not lines:
@@ -65,7 +65,7 @@ def restore(ctx: click.Context, day: date, digest: str) -> None:
     says another count for the day.
     """
     config, data = load_mirror(ctx)
-    found = [v for v in kept.list_versions(data, day) if v.sha256.startswith(digest.lower())]
+    found = [v for v in list_versions(data, day) if v.sha256.startswith(digest.lower())]
     if not digest or len({version.sha256 for version in found}) != 1:
         problem = "no predecessor" if not found or not digest else "more than one predecessor"
         raise ConfigError(

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from mirror.errors import BAD_JSON
 from mirror.events.launch import FIELD_TYPES, FIELDS, LAUNCH_SCHEMA, Launch
 from mirror.text import shown
 
@@ -24,8 +25,6 @@ BLOCK_BYTES = 64 * 1024
 MAX_LINE_BYTES = 1024 * 1024
 """A longer line is no event, and not kept in memory."""
 _SHOWN_BYTES = 200
-BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What a decoder raises for what is no JSON, or not of its type."""
 
 
 class Oddity(StrEnum):

@@ -23,7 +23,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from mirror.events.decoder import BAD_JSON, MAX_LINE_BYTES, launch_decoder
+from mirror.errors import BAD_JSON
+from mirror.events.decoder import MAX_LINE_BYTES, launch_decoder
 from mirror.events.launch import Launch
 
 KNOWN_BYTES = 16 * 1024 * 1024

@@ -25,7 +25,7 @@ from mirror.reading.selection import repository_of
 from mirror.report.anomalies import ReportInput, find_anomalies, find_index_anomalies
 from mirror.report.anomaly import Anomaly, Severity, between, in_order
 from mirror.status.snapshot import load_snapshot
-from mirror.store.history import list_versions
+from mirror.store.aside import list_versions
 from mirror.store.layout import DataDir
 from mirror.store.polls import KEPT_POLLS, load_polls
 from mirror.text import shown

@@ -18,10 +18,10 @@ from mirror.archive.upstream import Upstream
 from mirror.errors import MirrorError
 from mirror.events.series import CopyTotal, Months, sum_months, total_of
 from mirror.model import PollReport, Record
+from mirror.store.aside import Quarantined, list_quarantined
 from mirror.store.inventory import compare_inventory, load_claims, load_upstream
 from mirror.store.layout import DataDir
 from mirror.store.polls import load_polls
-from mirror.store.quarantine import Quarantined, list_quarantined
 
 LOADED_POLLS = 200
 """The last polls that a snapshot has."""

@@ -19,8 +19,8 @@ from mirror.events.findings import is_pending
 from mirror.model import Findings, Flag, IndexState, PollEnd, PollReport, Problem, ProblemKind
 from mirror.status.problems import facts_of, report_facts
 from mirror.status.snapshot import LOADED_POLLS, Snapshot, load_snapshot
+from mirror.store.aside import Quarantined
 from mirror.store.layout import DataDir, is_being_written
-from mirror.store.quarantine import Quarantined
 from mirror.text import plural, shown, utc_minute
 
 GRACE = timedelta(minutes=5)

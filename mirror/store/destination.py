@@ -16,12 +16,12 @@ Many bodies are flushed at a time on threads of their own, and share the flush o
 """
 
 import asyncio
-import hashlib
 import io
 import os
 import secrets
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from datetime import date, datetime
 from functools import partial
@@ -34,16 +34,16 @@ from msgspec.structs import replace
 from mirror.archive.manifest import Inventory, Version
 from mirror.archive.ports import Listing, State, Transform
 from mirror.clock import utc_now
-from mirror.errors import WrongKindError
+from mirror.errors import StorageError, WrongKindError
 from mirror.model import PollReport, Record
-from mirror.store import history, quarantine
+from mirror.store import aside
 from mirror.store.disk import (
     SharedSync,
     append_line,
+    digest_of,
     kind_of,
     read_file,
     require_file_or_nothing,
-    require_room,
     storage_error,
     storage_errors,
     write_durably,
@@ -51,7 +51,7 @@ from mirror.store.disk import (
 from mirror.store.inventory import append_journal, load_inventory, open_daily, save_manifest
 from mirror.store.layout import DataDir, make_folders, writer_lock
 from mirror.store.polls import append_poll
-from mirror.text import shown
+from mirror.text import human_bytes, shown
 
 WRITERS = 2
 """Threads that digest, count and write: more would only take the interpreter from each other."""
@@ -112,11 +112,11 @@ async def _to_its_end(work: Awaitable[T]) -> T:
 class StagedFile:
     """A body in `staging/`; see `mirror.archive.ports.Staged`."""
 
-    def __init__(self, store: "LocalStore", path: Path, file: _Through, writers: Executor) -> None:
+    def __init__(self, store: "LocalStore", path: Path, file: _Through) -> None:
         self.path = path
         self.file = file
         self._store = store
-        self._async_file = aiofiles.threadpool.wrap(file, executor=writers)
+        self._async_file = aiofiles.threadpool.wrap(file, executor=store.writers)
 
     async def write(self, block: Sequence[bytes]) -> None:
         """Pass a block through the transform and write what comes out."""
@@ -129,11 +129,13 @@ class StagedFile:
         self, record: Record, *, predecessor: Record | None, is_final: bool
     ) -> Record:
         """Make the body durable and visible, and journal its record."""
-        return await self._store.publish_staged(self, record, predecessor, is_final=is_final)
+        work = partial(self._store.publish, self, record, predecessor, is_final=is_final)
+        loop = asyncio.get_running_loop()
+        return await _to_its_end(loop.run_in_executor(self._store.flushers, work))
 
     async def quarantine(self, day: date, sha256: str, reason: str) -> None:
         """Keep the refused body aside."""
-        await asyncio.to_thread(self._store.put_aside, self.path, day, sha256, reason)
+        await asyncio.to_thread(self._store.quarantine, self.path, day, sha256, reason)
 
 
 class LocalStore:
@@ -154,11 +156,11 @@ class LocalStore:
         self.days = data.days
         self.inventory = inventory
         self.opener = partial(open_daily, data.archive)
+        self.writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="write")
+        self.flushers = ThreadPoolExecutor(FLUSHERS, thread_name_prefix="publish")
         self._now = now
         self._history_versions = history_versions
         self._sync_archive = SharedSync(data.archive)
-        self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="write")
-        self._flushers = ThreadPoolExecutor(FLUSHERS, thread_name_prefix="publish")
 
     @asynccontextmanager
     async def stage(self, name: str, through: Transform) -> AsyncIterator[StagedFile]:
@@ -168,15 +170,15 @@ class LocalStore:
         try:
             with storage_errors(path):
                 file = await _to_its_end(opening)
-            yield StagedFile(self, path, file, self._writers)
+            yield StagedFile(self, path, file)
         finally:
             if not opening.cancelled() and opening.exception() is None:
                 _discard(path, opening.result())
 
     def close(self) -> None:
         """Wait for what is being written."""
-        self._writers.shutdown()
-        self._flushers.shutdown()
+        self.writers.shutdown()
+        self.flushers.shutdown()
 
     async def note(self, record: Record) -> None:
         """Journal a record of a body that stays."""
@@ -191,26 +193,23 @@ class LocalStore:
         """Take a rotten file away into quarantine."""
         target = self.data.archive / name
         if kind_of(target) == "file":
-            self.put_aside(target, day, _digest_of(target), reason)
+            self.quarantine(target, day, digest_of(target), reason)
         self.inventory.unverified.pop(day, None)
         self.inventory.is_clean = False
 
     def has(self, listing: Listing) -> bool:
         """Return whether there is a file at the listing's path."""
-        return kind_of(self._path_of(listing)) == "file"
+        return kind_of(self.data.archive / listing) == "file"
 
     def read(self, name: Listing | State) -> bytes | None:
         """Return a listing or state whole."""
-        path = self._path_of(name)
-        self._check_folder(path.parent)
-        return read_file(path)
+        return read_file(self._path_of(name))
 
     def write(self, name: Listing | State, content: bytes) -> None:
         """Replace a listing or state."""
         path = self._path_of(name)
-        if self._check_folder(path.parent) is None:
-            with storage_errors(path.parent):
-                path.parent.mkdir()
+        with storage_errors(path.parent):
+            path.parent.mkdir(exist_ok=True)
         write_durably(path, content, staging=self.data.staging)
 
     def unsettle(self) -> None:
@@ -231,54 +230,29 @@ class LocalStore:
 
     def list_versions(self, day: date) -> list[Version]:
         """Return the predecessors of a day."""
-        return history.list_versions(self.data, day)
+        return aside.list_versions(self.data, day)
 
     def read_version(self, version: Version) -> Iterator[bytes]:
         """Yield a predecessor's body."""
-        return history.read_version(self.data, version)
+        return aside.read_version(self.data, version)
 
     def require_room(self, needed: int, min_free: int) -> None:
         """Make sure that there is room on the data directory's file system."""
-        require_room(self.data.root, needed, min_free)
+        root = self.data.root
+        with storage_errors(root):
+            free = shutil.disk_usage(root).free
+        if free < needed + min_free:
+            raise StorageError(
+                f"not enough room in {shown(str(root), 300)}: the poll needs about "
+                f"{human_bytes(needed)} and {human_bytes(min_free)} are to stay free, "
+                f"{human_bytes(free)} are there",
+                hint="free some room, or lower storage.min_free or the range of days",
+            )
 
-    async def publish_staged(
+    def publish(
         self, staged: StagedFile, record: Record, predecessor: Record | None, *, is_final: bool
     ) -> Record:
         """Publish a staged body; see `mirror.archive.ports.Staged.publish`."""
-        work = partial(self._publish, staged, record, predecessor, is_final=is_final)
-        loop = asyncio.get_running_loop()
-        return await _to_its_end(loop.run_in_executor(self._flushers, work))
-
-    def put_aside(self, body: Path, day: date, sha256: str, reason: str) -> None:
-        """Move a body, staged or published, into quarantine."""
-        with storage_errors(body):
-            size = body.lstat().st_size
-        why = quarantine.Quarantined(
-            date=day,
-            sha256=sha256,
-            size=size,
-            reason=shown(reason, 500),
-            at=self._now(),
-            file=quarantine.file_name(day, sha256),
-        )
-        quarantine.put(self.data, body, why)
-
-    def _path_of(self, name: Listing | State) -> Path:
-        return (self.data.archive if isinstance(name, Listing) else self.data.root) / name
-
-    def _check_folder(self, folder: Path) -> str | None:
-        """Return the kind of a folder, or None where there is none; a link will not do."""
-        kind = kind_of(folder) if folder.parent == self.data.archive else "directory"
-        if kind not in (None, "directory"):
-            raise WrongKindError(
-                f"{shown(str(folder), 300)} is a {kind}, not a directory",
-                hint="move it away; it is not followed",
-            )
-        return kind
-
-    def _publish(
-        self, staged: StagedFile, record: Record, predecessor: Record | None, *, is_final: bool
-    ) -> Record:
         target = self.data.archive / record.name
         require_file_or_nothing(target)
         with storage_errors(target):
@@ -288,16 +262,7 @@ class LocalStore:
                 os.utime(descriptor, ns=(when, when))
             os.fsync(descriptor)
             record = replace(record, mtime_ns=os.fstat(descriptor).st_mtime_ns)
-            rotten = predecessor is not None and not history.keep(
-                self.data,
-                target,
-                predecessor,
-                kept_at=self._now(),
-                is_final=is_final,
-                versions=self._history_versions,
-            )
-            if rotten or record.date in self.inventory.unverified:
-                self._copy_aside(target, record.date)
+            self._make_way(target, record.date, predecessor, is_final=is_final)
             _differ_in_time(target, record)
             append_journal(self.data, record)
             staged.path.replace(target)
@@ -307,20 +272,46 @@ class LocalStore:
             self._sync_archive()
         return record
 
-    def _copy_aside(self, target: Path, day: date) -> None:
-        """Keep a file that nobody could prove, or that is rotten, before it is replaced."""
-        copy = self.data.staging / f"{target.name}.{secrets.token_hex(4)}"
-        try:
-            copy.hardlink_to(target)
-        except FileNotFoundError:
-            return
-        reason = "it was published and is not what upstream has"
-        self.put_aside(copy, day, _digest_of(target), reason)
+    def quarantine(self, body: Path, day: date, sha256: str, reason: str) -> None:
+        """Move a body, staged or published, into quarantine."""
+        aside.quarantine(self.data, body, day, sha256, reason=reason, at=self._now())
 
+    def _make_way(
+        self, target: Path, day: date, predecessor: Record | None, *, is_final: bool
+    ) -> None:
+        """Keep what is about to be replaced: in history what was asked for, if it is sound.
 
-def _digest_of(path: Path) -> str:
-    with storage_errors(path), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        A file that is rotten, or that nobody could prove, is kept in quarantine.
+        """
+        is_rotten = predecessor is not None and digest_of(target) != predecessor.sha256
+        if predecessor is not None and not is_rotten:
+            aside.keep_predecessor(
+                self.data,
+                target,
+                predecessor,
+                kept_at=self._now(),
+                is_final=is_final,
+                versions=self._history_versions,
+            )
+        if is_rotten or day in self.inventory.unverified:
+            copy = self.data.staging / f"{target.name}.{secrets.token_hex(4)}"
+            with suppress(FileNotFoundError):
+                copy.hardlink_to(target)
+                reason = "it was published and is not what upstream has"
+                self.quarantine(copy, day, digest_of(target), reason)
+
+    def _path_of(self, name: Listing | State) -> Path:
+        """Return where a listing or state is; its folder must be one, and no link to one."""
+        if isinstance(name, State):
+            return self.data.root / name
+        path = self.data.archive / name
+        kind = kind_of(path.parent)
+        if kind not in (None, "directory"):
+            raise WrongKindError(
+                f"{shown(str(path.parent), 300)} is a {kind}, not a directory",
+                hint="move it away; it is not followed",
+            )
+        return path
 
 
 @contextmanager

@@ -7,8 +7,8 @@ a file where one belongs is a WrongKindError; what stood there before still stan
 """
 
 import errno
-import gzip
 import hashlib
+import io
 import os
 import secrets
 import stat
@@ -16,12 +16,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
-from mirror.errors import StorageError, WrongKindError
-from mirror.text import human_bytes, shown
+import msgspec
+
+from mirror.errors import BAD_JSON, StorageError, WrongKindError
+from mirror.text import shown
 
 READ_BYTES = 1024 * 1024
+
+T = TypeVar("T")
 
 _HINTS = {
     errno.ENOSPC: "free some room; what is there is whole, and the next run goes on from it",
@@ -128,18 +132,13 @@ def write_durably(path: Path, content: bytes, *, staging: Path) -> None:
         staging: a folder on the same file system for the unfinished file.
     """
     require_file_or_nothing(path)
-    with _taking_place_of(path, staging) as file:
+    with taking_place_of(path, staging) as file:
         file.write(content)
 
 
 def publish_durably(unfinished: Path, target: Path) -> None:
-    """Put a finished file in the place of `target`, flushed, whole or not at all.
-
-    Args:
-        unfinished: the file, on the same file system; gone afterwards, whatever comes.
-        target: where it belongs.
-    """
-    with storage_errors(target), _gone_unless_well(unfinished):
+    """Put a finished file of the same file system in the place of `target`, flushed."""
+    with storage_errors(target):
         require_file_or_nothing(target)
         with unfinished.open("rb") as file:
             os.fsync(file.fileno())
@@ -148,59 +147,20 @@ def publish_durably(unfinished: Path, target: Path) -> None:
 
 
 @contextmanager
-def _taking_place_of(target: Path, staging: Path) -> Iterator[BinaryIO]:
+def taking_place_of(target: Path, staging: Path) -> Iterator[BinaryIO]:
     """Have a new file that takes the place of `target`, flushed, when all went well."""
     unfinished = staging / f"{target.name}.{secrets.token_hex(4)}"
-    with storage_errors(target), _gone_unless_well(unfinished):
-        with unfinished.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(target)
-        sync_folder(target.parent)
-
-
-@contextmanager
-def _gone_unless_well(unfinished: Path) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-        raise
-
-
-class _AlteredError(Exception):
-    """A file has another digest than it should have."""
-
-
-def compress_durably(source: Path, target: Path, *, sha256: str, staging: Path) -> bool:
-    """Write a gzip of the file `source` to `target`, whole or not at all; `source` stays.
-
-    Returns:
-        Whether it was written: not where the file has another digest than `sha256`.
-    """
-    try:
-        with (
-            storage_errors(target),
-            open_file(source) as plain,
-            _taking_place_of(target, staging) as file,
-        ):
-            _compress(plain, file, sha256)
-    except _AlteredError:
-        return False
-    return True
-
-
-def _compress(plain: BinaryIO, file: BinaryIO, sha256: str) -> None:
-    digest = hashlib.sha256()
-    # mtime=0: the same body gives the same file
-    with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
-        while chunk := plain.read(READ_BYTES):
-            digest.update(chunk)
-            packed.write(chunk)
-    if digest.hexdigest() != sha256:
-        raise _AlteredError
+    with storage_errors(target):
+        try:
+            with unfinished.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(target)
+            sync_folder(target.parent)
+        finally:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -259,7 +219,7 @@ def append_line(path: Path, line: bytes, *, durably: bool = False) -> int:
     return size + written
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> io.FileIO:
     """Open a regular file for reading; a symlink is not followed and a FIFO not waited for.
 
     Raises:
@@ -275,7 +235,7 @@ def open_file(path: Path) -> BinaryIO:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         require_file_or_nothing(path)
-    return os.fdopen(descriptor, "rb", buffering=0)
+    return io.FileIO(descriptor, "rb")
 
 
 def read_file(path: Path) -> bytes | None:
@@ -288,15 +248,15 @@ def read_file(path: Path) -> bytes | None:
             return None
 
 
-def require_room(folder: Path, needed: int, min_free: int) -> None:
-    """Make sure that `needed` bytes fit and `min_free` are left."""
-    with storage_errors(folder):
-        stats = os.statvfs(folder)
-    free = stats.f_bavail * stats.f_frsize
-    if free < needed + min_free:
-        raise StorageError(
-            f"not enough room in {shown(str(folder), 300)}: the poll needs about "
-            f"{human_bytes(needed)} and {human_bytes(min_free)} are to stay free, "
-            f"{human_bytes(free)} are there",
-            hint="free some room, or lower storage.min_free or the range of days",
-        )
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with storage_errors(path), open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def decode_or_none(decoder: msgspec.json.Decoder[T], text: bytes) -> T | None:
+    """Return what a line or a file says; None where it is torn or rotten."""
+    try:
+        return decoder.decode(text)
+    except BAD_JSON:
+        return None

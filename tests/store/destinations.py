@@ -12,11 +12,10 @@ from typing import Protocol
 from mirror.archive.plan import DayRules
 from mirror.archive.ports import Destination, Listing
 from mirror.model import Record
-from mirror.store import history
+from mirror.store import aside
 from mirror.store.destination import open_store
 from mirror.store.inventory import load_inventory
 from mirror.store.layout import DataDir
-from mirror.store.quarantine import list_quarantined
 from tests.store.memory import Memory, MemoryDestination
 
 NOW = datetime(2024, 5, 15, 12, tzinfo=UTC)
@@ -74,15 +73,15 @@ class LocalLook:
 
     def predecessors(self) -> dict[date, list[bytes]]:
         found: dict[date, list[bytes]] = {}
-        for version in history.list_versions(self.data):
-            body = b"".join(history.read_version(self.data, version))
+        for version in aside.list_versions(self.data):
+            body = b"".join(aside.read_version(self.data, version))
             found.setdefault(version.date, []).append(body)
         return found
 
     def refused(self) -> list[tuple[bytes, str]]:
         return [
             ((self.data.quarantine / one.file).read_bytes(), one.reason)
-            for one in list_quarantined(self.data)
+            for one in aside.list_quarantined(self.data)
         ]
 
 

@@ -4,7 +4,7 @@ import hashlib
 from datetime import timedelta
 
 from mirror.archive.plan import PollRange
-from mirror.store.history import read_version
+from mirror.store.aside import read_version
 from tests.conftest import World
 from tests.upstream.launches import make_day
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mirror.store.history import list_versions, read_version
+from mirror.store.aside import list_versions, read_version
 from mirror.store.inventory import load_inventory
 from mirror.store.polls import load_polls
 from tests.command import PATIENCE_S, Shell, long_final_days, open_shell

@@ -10,9 +10,9 @@ import msgspec
 from mirror.archive.upstream import IndexFacts, Upstream
 from mirror.events.findings import FINDINGS_VERSION
 from mirror.model import Findings, IndexState, PollReport, Problem, ProblemKind, Record
+from mirror.store.aside import Quarantined
 from mirror.store.layout import DataDir
 from mirror.store.polls import append_poll
-from mirror.store.quarantine import Quarantined
 from tests.mirrors import make_hollow_mirror, split
 
 FIRST_DAY = date(2018, 11, 3)

@@ -10,7 +10,7 @@ from mirror.archive.ports import Received, Retrying
 from mirror.errors import ExitCode
 from mirror.model import Due, IndexState, Outcome, OutcomeKind, Plan, Problem, ProblemKind, Reason
 from mirror.status.poll_progress import PollProgress
-from mirror.store.quarantine import Quarantined
+from mirror.store.aside import Quarantined
 from tests.web.copies import MINUTES, Copy, poll_report, seasonal_counts
 
 NOW = datetime(2026, 11, 25, 15, 12, tzinfo=UTC)

@@ -16,7 +16,7 @@ from mirror.errors import ExitCode
 from mirror.events.findings import MAX_KEY_LENGTH
 from mirror.model import Findings, IndexState, Problem, ProblemKind, Refusal
 from mirror.status.standing import masked
-from mirror.store.quarantine import Quarantined
+from mirror.store.aside import Quarantined
 from mirror.text import shown
 from tests.command import ROOT, Shell
 from tests.web.copies import Copy, poll_report, seasonal_counts

@@ -1,0 +1,196 @@
+"""Keeps bodies aside that are not published: predecessors, and bodies that were refused or rotted.
+
+`history/` has a gzip of each predecessor, by day and digest, and in `log.jsonl` a line for each:
+when and why it was kept. A body without its line is taken for one of a final day. Nothing leaves
+but by `prune`, and what `storage.history_versions` says of days that were open.
+
+`quarantine/` has refused and damaged bodies as they came, each with its reason beside it. It is
+bounded in number and size: the oldest leave.
+"""
+
+import gzip
+import re
+import shutil
+import zlib
+from collections.abc import Iterable, Iterator
+from datetime import date, datetime
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from mirror.archive.manifest import Version
+from mirror.errors import StorageError
+from mirror.model import Record
+from mirror.store.disk import (
+    READ_BYTES,
+    append_line,
+    decode_or_none,
+    open_file,
+    read_file,
+    storage_errors,
+    taking_place_of,
+    write_durably,
+)
+from mirror.store.layout import DataDir
+from mirror.text import shown
+
+_PREDECESSOR = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})\.([0-9a-f]{64})\.jsonl\.gz")
+_QUARANTINED_BODIES = 50
+_QUARANTINED_BYTES = 512 * 1024**2
+
+
+class Quarantined(Struct, frozen=True):
+    """Why a body is in quarantine."""
+
+    date: date
+    sha256: str
+    size: int
+    reason: str
+    at: datetime
+    file: str
+    """The body's name in the folder."""
+
+
+_version_decoder = msgspec.json.Decoder(Version)
+_reason_decoder = msgspec.json.Decoder(Quarantined)
+
+
+def keep_predecessor(
+    data: DataDir,
+    published: Path,
+    record: Record,
+    *,
+    kept_at: datetime,
+    is_final: bool,
+    versions: int = 0,
+) -> None:
+    """Copy the published body into history, durably, before it is replaced.
+
+    Args:
+        data: the data directory.
+        published: the body's file, which has its recorded digest.
+        record: what is known of it.
+        kept_at: the time.
+        is_final: whether it is the body of a final day; such a one is kept until `prune`.
+        versions: how many bodies of a day that was open are kept; 0 for all.
+    """
+    version = Version(
+        date=record.date,
+        sha256=record.sha256,
+        size=record.size,
+        lines=record.lines,
+        kept_at=kept_at,
+        was_final=is_final,
+        fetched_at=record.fetched_at,
+        last_modified=record.last_modified,
+    )
+    target = _path_of(data, version)
+    if not target.exists():
+        with (
+            open_file(published) as plain,
+            taking_place_of(target, data.staging) as file,
+            # mtime=0: the same body gives the same file
+            gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed,
+        ):
+            shutil.copyfileobj(plain, packed, READ_BYTES)
+    line = b"\n" + msgspec.json.encode(version) + b"\n"
+    append_line(data.history / "log.jsonl", line, durably=True)
+    if versions:
+        passing = [one for one in list_versions(data, record.date) if not one.was_final]
+        remove_versions(data, passing[:-versions])
+
+
+def list_versions(data: DataDir, day: date | None = None) -> list[Version]:
+    """Return the predecessors kept, of one day or of all, by day and then by time."""
+    lines = (read_file(data.history / "log.jsonl") or b"").splitlines()
+    versions = (decode_or_none(_version_decoder, line) for line in lines)
+    logged = {(one.date, one.sha256): one for one in versions if one is not None}
+    with storage_errors(data.history):
+        if not data.history.is_dir():
+            return []
+        entries = [(path, path.stat()) for path in data.history.iterdir()]
+    found: list[Version] = []
+    for path, stats in entries:
+        match = _PREDECESSOR.fullmatch(path.name)
+        if match is None or (day is not None and match[1] != day.isoformat()):
+            continue
+        of_day, sha256 = date.fromisoformat(match[1]), match[2]
+        when = datetime.fromtimestamp(stats.st_mtime).astimezone()
+        unlogged = Version(of_day, sha256, 0, 0, kept_at=when, was_final=True, fetched_at=when)
+        version = logged.get((of_day, sha256), unlogged)
+        found.append(msgspec.structs.replace(version, packed_size=stats.st_size))
+    return sorted(found, key=lambda version: (version.date, version.kept_at))
+
+
+def read_version(data: DataDir, version: Version) -> Iterator[bytes]:
+    """Yield a predecessor's body in chunks; its digest is the caller's to check at the end."""
+    path = _path_of(data, version)
+    with storage_errors(path):
+        try:
+            with open_file(path) as packed, gzip.GzipFile(fileobj=packed) as body:
+                while chunk := body.read(READ_BYTES):
+                    yield chunk
+        except (zlib.error, EOFError, gzip.BadGzipFile) as error:
+            raise StorageError(f"{path} is damaged: {error}") from error
+
+
+def remove_versions(data: DataDir, versions: Iterable[Version]) -> None:
+    """Delete predecessors for good."""
+    _unlink(_path_of(data, version) for version in versions)
+
+
+def _path_of(data: DataDir, version: Version) -> Path:
+    return data.history / f"{version.date}.{version.sha256}.jsonl.gz"
+
+
+def quarantine(
+    data: DataDir, body: Path, day: date, sha256: str, *, reason: str, at: datetime
+) -> None:
+    """Move a body, staged or published, into quarantine, and drop the oldest beyond the bounds."""
+    name = f"{day}.{sha256[:16]}.jsonl"
+    with storage_errors(body):
+        size = body.lstat().st_size
+    why = Quarantined(day, sha256, size, shown(reason, 500), at, name)
+    # the reason first: a body without one would be counted by nobody
+    write_durably(
+        data.quarantine / f"{name}.reason.json",
+        msgspec.json.encode(why) + b"\n",
+        staging=data.staging,
+    )
+    with storage_errors(data.quarantine / name):
+        body.replace(data.quarantine / name)
+    _bound_quarantine(data, keep=name)
+
+
+def list_quarantined(data: DataDir) -> list[Quarantined]:
+    """Return what is in quarantine, oldest first."""
+    with storage_errors(data.quarantine):
+        # there is nothing to be found where there is no folder
+        reasons = sorted(data.quarantine.glob("*.reason.json"))
+    found = (decode_or_none(_reason_decoder, read_file(path) or b"") for path in reasons)
+    return sorted((one for one in found if one is not None), key=lambda one: one.at)
+
+
+def remove_quarantined(data: DataDir, bodies: Iterable[Quarantined]) -> None:
+    """Delete bodies from quarantine."""
+    for one in bodies:
+        body = data.quarantine / Path(one.file).name
+        _unlink((body, body.with_name(f"{body.name}.reason.json")))
+
+
+def _bound_quarantine(data: DataDir, *, keep: str) -> None:
+    bodies = list_quarantined(data)
+    count, size = len(bodies), sum(one.size for one in bodies)
+    for one in bodies:
+        if count <= _QUARANTINED_BODIES and size <= _QUARANTINED_BYTES:
+            return
+        if one.file != keep:
+            remove_quarantined(data, [one])
+            count, size = count - 1, size - one.size
+
+
+def _unlink(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with storage_errors(path):
+            path.unlink(missing_ok=True)
