@@ -84,13 +84,7 @@ def load_claims(data: DataDir) -> Claims:
 
 def compare_inventory(claims: Claims, data: DataDir) -> Inventory:
     """Return what the claims come to, seen against the directory."""
-    is_clean = not claims.has_journal and not claims.unreadable_lines
-    inventory = Inventory(unreadable_lines=claims.unreadable_lines, is_clean=is_clean)
-    _compare(inventory, claims.candidates, data)
-    return inventory
-
-
-def _compare(inventory: Inventory, candidates: Candidates, data: DataDir) -> None:
+    inventory = Inventory(unreadable_lines=claims.unreadable_lines)
     unknown_files: list[str] = []
     seen: set[date] = set()
     with storage_errors(data.archive), os.scandir(data.archive) as entries:
@@ -105,19 +99,22 @@ def _compare(inventory: Inventory, candidates: Candidates, data: DataDir) -> Non
                 stats = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            kind = kind_of_mode(stats.st_mode)
-            if kind != "file":
+            candidates = claims.candidates.get(day, ())
+            record = match_record(candidates, size=stats.st_size, mtime_ns=stats.st_mtime_ns)
+            if (kind := kind_of_mode(stats.st_mode)) != "file":
                 inventory.wrong_kind[day] = kind
-                continue
-            claims = candidates.get(day, ())
-            record = match_record(claims, size=stats.st_size, mtime_ns=stats.st_mtime_ns)
-            if record is None:
-                inventory.unverified[day] = claims
+            elif record is None:
+                inventory.unverified[day] = candidates
             else:
                 inventory.records[day] = record
     inventory.unknown_files = tuple(sorted(unknown_files))
-    inventory.missing = {day: claims[-1] for day, claims in candidates.items() if day not in seen}
-    inventory.is_clean = inventory.is_clean and not inventory.missing and not inventory.unverified
+    inventory.missing = {
+        day: candidates[-1] for day, candidates in claims.candidates.items() if day not in seen
+    }
+    inventory.is_clean = not (
+        claims.has_journal or claims.unreadable_lines or inventory.missing or inventory.unverified
+    )
+    return inventory
 
 
 def open_recorded(path: Path, claims: Iterable[Record]) -> tuple[BinaryIO, Record] | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import Annotated, Any
 
 import msgspec
@@ -9,7 +10,7 @@ from msgspec import Meta, Struct
 
 from mirror.errors import ExitCode
 from mirror.model import PollReport, ProblemKind
-from mirror.store.disk import append_line, read_file, write_durably
+from mirror.store.disk import append_line, decode_or_none, read_file, write_durably
 from mirror.store.layout import DataDir
 
 KEPT_POLLS = 2000
@@ -43,9 +44,11 @@ def append_poll(data: DataDir, report: PollReport) -> None:
     """Add a poll."""
     size = append_line(data.polls, b"\n" + msgspec.json.encode(report) + b"\n")
     if size > MAX_BYTES:
-        lines = _lines(data)
-        kept = _newest(lines)
-        complete = _last_complete_line(lines)
+        lines = _read_lines(data)
+        latest = lines[-KEPT_POLLS:]
+        sizes = accumulate(len(line) + 1 for line in reversed(latest))
+        kept = latest[len(latest) - sum(size <= MAX_BYTES // 2 for size in sizes) :]
+        complete = _find_last_complete(lines)
         if complete is not None and complete not in kept:
             kept = [complete, *kept]
         write_durably(data.polls, b"".join(line + b"\n" for line in kept), staging=data.staging)
@@ -53,37 +56,23 @@ def append_poll(data: DataDir, report: PollReport) -> None:
 
 def load_polls(data: DataDir, count: int) -> Polls:
     """Return the last `count` polls, and the last complete one; torn lines are passed over."""
-    lines = _lines(data)
-    complete = _last_complete_line(lines)
+    lines = _read_lines(data)
+    complete = _find_last_complete(lines)
     return Polls(
-        last=tuple(poll for line in lines[-count:] if (poll := _decoded(line)) is not None),
-        last_complete=_decoded(complete) if complete is not None else None,
+        last=tuple(poll for line in lines[-count:] if (poll := _decode(line)) is not None),
+        last_complete=_decode(complete) if complete is not None else None,
     )
 
 
-def _lines(data: DataDir) -> list[bytes]:
+def _read_lines(data: DataDir) -> list[bytes]:
     return list(filter(None, (read_file(data.polls) or b"").split(b"\n")))
 
 
-def _newest(lines: Sequence[bytes]) -> list[bytes]:
-    kept: list[bytes] = []
-    size = 0
-    for line in reversed(lines[-KEPT_POLLS:]):
-        size += len(line) + 1
-        if size > MAX_BYTES // 2:
-            break
-        kept.append(line)
-    return kept[::-1]
-
-
-def _last_complete_line(lines: Sequence[bytes]) -> bytes | None:
+def _find_last_complete(lines: Sequence[bytes]) -> bytes | None:
     latest: tuple[datetime, bytes] | None = None
     for line in lines:
-        try:
-            end = _end_decoder.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            continue
-        if end.exit_code != ExitCode.COMPLETE:
+        end = decode_or_none(_end_decoder, line)
+        if end is None or end.exit_code != ExitCode.COMPLETE:
             continue
         # by time, not by place: a clock that was wrong may have put them out of order
         at = end.started_at + timedelta(seconds=end.duration_s)
@@ -92,19 +81,16 @@ def _last_complete_line(lines: Sequence[bytes]) -> bytes | None:
     return latest[1] if latest is not None else None
 
 
-def _decoded(line: bytes) -> PollReport | None:
-    try:
-        return _decoder.decode(line)
-    except msgspec.ValidationError:
-        return _decoded_before_0_2(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
+def _decode(line: bytes) -> PollReport | None:
+    return decode_or_none(_decoder, line) or _decode_before_0_2(line)
 
 
-def _decoded_before_0_2(line: bytes) -> PollReport | None:
+def _decode_before_0_2(line: bytes) -> PollReport | None:
     """Return a poll whose problems are lines of text, as they were before version 0.2."""
+    facts = decode_or_none(_facts_decoder, line)
+    if facts is None:
+        return None
     try:
-        facts = _facts_decoder.decode(line)
         for key in ("problems", "warnings"):
             facts[key] = [{"kind": ProblemKind.OTHER, "text": one} for one in facts.get(key, ())]
         return msgspec.convert(facts, PollReport)
