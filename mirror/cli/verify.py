@@ -1,5 +1,6 @@
 """`binder-mirror verify`: reads the copy again, and with `--repair` repairs what is damaged."""
 
+import math
 import random
 import re
 from collections.abc import Sequence
@@ -21,11 +22,11 @@ from mirror.cli.streams import answer, say
 from mirror.clock import utc_now
 from mirror.config.settings import Config, UpstreamConfig
 from mirror.errors import ExitCode
-from mirror.model import Damage, DamageKind
+from mirror.model import Damage, DamageKind, Record
 from mirror.progress import show_reading
 from mirror.store.inventory import load_inventory, load_upstream
 from mirror.store.layout import DataDir
-from mirror.store.verification import VerifyReport, everything, sample
+from mirror.store.verification import VerifyReport
 from mirror.store.verification import verify as verify_copy
 from mirror.text import human_bytes, plural
 
@@ -96,14 +97,14 @@ def verify(
 
 
 def _verify(data: DataDir, share: float = 1.0) -> VerifyReport:
+    def choose(records: Sequence[Record]) -> Sequence[Record]:
+        if share == 1:
+            return records
+        # the draw keeps no secret
+        return random.sample(records, math.ceil(len(records) * share))
+
     with show_reading(None) as progress:
-        return verify_copy(
-            data,
-            # the draw keeps no secret
-            choose=sample(share, random.Random()) if share < 1 else everything,  # noqa: S311
-            progress=progress,
-            today=utc_now().date(),
-        )
+        return verify_copy(data, choose=choose, progress=progress, today=utc_now().date())
 
 
 def _with_known_upstream(config: Config, data: DataDir) -> Config:

@@ -5,9 +5,7 @@ Reads only; takes no lock, so a sync may go on meanwhile.
 """
 
 import hashlib
-import math
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,6 +21,7 @@ from mirror.archive.manifest import Inventory
 from mirror.archive.metadata import render_croissant, render_datapackage
 from mirror.errors import IndexUnusableError, MirrorError, WrongKindError
 from mirror.model import Damage, DamageKind, Record
+from mirror.progress import Advance, show_nothing
 from mirror.store.disk import READ_BYTES, kind_of, open_file, read_file
 from mirror.store.inventory import load_inventory
 from mirror.store.layout import DataDir, is_being_written
@@ -44,35 +43,22 @@ class VerifyReport(Struct, frozen=True):
     """Files that are as recorded but for their time; nobody reads them until that is recorded."""
 
 
-Progress = Callable[[int, int], None]
-"""Called, from any thread, with files and bytes read since the last call."""
-
 Choose = Callable[[Sequence[Record]], Sequence[Record]]
 """Which of the held days, ascending, are to be read."""
-
-
-def everything(records: Sequence[Record]) -> Sequence[Record]:
-    """Choose all of them."""
-    return records
-
-
-def sample(share: float, rng: random.Random) -> Choose:
-    """Choose a part, 0 to 1, drawn at random."""
-    return lambda records: rng.sample(records, math.ceil(len(records) * share))
 
 
 def verify(
     data: DataDir,
     *,
-    choose: Choose = everything,
-    progress: Progress = lambda _files, _bytes: None,
+    choose: Choose = list,
+    progress: Advance = show_nothing,
     today: date,
 ) -> VerifyReport:
     """Read the published files again and compare them with the manifest.
 
     Args:
         data: the data directory.
-        choose: which files to read; the rest is compared by size and time only.
+        choose: which files to read, by default all; the rest is compared by size and time only.
         progress: called as it goes.
         today: the current UTC date, for reading the local index.
 
@@ -85,13 +71,12 @@ def verify(
     # files that have lost their recorded time, as in a backup: read in any case, by their records
     claimed = [claims[-1] for claims in inventory.unverified.values() if claims]
     held = len(records) + len(claimed) + len(inventory.missing)
-    damage = list(_check_files(data, chosen, progress))
-    damage += _check_names(inventory, data)
-    # A sync may have replaced files while they were read: look again at what seems wrong.
-    suspects = {one.day for one in damage if one.day is not None}
-    doubted = set(inventory.unverified)
-    if suspects:
-        damage = list(_second_look(data, inventory, suspects))
+    undated = set(inventory.unverified)
+    damage = [*_check_files(data, chosen, progress), *_check_names(inventory, data)]
+    if suspects := {one.day for one in damage if one.day is not None}:
+        # a sync may have replaced files while they were read: look again at what seems wrong
+        inventory = load_inventory(data)
+        damage = list(_look_again(data, inventory, suspects))
     damage += (
         Damage(shown(name), DamageKind.STRANGER, "does not belong to the archive")
         for name in inventory.unknown_files
@@ -102,11 +87,11 @@ def verify(
         checked_bytes=sum(record.size for record in (*chosen, *claimed)),
         held=held,
         damage=tuple(damage),
-        undated=len(doubted & inventory.records.keys()),
+        undated=len(undated & inventory.records.keys()),
     )
 
 
-def _check_files(data: DataDir, records: Iterable[Record], progress: Progress) -> Iterator[Damage]:
+def _check_files(data: DataDir, records: Iterable[Record], progress: Advance) -> Iterator[Damage]:
     given_up = threading.Event()
 
     def get_on(files: int, size: int) -> None:
@@ -126,7 +111,7 @@ def _check_files(data: DataDir, records: Iterable[Record], progress: Progress) -
             given_up.set()
 
 
-def _check_file(path: Path, record: Record, progress: Progress) -> Damage | None:
+def _check_file(path: Path, record: Record, progress: Advance) -> Damage | None:
     def damage(kind: DamageKind, detail: str) -> Damage:
         return Damage(record.name, kind, detail, record.date)
 
@@ -134,7 +119,7 @@ def _check_file(path: Path, record: Record, progress: Progress) -> Damage | None
     buffer = bytearray(READ_BYTES)
     try:
         with open_file(path) as file:
-            while count := file.readinto(buffer):  # type: ignore[attr-defined]
+            while count := file.readinto(buffer):
                 digest.update(memoryview(buffer)[:count])
                 size += count
                 progress(0, count)
@@ -165,44 +150,23 @@ def _check_names(inventory: Inventory, data: DataDir) -> Iterator[Damage]:
         yield Damage(data.days.name_of(day), DamageKind.UNRECORDED, detail, day)
 
 
-def _second_look(data: DataDir, before: Inventory, suspects: set[date]) -> Iterator[Damage]:
-    inventory = load_inventory(data)
+def _look_again(data: DataDir, inventory: Inventory, suspects: set[date]) -> Iterator[Damage]:
+    """Yield what is still damaged by a later inventory, which takes up what its files prove."""
     for damage in _check_names(inventory, data):
         claims = inventory.unverified.get(damage.day, ()) if damage.day is not None else ()
-        claim, wrong = _prove(data, claims)
-        if claim is not None:
-            inventory.records[claim.date] = claim
+        # an interrupted poll leaves a claim for a body that never came: the latest may be wrong
+        wrong: list[Damage] = []
+        for claim in reversed(claims):
+            if (found := _check_file(data.archive / claim.name, claim, show_nothing)) is None:
+                inventory.records[claim.date] = claim
+                break
+            wrong.append(found)
         else:
-            yield wrong or damage
+            yield wrong[0] if wrong else damage
     for day in sorted(suspects & inventory.records.keys()):
         record = inventory.records[day]
-        if found := _check_file(data.archive / record.name, record, _unheard):
+        if found := _check_file(data.archive / record.name, record, show_nothing):
             yield found
-    # what was drawn up later is what the listings are compared with
-    before.records, before.unverified, before.missing = (
-        inventory.records,
-        inventory.unverified,
-        inventory.missing,
-    )
-    before.unknown_files = inventory.unknown_files
-
-
-def _prove(data: DataDir, claims: tuple[Record, ...]) -> tuple[Record | None, Damage | None]:
-    """Return the claim that the file bears out, else what the latest claim says is wrong.
-
-    An interrupted poll leaves a claim for a body that never came.
-    """
-    problem: Damage | None = None
-    for claim in reversed(claims):
-        wrong = _check_file(data.archive / claim.name, claim, _unheard)
-        if wrong is None:
-            return claim, None
-        problem = problem or wrong
-    return None, problem
-
-
-def _unheard(_files: int, _bytes: int) -> None:
-    """Progress of a second look is not shown: its files were counted already."""
 
 
 def _check_listings(data: DataDir, inventory: Inventory, today: date) -> Iterable[Damage]:
