@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -57,15 +58,9 @@ class DataDir:
     def free_bytes(self) -> int:
         """Return the bytes that are free for us; 0 where that is not known."""
         try:
-            stats = os.statvfs(self.root)
+            return shutil.disk_usage(self.root).free
         except OSError:
             return 0
-        return stats.f_bavail * stats.f_frsize
-
-    @property
-    def folders(self) -> tuple[Path, ...]:
-        """The folders that a writer makes."""
-        return (self.archive, self.history, self.quarantine, self.staging)
 
 
 def default_data_dir(environ: Mapping[str, str]) -> Path:
@@ -116,38 +111,27 @@ def check_data_dir(root: Path) -> DataDir:
     Raises:
         ConfigError: it is `/`, the home directory, or no directory.
     """
-    name = shown(str(root), 300)
+    problem, home, resolved = "", _home(), root
     try:
         resolved = root.expanduser().absolute().resolve()
-        _require_no_circle(resolved)
-        is_something_else = resolved.exists() and not resolved.is_dir()
+        # a circle of symlinks: from Python 3.13 on `resolve` lets it pass
+        with suppress(FileNotFoundError, NotADirectoryError):
+            resolved.stat()
+        if resolved == Path(resolved.anchor) or (home is not None and resolved == home.resolve()):
+            problem = "it is a root or home directory"
+        elif resolved.exists() and not resolved.is_dir():
+            problem = "it is not a directory"
     except PermissionError as error:
         raise storage_error(error, root) from error
     except (OSError, RuntimeError, ValueError) as error:
         # a name too long, a circle of symlinks, no such user, a NUL, a current directory gone
-        problem = (isinstance(error, OSError) and error.strerror) or str(error)
+        problem = shown((isinstance(error, OSError) and error.strerror) or str(error))
+    if problem:
         raise ConfigError(
-            f"{name} cannot be the data directory: {shown(problem)}",
-            hint="name another with --data-dir",
-        ) from error
-    home = _home()
-    if resolved == Path(resolved.anchor) or (home is not None and resolved == home.resolve()):
-        raise ConfigError(
-            f"{name} cannot be the data directory: it is a root or home directory",
+            f"{shown(str(root), 300)} cannot be the data directory: {problem}",
             hint="name a directory of the mirror's own, as with --data-dir",
         )
-    if is_something_else:
-        raise ConfigError(
-            f"{name} cannot be the data directory: it is not a directory",
-            hint="name a directory with --data-dir",
-        )
     return DataDir(resolved)
-
-
-def _require_no_circle(resolved: Path) -> None:
-    """Raise OSError for a circle of symlinks: from Python 3.13 on `resolve` lets it pass."""
-    with suppress(FileNotFoundError, NotADirectoryError):
-        resolved.stat()
 
 
 def require_mirror(data: DataDir) -> None:
@@ -173,7 +157,7 @@ def make_folders(data: DataDir) -> None:
     Raises:
         ConfigError: one of them is something else.
     """
-    for folder in (data.root, *data.folders):
+    for folder in (data.root, data.archive, data.history, data.quarantine, data.staging):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
@@ -190,30 +174,21 @@ def make_folders(data: DataDir) -> None:
             )
 
 
-def writer_lock(data: DataDir) -> AbstractContextManager[None]:
-    """Hold the data directory as its one writer.
+# Each of the three locks raises LockedError where another process holds it.
 
-    Raises:
-        LockedError: another process holds it.
-    """
+
+def writer_lock(data: DataDir) -> AbstractContextManager[None]:
+    """Hold the data directory as its one writer."""
     return _locked(data.lock, f"{shown(str(data.root), 300)} is being written by another")
 
 
 def daemon_lock(data: DataDir) -> AbstractContextManager[None]:
-    """Hold the data directory as its one daemon, which writes from time to time.
-
-    Raises:
-        LockedError, StorageError, WrongKindError: as for `writer_lock`.
-    """
+    """Hold the data directory as its one daemon, which writes from time to time."""
     return _locked(data.daemon_lock, f"{shown(str(data.root), 300)} is kept by another")
 
 
 def dataset_lock(data: DataDir) -> AbstractContextManager[None]:
-    """Hold the data set as its one writer; polls go on meanwhile.
-
-    Raises:
-        LockedError, StorageError, WrongKindError: as for `writer_lock`.
-    """
+    """Hold the data set as its one writer; polls go on meanwhile."""
     return _locked(data.dataset_lock, f"{shown(str(data.dataset), 300)} is being made by another")
 
 
