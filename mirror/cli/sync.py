@@ -1,7 +1,5 @@
 """`binder-mirror sync`: one pass, its progress, and a closing summary."""
 
-import asyncio
-import random
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from datetime import date
@@ -11,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 from msgspec.structs import replace
 
-from mirror.archive.manifest import Inventory
 from mirror.archive.plan import PollRange
 from mirror.archive.ports import Observer, PollEvent, ignore
 from mirror.cli.common import (
@@ -25,7 +22,6 @@ from mirror.cli.common import (
 )
 from mirror.cli.progress import show_poll
 from mirror.cli.streams import answer
-from mirror.clock import utc_now
 from mirror.config.settings import Config, LogConfig
 from mirror.dataset.update import update_dataset
 from mirror.errors import ExitCode
@@ -33,12 +29,8 @@ from mirror.logs import configure_logs
 from mirror.model import Due, PollEnd, PollReport, Problem, ProblemKind
 from mirror.progress import takes_escapes
 from mirror.status.problems import facts_of, problem_lines, report_facts
-from mirror.store.inventory import load_inventory, load_upstream
 from mirror.store.layout import DataDir
-from mirror.sync.poll import Preview, preview
-from mirror.sync.source import open_source
-from mirror.sync.survey import Surveyor
-from mirror.sync.wiring import Mirror, open_mirror
+from mirror.sync.wiring import Mirror, Preview, open_mirror, preview
 from mirror.text import human_bytes, plural
 
 if TYPE_CHECKING:
@@ -90,7 +82,7 @@ def sync(
     config, data = load(ctx)
     asked = PollRange(since, until, recheck)
     if dry_run:
-        found = run_until_signal(_preview(config, data, asked))
+        found = run_until_signal(preview(config, data, asked))
         answer(_preview_facts(found), _render_preview(found), as_json=as_json)
         return ExitCode.COMPLETE
     with _metrics_file(metrics_file, config, data) as run, _observer(config) as observer:
@@ -139,15 +131,6 @@ def _metrics_file(
     from mirror.cli.textfile import metrics_file  # noqa: PLC0415
 
     return metrics_file(path, config, data)
-
-
-async def _preview(config: Config, data: DataDir, asked: PollRange) -> Preview:
-    there = await asyncio.to_thread(data.archive.is_dir)
-    inventory = load_inventory(data) if there else Inventory()
-    async with open_source(config.upstream.url, config.http, now=utc_now) as source:
-        surveyor = Surveyor(source, config, now=utc_now, rng=random.Random())  # noqa: S311
-        known = load_upstream(data, config.upstream.url)
-        return await preview(surveyor, known, inventory, config, asked, now=utc_now)
 
 
 def _observer(config: Config) -> AbstractContextManager[Observer]:
@@ -209,7 +192,7 @@ def _preview_facts(found: Preview) -> dict[str, object]:
         "estimated_bytes": found.plan.estimated_bytes,
         "listed": found.plan.listed,
         "unproven_files": found.unverified,
-        "index_state": found.upstream.state,
+        "index_state": found.index_state,
         "warnings": facts_of(found.warnings),
     }
 

@@ -13,11 +13,10 @@ A crash anywhere is harmless: the next pass plans again what is missing and adop
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 
 import structlog
-from msgspec import Struct
 from msgspec.structs import replace
 
 from mirror.archive.manifest import Inventory
@@ -107,10 +106,12 @@ class Poll:
             return replace(report, index_state=IndexState.UNUSABLE)
         adopted = await adopt_all(self._context, self._upstream)
         # off the loop, on which a daemon serves: it goes through all days
-        plan = await asyncio.to_thread(self._plan, survey)
+        inventory, config = self._destination.inventory, self._context.config
+        plan = await asyncio.to_thread(
+            plan_poll, survey, inventory, config, self._asked, now=self._now()
+        )
         outcomes = await self._fetch(plan)
         unwritten = await self._publish()
-        inventory = self._destination.inventory
         problems = make_problems(self._upstream, outcomes, inventory.wrong_kind, self._asked)
         problems = (*unwritten, *problems)
         warnings = make_warnings(self._upstream, inventory.records.values(), now=self._now())
@@ -136,10 +137,6 @@ class Poll:
             # files may be gone or altered since the index was written: first of all, be true
             await self._publisher.publish_index(self._upstream)
         return survey
-
-    def _plan(self, survey: Survey) -> Plan:
-        config = self._context.config
-        return _plan(survey, self._destination.inventory, config, self._asked, self._now())
 
     async def _fetch(self, plan: Plan) -> list[Outcome]:
         # what cannot be finished is not begun; a day that is asked about may be unchanged
@@ -231,37 +228,8 @@ class Poll:
         )
 
 
-class Preview(Struct, frozen=True):
-    """What a poll would do."""
-
-    plan: Plan
-    unverified: int
-    """Files that are there without a record: proved first, fetched only if that fails."""
-    upstream: Upstream
-    warnings: tuple[Problem, ...]
-
-
-async def preview(
-    surveyor: Surveyor,
-    upstream: Upstream,
-    inventory: Inventory,
-    config: Config,
-    asked: PollRange,
-    *,
-    now: Callable[[], datetime],
-) -> Preview:
-    """Return what a poll would do now; nothing is written.
-
-    Raises:
-        UpstreamError: there is no index to plan from.
-    """
-    survey = await surveyor.survey(upstream, has_body=True)
-    plan = _plan(survey, inventory, config, asked, now())
-    return Preview(plan, len(inventory.unverified), survey.upstream, survey.warnings)
-
-
-def _plan(
-    survey: Survey, inventory: Inventory, config: Config, asked: PollRange, now: datetime
+def plan_poll(
+    survey: Survey, inventory: Inventory, config: Config, asked: PollRange, *, now: datetime
 ) -> Plan:
     """Return what is due, the search by name included where it is time for it."""
     return make_plan(

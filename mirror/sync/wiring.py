@@ -7,24 +7,53 @@ from datetime import datetime
 from random import Random
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from mirror.archive.manifest import Version
+from mirror.archive.manifest import Inventory, Version
 from mirror.archive.plan import PollRange
 from mirror.archive.ports import Context, Observer, State, Traffic, ignore
 from mirror.archive.upstream import Upstream, parse_upstream
 from mirror.clock import utc_now
 from mirror.config.settings import Config
-from mirror.model import Damage, PollReport
+from mirror.model import Damage, IndexState, Plan, PollReport, Problem
 from mirror.store.destination import open_store
+from mirror.store.inventory import load_inventory, load_upstream
 from mirror.store.layout import DataDir
-from mirror.sync.poll import Poll
+from mirror.sync.poll import Poll, plan_poll
 from mirror.sync.publish import Publisher
 from mirror.sync.repair import repair, restore
 from mirror.sync.source import open_source
+from mirror.sync.survey import Surveyor
 
 if TYPE_CHECKING:
     from mirror.sync.inspect import Inspected
+
+
+class Preview(Struct, frozen=True):
+    """What a poll would do."""
+
+    plan: Plan
+    unverified: int
+    """Files that are there without a record: proved first, fetched only if that fails."""
+    index_state: IndexState
+    warnings: tuple[Problem, ...]
+
+
+async def preview(config: Config, data: DataDir, asked: PollRange) -> Preview:
+    """Return what a poll would do now; nothing is written.
+
+    Raises:
+        UpstreamError: there is no index to plan from.
+    """
+    there = await asyncio.to_thread(data.archive.is_dir)
+    inventory = load_inventory(data) if there else Inventory()
+    async with open_source(config.upstream.url, config.http, now=utc_now) as source:
+        surveyor = Surveyor(source, config, now=utc_now, rng=Random())  # noqa: S311 - jitter
+        known = load_upstream(data, config.upstream.url)
+        survey = await surveyor.survey(known, has_body=True)
+    plan = plan_poll(survey, inventory, config, asked, now=utc_now())
+    return Preview(plan, len(inventory.unverified), survey.upstream.state, survey.warnings)
 
 
 class Mirror:
