@@ -39,23 +39,16 @@ class Ask(Struct, frozen=True):
         return self.if_none_match is not None or self.if_modified_since is not None
 
 
-class Reply(Protocol):
-    """An answer of upstream's: 200, 304 or 404; everything else is an UpstreamError."""
+class Reply(Struct, frozen=True):
+    """An answer of upstream's; its body is still on the wire."""
 
-    @property
-    def status(self) -> int:
-        """200, 304 or 404."""
-
-    @property
-    def meta(self) -> ReplyMeta:
-        """The headers that matter."""
-
-    def blocks(self) -> AsyncGenerator[list[bytes], None]:
-        """Yield the body as it comes over the wire, gathered into blocks worth a hand-over.
-
-        Raises:
-            UpstreamError: the transfer failed or was cut short.
-        """
+    status: int
+    """200, 304 or 404; everything else is an UpstreamError."""
+    meta: ReplyMeta
+    """The headers that matter."""
+    blocks: Callable[[], AsyncGenerator[list[bytes], None]]
+    """Yields the body as it comes over the wire, gathered into blocks worth a hand-over; raises
+    UpstreamError where the transfer fails or is cut short."""
 
 
 class Traffic(Struct):

@@ -157,23 +157,29 @@ class Poll:
 
     def _learn(self, plan: Plan, outcomes: Sequence[Outcome], fetcher: Fetcher) -> None:
         """Remember what the fetching showed: days found by name, disputes, upstream's ETags."""
-        asked_by_name = {due.date for due in plan.due if due.expected is None}
-        found, absent = dict(self._upstream.found), dict(self._upstream.absent)
+        upstream, dues = self._upstream, {due.date: due for due in plan.due}
+        found, absent = dict(upstream.found), dict(upstream.absent)
+        searched_at = upstream.searched_at
         for outcome in outcomes:
+            due = dues[outcome.date]
             if outcome.kind is OutcomeKind.ABSENT:
-                absent[outcome.date] = self._now()
-            elif outcome.kind is not OutcomeKind.FAILED and outcome.date in asked_by_name:
-                found.setdefault(outcome.date, None)
-                absent.pop(outcome.date, None)
-        known = self._upstream.accepted.keys() | found.keys()
+                absent[due.date] = self._now()
+            elif outcome.kind is OutcomeKind.FAILED and due.reason is Reason.BY_NAME:
+                # it may be there: it stays due, and so the search is not over
+                searched_at = None
+            elif outcome.kind is not OutcomeKind.FAILED and due.expected is None:
+                found.setdefault(due.date, None)
+                absent.pop(due.date, None)
+        known = upstream.accepted.keys() | found.keys()
         disputes = {day: fetcher.disputes[day] for day in sorted(fetcher.disputes) if day in known}
         self._upstream = replace(
-            self._upstream, found=found, absent=absent, disputes=disputes, etags=fetcher.etags
+            upstream,
+            found=found,
+            absent=absent,
+            searched_at=searched_at,
+            disputes=disputes,
+            etags=fetcher.etags,
         )
-        by_name = {due.date for due in plan.due if due.reason is Reason.BY_NAME}
-        if any(one.kind is OutcomeKind.FAILED and one.date in by_name for one in outcomes):
-            # it may be there: it stays due, and so the search is not over
-            self._upstream = replace(self._upstream, searched_at=None)
 
     async def _publish(self) -> tuple[Problem, ...]:
         """Write the listings where they may have to change: what is held has, or one is missing."""

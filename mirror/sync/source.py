@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from email.utils import format_datetime
+from functools import partial
 from urllib.parse import urljoin
 from urllib.request import getproxies, proxy_bypass
 
@@ -20,7 +21,7 @@ import aiohttp
 from yarl import URL
 
 from mirror import __version__
-from mirror.archive.headers import ReplyMeta, parse_meta, parse_retry_after
+from mirror.archive.headers import parse_meta, parse_retry_after
 from mirror.archive.plan import is_transient_status
 from mirror.archive.ports import Ask, Reply, Traffic
 from mirror.config.settings import HttpConfig, origin_of
@@ -94,7 +95,8 @@ class HttpSource:
         """Ask for an object; see `mirror.archive.ports.Source.open`."""
         response = await self._request(urljoin(self._base, name), ask)
         try:
-            yield HttpReply(response, self._config, self._pace, self.traffic)
+            meta = parse_meta(response.headers)
+            yield Reply(response.status, meta, partial(self._blocks, response))
         finally:
             # what was not read to its end is worth no connection: close, not release
             if response.content.at_eof():
@@ -144,6 +146,27 @@ class HttpSource:
             raise _translate(error, self._base) from error
         self.traffic.statuses[response.status] += 1
         return response
+
+    async def _blocks(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[bytes], None]:
+        """Yield the body's chunks in blocks; see `mirror.archive.ports.Reply.blocks`."""
+        block: list[bytes] = []
+        gathered = 0
+        speed = _SpeedCheck(self._config.min_speed, 2 * self._config.read_timeout)
+        try:
+            # not iter_any, which copies what it joins
+            async for chunk, _ in response.content.iter_chunks():
+                block.append(chunk)
+                gathered += len(chunk)
+                speed.count(len(chunk))
+                self.traffic.received_bytes += len(chunk)
+                if gathered >= BLOCK_BYTES:
+                    yield block
+                    await self._pace.wait(gathered)
+                    block, gathered = [], 0
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _translate(error, response.url.name) from error
+        if block:
+            yield block
 
     def _refusal(self, response: aiohttp.ClientResponse) -> UpstreamError:
         status = response.status
@@ -200,41 +223,6 @@ def _redirected(url: str, location: str) -> tuple[str, tuple[str, str, int] | No
         return url, origin_of(url)
     except ValueError:
         return location, None
-
-
-class HttpReply:
-    """One answer of the archive's, its body still on the wire."""
-
-    def __init__(
-        self, response: aiohttp.ClientResponse, config: HttpConfig, pace: "_Pace", traffic: Traffic
-    ) -> None:
-        self._response = response
-        self._config = config
-        self._pace = pace
-        self._traffic = traffic
-        self.status = response.status
-        self.meta: ReplyMeta = parse_meta(response.headers)
-
-    async def blocks(self) -> AsyncGenerator[list[bytes], None]:
-        """Yield the body's chunks in blocks; see `mirror.archive.ports.Reply.blocks`."""
-        block: list[bytes] = []
-        gathered = 0
-        speed = _SpeedCheck(self._config.min_speed, 2 * self._config.read_timeout)
-        try:
-            # not iter_any, which copies what it joins
-            async for chunk, _ in self._response.content.iter_chunks():
-                block.append(chunk)
-                gathered += len(chunk)
-                speed.count(len(chunk))
-                self._traffic.received_bytes += len(chunk)
-                if gathered >= BLOCK_BYTES:
-                    yield block
-                    await self._pace.wait(gathered)
-                    block, gathered = [], 0
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _translate(error, self._response.url.name) from error
-        if block:
-            yield block
 
 
 class _SpeedCheck:
