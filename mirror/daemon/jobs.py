@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC
+from functools import partial
 
 from mirror.archive.plan import PollRange
 from mirror.archive.ports import PollEvent, Traffic
@@ -53,12 +54,7 @@ class Jobs:
     """
 
     def __init__(
-        self,
-        site: Site,
-        schedule: Schedule,
-        open_writer: OpenWriter,
-        *,
-        patience_s: float = 300,
+        self, site: Site, schedule: Schedule, open_writer: OpenWriter, *, patience_s: float = 300
     ) -> None:
         self.site = site
         self.schedule = schedule
@@ -72,7 +68,7 @@ class Jobs:
         self._pulse: object = None
         self._pulsed_at = time.monotonic()
         self._jobs: Mapping[JobKind, Callable[[], Awaitable[None]]] = {
-            JobKind.POLL: self._poll,
+            JobKind.POLL: partial(self._pass, PollRange()),
             JobKind.RECHECK: self._recheck,
             JobKind.VERIFY: self._verify,
             JobKind.INSPECT: self._inspect,
@@ -162,9 +158,6 @@ class Jobs:
                     yield mirror
             finally:
                 self._traffic = None
-
-    async def _poll(self) -> None:
-        await self._pass(PollRange())
 
     async def _recheck(self) -> None:
         """Ask again about the final days confirmed longest ago: a slice of them."""

@@ -111,14 +111,7 @@ async def _prove(
 async def _ask_upstream(
     context: Context, name: str, own: dict[str, str], etags: ETags
 ) -> tuple[ReplyMeta, bool | None]:
-    """Return what upstream says of a file's bytes: whether they are its own; None if nothing.
-
-    Args:
-        context: upstream.
-        name: the file's name.
-        own: the file's digests by algorithm.
-        etags: whether ETags are digests.
-    """
+    """Return what upstream says, and whether a file with these digests is its own; None: unsaid."""
     etag = f'"{own["md5"]}"'
     try:
         async with context.source.open(name, Ask(if_none_match=etag, head=True)) as reply:

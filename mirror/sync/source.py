@@ -228,9 +228,7 @@ def _redirected(url: str, location: str) -> tuple[str, tuple[str, str, int] | No
 class _SpeedCheck:
     """Notices a download that drips: alive at each read, and yet never done.
 
-    Args:
-        min_speed: bytes a second; 0 for no check.
-        window_s: seconds over which the speed is taken.
+    That is one below `min_speed` bytes a second over `window_s` seconds; 0 for no check.
     """
 
     def __init__(self, min_speed: int, window_s: float) -> None:
