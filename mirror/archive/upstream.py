@@ -58,6 +58,11 @@ class IndexFacts(Struct, frozen=True, omit_defaults=True):
     whole: bool = True
     """Whether every line was accepted."""
 
+    @property
+    def changed_at(self) -> datetime:
+        """Upstream's own date of it, else when this body was first seen."""
+        return self.last_modified or self.first_seen_at
+
 
 class Upstream(Struct, frozen=True, omit_defaults=True):
     """All that upstream has said and that we keep of it."""
@@ -196,7 +201,7 @@ def is_stale(upstream: Upstream, *, now: datetime, stale_after: timedelta) -> bo
     """Return whether the index has stood still too long, by its own date or since first seen."""
     if upstream.index is None:
         return False
-    return now - (upstream.index.last_modified or upstream.index.first_seen_at) > stale_after
+    return now - upstream.index.changed_at > stale_after
 
 
 def is_shrunk(upstream: Upstream, *, now: datetime) -> bool:

@@ -22,8 +22,8 @@ from mirror.events.findings import is_pending, origins_of
 from mirror.events.launch import Launch
 from mirror.model import Record
 from mirror.reading.selection import repository_of
-from mirror.report.anomalies import ReportInput, find_anomalies, find_index_anomalies
 from mirror.report.anomaly import Anomaly, Severity, between, in_order
+from mirror.report.detection import ReportInput, find_anomalies, find_index_anomalies
 from mirror.status.snapshot import load_snapshot
 from mirror.store.aside import list_versions
 from mirror.store.layout import DataDir
@@ -39,20 +39,13 @@ All years of mybinder.org have fewer."""
 _MAX_NAME_LENGTH = 200
 _ALL_POLLS = 10 * KEPT_POLLS
 """More than the bounded log of polls can hold."""
-_BY_DAY_UP_TO = 45
-_BY_WEEK_UP_TO = 400
 _QUARTERS = 8
-
-
-def _day_of(day: date) -> date:
-    return day
-
-
-_PERIOD_OF: Mapping[str, series.Period] = {
-    "day": _day_of,
-    "week": series.week_of,
-    "month": series.month_of,
+_PERIODS: Mapping[str, tuple[int, series.Period]] = {
+    "day": (45, lambda day: day),
+    "week": (400, series.week_of),
+    "month": (date.max.toordinal(), series.month_of),
 }
+"""By name: the days of the longest window that has periods of this kind, and how they begin."""
 
 
 class Window(Struct, frozen=True):
@@ -149,7 +142,7 @@ class Report(Struct, frozen=True):
         first, last = self.periods[0].start, self.periods[-1].start
         if self.period == "day":
             return tuple(between(first, last))
-        return series.fill_periods(first, last, _PERIOD_OF[self.period])
+        return series.fill_periods(first, last, _PERIODS[self.period][1])
 
     @property
     def found(self) -> dict[Severity, int]:
@@ -203,7 +196,8 @@ def make_report(
     records = dict(sorted(given.records.items()))
     inside = [record for day, record in records.items() if window.touches(day, day)]
     first, last = (inside[0].date, inside[-1].date) if inside else (None, None)
-    period = _choose_period(inside)
+    length = (last - first).days + 1 if first and last else 0
+    period, (_, start_of) = next(one for one in _PERIODS.items() if length <= one[1][0])
     return Report(
         made_at=now,
         first=first,
@@ -216,18 +210,11 @@ def make_report(
         period=period,
         periods=tuple(
             _make_period(start, list(records))
-            for start, records in groupby(inside, key=lambda one: _PERIOD_OF[period](one.date))
+            for start, records in groupby(inside, key=lambda one: start_of(one.date))
         ),
         quarters=_quarters(given, last),
         daily={day: record.lines for day, record in records.items()},
     )
-
-
-def _choose_period(records: Sequence[Record]) -> str:
-    length = (records[-1].date - records[0].date).days + 1 if records else 0
-    if length <= _BY_DAY_UP_TO:
-        return "day"
-    return "week" if length <= _BY_WEEK_UP_TO else "month"
 
 
 def _make_period(start: date, records: Sequence[Record]) -> Period:

@@ -115,7 +115,7 @@ def make_status(snapshot: Snapshot, data: DataDir, *, now: datetime, counts: boo
         is_syncing=is_being_written(data),
         index_state=_index_state(upstream, last_poll),
         index_state_since=upstream.state_since,
-        index_changed_at=_index_changed_at(upstream),
+        index_changed_at=upstream.index.changed_at if upstream.index is not None else None,
         held=len(records),
         events=snapshot.total.lines,
         archive_bytes=snapshot.total.size,
@@ -252,12 +252,6 @@ def _index_state(upstream: Upstream, last: PollReport | None) -> IndexState:
     if last is not None and last.index_state is IndexState.UNUSABLE:
         return IndexState.UNUSABLE
     return upstream.state
-
-
-def _index_changed_at(upstream: Upstream) -> datetime | None:
-    if upstream.index is None:
-        return None
-    return upstream.index.last_modified or upstream.index.first_seen_at
 
 
 def _problems(

@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from mirror.model import Record
-from mirror.report.anomalies import ReportInput, find_anomalies
 from mirror.report.anomaly import Anomaly, Kind, Severity, between, runs, span
+from mirror.report.detection import ReportInput, find_anomalies
 from tests.making import at, day, days
 from tests.report.inventories import findings, held
 from tests.report.test_dips import lower, real_counts, season

@@ -15,7 +15,7 @@ from playwright.async_api import Browser, async_playwright
 
 from mirror.events.findings import OTHERS
 from mirror.model import Record
-from mirror.report.anomalies import ReportInput, find_anomalies
+from mirror.report.detection import ReportInput, find_anomalies
 from mirror.report.facts import Ranked, Ranking, Report, Window, make_report, to_json
 from mirror.report.outline import make_breakdowns
 from mirror.report.render import TerminalStyle, render_page, render_report

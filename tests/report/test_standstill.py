@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from mirror.archive.upstream import IndexFacts, Upstream
 from mirror.model import IndexState, PollReport
-from mirror.report.anomalies import find_index_anomalies
 from mirror.report.anomaly import Anomaly, Kind
+from mirror.report.detection import find_index_anomalies
 from tests.making import at
 from tests.report.inventories import frozen, poll
 

@@ -39,11 +39,12 @@ _CONTENT: Mapping[Kind, tuple[str, str]] = {
     Kind.DISORDERED: ("line", "timestamp earlier than that of the line before"),
 }
 """What is counted, and what is odd about it, for each field of the findings of the kind's name."""
-_INDEX_KINDS = {
+_LASTING_KINDS = {
     IndexState.SHRUNK: Kind.INDEX_SHRUNK,
-    IndexState.UNCHANGED: Kind.INDEX_FROZEN,
     IndexState.STALE: Kind.INDEX_FROZEN,
 }
+"""The kind of an index's trouble, by its state; "unchanged" alone is none."""
+_INDEX_KINDS = {**_LASTING_KINDS, IndexState.UNCHANGED: Kind.INDEX_FROZEN}
 
 
 class ReportInput(Struct, frozen=True):
@@ -75,21 +76,10 @@ class ReportInput(Struct, frozen=True):
 
 def find_anomalies(given: ReportInput) -> tuple[Anomaly, ...]:
     """Return everything odd, ascending by first day; consecutive days are one anomaly."""
-    searches = (
-        _missing,
-        _empty,
-        _few,
-        _silent,
-        _duplicate,
-        _alike,
-        _shrunk,
-        _behind,
-        _content,
-        _versions,
-        _late,
-        _vanished,
-    )
-    return in_order(one for search in searches for one in search(given))
+    by_count = (_missing, _empty, _few, _shrunk, _behind, _duplicate, _alike)
+    by_content = (_silent, _content, _versions)
+    by_date = (_late, _vanished)
+    return in_order(one for search in (*by_count, *by_content, *by_date) for one in search(given))
 
 
 def _missing(given: ReportInput) -> Iterator[Anomaly]:
@@ -102,14 +92,16 @@ def _missing(given: ReportInput) -> Iterator[Anomaly]:
     yield from _each_run(Kind.MISSING, absent - given.listed, "no file, and upstream lists none")
 
 
-def _each_run(kind: Kind, days: Iterable[date], message: str) -> Iterator[Anomaly]:
-    return (Anomaly(kind, kind.severity, first, last, message) for first, last in runs(days))
+def _each_run(
+    kind: Kind, days: Iterable[date], message: str, actual: int | None = None
+) -> Iterator[Anomaly]:
+    severity = kind.severity
+    return (Anomaly(kind, severity, first, last, message, actual) for first, last in runs(days))
 
 
 def _empty(given: ReportInput) -> Iterator[Anomaly]:
     empty = (day for day in given.final if not given.records[day].lines)
-    for one in _each_run(Kind.EMPTY, empty, "a file without events"):
-        yield replace(one, actual=0)
+    return _each_run(Kind.EMPTY, empty, "a file without events", 0)
 
 
 def _few(given: ReportInput) -> Iterator[Anomaly]:
@@ -124,16 +116,8 @@ def _few(given: ReportInput) -> Iterator[Anomaly]:
             kind = Kind.FEW
             message = f"{dip.actual:,} events where {dip.expected:,} were expected ({share:.0f} %)"
             message += "; it goes on" if goes_on else ""
-        yield Anomaly(
-            kind,
-            kind.severity,
-            dip.first,
-            dip.last,
-            message,
-            dip.actual,
-            dip.expected,
-            goes_on=goes_on,
-        )
+        anomaly = Anomaly(kind, kind.severity, dip.first, dip.last, message)
+        yield replace(anomaly, actual=dip.actual, expected=dip.expected, goes_on=goes_on)
 
 
 def _silent(given: ReportInput) -> Iterator[Anomaly]:
@@ -283,9 +267,9 @@ def _late(given: ReportInput) -> Iterator[Anomaly]:
         if record.last_modified is not None and record.last_modified.date() - day > _LATE:
             written[record.last_modified.date()].append(day)
     for at, days in written.items():
-        for one in _each_run(Kind.LATE, days, ""):
-            message = f"written by upstream on {at}, {plural((at - one.first).days, 'day')} after"
-            yield replace(one, message=message)
+        for first, last in runs(days):
+            message = f"written by upstream on {at}, {plural((at - first).days, 'day')} after"
+            yield Anomaly(Kind.LATE, Kind.LATE.severity, first, last, message)
 
 
 def _vanished(given: ReportInput) -> Iterator[Anomaly]:
@@ -293,7 +277,7 @@ def _vanished(given: ReportInput) -> Iterator[Anomaly]:
     return _each_run(Kind.VANISHED, gone, "held, but no longer listed by upstream")
 
 
-class _Trouble(Struct):
+class _Trouble(Struct, frozen=True):
     """Consecutive polls that found the index in the same trouble."""
 
     kind: Kind
@@ -301,6 +285,7 @@ class _Trouble(Struct):
     last: datetime
     begins_before: bool = False
     """Whether it was so at the first poll on record."""
+    goes_on: bool = False
 
 
 def find_index_anomalies(
@@ -314,11 +299,12 @@ def find_index_anomalies(
         stale_after: how long an index may stand still.
     """
     found = list(_troubles(polls))
-    current = _current(found, upstream)
+    if found and found[-1].kind is _LASTING_KINDS.get(upstream.state):
+        found[-1] = _go_on(found[-1], upstream)
     return tuple(
-        _describe_trouble(one, goes_on=one is current)
+        _describe_trouble(one)
         for one in found
-        if one is current or one.kind is Kind.INDEX_SHRUNK or one.last - one.first > stale_after
+        if one.goes_on or one.kind is Kind.INDEX_SHRUNK or one.last - one.first > stale_after
     )
 
 
@@ -335,28 +321,22 @@ def _troubles(polls: Sequence[PollReport]) -> Iterator[_Trouble]:
             yield _Trouble(kind, times[0], times[-1])
 
 
-def _current(found: list[_Trouble], upstream: Upstream) -> _Trouble | None:
+def _go_on(one: _Trouble, upstream: Upstream) -> _Trouble:
     """Return the trouble that the index is in now, with the beginning that upstream records."""
-    if upstream.state not in (IndexState.STALE, IndexState.SHRUNK):
-        return None
-    kind = _INDEX_KINDS[upstream.state]
-    if not found or found[-1].kind is not kind:
-        return None
-    last = found[-1]
     began = upstream.state_since
-    if kind is Kind.INDEX_FROZEN and upstream.index is not None:
-        began = upstream.index.last_modified or upstream.index.first_seen_at
-    if began is not None and began < last.last:
-        last.first, last.begins_before = began, False
-    return last
+    if one.kind is Kind.INDEX_FROZEN and upstream.index is not None:
+        began = upstream.index.changed_at
+    if began is not None and began < one.last:
+        return _Trouble(one.kind, began, one.last, goes_on=True)
+    return replace(one, goes_on=True)
 
 
-def _describe_trouble(one: _Trouble, *, goes_on: bool) -> Anomaly:
+def _describe_trouble(one: _Trouble) -> Anomaly:
     first, last = one.first.date(), one.last.date()
     message = "upstream's index listed fewer days than before"
     if one.kind is Kind.INDEX_FROZEN:
         message = f"upstream's index stood still for {plural((last - first).days, 'day')}"
     if one.begins_before:
         message += ", and already did at the first poll on record"
-    message += "; it still does" if goes_on else ""
-    return Anomaly(one.kind, one.kind.severity, first, last, message, goes_on=goes_on)
+    message += "; it still does" if one.goes_on else ""
+    return Anomaly(one.kind, one.kind.severity, first, last, message, goes_on=one.goes_on)
