@@ -64,7 +64,7 @@ def render_stack(
     levels: list[Sequence[int]] = [[0] * len(periods)]
     for band in bands.values():
         levels.append(list(map(add, levels[-1], band)))
-    marks = _percents() if are_shares else _scale(max(levels[-1]))
+    marks = _axis(max(levels[-1]), are_shares=are_shares)
     top = marks[-1][0]
     # painted from the back: each band reaches down to zero, and the next one covers the rest
     areas = "".join(
@@ -88,11 +88,10 @@ def render_stack(
     )
 
 
-def _percents() -> list[tuple[int, str]]:
-    return [(mark, f"{mark // 10} %") for mark in range(0, _WHOLE + 1, _WHOLE // 4)]
-
-
-def _scale(highest: int) -> list[tuple[int, str]]:
+def _axis(highest: int, *, are_shares: bool) -> list[tuple[int, str]]:
+    """Return the marks of the vertical axis, each a number with its text."""
+    if are_shares:
+        return [(mark, f"{mark // 10} %") for mark in range(0, _WHOLE + 1, _WHOLE // 4)]
     step, top = nice_scale(highest)
     return [(mark, short_number(mark)) for mark in range(0, top + 1, step)]
 
@@ -180,29 +179,21 @@ def _grid(marks: Sequence[tuple[int, str]], frame: Frame) -> str:
 
 
 def _dates(periods: Sequence[date], frame: Frame) -> str:
-    """Return a mark where each year begins, or each month of few, and its name below the middle."""
-    if (periods[-1] - periods[0]).days > _MONTHS_UP_TO:
-        years = [f"{day.year}" for day in periods]
-        return _marks(years, frame, 60)
-    months = [f"{day:%b %Y}" if day.month == 1 else f"{day:%b}" for day in periods]
-    return _marks(months, frame, 70)
+    """Return a mark where each year begins, or each month of few, and its name below the middle.
 
-
-def _marks(names: Sequence[str], frame: Frame, room: int) -> str:
-    """Return a mark wherever a name begins, with every second name where there is little room.
-
-    Each second of the names shown is of class "odd", so that style may leave it out.
-
-    Args:
-        names: one for each period.
-        frame: where it is drawn.
-        room: pixels that a name needs.
+    Where there is little room, every second name is left out. Each second of those shown is of
+    class "odd", so that style may leave it out too.
     """
+    has_years = (periods[-1] - periods[0]).days > _MONTHS_UP_TO
+    if has_years:
+        names = [f"{day.year}" for day in periods]
+    else:
+        names = [f"{day:%b %Y}" if day.month == 1 else f"{day:%b}" for day in periods]
     width, height = frame.plot
     bottom = _MARGIN_TOP + height
     scale = width / len(names)
     groups = [(name, len(list(group))) for name, group in groupby(names)]
-    every = 1 if width > room * len(groups) else 2
+    every = 1 if width > (60 if has_years else 70) * len(groups) else 2
     drawn, place = [], 0
     for number, (name, length) in enumerate(groups):
         start = _MARGIN_LEFT + place * scale
