@@ -11,6 +11,7 @@ from mirror.archive.plan import end_of
 from mirror.cli.common import data_dir_option, json_option, load_mirror
 from mirror.cli.streams import answer
 from mirror.clock import utc_now
+from mirror.events.findings import ODDITIES
 from mirror.model import PollReport
 from mirror.status.problems import problem_lines
 from mirror.status.standing import Status, read_status, status_facts
@@ -94,17 +95,8 @@ def _findings(found: Status) -> list[tuple[str, str]]:
         for name, counts in (("versions", findings.versions), ("providers", findings.providers))
         if counts
     ]
-    odd = {
-        "not a JSON object": findings.not_objects,
-        "unknown schema": findings.unknown_schema,
-        "unknown version": findings.unknown_version,
-        "without usable timestamp, provider or spec": findings.bad_fields,
-        "unknown provider": findings.unknown_provider,
-        "out of order": findings.disordered,
-        "of another day": findings.other_day,
-        "missing or unusable fields": findings.missing_fields,
-    }
-    if text := ", ".join(f"{label} {count:,}" for label, count in odd.items() if count):
+    odd = ((what, getattr(findings, name)) for name, what in ODDITIES.items())
+    if text := "; ".join(f"{what} {count:,}" for what, count in odd if count):
         rows.append(("oddities", text))
     if found.pending_findings:
         days = plural(found.pending_findings, "day")

@@ -37,6 +37,17 @@ OTHERS = "…"
 _KEPT = slice(MAX_KEY_LENGTH + 1)
 """Of a value: one character more than is shown, so that it shows that there is more."""
 
+ODDITIES = {
+    "not_objects": "not a JSON object",
+    "unknown_schema": "unknown schema",
+    "unknown_version": "unknown version",
+    "bad_fields": "no usable timestamp, provider or spec",
+    "unknown_provider": "unknown provider",
+    "missing_fields": "a field of the version is missing, null or of another type",
+    "other_day": "timestamp of another day",
+    "disordered": "timestamp earlier than that of the line before",
+}
+"""What is odd about the lines that a number of the findings counts, by the number's name."""
 _TALLIES = {
     Oddity.NOT_AN_OBJECT: "not_objects",
     Oddity.UNKNOWN_SCHEMA: "unknown_schema",

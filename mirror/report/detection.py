@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from mirror.archive.upstream import Upstream
+from mirror.events.findings import ODDITIES
 from mirror.model import Findings, IndexState, PollReport, Record
 from mirror.report.anomaly import Anomaly, Kind, Severity, between, in_order, runs, span
 from mirror.report.losses import LASTING_DAYS, Loss, find_dips, find_silences
@@ -28,17 +29,6 @@ _LATE = timedelta(days=3)
 _ALIKE_DAYS = 7
 _ALIKE_LINES = 20
 _NEWCOMER = timedelta(days=7)
-_CONTENT: Mapping[Kind, tuple[str, str]] = {
-    Kind.NOT_OBJECTS: ("line", "not a JSON object"),
-    Kind.UNKNOWN_SCHEMA: ("event", "unknown schema"),
-    Kind.UNKNOWN_VERSION: ("event", "unknown version"),
-    Kind.BAD_FIELDS: ("event", "no usable timestamp, provider or spec"),
-    Kind.UNKNOWN_PROVIDER: ("event", "unknown provider"),
-    Kind.MISSING_FIELDS: ("event", "a field of the version is missing, null or of another type"),
-    Kind.OTHER_DAY: ("event", "timestamp of another day"),
-    Kind.DISORDERED: ("line", "timestamp earlier than that of the line before"),
-}
-"""What is counted, and what is odd about it, for each field of the findings of the kind's name."""
 _LASTING_KINDS = {
     IndexState.SHRUNK: Kind.INDEX_SHRUNK,
     IndexState.STALE: Kind.INDEX_FROZEN,
@@ -243,8 +233,10 @@ def _fewer(
 
 def _content(given: ReportInput) -> Iterator[Anomaly]:
     found = given.findings
-    for kind, (noun, what) in _CONTENT.items():
-        counts = {day: int(getattr(one, kind.name.lower())) for day, one in found.items()}
+    for name, what in ODDITIES.items():
+        kind = Kind[name.upper()]
+        noun = "line" if kind in (Kind.NOT_OBJECTS, Kind.DISORDERED) else "event"
+        counts = {day: int(getattr(one, name)) for day, one in found.items()}
         for first, last in runs(day for day, count in counts.items() if count):
             count = sum(counts[day] for day in between(first, last))
             message = f"{plural(count, noun)}: {what}"
