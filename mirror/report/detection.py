@@ -95,17 +95,15 @@ def _empty(given: ReportInput) -> Iterator[Anomaly]:
 
 
 def _few(given: ReportInput) -> Iterator[Anomaly]:
-    newest = max(given.final, default=None)
     for dip in find_dips({day: given.records[day].lines for day in given.final}):
         share = 100 * dip.actual / max(1, dip.expected)
-        goes_on = dip.last == newest and not dip.has_ended and not dip.is_lasting
+        goes_on = not dip.has_ended and not dip.is_lasting
+        kind = Kind.LEVEL if dip.is_lasting else Kind.FEW
+        message = f"{dip.actual:,} events where {dip.expected:,} were expected ({share:.0f} %)"
         if dip.is_lasting:
-            kind = Kind.LEVEL
             message = f"events fell to {share:.0f} %, for more than {LASTING_DAYS} days"
-        else:
-            kind = Kind.FEW
-            message = f"{dip.actual:,} events where {dip.expected:,} were expected ({share:.0f} %)"
-            message += "; it goes on" if goes_on else ""
+        elif goes_on:
+            message += "; it goes on"
         anomaly = Anomaly(kind, kind.severity, dip.first, dip.last, message)
         yield replace(anomaly, actual=dip.actual, expected=dip.expected, goes_on=goes_on)
 

@@ -152,21 +152,16 @@ class Report(Struct, frozen=True):
 
 
 def read_report(
-    data: DataDir,
-    window: Window,
-    *,
-    stale_after: timedelta,
-    counts: bool,
-    now: datetime,
+    data: DataDir, window: Window, *, stale_after: timedelta, counts: bool, now: datetime
 ) -> Report:
     """Return the report on a window; anomalies are judged by all days nevertheless.
 
     Args:
         data: the data directory.
-        window: the days it is about.
+        window: the days that the report is about.
         stale_after: how long upstream's index may stand still.
         counts: whether the content of days is counted (`storage.findings`).
-        now: the time.
+        now: the current time, aware UTC.
 
     Raises:
         StorageError, ConfigError: the inventory cannot be read.

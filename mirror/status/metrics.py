@@ -195,14 +195,9 @@ class Metrics(Collector):
         now: datetime,
         accept: str = "",
     ) -> tuple[bytes, str]:
-        """Return the metrics and their content type.
+        """Return the metrics and their content type, one that the client accepts.
 
-        Args:
-            status: how the copy stands.
-            interval: the longest time between two polls.
-            free_bytes: room left where the data directory is.
-            now: the current time, aware UTC.
-            accept: the content types that the client accepts.
+        The interval is the longest time between two polls.
         """
         ready = judge_readiness(status.last_success_at, interval=interval, now=now)
         self._copy = {

@@ -6,6 +6,7 @@ It observes polls and only remembers. What it keeps is bounded, whatever upstrea
 import time
 from collections.abc import Callable
 from datetime import date
+from itertools import islice
 
 from msgspec import Struct
 
@@ -28,7 +29,7 @@ class Progress(Struct, frozen=True):
     """Since the plan was made, or the counting began."""
     active: tuple[date, ...]
     """Days on their way, newest first; at most 64."""
-    retrying: dict[str, str]
+    retrying: dict[date, str]
     """What the days that failed are waiting out, by date; at most 64."""
     days_pending: int = 0
     """Once the poll is over: days whose content is being counted."""
@@ -69,9 +70,7 @@ class PollProgress:
             bytes_received=self._received,
             seconds=round(time.monotonic() - self._started, 1),
             active=tuple(sorted(self._active, reverse=True)[:_MAX_LISTED]),
-            retrying={
-                str(day): problem for day, problem in list(self._retrying.items())[:_MAX_LISTED]
-            },
+            retrying=dict(islice(self._retrying.items(), _MAX_LISTED)),
             days_pending=self._pending,
             days_counted=self._counted,
         )

@@ -98,9 +98,9 @@ def make_status(snapshot: Snapshot, data: DataDir, *, now: datetime, counts: boo
     """Return how the mirror stands by a snapshot of it.
 
     Args:
-        snapshot: the snapshot.
-        data: the data directory.
-        now: the time.
+        snapshot: what the data directory says.
+        data: the directory itself: its rules for days, and whether it is being written.
+        now: the current time, aware UTC.
         counts: whether the content of days is counted (`storage.findings`).
     """
     upstream, records = snapshot.upstream, snapshot.inventory.records
@@ -173,10 +173,7 @@ def judge_readiness(
 def judge_health(status: Status, *, interval: timedelta, now: datetime) -> tuple[Health, str]:
     """Return whether all is well, and the sentence that says so or why not.
 
-    Args:
-        status: how the copy stands.
-        interval: the longest time between two polls.
-        now: the current time, aware UTC.
+    The interval is the longest time between two polls.
     """
     last = status.last_poll
     if last is None:
