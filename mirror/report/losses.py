@@ -14,14 +14,13 @@ nothing, and neither does a day whose origins are not known.
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from statistics import median
 
 from msgspec import Struct
 
 from mirror.events.findings import OTHERS
 
-_DAY = timedelta(days=1)
 _WEEK = 7
 _PROFILE_WEEKS = 6
 """Weeks before and after, from which the share of a weekday in its week is estimated."""
@@ -88,25 +87,23 @@ def find_dips(counts: Mapping[date, int]) -> tuple[Loss, ...]:
 
 
 def _make_course(counts: Mapping[date, int]) -> _Course:
+    # by the numbers of days, for the first and last days of the calendar have no neighbours beyond
+    numbered = {day.toordinal(): count for day, count in counts.items()}
     relative = {}
-    for day, count in counts.items():
-        if middle := median(_known(counts, day, 3, 1)):
-            relative[day] = count / middle
+    for number, count in numbered.items():
+        if middle := median(_around(numbered, number, 3, 1)):
+            relative[number] = count / middle
     shares = []
-    for day in counts:
-        alike = _known(relative, day, _PROFILE_WEEKS, _WEEK)
+    for number in numbered:
+        alike = _around(relative, number, _PROFILE_WEEKS * _WEEK, _WEEK)
         shares.append((median(alike) if alike else 0) or 1.0)
     levels = [count / share for count, share in zip(counts.values(), shares, strict=True)]
     return _Course(list(counts), list(counts.values()), shares, levels)
 
 
-def _known(values: Mapping[date, float], day: date, reach: int, step_days: int) -> list[float]:
-    """Return the values of a day and of so many days before and after it, those that are known."""
-    # the first and the last days of the calendar have no neighbours beyond
-    number = day.toordinal()
-    low = max(-reach, -((number - 1) // step_days))
-    high = min(reach, (date.max.toordinal() - number) // step_days)
-    near = (day + _DAY * step_days * back for back in range(low, high + 1))
+def _around(values: Mapping[int, float], number: int, reach: int, step: int) -> list[float]:
+    """Return the known values of a day, and of each day so many steps before and after it."""
+    near = range(number - reach, number + reach + 1, step)
     return [values[one] for one in near if one in values]
 
 
