@@ -110,13 +110,15 @@ class SnapshotCache:
             StorageError, ConfigError: the inventory cannot be read.
         """
         asked_at = time.monotonic()
-        if not fresh and self._is_fresh(asked_at):
-            return self._result()
-        async with self._lock:
-            # another's look, waited for, will do
-            if self._looked_at < asked_at:
-                await asyncio.to_thread(self._look)
-            return self._result()
+        is_old = not self._keepers and asked_at - self._looked_at >= self._pause_s
+        if fresh or is_old or self._seen is None:
+            async with self._lock:
+                # another's look, waited for, will do
+                if self._looked_at < asked_at:
+                    await asyncio.to_thread(self._look)
+        if isinstance(self._seen, Snapshot):
+            return self._seen
+        raise self._seen or RuntimeError("a look without a snapshot")
 
     async def keep_fresh(self) -> None:
         """Look again and again, until cancelled, so that no request waits for a long load."""
@@ -128,16 +130,6 @@ class SnapshotCache:
                 await asyncio.sleep(self._pause_s)
         finally:
             self._keepers -= 1
-
-    def _is_fresh(self, now: float) -> bool:
-        return self._seen is not None and (
-            self._keepers > 0 or now - self._looked_at < self._pause_s
-        )
-
-    def _result(self) -> Snapshot:
-        if isinstance(self._seen, Snapshot):
-            return self._seen
-        raise self._seen or RuntimeError("a look without a snapshot")
 
     def _look(self) -> None:
         # of the thread's own time: a busy loop that makes it wait must not make the snapshot older
