@@ -12,7 +12,6 @@ from itertools import takewhile
 
 from msgspec import Struct, structs
 
-from mirror.archive.manifest import Inventory
 from mirror.archive.plan import end_of
 from mirror.archive.upstream import Upstream, listed_counts, vanished
 from mirror.events.findings import is_pending
@@ -108,12 +107,14 @@ def make_status(snapshot: Snapshot, data: DataDir, *, now: datetime, counts: boo
     missing = tuple(sorted(listed_counts(upstream, now=now).keys() - records.keys()))
     last_poll = snapshot.polls[-1] if snapshot.polls else None
     first_open = data.days.first_open(now)
+    # what is known of the index stays as it was where the last poll found none
+    is_unusable = last_poll is not None and last_poll.index_state is IndexState.UNUSABLE
     return Status(
         sentence=_sentence(upstream, missing, snapshot.polls),
         data_dir=shown(str(data.root), 4096),
         upstream_url=masked(upstream.url),
         is_syncing=is_being_written(data),
-        index_state=_index_state(upstream, last_poll),
+        index_state=IndexState.UNUSABLE if is_unusable else upstream.state,
         index_state_since=upstream.state_since,
         index_changed_at=upstream.index.changed_at if upstream.index is not None else None,
         held=len(records),
@@ -133,7 +134,7 @@ def make_status(snapshot: Snapshot, data: DataDir, *, now: datetime, counts: boo
         pending_findings=sum(map(is_pending, records.values())) if counts else 0,
         last_poll=last_poll,
         last_success_at=snapshot.last_success_at,
-        problems=tuple(_problems(snapshot.inventory, missing, snapshot.quarantined, last_poll)),
+        problems=tuple(_problems(snapshot, missing)),
     )
 
 
@@ -215,18 +216,14 @@ def _sentence(upstream: Upstream, missing: tuple[date, ...], polls: Sequence[Pol
 
 def _since(polls: Sequence[PollReport]) -> str:
     """Return since when polls have ended as the last one did, and when that was."""
-    first = _first_alike(polls)
+    alike = takewhile(lambda poll: _is_alike(poll, polls[-1]), reversed(polls))
+    first = list(alike)[-1]
     asked = f"as of {utc_minute(polls[-1].started_at)}"
     if first is polls[-1]:
         return asked
     # of what was before the polls at hand nothing is known
     word = "since before" if first is polls[0] and len(polls) >= LOADED_POLLS else "since"
     return f"{word} {utc_minute(first.started_at)}, {asked}"
-
-
-def _first_alike(polls: Sequence[PollReport]) -> PollReport:
-    alike = takewhile(lambda poll: _is_alike(poll, polls[-1]), reversed(polls))
-    return list(alike)[-1]
 
 
 def _is_alike(poll: PollReport, last: PollReport) -> bool:
@@ -244,21 +241,10 @@ def _lacks(missing: tuple[date, ...], last: PollReport) -> str:
     return ", ".join([days] * bool(missing) + [problems] * bool(last.problems))
 
 
-def _index_state(upstream: Upstream, last: PollReport | None) -> IndexState:
-    """Return the state of upstream's index: as known, unless the last poll found none."""
-    if last is not None and last.index_state is IndexState.UNUSABLE:
-        return IndexState.UNUSABLE
-    return upstream.state
-
-
-def _problems(
-    inventory: Inventory,
-    missing: tuple[date, ...],
-    quarantined: tuple[Quarantined, ...],
-    last: PollReport | None,
-) -> Iterator[Problem]:
-    if last is not None:
-        yield from (*last.problems, *last.warnings)
+def _problems(snapshot: Snapshot, missing: Sequence[date]) -> Iterator[Problem]:
+    inventory, quarantined = snapshot.inventory, snapshot.quarantined
+    if snapshot.polls:
+        yield from (*snapshot.polls[-1].problems, *snapshot.polls[-1].warnings)
     if missing:
         days = ", ".join(map(str, missing[-_LISTED_DAYS:]))
         more = " among them" if len(missing) > _LISTED_DAYS else ""
