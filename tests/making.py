@@ -7,7 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from mirror.model import IndexEntry, Record
+from mirror.archive.listings import IndexEntry
+from mirror.model import Record
 
 TEMPLATE = "events-{date}.jsonl"
 

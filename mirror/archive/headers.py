@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 
 from msgspec import Struct
 
-from mirror.archive.index import MAX_COUNT
+from mirror.archive.listings import MAX_COUNT
 
 _HEX = {"md5": 32, "sha256": 64}
 _ETAG_MD5 = re.compile(r'"([0-9a-fA-F]{32})"')

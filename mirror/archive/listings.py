@@ -1,17 +1,43 @@
-"""The listings made from the records: SHA256SUMS, local index and page. Pure.
+"""The listings `index.jsonl`, `index.html` and `SHA256SUMS`: bytes to entries and back. Pure.
 
-They name exactly what is held. The index is upstream's own bytes where everything is in step, so
-that a complete mirror is identical to its upstream, byte for byte.
+The index is documented at https://mybinder-sre.readthedocs.io/en/latest/analytics/events-archive.html:
+one JSON object a line with `date`, `name` (relative to the index's own URL) and `count`. Upstream
+writes the count as a string, today without a last newline. Everything else a hostile or broken
+server may put there costs its own line only. The page has one table with the columns Date, Filename
+and Number of Events; it stayed whole while `index.jsonl` was one line long for four months.
+
+Our own listings name exactly what is held. The index is upstream's own bytes where everything is in
+step, so that a complete mirror is identical to its upstream, byte for byte.
 """
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import date
+from contextlib import suppress
+from datetime import date, timedelta
 from html import escape
+from itertools import islice
 
-from mirror.archive.index import render_index
-from mirror.model import IndexEntry, ParsedIndex, Record
+import msgspec
+from msgspec import Struct
 
+from mirror.errors import Failure, IndexUnusableError
+from mirror.model import Record
+from mirror.text import shown
+
+FIRST_DAY = date(2018, 1, 1)
+MAX_COUNT = 10**9
+KEPT_REFUSALS = 20
+"""Refused lines listed one by one; a body of nothing but garbage must not fill memory or logs."""
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_COUNT = re.compile(r"[0-9]{1,10}")
+# The standard library's HTMLParser takes minutes over 100 kB made for it, and raises AssertionError
+# on "<![x[". Each of these patterns goes over the page once, whatever is in it.
+_ROW = re.compile(r"<tr\b(.*?)(?=<tr\b|\Z)", re.IGNORECASE | re.DOTALL)
+_CELL = re.compile(r"<td\b[^<>]*>(.*?)(?=</?t[dr]\b|\Z)", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"<[^<>]*>")
+_MAX_CELL = 500
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SUM = re.compile(rb"([0-9a-f]{64}) [ *]([^\\/\n]+)")
 _PAGE = """\
 <!DOCTYPE html>
@@ -35,6 +61,169 @@ _PAGE = """\
 </body>
 </html>
 """
+
+
+class IndexEntry(Struct, frozen=True, gc=False):
+    """One day as upstream's index lists it."""
+
+    date: date
+    name: str
+    count: int
+    """Events that the index claims for the file."""
+
+
+class Refusal(Struct, frozen=True):
+    """A line of a listing that could not be accepted."""
+
+    line: int
+    """Number of the line, from 1."""
+    reason: str
+    text: str
+    """The line's beginning, escaped for a terminal."""
+
+
+class ParsedIndex(Struct, frozen=True):
+    """What one body of `index.jsonl` says."""
+
+    entries: tuple[IndexEntry, ...]
+    """Accepted lines, ascending by date, one a day."""
+    refused: tuple[Refusal, ...] = ()
+    """The first refused lines; `refused_lines` counts them all."""
+    refused_lines: int = 0
+    conflicts: tuple[date, ...] = ()
+    """Days listed with two different counts; none of their lines is among the entries."""
+
+
+def parse_index(body: bytes, *, name_template: str, today: date) -> ParsedIndex:
+    """Read the bytes of an index.
+
+    Args:
+        body: the whole index, decoded.
+        name_template: what a daily file is called, with `{date}` in it.
+        today: the current UTC date; days after tomorrow are refused.
+
+    Raises:
+        IndexUnusableError: not one good line, or the body is cut short.
+    """
+    listed: dict[date, set[IndexEntry]] = {}
+    refused: list[Refusal] = []
+    refused_lines = 0
+    for number, line in enumerate(body.removeprefix(_BYTE_ORDER_MARK).split(b"\n"), start=1):
+        if not (stripped := line.strip(b" \t\r")):
+            continue
+        try:
+            entry = _parse_line(stripped, name_template, today)
+        except _RefusedError as error:
+            refused_lines += 1
+            if len(refused) < KEPT_REFUSALS:
+                refused.append(Refusal(number, str(error), shown(stripped)))
+        else:
+            listed.setdefault(entry.date, set()).add(entry)
+    if not listed:
+        raise IndexUnusableError(_why_unusable(body), failure=Failure.INDEX, transient=False)
+    if _is_cut_short(body):
+        raise IndexUnusableError(
+            "the index is cut short in the middle of its last line", failure=Failure.CUT
+        )
+    days = sorted(listed)
+    return ParsedIndex(
+        entries=tuple(entry for day in days if len(listed[day]) == 1 for entry in listed[day]),
+        refused=tuple(refused),
+        refused_lines=refused_lines,
+        conflicts=tuple(day for day in days if len(listed[day]) > 1),
+    )
+
+
+def parse_page(body: bytes, *, name_template: str, today: date) -> dict[date, IndexEntry]:
+    """Return the days that `index.html` lists with a name and count that belong to them.
+
+    A row that is anything else is passed over: the page is only ever a second opinion.
+    """
+    found: dict[date, IndexEntry] = {}
+    for row in _ROW.finditer(body.decode("utf-8", "replace")):
+        cells = [cell[1][:_MAX_CELL] for cell in islice(_CELL.finditer(row[1]), 3)]
+        if len(cells) < 3:
+            continue
+        day, name, count = (_TAG.sub("", cell).strip() for cell in cells)
+        with suppress(_RefusedError):
+            entry = _make_entry(day, name, count.replace(",", ""), name_template, today)
+            found[entry.date] = entry
+    return found
+
+
+class _Line(Struct):
+    name: str
+    date: str
+    count: int | str
+
+
+_decoder = msgspec.json.Decoder(_Line)
+
+
+class _RefusedError(ValueError):
+    """The line cannot be accepted; the message says why."""
+
+
+def _parse_line(line: bytes, name_template: str, today: date) -> IndexEntry:
+    try:
+        fields = _decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _RefusedError(f"not an index entry: {shown(str(error))}") from None
+    return _make_entry(fields.date, fields.name, fields.count, name_template, today)
+
+
+def _make_entry(
+    day_text: str, name: str, count: int | str, name_template: str, today: date
+) -> IndexEntry:
+    day = _parse_date(day_text, today)
+    # A day has one name, the one made from its date: no path, scheme or escape passes.
+    if name != (right := name_template.format(date=day)):
+        raise _RefusedError(f"the name is not {right}")
+    return IndexEntry(day, name, _parse_count(count))
+
+
+def _parse_date(text: str, today: date) -> date:
+    if not _DATE.fullmatch(text):
+        raise _RefusedError("the date is not YYYY-MM-DD")
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise _RefusedError("no such date") from None
+    if not FIRST_DAY <= day <= today + timedelta(days=1):
+        raise _RefusedError(f"the date is not between {FIRST_DAY} and tomorrow")
+    return day
+
+
+def _parse_count(value: int | str) -> int:
+    if isinstance(value, str):
+        if not _COUNT.fullmatch(value):
+            raise _RefusedError("the count is not a whole number in ASCII digits")
+        value = int(value)
+    if not 0 <= value <= MAX_COUNT:
+        raise _RefusedError(f"the count is not between 0 and {MAX_COUNT}")
+    return value
+
+
+def _is_cut_short(body: bytes) -> bool:
+    last = body.rpartition(b"\n")[2].strip(b" \t\r")
+    return last.startswith(b"{") and not last.endswith(b"}")
+
+
+def _why_unusable(body: bytes) -> str:
+    if not body.strip():
+        return "the index is empty"
+    if body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        return "the index is a web page, not JSON Lines (a sign-in or error page?)"
+    return f"the index has not one good line; it begins with: {shown(body.lstrip())}"
+
+
+def render_index(entries: Iterable[IndexEntry]) -> bytes:
+    """Return the canonical index: ascending, counts as strings, each line ended by a newline."""
+    return b"".join(
+        b'{"name": "%s", "date": "%s", "count": "%d"}\n'
+        % (entry.name.encode(), entry.date.isoformat().encode(), entry.count)
+        for entry in sorted(entries, key=lambda entry: entry.date)
+    )
 
 
 def local_index(

@@ -15,8 +15,9 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from mirror.archive.listings import IndexEntry, ParsedIndex, Refusal
 from mirror.errors import ConfigError
-from mirror.model import IndexEntry, IndexState, ParsedIndex, Refusal
+from mirror.model import IndexState
 
 VERSION = 1
 ARCHIVE_BEGINS = date(2018, 11, 3)

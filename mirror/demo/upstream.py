@@ -14,10 +14,8 @@ from typing import Self
 
 from aiohttp import web
 
-from mirror.archive.index import render_index
-from mirror.archive.listings import render_page
+from mirror.archive.listings import IndexEntry, render_index, render_page
 from mirror.demo.events import daily_count, make_day
-from mirror.model import IndexEntry
 
 _EVENTS_PER_DAY = 3000
 _REBUILT_UNTIL_HOUR = 5

@@ -15,8 +15,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from mirror.archive.index import parse_index
-from mirror.archive.listings import entries_of, render_sums
+from mirror.archive.listings import entries_of, parse_index, render_sums
 from mirror.archive.manifest import Inventory
 from mirror.archive.metadata import render_croissant, render_datapackage
 from mirror.errors import IndexUnusableError, MirrorError, WrongKindError

@@ -6,8 +6,14 @@ from contextlib import suppress
 from datetime import datetime
 from importlib import resources
 
-from mirror.archive.index import parse_index
-from mirror.archive.listings import entries_of, local_index, render_page, render_sums
+from mirror.archive.listings import (
+    ParsedIndex,
+    entries_of,
+    local_index,
+    parse_index,
+    render_page,
+    render_sums,
+)
 from mirror.archive.ports import Destination, Listing, State
 from mirror.archive.upstream import Upstream, digest_of, render_upstream
 from mirror.errors import IndexUnusableError, WrongKindError

@@ -11,9 +11,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from mirror.archive.headers import ReplyMeta
-from mirror.archive.index import parse_index, parse_listing
 from mirror.archive.intake import Intake
 from mirror.archive.judge import is_older
+from mirror.archive.listings import IndexEntry, ParsedIndex, parse_index, parse_page
 from mirror.archive.plan import retry_delay
 from mirror.archive.ports import Ask, Reply, Source
 from mirror.archive.upstream import (
@@ -30,7 +30,7 @@ from mirror.archive.upstream import (
 from mirror.config.settings import Config
 from mirror.errors import Failure, IndexUnusableError, UpstreamError
 from mirror.logs import get_logger
-from mirror.model import Evidence, IndexEntry, ParsedIndex, Problem, ProblemKind
+from mirror.model import Evidence, Problem, ProblemKind
 
 T = TypeVar("T")
 
@@ -194,7 +194,7 @@ class Surveyor:
             if reply.status != 200:
                 return None
             body, _ = await self._take_in(reply)
-        return await self._parse(parse_listing, body)
+        return await self._parse(parse_page, body)
 
     async def _parse(self, parse: Callable[..., T], body: bytes) -> T:
         """Parse a listing; off the loop, on which a daemon serves."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 
+from mirror.archive.listings import ParsedIndex
 from mirror.archive.upstream import (
     IndexFacts,
     Upstream,
@@ -11,7 +12,6 @@ from mirror.archive.upstream import (
     accept_unchanged,
     is_search_due,
 )
-from mirror.model import ParsedIndex
 from tests.making import at, days, entry
 
 STALE_AFTER = timedelta(hours=36)

@@ -7,9 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.archive.index import KEPT_REFUSALS, MAX_COUNT, parse_index, render_index
+from mirror.archive.listings import (
+    KEPT_REFUSALS,
+    MAX_COUNT,
+    IndexEntry,
+    ParsedIndex,
+    Refusal,
+    parse_index,
+    render_index,
+)
 from mirror.errors import IndexUnusableError
-from mirror.model import IndexEntry, ParsedIndex, Refusal
 from tests.making import TEMPLATE, day, entry
 
 TODAY = day("2021-08-06")

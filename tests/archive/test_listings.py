@@ -2,9 +2,16 @@
 
 import pytest
 
-from mirror.archive.index import parse_index, render_index
-from mirror.archive.listings import entries_of, local_index, render_page
-from mirror.model import IndexEntry, ParsedIndex, Refusal
+from mirror.archive.listings import (
+    IndexEntry,
+    ParsedIndex,
+    Refusal,
+    entries_of,
+    local_index,
+    parse_index,
+    render_index,
+    render_page,
+)
 from tests.making import TEMPLATE, day, entry, record
 
 DAYS = [day("2021-08-02"), day("2021-08-03")]

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 
 from msgspec.structs import replace
 
-from mirror.archive.index import parse_index, render_index
+from mirror.archive.listings import parse_index, render_index
 from mirror.archive.plan import DayRules, PollRange, make_plan
 from mirror.archive.upstream import (
     Upstream,

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from mirror.archive.headers import ReplyMeta
 from mirror.archive.judge import is_older
+from mirror.archive.listings import Refusal
 from mirror.archive.upstream import (
     Dispute,
     accept_index,
@@ -17,7 +18,7 @@ from mirror.archive.upstream import (
     open_dispute,
     vanished,
 )
-from mirror.model import IndexState, Refusal
+from mirror.model import IndexState
 from tests.archive.steps import (
     A_SECOND,
     D1,

@@ -11,10 +11,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from mirror.archive.index import parse_index
+from mirror.archive.listings import Refusal, parse_index
 from mirror.errors import ExitCode
 from mirror.events.findings import MAX_KEY_LENGTH
-from mirror.model import Findings, IndexState, Problem, ProblemKind, Refusal
+from mirror.model import Findings, IndexState, Problem, ProblemKind
 from mirror.status.standing import masked
 from mirror.store.aside import Quarantined
 from mirror.text import shown

@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.archive.index import parse_listing
+from mirror.archive.listings import IndexEntry, parse_page
 from mirror.archive.listings import render_page as render_our_page
-from mirror.model import IndexEntry
 from tests.making import TEMPLATE, at, day, entry
 from tests.upstream.page import render_page
 
@@ -17,7 +16,7 @@ PAGE = render_page({one: (x.name, x.count) for one, x in ENTRIES.items()}, NOW)
 
 
 def read(page: bytes, template: str = TEMPLATE) -> dict:
-    return parse_listing(page, name_template=template, today=TODAY)
+    return parse_page(page, name_template=template, today=TODAY)
 
 
 def row(one: str = "2021-08-03", name: str = "", count: str = "3") -> bytes:
