@@ -73,9 +73,9 @@ mutation: $(STAMP) ## mutation-test the decisions of a poll: at least 85 % kille
 	$(BIN)/mutmut run
 	$(BIN)/python -m tests.mutants 85
 
-mutation-slice: $(STAMP) ## mutation-test the scanner alone
+mutation-slice: $(STAMP) ## mutation-test the intake of bodies alone
 	rm -rf mutants
-	$(BIN)/mutmut run 'mirror.archive.scan*'
+	$(BIN)/mutmut run 'mirror.archive.intake*'
 	$(BIN)/python -m tests.mutants 85
 
 bench: $(STAMP) ## time the sync beside rclone, aria2, wget2 and curl (needs nginx and these)

@@ -112,23 +112,6 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
     findings: Findings | None = None
 
 
-class Evidence(Struct, frozen=True, gc=False):
-    """What was seen of one complete body."""
-
-    size: int
-    """Bytes, decoded."""
-    sha256: str
-    """Of the decoded bytes: those that are published."""
-    lines: int
-    ends_with_newline: bool
-    is_page: bool = False
-    """Whether it begins like a web page, with "<": a sign-in or error page."""
-    right: tuple[str, ...] = ()
-    """Headers whose digest is right."""
-    wrong: tuple[str, ...] = ()
-    """Headers whose digest is wrong."""
-
-
 class VerdictKind(StrEnum):
     """What a body is, seen against what was expected of it."""
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
+from mirror.archive.intake import Scanner
 from mirror.archive.manifest import render_manifest
-from mirror.archive.scan import Scanner
 from mirror.archive.upstream import Upstream, render_upstream
 from mirror.model import Record
 from mirror.store.inventory import load_inventory, save_manifest

@@ -8,9 +8,10 @@ from datetime import date, datetime
 from msgspec import Struct
 
 from mirror.archive.headers import ReplyMeta
+from mirror.archive.intake import Evidence
 from mirror.archive.upstream import IndexFacts
 from mirror.errors import Failure
-from mirror.model import Evidence, Flag, Record, Verdict, VerdictKind
+from mirror.model import Flag, Record, Verdict, VerdictKind
 from mirror.text import plural
 
 _ETAG_ONLY = ("etag",)

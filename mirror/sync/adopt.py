@@ -12,14 +12,14 @@ from datetime import date
 from msgspec.structs import replace
 
 from mirror.archive.headers import ReplyMeta
+from mirror.archive.intake import Evidence, Scanner
 from mirror.archive.judge import Expectation, flags_of, judge, make_record
 from mirror.archive.listings import parse_sums
 from mirror.archive.ports import Ask, Context, Destination, Listing, OpenBody
-from mirror.archive.scan import Scanner
 from mirror.archive.upstream import ETags, Upstream, listed_counts
 from mirror.errors import MirrorError, StorageError, UpstreamError, WrongKindError
 from mirror.logs import get_logger
-from mirror.model import Evidence, Flag, Record, VerdictKind
+from mirror.model import Flag, Record, VerdictKind
 from mirror.sync.fetch import task_group
 
 _READ_BYTES = 1024 * 1024
@@ -148,6 +148,5 @@ def _read(open_body: OpenBody, name: str, max_bytes: int) -> tuple[Evidence, str
     with open_body(name) as (file, mtime_ns):
         while chunk := file.read(_READ_BYTES):
             scanner.feed(chunk)
-    scan = scanner.finish()
-    evidence = Evidence(scan.size, scan.digests["sha256"], scan.lines, scan.ends_with_newline)
-    return evidence, scan.digests["md5"], mtime_ns
+    evidence = scanner.finish()
+    return evidence, evidence.digests["md5"], mtime_ns

@@ -20,7 +20,7 @@ import structlog
 from msgspec.structs import replace
 
 from mirror.archive.headers import ReplyMeta
-from mirror.archive.intake import Intake
+from mirror.archive.intake import Evidence, Intake
 from mirror.archive.judge import (
     Expectation,
     failure_of,
@@ -36,7 +36,6 @@ from mirror.errors import Failure, UpstreamError, WrongKindError
 from mirror.logs import get_logger
 from mirror.model import (
     Due,
-    Evidence,
     Flag,
     Outcome,
     OutcomeKind,

@@ -7,7 +7,6 @@ from datetime import datetime
 from importlib import resources
 
 from mirror.archive.listings import (
-    ParsedIndex,
     entries_of,
     local_index,
     parse_index,

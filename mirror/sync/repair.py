@@ -6,13 +6,14 @@ not known to be rotten: it is proved by upstream or by SHA256SUMS, or left for t
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from mirror.archive.headers import ReplyMeta
+from mirror.archive.intake import Intake
 from mirror.archive.manifest import Version
 from mirror.archive.ports import Context, Destination
-from mirror.archive.scan import Scanner
 from mirror.archive.upstream import Upstream, listed_counts
 from mirror.errors import StorageError
 from mirror.logs import get_logger
@@ -101,11 +102,7 @@ async def _put_back(destination: Destination, version: Version, record: Record) 
 
     Its size and its lines are counted on the way.
     """
-    scanner = Scanner(max_bytes=_NO_CAP)
-
-    def through(chunk: bytes) -> Iterator[bytes]:
-        scanner.feed(chunk)
-        yield chunk
+    intake = Intake(ReplyMeta(), max_bytes=_NO_CAP)
 
     def read() -> bytes:
         try:
@@ -114,15 +111,15 @@ async def _put_back(destination: Destination, version: Version, record: Record) 
             return b""  # the digest will say so
 
     chunks = destination.read_version(version)
-    async with destination.stage(record.name, through) as staged:
+    async with destination.stage(record.name, intake.feed) as staged:
         while chunk := await asyncio.to_thread(read):
             await staged.write([chunk])
-        scan = scanner.finish()
-        if scan.digests["sha256"] != version.sha256:
+        evidence = intake.finish()
+        if evidence.sha256 != version.sha256:
             return False
         held = destination.inventory.records.get(version.date)
         await staged.publish(
-            replace(record, size=scan.size, lines=scan.lines),
+            replace(record, size=evidence.size, lines=evidence.lines),
             predecessor=held if held is not None and held.sha256 != record.sha256 else None,
             is_final=held is not None and destination.days.is_final(held.date, held.checked_at),
         )

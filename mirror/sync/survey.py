@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from mirror.archive.headers import ReplyMeta
-from mirror.archive.intake import Intake
+from mirror.archive.intake import Evidence, Intake
 from mirror.archive.judge import is_older
 from mirror.archive.listings import IndexEntry, ParsedIndex, parse_index, parse_page
 from mirror.archive.plan import retry_delay
@@ -30,7 +30,7 @@ from mirror.archive.upstream import (
 from mirror.config.settings import Config
 from mirror.errors import Failure, IndexUnusableError, UpstreamError
 from mirror.logs import get_logger
-from mirror.model import Evidence, Problem, ProblemKind
+from mirror.model import Problem, ProblemKind
 
 T = TypeVar("T")
 

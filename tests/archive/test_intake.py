@@ -7,9 +7,8 @@ from datetime import date
 import pytest
 
 from mirror.archive.headers import OfferedDigest, ReplyMeta
-from mirror.archive.intake import Intake, applicable_digests
+from mirror.archive.intake import Evidence, Intake
 from mirror.errors import BodyError
-from mirror.model import Evidence
 from tests.upstream.launches import make_day
 
 DAY = date(2021, 8, 3)
@@ -37,7 +36,10 @@ def take_in(
 
 
 EVIDENCE = Evidence(
-    size=len(PLAIN), sha256=hashlib.sha256(PLAIN).hexdigest(), lines=50, ends_with_newline=True
+    size=len(PLAIN),
+    lines=50,
+    ends_with_newline=True,
+    digests={"sha256": hashlib.sha256(PLAIN).hexdigest()},
 )
 
 
@@ -106,8 +108,8 @@ def test_offered_digests_are_compared_over_the_bytes_they_are_of(wire, offered, 
 
 def test_only_digests_of_the_stored_object_are_put_aside():
     offered = tuple(md5(b"", source) for source in ("etag", "content-md5", "x-goog-hash"))
-    meta = ReplyMeta(encoding="identity", stored_encoding="gzip", digests=offered)
-    assert applicable_digests(meta) == (offered[1],)
+    _, evidence = take_in(PLAIN, *offered, stored="gzip")
+    assert (evidence.right, evidence.wrong) == ((), ("content-md5",))
 
 
 def test_a_body_without_digests_has_neither_right_nor_wrong_ones():

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.archive.headers import ReplyMeta
+from mirror.archive.intake import Evidence
 from mirror.archive.judge import Expectation, is_older, judge, keeps_predecessor
-from mirror.model import Evidence, Record, Verdict, VerdictKind
+from mirror.model import Record, Verdict, VerdictKind
 from tests.making import at, day, record
 
 DAY = day("2021-08-03")
@@ -28,7 +29,7 @@ def seen(
 ) -> Evidence:
     return Evidence(
         size=lines * 100,
-        sha256=sha256,
+        digests={"sha256": sha256},
         lines=lines,
         ends_with_newline=whole,
         is_page=is_page,

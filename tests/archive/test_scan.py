@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.archive.scan import Scan, Scanner
+from mirror.archive.intake import Evidence, Scanner
 from mirror.errors import BodyError
 from tests.making import divided
 from tests.upstream.launches import make_day
@@ -45,16 +45,16 @@ BODIES = {
 }
 
 
-def scan(*chunks: bytes) -> Scan:
+def scan(*chunks: bytes) -> Evidence:
     scanner = Scanner(("sha256", "md5"), max_bytes=10**9)
     for chunk in chunks:
         scanner.feed(chunk)
     return scanner.finish()
 
 
-def expected_of(body: bytes, lines: int, finished: bool) -> Scan:
+def expected_of(body: bytes, lines: int, finished: bool) -> Evidence:
     digests = {name: hashlib.new(name, body).hexdigest() for name in ("sha256", "md5")}
-    return Scan(len(body), lines, finished, digests)
+    return Evidence(len(body), lines, finished, digests)
 
 
 @pytest.mark.parametrize(("body", "lines", "finished"), BODIES.values(), ids=BODIES)
