@@ -112,32 +112,6 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
     findings: Findings | None = None
 
 
-class VerdictKind(StrEnum):
-    """What a body is, seen against what was expected of it."""
-
-    OK = "ok"
-    AHEAD = "ahead"
-    BEHIND = "behind"
-    MISMATCH = "mismatch"
-    CORRUPT = "corrupt"
-    ROLLED_BACK = "rolled-back"
-    UNLISTED = "unlisted"
-
-
-class Verdict(Struct, frozen=True, gc=False):
-    """The judgement on one body."""
-
-    kind: VerdictKind
-    publish: bool
-    """Whether the body may be published now."""
-    reason: str = ""
-    """Why not, or what is special, for a person."""
-    ask_again: bool = False
-    """Whether another download may mend it."""
-    contestable: bool = False
-    """Only a count, an ETag or an age speaks against it: accepted if it stands long enough."""
-
-
 class Reason(StrEnum):
     """Why a day is due."""
 
@@ -243,7 +217,6 @@ class Outcome(Struct, frozen=True, gc=False, omit_defaults=True):
     date: date
     name: str
     kind: OutcomeKind
-    verdict: VerdictKind | None = None
     problem: Problem | None = None
     """Why the day is not held as upstream lists it."""
     size: int = 0

@@ -4,26 +4,51 @@ Complete transfers only: one that was cut or badly encoded never gets here.
 """
 
 from datetime import date, datetime
+from enum import StrEnum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from mirror.archive.headers import ReplyMeta
 from mirror.archive.intake import Evidence
 from mirror.archive.upstream import IndexFacts
 from mirror.errors import Failure
-from mirror.model import Flag, Record, Verdict, VerdictKind
+from mirror.model import Flag, Record
 from mirror.text import plural
 
-_ETAG_ONLY = ("etag",)
+
+class VerdictKind(StrEnum):
+    """What a body is, seen against what was expected of it."""
+
+    OK = "ok"
+    AHEAD = "ahead"
+    BEHIND = "behind"
+    MISMATCH = "mismatch"
+    CORRUPT = "corrupt"
+    ROLLED_BACK = "rolled-back"
+    UNLISTED = "unlisted"
+
+
+class Verdict(Struct, frozen=True, gc=False):
+    """The judgement on one body."""
+
+    kind: VerdictKind
+    publish: bool
+    """Whether the body may be published now."""
+    reason: str = ""
+    """Why not, or what is special, for a person."""
+    ask_again: bool = False
+    """Whether another download may mend it."""
+    contestable: bool = False
+    """Only a count, an ETag or an age speaks against it: accepted if it stands long enough."""
+
+
 _FLAGS = {
     VerdictKind.AHEAD: (Flag.AHEAD,),
     VerdictKind.BEHIND: (Flag.BEHIND,),
     VerdictKind.UNLISTED: (Flag.UNLISTED,),
 }
-_FAILURES = {
-    VerdictKind.CORRUPT: Failure.DIGEST,
-    VerdictKind.ROLLED_BACK: Failure.ROLLED_BACK,
-}
+_FAILURES = {VerdictKind.CORRUPT: Failure.DIGEST, VerdictKind.ROLLED_BACK: Failure.ROLLED_BACK}
 
 
 class Expectation(Struct, frozen=True):
@@ -41,42 +66,32 @@ class Expectation(Struct, frozen=True):
 def judge(evidence: Evidence, meta: ReplyMeta, expected: Expectation) -> Verdict:
     """Return what this body is.
 
-    The first that applies: a wrong digest, an older version than the one held, then the count of
-    lines against the listing's.
+    The first that applies: a wrong digest, an older version than the one held, a web page, then the
+    count of lines against the listing's.
     """
     return (
         _judge_digests(evidence, expected)
         or _judge_age(meta, evidence, expected)
-        or _judge_count(evidence, meta, expected)
+        or _judge_page(meta, evidence, expected)
+        or _judge_count(meta, evidence, expected)
     )
 
 
 def _judge_digests(evidence: Evidence, expected: Expectation) -> Verdict | None:
-    wrong = evidence.wrong
-    if expected.etags_are_opaque:
-        wrong = tuple(source for source in wrong if source != "etag")
+    ignored = {"etag"} if expected.etags_are_opaque else set()
+    wrong = [source for source in evidence.wrong if source not in ignored]
     if not wrong:
         return None
-    return Verdict(
-        VerdictKind.CORRUPT,
-        publish=False,
-        reason=f"its digest is not that of the {' and '.join(wrong)} header",
-        ask_again=True,
-        contestable=wrong == _ETAG_ONLY,
-    )
+    reason = f"its digest is not that of the {' and '.join(wrong)} header"
+    return _refused(VerdictKind.CORRUPT, reason, contestable=wrong == ["etag"])
 
 
 def _judge_age(meta: ReplyMeta, evidence: Evidence, expected: Expectation) -> Verdict | None:
     held = expected.held
     if held is None or evidence.sha256 == held.sha256 or not is_older(meta, held):
         return None
-    return Verdict(
-        VerdictKind.ROLLED_BACK,
-        publish=False,
-        reason="it is older than the version held: a stale cache?",
-        ask_again=True,
-        contestable=True,
-    )
+    reason = "it is older than the version held: a stale cache?"
+    return _refused(VerdictKind.ROLLED_BACK, reason, contestable=True)
 
 
 def is_older(meta: ReplyMeta, held: Record | IndexFacts) -> bool:
@@ -88,47 +103,36 @@ def is_older(meta: ReplyMeta, held: Record | IndexFacts) -> bool:
     return False
 
 
-def _judge_count(evidence: Evidence, meta: ReplyMeta, expected: Expectation) -> Verdict:
+def _judge_page(meta: ReplyMeta, evidence: Evidence, expected: Expectation) -> Verdict | None:
+    # content is not judged, but HTML is refused unless its line count matches
+    if not evidence.is_page or evidence.lines in (expected.lines, meta.events_count):
+        return None
+    reason = "it is a web page, not JSON Lines (a sign-in or error page?)"
+    return _refused(VerdictKind.MISMATCH, reason)
+
+
+def _judge_count(meta: ReplyMeta, evidence: Evidence, expected: Expectation) -> Verdict:
     lines = expected.lines if expected.lines is not None else meta.events_count
-    if evidence.is_page and evidence.lines not in (lines, meta.events_count):
-        # content is not judged, but HTML is refused unless its line count matches
-        return Verdict(
-            VerdictKind.MISMATCH,
-            publish=False,
-            reason="it is a web page, not JSON Lines (a sign-in or error page?)",
-            ask_again=True,
-        )
     if lines is None:
-        return _judge_unlisted(evidence)
-    has = f"it has {plural(evidence.lines, 'line')} where {lines:,} are listed"
+        reason = "no listing has a count for it"
+        if evidence.ends_with_newline:
+            return Verdict(VerdictKind.UNLISTED, publish=True, reason=reason)
+        return _refused(VerdictKind.MISMATCH, f"{reason} and its last line is unfinished")
     if evidence.lines == lines:
         return Verdict(VerdictKind.OK, publish=True)
+    has = f"it has {plural(evidence.lines, 'line')} where {lines:,} are listed"
+    may_grow = expected.is_open and evidence.ends_with_newline
     if evidence.lines > lines:
-        vouched = meta.events_count == evidence.lines
-        if vouched or (expected.is_open and evidence.ends_with_newline):
+        if may_grow or meta.events_count == evidence.lines:
             return Verdict(VerdictKind.AHEAD, publish=True, reason=has)
-        return Verdict(
-            VerdictKind.MISMATCH, publish=False, reason=has, ask_again=True, contestable=True
-        )
-    held_lines = expected.held.lines if expected.held is not None else -1
-    return Verdict(
-        VerdictKind.BEHIND,
-        publish=expected.is_open and evidence.ends_with_newline and evidence.lines > held_lines,
-        reason=has,
-        ask_again=True,
-        contestable=True,
-    )
+        return _refused(VerdictKind.MISMATCH, has, contestable=True)
+    is_more = expected.held is None or evidence.lines > expected.held.lines
+    behind = _refused(VerdictKind.BEHIND, has, contestable=True)
+    return replace(behind, publish=may_grow and is_more)
 
 
-def _judge_unlisted(evidence: Evidence) -> Verdict:
-    if evidence.ends_with_newline:
-        return Verdict(VerdictKind.UNLISTED, publish=True, reason="no listing has a count for it")
-    return Verdict(
-        VerdictKind.MISMATCH,
-        publish=False,
-        reason="no listing has a count for it and its last line is unfinished",
-        ask_again=True,
-    )
+def _refused(kind: VerdictKind, reason: str, *, contestable: bool = False) -> Verdict:
+    return Verdict(kind, publish=False, reason=reason, ask_again=True, contestable=contestable)
 
 
 def failure_of(evidence: Evidence, verdict: Verdict) -> Failure | None:

@@ -13,13 +13,13 @@ from msgspec.structs import replace
 
 from mirror.archive.headers import ReplyMeta
 from mirror.archive.intake import Evidence, Scanner
-from mirror.archive.judge import Expectation, flags_of, judge, make_record
+from mirror.archive.judge import Expectation, VerdictKind, flags_of, judge, make_record
 from mirror.archive.listings import parse_sums
 from mirror.archive.ports import Ask, Context, Destination, Listing, OpenBody
 from mirror.archive.upstream import ETags, Upstream, listed_counts
 from mirror.errors import MirrorError, StorageError, UpstreamError, WrongKindError
 from mirror.logs import get_logger
-from mirror.model import Flag, Record, VerdictKind
+from mirror.model import Flag, Record
 from mirror.sync.fetch import task_group
 
 _READ_BYTES = 1024 * 1024

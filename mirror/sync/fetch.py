@@ -23,6 +23,7 @@ from mirror.archive.headers import ReplyMeta
 from mirror.archive.intake import Evidence, Intake
 from mirror.archive.judge import (
     Expectation,
+    Verdict,
     failure_of,
     flags_of,
     judge,
@@ -34,17 +35,7 @@ from mirror.archive.ports import Ask, Context, Received, Reply, Retrying, Staged
 from mirror.archive.upstream import ETags, Upstream, has_persisted, open_dispute
 from mirror.errors import Failure, UpstreamError, WrongKindError
 from mirror.logs import get_logger
-from mirror.model import (
-    Due,
-    Flag,
-    Outcome,
-    OutcomeKind,
-    Problem,
-    ProblemKind,
-    Reason,
-    Record,
-    Verdict,
-)
+from mirror.model import Due, Flag, Outcome, OutcomeKind, Problem, ProblemKind, Reason, Record
 
 SETTLING = 16
 """Bodies that may be on their way from arrived to published, beside those that are arriving."""
@@ -262,7 +253,7 @@ class _Day:
             await staged.publish(record, predecessor=held if keep else None, is_final=was_final)
         self._fetcher.disputes.pop(due.date, None)
         problem = self._problem_of(verdict) if Flag.BEHIND in record.flags else None
-        return self._end(kind, verdict, problem, size=record.size)
+        return self._end(kind, problem, size=record.size)
 
     async def _refuse(self, staged: Staged, evidence: Evidence, verdict: Verdict) -> Outcome:
         """Quarantine a body; open a dispute if only a count, an ETag or its age is against it."""
@@ -277,7 +268,7 @@ class _Day:
         problem = self._problem_of(verdict)
         if due.held is None or evidence.sha256 != due.held.sha256:
             await staged.quarantine(due.date, evidence.sha256, problem.text)
-        return self._end(OutcomeKind.REFUSED, verdict, problem)
+        return self._end(OutcomeKind.REFUSED, problem)
 
     async def _unchanged(self, held: Record) -> Outcome | None:
         """Take a 304, unless the index says by now that the body we hold is not the one."""
@@ -310,18 +301,11 @@ class _Day:
         text = f"{verdict.kind}: {verdict.reason}"
         return Problem(ProblemKind(verdict.kind.value), text, self._due.date)
 
-    def _end(
-        self,
-        kind: OutcomeKind,
-        verdict: Verdict | None = None,
-        problem: Problem | None = None,
-        size: int = 0,
-    ) -> Outcome:
+    def _end(self, kind: OutcomeKind, problem: Problem | None = None, size: int = 0) -> Outcome:
         return Outcome(
             date=self._due.date,
             name=self._due.name,
             kind=kind,
-            verdict=verdict.kind if verdict is not None else None,
             problem=problem,
             size=size,
             attempts=self._tries,

@@ -8,8 +8,15 @@ from hypothesis import strategies as st
 
 from mirror.archive.headers import ReplyMeta
 from mirror.archive.intake import Evidence
-from mirror.archive.judge import Expectation, is_older, judge, keeps_predecessor
-from mirror.model import Record, Verdict, VerdictKind
+from mirror.archive.judge import (
+    Expectation,
+    Verdict,
+    VerdictKind,
+    is_older,
+    judge,
+    keeps_predecessor,
+)
+from mirror.model import Record
 from tests.making import at, day, record
 
 DAY = day("2021-08-03")
