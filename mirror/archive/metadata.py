@@ -7,7 +7,7 @@ Formats: https://datapackage.org/ (Frictionless Data Package) and
 https://docs.mlcommons.org/croissant/docs/croissant-spec.html (Croissant 1.0).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -25,21 +25,13 @@ _DESCRIPTION = (
 _LICENCE = "https://creativecommons.org/publicdomain/zero/1.0/"
 _PUBLISHER = "Project Jupyter"
 _KEYWORDS = ["binder", "mybinder", "jupyter", "reproducibility", "launches"]
-_MEDIA_TYPE = "application/jsonl"
-_CROISSANT_MEDIA_TYPE = "application/jsonlines"
-
-_TABLE_TYPES = {
-    ColumnType.TIMESTAMP: "datetime",
-    ColumnType.STRING: "string",
-    ColumnType.INTEGER: "integer",
-    ColumnType.BOOLEAN: "boolean",
+_TYPES = {
+    ColumnType.TIMESTAMP: ("datetime", "sc:DateTime"),
+    ColumnType.STRING: ("string", "sc:Text"),
+    ColumnType.INTEGER: ("integer", "sc:Integer"),
+    ColumnType.BOOLEAN: ("boolean", "sc:Boolean"),
 }
-_SCHEMA_ORG_TYPES = {
-    ColumnType.TIMESTAMP: "sc:DateTime",
-    ColumnType.STRING: "sc:Text",
-    ColumnType.INTEGER: "sc:Integer",
-    ColumnType.BOOLEAN: "sc:Boolean",
-}
+"""What a column's type is called, in the data package and in schema.org."""
 
 _CONTEXT_NAMES = (
     "citeAs column conformsTo cr rai data dataType dct equivalentProperty examples extract "
@@ -65,7 +57,7 @@ _CONTEXT: dict[str, Any] = {"@language": "en", "@vocab": "https://schema.org/"} 
 
 def render_datapackage(records: Iterable[Record]) -> bytes:
     """Return `datapackage.json`: each daily file a resource with its bytes and digest."""
-    rows = _ascending(records)
+    rows = sorted(records, key=lambda record: record.date)
     package = {
         "profile": "data-package",
         "name": _NAME,
@@ -73,15 +65,13 @@ def render_datapackage(records: Iterable[Record]) -> bytes:
         "description": _DESCRIPTION,
         "homepage": _HOMEPAGE,
         "version": _version(rows),
-        "licenses": [
-            {"name": "CC0-1.0", "path": _LICENCE, "title": "CC0 1.0 Universal"},
-        ],
+        "licenses": [{"name": "CC0-1.0", "path": _LICENCE, "title": "CC0 1.0 Universal"}],
         "sources": [{"title": _TITLE, "path": _HOMEPAGE}],
         "contributors": [{"title": _PUBLISHER, "role": "publisher"}],
         "keywords": _KEYWORDS,
         "citation": _citation(rows),
         "launch_fields": [
-            {"name": one.name, "type": _TABLE_TYPES[one.type], "description": one.doc}
+            {"name": one.name, "type": _TYPES[one.type][0], "description": one.doc}
             for one in COLUMNS
         ],
         "resources": [
@@ -91,7 +81,7 @@ def render_datapackage(records: Iterable[Record]) -> bytes:
                 "path": record.name,
                 "scheme": "file",
                 "format": "jsonl",
-                "mediatype": _MEDIA_TYPE,
+                "mediatype": "application/jsonl",
                 "encoding": "utf-8",
                 "bytes": record.size,
                 "hash": f"sha256:{record.sha256}",
@@ -104,7 +94,8 @@ def render_datapackage(records: Iterable[Record]) -> bytes:
 
 def render_croissant(records: Iterable[Record]) -> bytes:
     """Return `croissant.json`: each daily file with its digest, and the fields of their lines."""
-    rows = _ascending(records)
+    rows = sorted(records, key=lambda record: record.date)
+    groups = _group_by_columns(rows)
     files: list[dict[str, Any]] = [
         {
             "@type": "cr:FileObject",
@@ -112,12 +103,22 @@ def render_croissant(records: Iterable[Record]) -> bytes:
             "name": record.name,
             "contentUrl": record.name,
             "contentSize": f"{record.size} B",
-            "encodingFormat": _CROISSANT_MEDIA_TYPE,
+            "encodingFormat": "application/jsonlines",
             "sha256": record.sha256,
         }
         for record in rows
     ]
-    groups = _by_columns(rows)
+    # sets are contained in nothing, so that they are read from the folder that this file lies in
+    sets: list[dict[str, Any]] = [
+        {
+            "@type": "cr:FileSet",
+            "@id": f"daily-files-v{version}",
+            "name": f"daily-files-v{version}",
+            "encodingFormat": "application/jsonlines",
+            "includes": [record.name for record in group],
+        }
+        for version, group in groups.items()
+    ]
     dataset: dict[str, Any] = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -132,67 +133,13 @@ def render_croissant(records: Iterable[Record]) -> bytes:
         "keywords": _KEYWORDS,
         "version": _version(rows),
         "isLiveDataset": True,
-        "distribution": [*files, *(_file_set(*group) for group in groups.items())],
+        "distribution": [*files, *sets],
     }
     if rows:
         dataset["datePublished"] = dataset["dateModified"] = rows[-1].date.isoformat()
     if groups:
         dataset["recordSet"] = [_record_set(version) for version in groups]
     return msgspec.json.encode(dataset) + b"\n"
-
-
-def _ascending(records: Iterable[Record]) -> list[Record]:
-    return sorted(records, key=lambda record: record.date)
-
-
-def _version(rows: list[Record]) -> str:
-    """Return the newest day as a version of three numbers; a later state has a later one."""
-    newest = rows[-1].date if rows else None
-    return f"{newest.year}.{newest.month}.{newest.day}" if newest else "0.0.0"
-
-
-def _citation(rows: list[Record]) -> str:
-    """Return how to cite it, in BibTeX."""
-    year = f", year = {{{rows[-1].date.year}}}" if rows else ""
-    span = f", note = {{{rows[0].date} to {rows[-1].date}}}" if rows else ""
-    return (
-        f"@misc{{{_NAME}, title = {{{_TITLE}}}, author = {{{{{_PUBLISHER}}}}}, "
-        f"howpublished = {{\\url{{{_HOMEPAGE}}}}}{year}{span}}}"
-    )
-
-
-def _by_columns(rows: list[Record]) -> dict[int, list[Record]]:
-    """Return the days that have events by the columns that each of them has.
-
-    These are those of the newest version in the day, here as the first version that has them.
-    Readers go through file after file, and refuse a field that one of them has not.
-    """
-    groups: dict[int, list[Record]] = {}
-    for record in rows:
-        if record.lines:
-            groups.setdefault(_first_with_columns_of(record), []).append(record)
-    return dict(sorted(groups.items()))
-
-
-def _first_with_columns_of(record: Record) -> int:
-    seen = record.findings.versions if record.findings else {}
-    # where nothing is known of a day, it has what all have
-    newest = max((version for version in FIELDS if str(version) in seen), default=min(FIELDS))
-    return next(version for version in FIELDS if FIELDS[version] == FIELDS[newest])
-
-
-def _file_set(version: int, rows: list[Record]) -> dict[str, Any]:
-    """Return daily files as a set, which the fields are read from.
-
-    It is contained in nothing, so that it is read from the folder that the description lies in.
-    """
-    return {
-        "@type": "cr:FileSet",
-        "@id": f"daily-files-v{version}",
-        "name": f"daily-files-v{version}",
-        "encodingFormat": _CROISSANT_MEDIA_TYPE,
-        "includes": [record.name for record in rows],
-    }
 
 
 def _record_set(version: int) -> dict[str, Any]:
@@ -208,7 +155,7 @@ def _record_set(version: int) -> dict[str, Any]:
                 "@id": f"{name}/{one.name}",
                 "name": one.name,
                 "description": one.doc,
-                "dataType": _SCHEMA_ORG_TYPES[one.type],
+                "dataType": _TYPES[one.type][1],
                 "source": {
                     "fileSet": {"@id": f"daily-files-v{version}"},
                     "extract": {"column": one.name},
@@ -218,3 +165,35 @@ def _record_set(version: int) -> dict[str, Any]:
             if one.since <= version
         ],
     }
+
+
+def _version(rows: Sequence[Record]) -> str:
+    """Return the newest day as a version of three numbers; a later state has a later one."""
+    return f"{rows[-1].date:%Y.%-m.%-d}" if rows else "0.0.0"
+
+
+def _citation(rows: Sequence[Record]) -> str:
+    """Return how to cite it, in BibTeX."""
+    year = f", year = {{{rows[-1].date.year}}}" if rows else ""
+    span = f", note = {{{rows[0].date} to {rows[-1].date}}}" if rows else ""
+    return (
+        f"@misc{{{_NAME}, title = {{{_TITLE}}}, author = {{{{{_PUBLISHER}}}}}, "
+        f"howpublished = {{\\url{{{_HOMEPAGE}}}}}{year}{span}}}"
+    )
+
+
+def _group_by_columns(rows: Iterable[Record]) -> dict[int, list[Record]]:
+    """Return the days that have events by the columns that each of them has.
+
+    These are those of the newest version in the day, here as the first version that has them.
+    Readers go through file after file, and refuse a field that one of them has not.
+    """
+    groups: dict[int, list[Record]] = {}
+    for record in rows:
+        if record.lines:
+            seen = record.findings.versions if record.findings else {}
+            # where nothing is known of a day, it has what all have
+            newest = max((one for one in FIELDS if str(one) in seen), default=min(FIELDS))
+            first = next(one for one in FIELDS if FIELDS[one] == FIELDS[newest])
+            groups.setdefault(first, []).append(record)
+    return dict(sorted(groups.items()))
