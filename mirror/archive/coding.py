@@ -14,7 +14,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Protocol
+from typing import Any
 
 from mirror.errors import BodyError, Failure
 from mirror.text import shown
@@ -26,54 +26,66 @@ _GZIP_WBITS = 16 + zlib.MAX_WBITS
 _ZSTD_WINDOW_LOG = 23
 
 
-class Decoder(Protocol):
-    """Undoes one content coding."""
+class Decoder:
+    """Undoes one content coding.
 
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Yield the decoded bytes of `chunk` in pieces of at most `PIECE_BYTES`."""
-
-    def finish(self) -> None:
-        """Check that the coding has ended; raises BodyError where it has not."""
-
-
-def make_decoder(encoding: str) -> Decoder:
-    """Return the decoder for a `Content-Encoding`.
+    Args:
+        encoding: the `Content-Encoding`; empty or "identity" for none.
 
     Raises:
         BodyError: a coding that we never asked for and do not know.
     """
-    match encoding.strip().lower():
-        case "" | "identity":
-            return _Identity()
-        case "gzip" | "x-gzip":
-            return _Members("gzip", _GzipMember, zlib.error)
-        case "zstd":
-            return _zstd_decoder()
-    raise BodyError(
-        f"unknown Content-Encoding {shown(encoding, 40)}",
-        failure=Failure.ENCODING,
-        transient=False,
-    )
 
+    def __init__(self, encoding: str) -> None:
+        self._coding = encoding.strip().lower()
+        self._make_member: Callable[[], Any] | None = None
+        self._damage: type[Exception] = zlib.error
+        if self._coding in ("gzip", "x-gzip"):
+            self._coding, self._make_member = "gzip", _GzipMember
+        elif self._coding == "zstd":
+            zstd = import_zstd()
+            options = {int(zstd.DecompressionParameter.window_log_max): _ZSTD_WINDOW_LOG}
+            self._make_member = lambda: zstd.ZstdDecompressor(options=options)
+            self._damage = zstd.ZstdError
+        elif self._coding not in ("", "identity"):
+            problem = f"unknown Content-Encoding {shown(encoding, 40)}"
+            raise BodyError(problem, failure=Failure.ENCODING, transient=False)
+        self._member: Any = self._make_member() if self._make_member else None
 
-class _Identity:
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        yield chunk
+        """Yield the decoded bytes of `chunk` in pieces of at most `PIECE_BYTES`.
+
+        Raises:
+            BodyError: it is damaged.
+        """
+        if self._make_member is None:
+            yield chunk
+            return
+        while chunk:
+            if self._member.eof:
+                self._member = self._make_member()
+            yield from self._decompress(chunk)
+            chunk = self._member.unused_data
 
     def finish(self) -> None:
-        """Nothing is left to end."""
+        """Check that the coding has ended; raises BodyError where it has not."""
+        # an empty body is not a valid stream either
+        if self._member is not None and not self._member.eof:
+            raise BodyError(f"the {self._coding} body is cut short", failure=Failure.ENCODING)
 
-
-class _Member(Protocol):
-    """One gzip member or zstd frame, with the interface of the standard library's decompressors."""
-
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def needs_input(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+    def _decompress(self, chunk: bytes) -> Iterator[bytes]:
+        try:
+            while True:
+                if piece := self._member.decompress(chunk, PIECE_BYTES):
+                    yield piece
+                chunk = b""
+                if self._member.eof or (self._member.needs_input and len(piece) < PIECE_BYTES):
+                    return
+        except self._damage as error:
+            raise BodyError(
+                f"the {self._coding} body is damaged: {shown(str(error))}",
+                failure=Failure.ENCODING,
+            ) from error
 
 
 class _GzipMember:
@@ -98,44 +110,6 @@ class _GzipMember:
         return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
 
 
-class _Members:
-    """A run of members, one after the other, and nothing behind the last."""
-
-    def __init__(
-        self, coding: str, make_member: Callable[[], _Member], damage: type[Exception]
-    ) -> None:
-        self._coding = coding
-        self._damage = damage
-        self._make_member = make_member
-        self._member = make_member()
-
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        while chunk:
-            if self._member.eof:
-                self._member = self._make_member()
-            yield from self._decompress(chunk)
-            chunk = self._member.unused_data
-
-    def finish(self) -> None:
-        # an empty body is not a valid stream either
-        if not self._member.eof:
-            raise BodyError(f"the {self._coding} body is cut short", failure=Failure.ENCODING)
-
-    def _decompress(self, chunk: bytes) -> Iterator[bytes]:
-        try:
-            while True:
-                if piece := self._member.decompress(chunk, PIECE_BYTES):
-                    yield piece
-                chunk = b""
-                if self._member.eof or (self._member.needs_input and len(piece) < PIECE_BYTES):
-                    return
-        except self._damage as error:
-            raise BodyError(
-                f"the {self._coding} body is damaged: {shown(str(error))}",
-                failure=Failure.ENCODING,
-            ) from error
-
-
 def import_zstd() -> ModuleType:
     """Return the module `zstd`, imported where it is met: hardly any archive or client uses it."""
     if sys.version_info >= (3, 14):
@@ -143,14 +117,3 @@ def import_zstd() -> ModuleType:
     else:
         from backports import zstd  # noqa: PLC0415
     return zstd
-
-
-def _zstd_decoder() -> Decoder:
-    zstd = import_zstd()
-
-    def make_member() -> _Member:
-        options = {int(zstd.DecompressionParameter.window_log_max): _ZSTD_WINDOW_LOG}
-        member: _Member = zstd.ZstdDecompressor(options=options)
-        return member
-
-    return _Members("zstd", make_member, zstd.ZstdError)

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct
 from msgspec.structs import replace
 
-from mirror.archive.coding import make_decoder
+from mirror.archive.coding import Decoder
 from mirror.archive.headers import ReplyMeta
 from mirror.errors import BodyError, Failure
 from mirror.text import human_bytes
@@ -124,7 +124,7 @@ class Intake:
     """
 
     def __init__(self, meta: ReplyMeta, *, max_bytes: int) -> None:
-        self._decoder = make_decoder(meta.encoding)
+        self._decoder = Decoder(meta.encoding)
         self._first = b""
         plain = meta.encoding in _IDENTITY
         self._offered = meta.digests

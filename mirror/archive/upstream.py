@@ -5,7 +5,6 @@ never the whole truth: accepted is all that any index ever listed, and two state
 *stale* and *shrunk*, start a search for days through `index.html` and by name.
 """
 
-import hashlib
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -142,11 +141,8 @@ def accept_listing(
         day: None if day in rows else since or now for day, since in upstream.unlisted.items()
     }
     counts = {day: rows[day].count for day in unlisted if day in rows}
-    news = {
-        day: entry.count
-        for day, entry in rows.items()
-        if day not in upstream.accepted and day not in upstream.conflicts
-    }
+    known = upstream.accepted.keys() | set(upstream.conflicts)
+    news = {day: entry.count for day, entry in rows.items() if day not in known}
     return replace(
         upstream,
         unlisted=unlisted,
@@ -161,36 +157,26 @@ def _settle(
     """Put the state, its beginning and the floor of the search right."""
     stale = is_stale(after, now=now, stale_after=stale_after)
     shrunk = is_shrunk(after, now=now)
-    first_and_tiny = len(after.accepted) <= 1
-    state = _worst(after, before, stale=stale, shrunk=shrunk)
-    if not (stale or shrunk or first_and_tiny):
+    is_tiny = len(after.accepted) <= 1
+    if not (stale or shrunk or is_tiny):
         after = replace(after, floor=None, searched_at=None, absent={})
     elif not _in_trouble(before):
         # one that stands still is whole as far as it goes; else its newest days say nothing
-        known = after if stale and not shrunk and not first_and_tiny else before
+        known = before if shrunk or is_tiny else after
         after = replace(after, floor=max(known.accepted, default=None))
-    since = before.state_since if _same_health(before.state, state) else now
-    return replace(after, state=state, state_since=since or now)
-
-
-def _worst(after: Upstream, before: Upstream, *, stale: bool, shrunk: bool) -> IndexState:
-    if shrunk:
-        return IndexState.SHRUNK
-    if after.conflicts:
-        return IndexState.CONFLICTING
-    if stale:
-        return IndexState.STALE
-    return IndexState.UNCHANGED if after.index == before.index else IndexState.FRESH
-
-
-def _same_health(one: IndexState, other: IndexState) -> bool:
-    return one == other or (one.is_healthy and other.is_healthy)
+    worst_first = (
+        (shrunk, IndexState.SHRUNK),
+        (bool(after.conflicts), IndexState.CONFLICTING),
+        (stale, IndexState.STALE),
+        (after.index == before.index, IndexState.UNCHANGED),
+    )
+    state = next((state for holds, state in worst_first if holds), IndexState.FRESH)
+    is_same = before.state == state or (before.state.is_healthy and state.is_healthy)
+    return replace(after, state=state, state_since=(before.state_since if is_same else now) or now)
 
 
 def _in_trouble(upstream: Upstream) -> bool:
-    if upstream.index is None:
-        return False
-    return (
+    return upstream.index is not None and (
         len(upstream.accepted) <= 1
         or upstream.searched_at is not None
         or upstream.floor is not None
@@ -233,34 +219,26 @@ def is_search_due(upstream: Upstream, *, now: datetime, stale_after: timedelta) 
 def days_to_ask(upstream: Upstream, *, now: datetime) -> tuple[date, ...]:
     """Return the days to ask for by name: after the floor, through today, newest first, bounded."""
     today = now.date()
-    first = max(ARCHIVE_BEGINS, (upstream.floor or ARCHIVE_BEGINS - timedelta(1)) + timedelta(1))
+    first = max(ARCHIVE_BEGINS, (upstream.floor or date.min) + timedelta(1))
     days = (today - timedelta(back) for back in range((today - first).days + 1))
-    unknown = (
-        day
-        for day in days
-        if day not in upstream.accepted
-        and day not in upstream.found
-        and not _is_known_absent(upstream, day, now)
-    )
+    known = upstream.accepted.keys() | upstream.found.keys()
+    unknown = (day for day in days if day not in known and not _is_absent(upstream, day, now))
     return tuple(islice(unknown, ASKED_AT_MOST))
 
 
-def _is_known_absent(upstream: Upstream, day: date, now: datetime) -> bool:
+def _is_absent(upstream: Upstream, day: date, now: datetime) -> bool:
+    """Return whether a day was not there when it was asked for not long ago."""
     asked = upstream.absent.get(day)
-    if asked is None:
-        return False
-    recent = now.date() - day <= _RECENT_DAYS
+    remembered = _ABSENT_FOR_RECENT if now.date() - day <= _RECENT_DAYS else _ABSENT_FOR
     # a clock that was wrong and is set back must not keep a day unasked for
-    return timedelta(0) <= now - asked < (_ABSENT_FOR_RECENT if recent else _ABSENT_FOR)
+    return asked is not None and timedelta(0) <= now - asked < remembered
 
 
 def listed_counts(upstream: Upstream, *, now: datetime) -> dict[date, int | None]:
     """Return every day that upstream can be asked for, with the count that a listing promises."""
     gone = vanished(upstream, now=now)
-    known: dict[date, int | None] = {
-        day: count for day, count in upstream.accepted.items() if day not in gone
-    }
-    return {**upstream.found, **known}
+    kept = {day: count for day, count in upstream.accepted.items() if day not in gone}
+    return {**upstream.found, **kept}
 
 
 def open_dispute(dispute: Dispute | None, *, sha256: str, reason: str, now: datetime) -> Dispute:
@@ -280,11 +258,6 @@ def has_persisted(
 
 
 _decoder = msgspec.json.Decoder(Upstream)
-
-
-def digest_of(body: bytes) -> str:
-    """Return the SHA-256 of an index body, as `IndexFacts` has it."""
-    return hashlib.sha256(body).hexdigest()
 
 
 def render_upstream(upstream: Upstream) -> bytes:

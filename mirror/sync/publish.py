@@ -1,6 +1,7 @@
 """What is published beside the daily files: checksums, page and index; then the manifest."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -14,7 +15,7 @@ from mirror.archive.listings import (
     render_sums,
 )
 from mirror.archive.ports import Destination, Listing, State
-from mirror.archive.upstream import Upstream, digest_of, render_upstream
+from mirror.archive.upstream import IndexFacts, Upstream, render_upstream
 from mirror.errors import IndexUnusableError, WrongKindError
 from mirror.model import Problem, ProblemKind
 from mirror.sync.survey import Index
@@ -76,7 +77,7 @@ class Publisher:
         if upstream.index is None:
             return None
         body = self._destination.read(State.UPSTREAM_INDEX)
-        return body if body is not None and digest_of(body) == upstream.index.sha256 else None
+        return body if body is not None and _is_of(body, upstream.index) else None
 
     def _publish(self, upstream: Upstream) -> tuple[Problem, ...]:
         # only where something was published: a quiet poll does not pay for its import
@@ -120,7 +121,7 @@ class Publisher:
         """Return the index accepted last, if every line of it was accepted."""
         if upstream.index is None or not upstream.index.whole:
             return None
-        if self._index is None or digest_of(self._index.body) != upstream.index.sha256:
+        if self._index is None or not _is_of(self._index.body, upstream.index):
             self._index = None
             template, today = self._destination.days.name_template, self._now().date()
             # with a clock set back, or another template, it may be unusable by now
@@ -134,3 +135,7 @@ class Publisher:
         if upstream != self._saved:
             self._destination.write(State.UPSTREAM, render_upstream(upstream))
             self._saved = upstream
+
+
+def _is_of(body: bytes, index: IndexFacts) -> bool:
+    return hashlib.sha256(body).hexdigest() == index.sha256

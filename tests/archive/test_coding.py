@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirror.archive.coding import PIECE_BYTES, make_decoder
+from mirror.archive.coding import PIECE_BYTES, Decoder
 from mirror.errors import BodyError
 from tests.making import divided
 from tests.upstream.launches import make_day
@@ -32,7 +32,7 @@ CODINGS = pytest.mark.parametrize("coding", ENCODERS)
 
 
 def decode(coding: str, *chunks: bytes) -> bytes:
-    decoder = make_decoder(coding)
+    decoder = Decoder(coding)
     body = b"".join(piece for chunk in chunks for piece in decoder.feed(chunk))
     decoder.finish()
     return body
@@ -57,14 +57,14 @@ def test_a_coding_goes_by_each_of_its_names(name, coding):
 )
 def test_an_unknown_coding_is_refused_and_not_asked_for_again(name, told):
     with pytest.raises(BodyError) as error:
-        make_decoder(name)
+        Decoder(name)
     assert str(error.value) == f"unknown Content-Encoding {told}"
     assert error.value.transient is False
 
 
 def test_the_name_of_an_unknown_coding_is_told_short():
     with pytest.raises(BodyError, match=f"^unknown Content-Encoding {'x' * 39}…$"):
-        make_decoder("x" * 5000)
+        Decoder("x" * 5000)
 
 
 @CODINGS
@@ -127,7 +127,7 @@ def test_a_flipped_bit_never_passes_for_another_body(coding, data):
 @given(data=st.data())
 def test_no_bytes_raise_anything_but_a_body_error(coding, data):
     head = data.draw(st.sampled_from([b"", ENCODERS[coding](b"x")[:-9], ENCODERS[coding](b"x")]))
-    decoder = make_decoder(coding)
+    decoder = Decoder(coding)
     try:
         for piece in decoder.feed(head + data.draw(st.binary())):
             assert len(piece) <= PIECE_BYTES
@@ -141,7 +141,7 @@ def test_no_bytes_raise_anything_but_a_body_error(coding, data):
 @pytest.mark.parametrize("chunk", [64, 10**6])
 def test_a_bomb_goes_off_in_pieces(coding, size, chunk):
     encoded = ENCODERS[coding](b"\0" * size)
-    decoder = make_decoder(coding)
+    decoder = Decoder(coding)
     sizes = [
         len(piece)
         for start in range(0, len(encoded), chunk)
