@@ -6,6 +6,7 @@ and the published file itself decides which one is true.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import date, datetime
 
 import msgspec
@@ -89,6 +90,8 @@ Candidates = Mapping[date, tuple[Record, ...]]
 _header_decoder = msgspec.json.Decoder(_Header)
 _record_decoder = msgspec.json.Decoder(Record)
 _encoder = msgspec.json.Encoder()
+_DAMAGED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What is raised where a line is no record."""
 
 
 def render_manifest(records: Iterable[Record]) -> bytes:
@@ -113,7 +116,7 @@ def parse_manifest(body: bytes) -> tuple[dict[date, Record], int]:
     head, _, rest = body.partition(b"\n")
     try:
         header = _header_decoder.decode(head)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except _DAMAGED:
         return {}, len(body.splitlines())
     if header.format != FORMAT or header.version > VERSION:
         raise ConfigError(
@@ -125,11 +128,11 @@ def parse_manifest(body: bytes) -> tuple[dict[date, Record], int]:
     unreadable = 0
     for block in _blocks(rest):
         try:
-            records, bad = _record_decoder.decode_lines(block), 0
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            records, bad = _decode_each(block)
+            records = _record_decoder.decode_lines(block)
+        except _DAMAGED:
+            records = _decode_each(block)
+            unreadable += len(list(filter(None, block.split(b"\n")))) - len(records)
         known |= {record.date: record for record in records}
-        unreadable += bad
     return known, unreadable
 
 
@@ -142,15 +145,13 @@ def _blocks(body: bytes) -> Iterator[bytes]:
         start = end
 
 
-def _decode_each(body: bytes) -> tuple[list[Record], int]:
+def _decode_each(body: bytes) -> list[Record]:
+    """Return the records of the lines that can be read."""
     records: list[Record] = []
-    unreadable = 0
     for line in filter(None, body.split(b"\n")):
-        try:
+        with suppress(*_DAMAGED):
             records.append(_record_decoder.decode(line))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            unreadable += 1
-    return records, unreadable
+    return records
 
 
 def replay_journal(records: Mapping[date, Record], journal: bytes) -> Candidates:
@@ -159,19 +160,12 @@ def replay_journal(records: Mapping[date, Record], journal: bytes) -> Candidates
     A torn last line, as a kill leaves it, is passed over.
     """
     candidates = {day: (record,) for day, record in records.items()}
-    for line in filter(None, journal.split(b"\n")):
-        try:
-            record = _record_decoder.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            continue
+    for record in _decode_each(journal):
         candidates[record.date] = (*candidates.get(record.date, ()), record)
     return candidates
 
 
 def match_record(candidates: Iterable[Record], *, size: int, mtime_ns: int) -> Record | None:
     """Return the latest claim that agrees with the file on disk; None if it must be read."""
-    found = None
-    for record in candidates:
-        if (record.size, record.mtime_ns) == (size, mtime_ns):
-            found = record
-    return found
+    fitting = [one for one in candidates if (one.size, one.mtime_ns) == (size, mtime_ns)]
+    return fitting[-1] if fitting else None

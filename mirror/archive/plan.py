@@ -3,8 +3,9 @@
 Pure, so a dry run is free.
 """
 
+import heapq
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 
@@ -111,36 +112,37 @@ def make_plan(
     """
     days = [day for day in sorted(listed, reverse=True) if day in asked]
     rechecked = _to_recheck(days, records, rules, asked.recheck, now)
-    bytes_per_line = _bytes_per_line(records)
-
-    def dues() -> Iterator[Due]:
-        for day in (day for day in days if day not in passed_over):
-            held = records.get(day)
-            reason = _reason(day, held, listed[day], rules, now)
-            if reason is None and day in rechecked:
-                reason = Reason.RECHECK
-            if reason is not None:
-                yield Due(
+    lines = sum(record.lines for record in records.values())
+    size = sum(record.size for record in records.values())
+    bytes_per_line = size / lines if lines else BYTES_PER_LINE
+    due: list[Due] = []
+    for day in (day for day in days if day not in passed_over):
+        held, expected = records.get(day), listed[day]
+        reason = _reason(day, held, expected, rules, now)
+        if reason is None and day in rechecked:
+            reason = Reason.RECHECK
+        if reason is not None:
+            known = held.size if held is not None else UNKNOWN_FILE_BYTES
+            estimate = known if expected is None else int(expected * bytes_per_line)
+            due.append(
+                Due(
                     date=day,
                     name=rules.name_of(day),
                     reason=reason,
-                    expected=listed[day],
-                    estimated_bytes=min(
-                        _estimate(listed[day], held, bytes_per_line), max_file_bytes
-                    ),
+                    expected=expected,
+                    estimated_bytes=min(estimate, max_file_bytes),
                     held=held,
                     conditional=held is not None
                     and (held.etag is not None or held.last_modified is not None),
                 )
-
+            )
     # most of those asked for by name are not there: no room is set aside for them
-    searched = (
+    due += [
         Due(day, rules.name_of(day), Reason.BY_NAME, None, 0)
         for day in by_name
         if day in asked and day not in records and day not in passed_over
-    )
-    due = (*dues(), *searched)
-    return Plan(due, listed=len(days), estimated_bytes=sum(one.estimated_bytes for one in due))
+    ]
+    return Plan(tuple(due), len(days), sum(one.estimated_bytes for one in due))
 
 
 def _reason(
@@ -170,23 +172,13 @@ def _to_recheck(
     if not number:
         return frozenset()
     final = [
-        records[day]
+        (record.checked_at, day)
         for day in days
-        if day in records and Flag.RESTORED not in records[day].flags and rules.is_final(day, now)
+        if (record := records.get(day)) is not None
+        and Flag.RESTORED not in record.flags
+        and rules.is_final(day, now)
     ]
-    final.sort(key=lambda record: (record.checked_at, record.date))
-    return frozenset(record.date for record in final[:number])
-
-
-def _bytes_per_line(records: Mapping[date, Record]) -> float:
-    lines = sum(record.lines for record in records.values())
-    return sum(record.size for record in records.values()) / lines if lines else BYTES_PER_LINE
-
-
-def _estimate(expected: int | None, held: Record | None, bytes_per_line: float) -> int:
-    if expected is not None:
-        return int(expected * bytes_per_line)
-    return held.size if held is not None else UNKNOWN_FILE_BYTES
+    return frozenset(day for _, day in heapq.nsmallest(number, final))
 
 
 def is_transient_status(status: int) -> bool:

@@ -70,9 +70,8 @@ class Traffic(Struct):
 class Source(Protocol):
     """Where bodies come from: the archive."""
 
-    @property
-    def traffic(self) -> Traffic:
-        """What was asked and received so far."""
+    traffic: Traffic
+    """What was asked and received so far."""
 
     def open(self, name: str, ask: Ask) -> AbstractAsyncContextManager[Reply]:
         """Ask for an object by its name, relative to the archive's base.
@@ -144,13 +143,10 @@ class Destination(Protocol):
     refuses, each method raises a StorageError and has changed nothing.
     """
 
-    @property
-    def days(self) -> DayRules:
-        """What its daily files are called, and when they are final."""
-
-    @property
-    def inventory(self) -> Inventory:
-        """What is held; kept in step by every method."""
+    days: DayRules
+    """What its daily files are called, and when they are final."""
+    inventory: Inventory
+    """What is held; kept in step by every method."""
 
     @property
     def opener(self) -> OpenBody:
