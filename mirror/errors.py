@@ -36,7 +36,7 @@ class MirrorError(Exception):
         exit_code: what the command ends with when nothing handles the error.
     """
 
-    exit_code = ExitCode.BUG
+    exit_code = ExitCode.INCOMPLETE
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -120,10 +120,6 @@ class UpstreamError(MirrorError):
         self.status = status
 
 
-class BodyError(UpstreamError):
-    """A body cannot be what it claims: cut short, over the cap, or wrongly encoded."""
-
-
 class IndexUnusableError(UpstreamError):
     """An index from which not one day can be learnt; it changes nothing."""
 
@@ -137,8 +133,6 @@ class StorageError(MirrorError):
 class WrongKindError(MirrorError):
     """Something other than a regular file stands where a file belongs; it costs that file only."""
 
-    exit_code = ExitCode.INCOMPLETE
-
 
 class LockedError(MirrorError):
     """Another process is writing this data directory."""
@@ -149,25 +143,17 @@ class LockedError(MirrorError):
 class UnknownSchemaError(MirrorError):
     """A line of a daily file is not a launch of a version that is known."""
 
-    exit_code = ExitCode.INCOMPLETE
-
 
 class UnrecordedError(MirrorError):
     """A daily file is gone, or is not the one that is on record."""
-
-    exit_code = ExitCode.INCOMPLETE
 
 
 class SpecError(MirrorError, ValueError):
     """A launch's `spec` is not what its provider's specs are."""
 
-    exit_code = ExitCode.INCOMPLETE
-
 
 class DatasetError(MirrorError):
     """The data set could not be made or read; the mirror itself is untouched."""
-
-    exit_code = ExitCode.INCOMPLETE
 
 
 class QueryError(MirrorError):

@@ -6,8 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Self, TextIO
+from typing import TextIO
 
 from mirror.text import human_bytes, plural
 
@@ -15,6 +14,8 @@ _NOTEBOOK_EVERY_S = 0.5
 
 Advance = Callable[[int, int], None]
 """Called from any thread with the files and the bytes that were read since the last call."""
+Show = Callable[[str, int, int | None, str], None]
+"""Shows a label, how far a task is, what there is of it (None: not known yet), and a note."""
 
 
 def takes_escapes(stream: TextIO | None) -> bool:
@@ -24,48 +25,37 @@ def takes_escapes(stream: TextIO | None) -> bool:
     return os.environ.get("TERM") not in (None, "", "dumb") and stream.isatty()
 
 
-class Bar:
-    """A bar on standard error with bytes, rate and time left; it is drawn within `with`."""
+@contextmanager
+def show_bar(label: str, total: int | None = None) -> Iterator[Show]:
+    """Show a bar on standard error, with bytes, rate and time left; yield what draws it anew."""
+    # rich is worth its start-up time only where it is seen
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
-    def __init__(self, label: str, total: int | None = None) -> None:
-        # rich is worth its start-up time only where it is seen
-        from rich.console import Console  # noqa: PLC0415
-        from rich.progress import (  # noqa: PLC0415
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
+    progress = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    task = progress.add_task(label, total=total, note="")
 
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._progress.add_task(label, total=total, note="")
+    def show(label: str, done: int, total: int | None, note: str) -> None:
+        progress.update(task, description=label, completed=done, total=total, note=note)
 
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
-
-    def show(self, label: str, done: int, total: int | None, note: str = "") -> None:
-        """Draw the bar anew; a total of None is not known yet."""
-        self._progress.update(self._task, description=label, completed=done, total=total, note=note)
+    with progress:
+        yield show
 
 
 @contextmanager
@@ -79,10 +69,10 @@ def show_reading(total_bytes: int | None) -> Iterator[Advance]:
         What is to be called as it goes.
     """
     if _is_notebook():
-        yield _Counter(_NotebookLine().show, total_bytes)
+        yield _adding_up(_notebook_line(), total_bytes)
     elif takes_escapes(sys.stderr):
-        with Bar("reading", total_bytes) as bar:
-            yield _Counter(bar.show, total_bytes)
+        with show_bar("reading", total_bytes) as show:
+            yield _adding_up(show, total_bytes)
     else:
         yield show_nothing
 
@@ -92,23 +82,18 @@ def show_nothing(files: int, size: int) -> None:
     del files, size
 
 
-class _Counter:
-    """Adds up what was read."""
+def _adding_up(show: Show, total_bytes: int | None) -> Advance:
+    read_files = read_bytes = 0
+    lock = threading.Lock()
 
-    def __init__(
-        self, show: Callable[[str, int, int | None], None], total_bytes: int | None
-    ) -> None:
-        self._show = show
-        self._total = total_bytes
-        self._files = 0
-        self._bytes = 0
-        self._lock = threading.Lock()
+    def advance(files: int, size: int) -> None:
+        nonlocal read_files, read_bytes
+        with lock:
+            read_files += files
+            read_bytes += size
+            show(f"{plural(read_files, 'file')} read", read_bytes, total_bytes, "")
 
-    def __call__(self, files: int, size: int) -> None:
-        with self._lock:
-            self._files += files
-            self._bytes += size
-            self._show(f"{plural(self._files, 'file')} read", self._bytes, self._total)
+    return advance
 
 
 def _is_notebook() -> bool:
@@ -116,17 +101,18 @@ def _is_notebook() -> bool:
     return "ipykernel" in sys.modules and hasattr(sys.stderr, "pub_thread")
 
 
-class _NotebookLine:
-    """One line that is written over; needs no widgets."""
+def _notebook_line() -> Show:
+    """Return what writes one line over and over; needs no widgets."""
+    shown_at = time.monotonic()
 
-    def __init__(self) -> None:
-        self._shown_at = time.monotonic()
-
-    def show(self, label: str, done: int, total: int | None) -> None:
+    def show(label: str, done: int, total: int | None, note: str) -> None:
+        nonlocal shown_at
         now = time.monotonic()
-        if now - self._shown_at < _NOTEBOOK_EVERY_S and (total is None or done < total):
+        if now - shown_at < _NOTEBOOK_EVERY_S and (total is None or done < total):
             return
-        self._shown_at = now
+        shown_at = now
         of = f" of {human_bytes(total)}" if total is not None else ""
-        sys.stderr.write(f"\r{label}: {human_bytes(done)}{of}")
+        sys.stderr.write(f"\r{label}: {human_bytes(done)}{of}{note}")
         sys.stderr.flush()
+
+    return show

@@ -4,29 +4,13 @@ Upstream's text may hold anything, and terminals obey control characters.
 """
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
-_DURATION_UNITS: dict[str, float] = {
-    "ms": 0.001,
-    "s": 1,
-    "m": 60,
-    "h": 3600,
-    "d": 86400,
-    "w": 604800,
-}
-_SIZE_UNITS: dict[str, float] = {
-    "B": 1,
-    "kB": 1000,
-    "KB": 1000,
-    "MB": 1000**2,
-    "GB": 1000**3,
-    "TB": 1000**4,
-    "KiB": 1024,
-    "MiB": 1024**2,
-    "GiB": 1024**3,
-    "TiB": 1024**4,
-}
+_DURATION_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DECIMAL_UNITS = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_BINARY_UNITS = {"TiB": 1024**4, "GiB": 1024**3, "MiB": 1024**2, "KiB": 1024}
 _AGES = (("day", 86400), ("hour", 3600), ("minute", 60))
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
 
@@ -81,7 +65,8 @@ def parse_size(value: str | float) -> int:
     Raises:
         ValueError: it is none of these; the message says what is.
     """
-    return round(_parse(value, _SIZE_UNITS, "B", 'must be a size like "20MiB", "1GB" or bytes'))
+    message = 'must be a size like "20MiB", "1GB" or bytes'
+    return round(_parse(value, _DECIMAL_UNITS | _BINARY_UNITS, "B", message))
 
 
 def format_duration(seconds: float) -> str:
@@ -95,13 +80,13 @@ def format_duration(seconds: float) -> str:
 
 def format_size(size: int) -> str:
     """Return a size in the largest binary unit that keeps it whole: 67108864 as "64MiB"."""
-    for unit in ("TiB", "GiB", "MiB", "KiB"):
-        if size and size % _SIZE_UNITS[unit] == 0:
-            return f"{size // int(_SIZE_UNITS[unit])}{unit}"
+    for unit, factor in _BINARY_UNITS.items():
+        if size and size % factor == 0:
+            return f"{size // factor}{unit}"
     return str(size)
 
 
-def _parse(value: str | float, units: dict[str, float], default: str, message: str) -> float:
+def _parse(value: str | float, units: Mapping[str, float], default: str, message: str) -> float:
     if isinstance(value, bool):
         raise ValueError(message)  # noqa: TRY004 - a wrong value like any other
     if isinstance(value, int | float):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from mirror.errors import BodyError, Failure
+from mirror.errors import Failure, UpstreamError
 from mirror.text import shown
 
 PIECE_BYTES = 256 * 1024
@@ -33,7 +33,7 @@ class Decoder:
         encoding: the `Content-Encoding`; empty or "identity" for none.
 
     Raises:
-        BodyError: a coding that we never asked for and do not know.
+        UpstreamError: a coding that we never asked for and do not know.
     """
 
     def __init__(self, encoding: str) -> None:
@@ -49,14 +49,14 @@ class Decoder:
             self._damage = zstd.ZstdError
         elif self._coding not in ("", "identity"):
             problem = f"unknown Content-Encoding {shown(encoding, 40)}"
-            raise BodyError(problem, failure=Failure.ENCODING, transient=False)
+            raise UpstreamError(problem, failure=Failure.ENCODING, transient=False)
         self._member: Any = self._make_member() if self._make_member else None
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """Yield the decoded bytes of `chunk` in pieces of at most `PIECE_BYTES`.
 
         Raises:
-            BodyError: it is damaged.
+            UpstreamError: it is damaged.
         """
         if self._make_member is None:
             yield chunk
@@ -68,10 +68,10 @@ class Decoder:
             chunk = self._member.unused_data
 
     def finish(self) -> None:
-        """Check that the coding has ended; raises BodyError where it has not."""
+        """Check that the coding has ended; raises UpstreamError where it has not."""
         # an empty body is not a valid stream either
         if self._member is not None and not self._member.eof:
-            raise BodyError(f"the {self._coding} body is cut short", failure=Failure.ENCODING)
+            raise UpstreamError(f"the {self._coding} body is cut short", failure=Failure.ENCODING)
 
     def _decompress(self, chunk: bytes) -> Iterator[bytes]:
         try:
@@ -82,7 +82,7 @@ class Decoder:
                 if self._member.eof or (self._member.needs_input and len(piece) < PIECE_BYTES):
                     return
         except self._damage as error:
-            raise BodyError(
+            raise UpstreamError(
                 f"the {self._coding} body is damaged: {shown(str(error))}",
                 failure=Failure.ENCODING,
             ) from error

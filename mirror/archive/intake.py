@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from mirror.archive.coding import Decoder
 from mirror.archive.headers import ReplyMeta
-from mirror.errors import BodyError, Failure
+from mirror.errors import Failure, UpstreamError
 from mirror.text import human_bytes
 
 _IDENTITY = ("", "identity")
@@ -71,13 +71,13 @@ class Scanner:
         """Take the next chunk of the body.
 
         Raises:
-            BodyError: the body is larger than the cap; not transient.
+            UpstreamError: the body is larger than the cap; not transient.
         """
         if not chunk:
             return
         self._size += len(chunk)
         if self._size > self._max_bytes:
-            raise BodyError(
+            raise UpstreamError(
                 f"the body is larger than {human_bytes(self._max_bytes)}",
                 hint="raise http.max_file_size if that is right",
                 failure=Failure.TOO_LARGE,
@@ -143,7 +143,7 @@ class Intake:
         """Take wire bytes, yield the decoded bytes to keep.
 
         Raises:
-            BodyError: over the cap, or wrongly encoded.
+            UpstreamError: over the cap, or wrongly encoded.
         """
         for digest in self._wire.values():
             digest.update(chunk)
@@ -156,7 +156,7 @@ class Intake:
         """Return what was seen, once the transfer is complete.
 
         Raises:
-            BodyError: the encoded body does not end where it should.
+            UpstreamError: the encoded body does not end where it should.
         """
         self._decoder.finish()
         seen = self._scanner.finish()

@@ -6,22 +6,22 @@ from datetime import date
 
 from mirror.archive.ports import Counted, Observer, PollEvent, Received, Retrying
 from mirror.model import Outcome, Plan, PollReport
-from mirror.progress import Bar
+from mirror.progress import Show, show_bar
 from mirror.text import plural, shown
 
 
 @contextmanager
 def show_poll() -> Iterator[Observer]:
     """Draw a poll on standard error; yield its observer."""
-    with Bar("asking for the index") as bar:
-        yield _PollBar(bar).observe
+    with show_bar("asking for the index") as show:
+        yield _PollBar(show).observe
 
 
 class _PollBar:
     """Draws how a poll goes."""
 
-    def __init__(self, bar: Bar) -> None:
-        self._bar = bar
+    def __init__(self, show: Show) -> None:
+        self._show_bar = show
         self._due = 0
         self._done = 0
         self._bytes = 0
@@ -43,7 +43,8 @@ class _PollBar:
             case Counted():
                 label = f"content of {event.days:,} of {plural(event.pending, 'day')}"
                 # an estimate of all their bytes
-                self._bar.show(label, event.size, event.size * event.pending // max(1, event.days))
+                total = event.size * event.pending // max(1, event.days)
+                self._show_bar(label, event.size, total, "")
                 return
             case PollReport():
                 return  # the last word is the summary's
@@ -56,4 +57,4 @@ class _PollBar:
         if len(self._retrying) > 1:
             note = f"{plural(len(self._retrying), 'day')} retried; {note}"
         label = f"{self._done:,} of {plural(self._due, 'day')}"
-        self._bar.show(label, self._bytes, total or None, note)
+        self._show_bar(label, self._bytes, total or None, note)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirror.archive.coding import PIECE_BYTES, Decoder
-from mirror.errors import BodyError
+from mirror.errors import UpstreamError
 from tests.making import divided
 from tests.upstream.launches import make_day
 
@@ -56,14 +56,14 @@ def test_a_coding_goes_by_each_of_its_names(name, coding):
     [("br", "br"), ("deflate", "deflate"), ("gzip, gzip", "gzip, gzip"), ("\x1b[2J", r"\x1b[2J")],
 )
 def test_an_unknown_coding_is_refused_and_not_asked_for_again(name, told):
-    with pytest.raises(BodyError) as error:
+    with pytest.raises(UpstreamError) as error:
         Decoder(name)
     assert str(error.value) == f"unknown Content-Encoding {told}"
     assert error.value.transient is False
 
 
 def test_the_name_of_an_unknown_coding_is_told_short():
-    with pytest.raises(BodyError, match=f"^unknown Content-Encoding {'x' * 39}…$"):
+    with pytest.raises(UpstreamError, match=f"^unknown Content-Encoding {'x' * 39}…$"):
         Decoder("x" * 5000)
 
 
@@ -88,7 +88,7 @@ def test_members_that_follow_one_another_are_one_body(coding, size):
 def test_a_body_cut_short_anywhere_is_noticed(coding):
     encoded = ENCODERS[coding](BODY[:600])
     for end in range(len(encoded)):
-        with pytest.raises(BodyError, match=rf"^the {coding} body is cut short$") as error:
+        with pytest.raises(UpstreamError, match=rf"^the {coding} body is cut short$") as error:
             decode(coding, encoded[:end])
         assert error.value.transient
 
@@ -96,14 +96,14 @@ def test_a_body_cut_short_anywhere_is_noticed(coding):
 @CODINGS
 def test_a_second_member_cut_short_is_noticed(coding):
     encoded = ENCODERS[coding](BODY)
-    with pytest.raises(BodyError, match=r"is cut short$"):
+    with pytest.raises(UpstreamError, match=r"is cut short$"):
         decode(coding, encoded, encoded[:5])
 
 
 @CODINGS
 @pytest.mark.parametrize("tail", [b"<html></html>", b"\0" * 30])
 def test_what_follows_the_last_member_is_damage(coding, tail):
-    with pytest.raises(BodyError, match=f"^the {coding} body is damaged: .+") as error:
+    with pytest.raises(UpstreamError, match=f"^the {coding} body is damaged: .+") as error:
         decode(coding, ENCODERS[coding](BODY) + tail)
     assert str(error.value).isprintable()
 
@@ -117,7 +117,7 @@ def test_a_flipped_bit_never_passes_for_another_body(coding, data):
     encoded[bit // 8] ^= 1 << bit % 8
     try:
         body = decode(coding, bytes(encoded))
-    except BodyError:
+    except UpstreamError:
         return
     # some bits of a header (time, system, a reserved one) say nothing about the body
     assert body == BODY[:600]
@@ -132,7 +132,7 @@ def test_no_bytes_raise_anything_but_a_body_error(coding, data):
         for piece in decoder.feed(head + data.draw(st.binary())):
             assert len(piece) <= PIECE_BYTES
         decoder.finish()
-    except BodyError as error:
+    except UpstreamError as error:
         assert coding in str(error)  # noqa: PT017 - garbage may also be no damage at all
 
 
@@ -157,10 +157,10 @@ def test_a_zstd_window_over_eight_megabytes_is_refused():
     options = {zstd.CompressionParameter.window_log: 24}
     compressor = zstd.ZstdCompressor(options=options)
     encoded = compressor.compress(b"x" * 1000) + compressor.flush()
-    with pytest.raises(BodyError, match=r"^the zstd body is damaged: "):
+    with pytest.raises(UpstreamError, match=r"^the zstd body is damaged: "):
         decode("zstd", encoded)
 
 
 def test_raw_deflate_is_no_gzip():
-    with pytest.raises(BodyError, match=r"^the gzip body is damaged: "):
+    with pytest.raises(UpstreamError, match=r"^the gzip body is damaged: "):
         decode("gzip", zlib.compress(BODY))

@@ -8,7 +8,7 @@ import pytest
 
 from mirror.archive.headers import OfferedDigest, ReplyMeta
 from mirror.archive.intake import Evidence, Intake
-from mirror.errors import BodyError
+from mirror.errors import UpstreamError
 from tests.upstream.launches import make_day
 
 DAY = date(2021, 8, 3)
@@ -146,7 +146,7 @@ def test_a_web_page_is_known_by_its_first_character(body, is_page, encoding):
     ids=["plain", "gzip"],
 )
 def test_the_cap_is_on_the_decoded_body(body, encoding):
-    with pytest.raises(BodyError, match=r"^the body is larger than 100 B$"):
+    with pytest.raises(UpstreamError, match=r"^the body is larger than 100 B$"):
         list(Intake(ReplyMeta(encoding=encoding), max_bytes=100).feed(body))
     assert list(Intake(ReplyMeta(encoding=encoding), max_bytes=101).feed(body)) == [b"x" * 101]
 
@@ -154,10 +154,10 @@ def test_the_cap_is_on_the_decoded_body(body, encoding):
 def test_an_encoded_body_cut_short_gives_no_evidence():
     intake = Intake(ReplyMeta(encoding="gzip"), max_bytes=10**6)
     assert PLAIN.startswith(b"".join(intake.feed(ZIPPED[:-1])))
-    with pytest.raises(BodyError, match=r"^the gzip body is cut short$"):
+    with pytest.raises(UpstreamError, match=r"^the gzip body is cut short$"):
         intake.finish()
 
 
 def test_an_unknown_coding_is_refused_before_any_byte():
-    with pytest.raises(BodyError, match="unknown Content-Encoding br"):
+    with pytest.raises(UpstreamError, match="unknown Content-Encoding br"):
         Intake(ReplyMeta(encoding="br"), max_bytes=10**6)

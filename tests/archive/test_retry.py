@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mirror.archive.plan import is_transient_status, retry_delay
 from mirror.config.settings import HttpConfig
-from mirror.errors import BodyError, UpstreamError
+from mirror.errors import UpstreamError
 
 POLICY = HttpConfig(retries=4, backoff=0.5, max_backoff=60)
 
@@ -50,7 +50,7 @@ def test_after_the_last_try_it_stops():
 
 def test_what_cannot_pass_is_not_asked_again():
     assert retry_delay(1, POLICY, fraction=0.5, error=UpstreamError("403", transient=False)) is None
-    assert retry_delay(1, POLICY, fraction=0.5, error=BodyError("cut short")) == 0.25
+    assert retry_delay(1, POLICY, fraction=0.5, error=UpstreamError("cut short")) == 0.25
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.archive.intake import Evidence, Scanner
-from mirror.errors import BodyError
+from mirror.errors import UpstreamError
 from tests.making import divided
 from tests.upstream.launches import make_day
 
@@ -102,7 +102,7 @@ def test_one_byte_over_the_cap_is_too_much_however_it_comes(cap, chunks):
     for chunk in chunks:
         size += len(chunk)
         if size > cap:
-            with pytest.raises(BodyError):
+            with pytest.raises(UpstreamError):
                 scanner.feed(chunk)
             return
         scanner.feed(chunk)
@@ -112,7 +112,7 @@ def test_one_byte_over_the_cap_is_too_much_however_it_comes(cap, chunks):
 def test_a_body_over_the_cap_says_what_to_do_and_is_not_asked_for_again():
     scanner = Scanner(max_bytes=256 * 1024**2)
     scanner._size = 256 * 1024**2
-    with pytest.raises(BodyError, match=re.escape("the body is larger than 268 MB")) as error:
+    with pytest.raises(UpstreamError, match=re.escape("the body is larger than 268 MB")) as error:
         scanner.feed(b"x")
     assert str(error.value) == "the body is larger than 268 MB"
     assert error.value.hint == "raise http.max_file_size if that is right"
