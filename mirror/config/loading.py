@@ -10,21 +10,28 @@ import textwrap
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import UnionType
 from typing import get_args, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
 
-from mirror.config.crontab import crontab_fields
 from mirror.config.settings import Config
 from mirror.errors import ConfigError
 from mirror.text import format_duration, format_size, parse_duration, parse_size, shown
 
 ENV_PREFIX = "BINDER_MIRROR_"
 _MAX_CONFIG_BYTES = 1024 * 1024
+_KEYS = {
+    table: get_type_hints(kind, include_extras=True)
+    for table, kind in get_type_hints(Config).items()
+}
+"""The type and meaning of each key, by table."""
 _FLAGS = {"storage.data_dir": "data-dir", "upstream.url": "upstream", "server.listen": "listen"}
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_DAY = "|".join(("[0-7]", *_DAYS))
+_WEEKDAYS = re.compile(rf"(?:\*|({_DAY})(?:-({_DAY}))?)(?:/(0?[1-9]|[1-9][0-9]))?")
+"""One choice in a crontab's last field: first day, last day, step."""
 
 
 class Setting(Struct, frozen=True):
@@ -72,9 +79,10 @@ def load_config(
 def render(config: Config) -> str:
     """Return the settings as a TOML file that says of each key what it means."""
     lines: list[str] = []
-    for name, table in ((name, getattr(config, name)) for name in config.__struct_fields__):
+    for name, keys in _KEYS.items():
+        table = getattr(config, name)
         lines += [f"# {table.__doc__}", f"[{name}]"]
-        for key, hint in get_type_hints(type(table), include_extras=True).items():
+        for key, hint in keys.items():
             meta = _meta(hint)
             lines += textwrap.wrap(
                 meta.description or "", 98, initial_indent="# ", subsequent_indent="# "
@@ -116,8 +124,8 @@ def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
 
     Others with our prefix are left alone: Kubernetes makes some for a service of our name.
     """
-    for table, kind in get_type_hints(Config).items():
-        for key in kind.__struct_fields__:
+    for table, keys in _KEYS.items():
+        for key in keys:
             name = f"{ENV_PREFIX}{table}_{key}".upper()
             if name in environ:
                 meant = f"{ENV_PREFIX}{table}__{key}".upper()
@@ -143,36 +151,26 @@ def _line_of(text: str, table: str, key: str) -> int:
 
 def _convert(setting: Setting) -> object:
     """Return the value in the key's own type; ValueError says what is wrong with it."""
-    tables = get_type_hints(Config)
-    if setting.table in tables and not setting.key:
+    keys, value = _KEYS.get(setting.table), setting.value
+    if keys is None:
+        raise ValueError(f"is no table of settings{_guess(setting.table, _KEYS)}")
+    if not setting.key:
         raise ValueError("is a table of settings, not a value")
-    if setting.table not in tables:
-        raise ValueError(f"is no table of settings{_guess(setting.table, tables)}")
-    hints = get_type_hints(tables[setting.table], include_extras=True)
-    if setting.key not in hints:
-        raise ValueError(f"is no setting{_guess(setting.key, hints)}")
-    hint = hints[setting.key]
-    value = setting.value
-    if isinstance(value, str) and setting.place.startswith(ENV_PREFIX):
-        value = _from_text(value, get_args(hint)[0])
+    if setting.key not in keys:
+        raise ValueError(f"is no setting{_guess(setting.key, keys)}")
+    hint = keys[setting.key]
     unit = (_meta(hint).extra or {}).get("unit")
     if unit is not None and isinstance(value, str | int | float):
         value = parse_duration(value) if unit == "duration" else parse_size(value)
     try:
-        converted: object = msgspec.convert(value, hint)
+        # a variable is text, whatever its key's type is
+        strict = not setting.place.startswith(ENV_PREFIX)
+        converted: object = msgspec.convert(value, hint, strict=strict)
     except msgspec.ValidationError as error:
         raise ValueError(f"is wrong: {shown(str(error))}") from None
     if check := _CHECKS.get(f"{setting.table}.{setting.key}"):
         check(str(converted))
     return converted
-
-
-def _from_text(text: str, kind: type | UnionType) -> object:
-    if kind is bool:
-        return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
-    if kind is int and re.fullmatch(r"-?[0-9]{1,18}", text):
-        return int(text)
-    return text
 
 
 def _guess(name: str, known: Mapping[str, object]) -> str:
@@ -185,10 +183,10 @@ def _check_url(url: str) -> None:
         parts = urlsplit(url)
         # reading the port is what finds a wrong one
         good = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
-        plain = not parts.query and not parts.fragment
+        good = good and not parts.query and not parts.fragment
     except ValueError:
-        good = plain = False
-    if not good or not plain:
+        good = False
+    if not good:
         raise ValueError(f'must be a base URL like "https://host/path/", not "{shown(url)}"')
 
 
@@ -222,6 +220,43 @@ _CHECKS = {
     "server.listen": _check_listen,
     "schedule.cron": _check_cron,
 }
+
+
+def crontab_fields(line: str) -> dict[str, str]:
+    """Return the five fields of a crontab line by APScheduler's names, weekdays by theirs.
+
+    Its own reading of a line differs in the last field: it counts the days from Monday, while 0 and
+    7 are Sunday to crontab(5) and to everybody who writes one.
+
+    Raises:
+        ValueError: there are not five fields, or the last one is no choice of weekdays.
+    """
+    values = line.split()
+    if len(values) != 5:
+        raise ValueError(f"has {len(values)} fields, not 5")
+    minute, hour, day, month, weekdays = values
+    return {
+        "minute": minute,
+        "hour": hour,
+        "day": day,
+        "month": month,
+        "day_of_week": weekdays if weekdays == "*" else _weekdays(weekdays.lower()),
+    }
+
+
+def _weekdays(field: str) -> str:
+    days: set[int] = set()
+    for part in field.split(","):
+        match = _WEEKDAYS.fullmatch(part)
+        wrong = ValueError(f'"{part}" is no choice of weekdays')
+        if (match := _WEEKDAYS.fullmatch(part)) is None:
+            raise wrong
+        ends = (match[1] or "0", match[2] or match[1] or "6")
+        start, end = (int(day) if day.isdigit() else _DAYS.index(day) for day in ends)
+        if end < start:
+            raise wrong
+        days.update(day % 7 for day in range(start, end + 1, int(match[3] or 1)))
+    return ",".join(_DAYS[day] for day in sorted(days))
 
 
 def _meta(hint: object) -> Meta:

@@ -17,7 +17,7 @@ from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from mirror.config.crontab import crontab_fields
+from mirror.config.loading import crontab_fields
 from mirror.config.settings import ScheduleConfig
 
 SLICE = timedelta(hours=1)

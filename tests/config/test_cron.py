@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from apscheduler.triggers.cron import CronTrigger
 
-from mirror.config.crontab import crontab_fields
+from mirror.config.loading import crontab_fields
 
 SUNDAY = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
