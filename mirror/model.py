@@ -7,6 +7,7 @@ lines; digests are lower-case hex.
 through them for garbage would hold up a daemon for tens of milliseconds.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -149,10 +150,8 @@ class Plan(Struct, frozen=True):
 
     def reasons(self) -> dict[str, int]:
         """Return how many days are due for each reason, in the order of `Reason`."""
-        counts = {reason.value: 0 for reason in Reason}
-        for due in self.due:
-            counts[due.reason] += 1
-        return {reason: count for reason, count in counts.items() if count}
+        counts = Counter(due.reason for due in self.due)
+        return {reason.value: counts[reason] for reason in Reason if counts[reason]}
 
 
 class ProblemKind(StrEnum):

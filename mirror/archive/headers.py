@@ -1,9 +1,9 @@
 """Answer headers to values: validators, digests and the publisher's own count. Pure parsing."""
 
 import base64
-import binascii
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -11,8 +11,9 @@ from msgspec import Struct
 
 from mirror.archive.listings import MAX_COUNT
 
-_HEX = {"md5": 32, "sha256": 64}
+_DIGEST_BYTES = {"md5": 16, "sha-256": 32}
 _ETAG_MD5 = re.compile(r'"([0-9a-fA-F]{32})"')
+_BYTES = re.compile(r":([^:;]+):\s*(?:;|$)")
 _MAX_ETAG = 1000
 
 
@@ -86,42 +87,37 @@ def parse_retry_after(text: str | None, now: datetime) -> float | None:
 
 
 def _digests(headers: Mapping[str, str]) -> Iterator[OfferedDigest]:
-    for name in ("Repr-Digest", "Content-Digest"):
-        yield from _structured(name.lower(), _joined(headers, name))
-    yield from _made("content-md5", "md5", headers.get("Content-MD5"))
-    for part in _joined(headers, "x-goog-hash").split(","):
-        algorithm, _, value = part.strip().partition("=")
+    for name in ("repr-digest", "content-digest"):
+        # an RFC 9530 dictionary: `sha-256=:BASE64:, md5=:BASE64:`
+        for algorithm, item in _members(headers, name):
+            if match := _BYTES.match(item):
+                yield from _decoded(name, algorithm, match[1])
+    yield from _decoded("content-md5", "md5", headers.get("Content-MD5", ""))
+    for algorithm, value in _members(headers, "x-goog-hash"):
         if algorithm == "md5":
-            yield from _made("x-goog-hash", "md5", value)
+            yield from _decoded("x-goog-hash", algorithm, value)
     # A strong ETag of 32 hex digits is the body's MD5 where the archive's store made it; a weak
     # one never is a digest.
     if match := _ETAG_MD5.fullmatch(headers.get("ETag", "")):
         yield OfferedDigest("etag", "md5", match[1].lower())
 
 
-def _joined(headers: Mapping[str, str], name: str) -> str:
-    """Return a list's header as one (RFC 9110, 5.3): Google sends one `x-goog-hash` a digest."""
-    values = [value for key, value in headers.items() if key.lower() == name.lower()]
-    return ",".join(values)
+def _members(headers: Mapping[str, str], name: str) -> Iterator[tuple[str, str]]:
+    """Yield key and value of each member of a list, which may be sent as several headers.
+
+    RFC 9110, 5.3; Google sends one `x-goog-hash` a digest.
+    """
+    for value in (value for key, value in headers.items() if key.lower() == name):
+        for member in value.split(","):
+            key, _, item = member.partition("=")
+            yield key.strip().lower(), item.strip()
 
 
-def _structured(source: str, value: str) -> Iterator[OfferedDigest]:
-    """Yield the digests of an RFC 9530 dictionary: `sha-256=:BASE64:, md5=:BASE64:`."""
-    for member in value.split(","):
-        key, _, item = member.strip().partition("=")
-        algorithm = {"sha-256": "sha256", "md5": "md5"}.get(key.strip().lower())
-        item = item.partition(";")[0].strip()
-        if algorithm and len(item) > 2 and item.startswith(":") and item.endswith(":"):
-            yield from _made(source, algorithm, item[1:-1])
-
-
-def _made(source: str, algorithm: str, text: str | None) -> Iterator[OfferedDigest]:
-    try:
-        value = base64.b64decode(text or "", validate=True).hex()
-    except (binascii.Error, ValueError):
-        return
-    if len(value) == _HEX[algorithm]:
-        yield OfferedDigest(source, algorithm, value)
+def _decoded(source: str, algorithm: str, text: str) -> Iterator[OfferedDigest]:
+    with suppress(ValueError):
+        value = base64.b64decode(text, validate=True)
+        if len(value) == _DIGEST_BYTES.get(algorithm):
+            yield OfferedDigest(source, algorithm.replace("-", ""), value.hex())
 
 
 def _whole(text: str | None, limit: int) -> int | None:
