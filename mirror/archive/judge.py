@@ -7,7 +7,6 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from mirror.archive.headers import ReplyMeta
 from mirror.archive.intake import Evidence
@@ -33,22 +32,16 @@ class Verdict(Struct, frozen=True, gc=False):
     """The judgement on one body."""
 
     kind: VerdictKind
-    publish: bool
-    """Whether the body may be published now."""
     reason: str = ""
-    """Why not, or what is special, for a person."""
-    ask_again: bool = False
-    """Whether another download may mend it."""
+    """Why it is not published, or what is special, for a person."""
+    failure: Failure | None = None
+    """What is wrong, in a word, where another download may mend it."""
+    publish: bool = False
+    """Whether the body may be published now."""
     contestable: bool = False
     """Only a count, an ETag or an age speaks against it: accepted if it stands long enough."""
-
-
-_FLAGS = {
-    VerdictKind.AHEAD: (Flag.AHEAD,),
-    VerdictKind.BEHIND: (Flag.BEHIND,),
-    VerdictKind.UNLISTED: (Flag.UNLISTED,),
-}
-_FAILURES = {VerdictKind.CORRUPT: Failure.DIGEST, VerdictKind.ROLLED_BACK: Failure.ROLLED_BACK}
+    flags: tuple[Flag, ...] = ()
+    """What a reader should know of the body once it is published."""
 
 
 class Expectation(Struct, frozen=True):
@@ -83,7 +76,7 @@ def _judge_digests(evidence: Evidence, expected: Expectation) -> Verdict | None:
     if not wrong:
         return None
     reason = f"its digest is not that of the {' and '.join(wrong)} header"
-    return _refused(VerdictKind.CORRUPT, reason, contestable=wrong == ["etag"])
+    return Verdict(VerdictKind.CORRUPT, reason, Failure.DIGEST, contestable=wrong == ["etag"])
 
 
 def _judge_age(meta: ReplyMeta, evidence: Evidence, expected: Expectation) -> Verdict | None:
@@ -91,7 +84,7 @@ def _judge_age(meta: ReplyMeta, evidence: Evidence, expected: Expectation) -> Ve
     if held is None or evidence.sha256 == held.sha256 or not is_older(meta, held):
         return None
     reason = "it is older than the version held: a stale cache?"
-    return _refused(VerdictKind.ROLLED_BACK, reason, contestable=True)
+    return Verdict(VerdictKind.ROLLED_BACK, reason, Failure.ROLLED_BACK, contestable=True)
 
 
 def is_older(meta: ReplyMeta, held: Record | IndexFacts) -> bool:
@@ -108,40 +101,34 @@ def _judge_page(meta: ReplyMeta, evidence: Evidence, expected: Expectation) -> V
     if not evidence.is_page or evidence.lines in (expected.lines, meta.events_count):
         return None
     reason = "it is a web page, not JSON Lines (a sign-in or error page?)"
-    return _refused(VerdictKind.MISMATCH, reason)
+    return Verdict(VerdictKind.MISMATCH, reason, Failure.PAGE)
 
 
 def _judge_count(meta: ReplyMeta, evidence: Evidence, expected: Expectation) -> Verdict:
     lines = expected.lines if expected.lines is not None else meta.events_count
     if lines is None:
-        reason = "no listing has a count for it"
+        has = "no listing has a count for it"
         if evidence.ends_with_newline:
-            return Verdict(VerdictKind.UNLISTED, publish=True, reason=reason)
-        return _refused(VerdictKind.MISMATCH, f"{reason} and its last line is unfinished")
+            return Verdict(VerdictKind.UNLISTED, has, publish=True, flags=(Flag.UNLISTED,))
+        has += " and its last line is unfinished"
+        return Verdict(VerdictKind.MISMATCH, has, Failure.COUNT)
     if evidence.lines == lines:
         return Verdict(VerdictKind.OK, publish=True)
     has = f"it has {plural(evidence.lines, 'line')} where {lines:,} are listed"
     may_grow = expected.is_open and evidence.ends_with_newline
     if evidence.lines > lines:
         if may_grow or meta.events_count == evidence.lines:
-            return Verdict(VerdictKind.AHEAD, publish=True, reason=has)
-        return _refused(VerdictKind.MISMATCH, has, contestable=True)
+            return Verdict(VerdictKind.AHEAD, has, publish=True, flags=(Flag.AHEAD,))
+        return Verdict(VerdictKind.MISMATCH, has, Failure.COUNT, contestable=True)
     is_more = expected.held is None or evidence.lines > expected.held.lines
-    behind = _refused(VerdictKind.BEHIND, has, contestable=True)
-    return replace(behind, publish=may_grow and is_more)
-
-
-def _refused(kind: VerdictKind, reason: str, *, contestable: bool = False) -> Verdict:
-    return Verdict(kind, publish=False, reason=reason, ask_again=True, contestable=contestable)
-
-
-def failure_of(evidence: Evidence, verdict: Verdict) -> Failure | None:
-    """Return the word for what is wrong with a body; None where it may be published."""
-    if verdict.publish:
-        return None
-    if evidence.is_page and verdict.kind is VerdictKind.MISMATCH:
-        return Failure.PAGE
-    return _FAILURES.get(verdict.kind, Failure.COUNT)
+    return Verdict(
+        VerdictKind.BEHIND,
+        has,
+        Failure.COUNT,
+        publish=may_grow and is_more,
+        contestable=True,
+        flags=(Flag.BEHIND,),
+    )
 
 
 def keeps_predecessor(held: Record, sha256: str, lines: int, *, was_final: bool) -> bool:
@@ -154,13 +141,6 @@ def keeps_predecessor(held: Record, sha256: str, lines: int, *, was_final: bool)
         was_final: whether the held body was confirmed when the day was final already.
     """
     return held.sha256 != sha256 and (was_final or lines < held.lines)
-
-
-def flags_of(verdict: Verdict) -> tuple[Flag, ...]:
-    """Return what a reader should know of a body with this verdict."""
-    if verdict.contestable and not verdict.ask_again:
-        return (Flag.DISPUTED,)
-    return _FLAGS.get(verdict.kind, ())
 
 
 def make_record(

@@ -24,8 +24,6 @@ from mirror.archive.intake import Evidence, Intake
 from mirror.archive.judge import (
     Expectation,
     Verdict,
-    failure_of,
-    flags_of,
     judge,
     keeps_predecessor,
     make_record,
@@ -185,10 +183,10 @@ class _Day:
                     self._context.observer(Received(due.date, sum(map(len, block))))
             evidence = intake.finish()
             verdict = self._judge(evidence, reply.meta)
-            if failure := failure_of(evidence, verdict):
-                self._traffic.fail(failure)
+            if verdict.failure and not verdict.publish:
+                self._traffic.fail(verdict.failure)
             is_new = evidence.sha256 != self._refused_sha256
-            if verdict.ask_again and is_new and self._tries <= http.retries:
+            if verdict.failure and is_new and self._tries <= http.retries:
                 self._refused_sha256 = evidence.sha256
                 self._past_caches = True
                 return UpstreamError(verdict.reason)
@@ -220,7 +218,7 @@ class _Day:
             and not verdict.publish
             and has_persisted(dispute, evidence.sha256, now=now, disagree_after=waited)
         ):
-            return replace(verdict, publish=True, ask_again=False)
+            return replace(verdict, failure=None, publish=True, flags=(Flag.DISPUTED,))
         return verdict
 
     async def _publish(
@@ -234,7 +232,7 @@ class _Day:
             evidence,
             meta,
             index_count=due.expected,
-            flags=flags_of(verdict),
+            flags=verdict.flags,
             now=self._context.now(),
         )
         is_repair = due.reason is Reason.DAMAGED

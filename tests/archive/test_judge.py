@@ -16,7 +16,8 @@ from mirror.archive.judge import (
     judge,
     keeps_predecessor,
 )
-from mirror.model import Record
+from mirror.errors import Failure
+from mirror.model import Flag, Record
 from tests.making import at, day, record
 
 DAY = day("2021-08-03")
@@ -45,35 +46,35 @@ def seen(
     )
 
 
-def verdict(
-    kind: VerdictKind, reason: str, *, publish: bool = False, again: bool, contest: bool
-) -> Verdict:
-    return Verdict(kind, publish=publish, reason=reason, ask_again=again, contestable=contest)
-
-
 def ahead(lines: str, listed: str) -> Verdict:
     reason = f"it has {lines} where {listed} are listed"
-    return verdict(VerdictKind.AHEAD, reason, publish=True, again=False, contest=False)
+    return Verdict(VerdictKind.AHEAD, reason, publish=True, flags=(Flag.AHEAD,))
 
 
 def too_many(lines: str, listed: str) -> Verdict:
     reason = f"it has {lines} where {listed} are listed"
-    return verdict(VerdictKind.MISMATCH, reason, again=True, contest=True)
+    return Verdict(VerdictKind.MISMATCH, reason, Failure.COUNT, contestable=True)
 
 
 def behind(lines: str, listed: str, *, publish: bool) -> Verdict:
     reason = f"it has {lines} where {listed} are listed"
-    return verdict(VerdictKind.BEHIND, reason, publish=publish, again=True, contest=True)
+    return Verdict(
+        VerdictKind.BEHIND,
+        reason,
+        Failure.COUNT,
+        publish=publish,
+        contestable=True,
+        flags=(Flag.BEHIND,),
+    )
 
 
-UNLISTED = verdict(
-    VerdictKind.UNLISTED, "no listing has a count for it", publish=True, again=False, contest=False
+UNLISTED = Verdict(
+    VerdictKind.UNLISTED, "no listing has a count for it", publish=True, flags=(Flag.UNLISTED,)
 )
-UNFINISHED = verdict(
+UNFINISHED = Verdict(
     VerdictKind.MISMATCH,
     "no listing has a count for it and its last line is unfinished",
-    again=True,
-    contest=False,
+    Failure.COUNT,
 )
 OPEN, FINAL = True, False
 WHOLE, TORN = True, False
@@ -143,11 +144,10 @@ def test_lines_against_what_is_listed(body, counts, known, expected):
     assert judge(evidence, ReplyMeta(events_count=vouched), expectation) == expected
 
 
-A_PAGE = verdict(
+A_PAGE = Verdict(
     VerdictKind.MISMATCH,
     "it is a web page, not JSON Lines (a sign-in or error page?)",
-    again=True,
-    contest=False,
+    Failure.PAGE,
 )
 PAGES = [
     # lines, listed, x-goog-meta-events-count, day: verdict
@@ -174,7 +174,7 @@ def test_a_web_page_is_taken_only_where_a_count_vouches_for_it(case):
 
 def corrupt(headers: str, *, contest: bool) -> Verdict:
     reason = f"its digest is not that of the {headers} header"
-    return verdict(VerdictKind.CORRUPT, reason, again=True, contest=contest)
+    return Verdict(VerdictKind.CORRUPT, reason, Failure.DIGEST, contestable=contest)
 
 
 DIGESTS = [
@@ -237,11 +237,11 @@ def test_only_what_both_have_can_be_compared(held, older):
 
 def test_an_older_body_is_refused_and_asked_for_again_even_if_its_count_is_right():
     expectation = Expectation(lines=10, is_open=True, held=HELD)
-    assert judge(seen(10), ReplyMeta(last_modified=OLDER), expectation) == verdict(
+    assert judge(seen(10), ReplyMeta(last_modified=OLDER), expectation) == Verdict(
         VerdictKind.ROLLED_BACK,
         "it is older than the version held: a stale cache?",
-        again=True,
-        contest=True,
+        Failure.ROLLED_BACK,
+        contestable=True,
     )
 
 
@@ -280,7 +280,7 @@ EXPECTATIONS = st.builds(
 @given(EVIDENCE, EXPECTATIONS, NUMBERS)
 def test_a_body_not_published_says_why_and_may_be_mended(evidence, expectation, vouched):
     result = judge(evidence, ReplyMeta(events_count=vouched), expectation)
-    assert result.publish or (result.reason and result.ask_again)
+    assert result.publish or (result.reason and result.failure)
     assert not (result.publish and evidence.wrong)
     assert (result.kind is VerdictKind.OK) == (not result.reason)
 
