@@ -14,11 +14,10 @@ import os
 import secrets
 import time
 import zlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 from msgspec import Struct
 
@@ -38,9 +37,9 @@ _LEVEL = 6
 _MAX_QUEUE = 16
 """Bodies in the making; beyond them clients get the plain bytes instead of waiting."""
 _TOUCH_S = 60
-_ABANDONED_S = 3600
 _PAUSE_S = 60
 """How long nothing is tried on a disk that refused."""
+_UNFINISHED = ".part"
 
 _Key = tuple[str, str]
 """Digest of the plain body, and coding."""
@@ -54,11 +53,6 @@ class Encoded(Struct):
     sha256: str
 
 
-class _Encoder(Protocol):
-    def compress(self, data: bytes, /) -> bytes: ...
-    def flush(self) -> bytes: ...
-
-
 class EncodedBodies:
     """Makes, keeps and opens encoded bodies. To be used on one event loop.
 
@@ -69,8 +63,10 @@ class EncodedBodies:
     def __init__(self, data: DataDir) -> None:
         self._data = data
         self._folder = data.encoded
-        self._kept: dict[_Key, str] | None = None
-        self._bytes = 0
+        self._kept: dict[_Key, str] = {}
+        with suppress(OSError):
+            names = [path.name for path in self._folder.iterdir()]
+            self._kept = {key: name for name in names if (key := _key_of(name)) is not None}
         self._making: dict[_Key, asyncio.Future[bool]] = {}
         # one maker leaves the other processors to those who serve and fetch
         self._maker = ThreadPoolExecutor(1, "encode")
@@ -98,22 +94,26 @@ class EncodedBodies:
         if size < _MIN_BYTES or not config.server.encoded_size:
             return None
         key = sha256, coding
-        if self._kept is None:
-            self._kept = await asyncio.to_thread(self._scan)
         found = self._open_kept(key)
         if found is None and await self._is_made(key, plain, size, config):
             found = self._open_kept(key)
         return found
 
     def _open_kept(self, key: _Key) -> Encoded | None:
-        kept = self._kept or {}
-        name = kept.get(key)
+        name = self._kept.get(key)
         if name is None:
             return None
-        found = _open(self._folder / name)
-        if found is None:
-            del kept[key]
-        return found
+        try:
+            file = open_file(self._folder / name)
+        except (OSError, WrongKindError):
+            del self._kept[key]
+            return None
+        stats = os.fstat(file.fileno())
+        if time.time() - stats.st_mtime > _TOUCH_S:
+            # marks it as used; not on a read-only disk
+            with suppress(OSError):
+                os.utime(file.fileno())
+        return Encoded(file, stats.st_size, name.rpartition(".")[2])
 
     async def _is_made(self, key: _Key, plain: Path | bytes, size: int, config: Config) -> bool:
         making = self._making.get(key)
@@ -131,35 +131,29 @@ class EncodedBodies:
     def _make(self, key: _Key, plain: Path | bytes, size: int, config: Config) -> bool:
         """Make one, on the maker's thread; after an error of the disk none is made for a while."""
         try:
-            self._prepare(size + config.storage.min_free)
-            name = self._write(key, plain)
-            if name is None:
-                return False
-            self._bytes += (self._folder / name).stat().st_size
-            if self._bytes > config.server.encoded_size:
-                self._trim(config.server.encoded_size, spare=name)
+            name = self._write(key, plain, needed=size + config.storage.min_free)
+            with suppress(FileNotFoundError):  # another process has trimmed
+                self._trim(config.server.encoded_size)
         except OSError as error:
             self._refused_at = time.monotonic()
             get_logger().warning("encoding.refused", problem=str(error))
             return False
-        if self._kept is not None:
+        if name is not None:
             self._kept[key] = name
-        return True
+        return name is not None
 
-    def _prepare(self, needed: int) -> None:
-        """Make the folder if there is none, and check the room; raises OSError."""
+    def _write(self, key: _Key, plain: Path | bytes, *, needed: int) -> str | None:
+        """Write an encoded body, whole or not at all; None if the plain one is gone by now."""
         if self._data.free_bytes() < needed:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if kind_of(self._folder) != "directory":
             # raises if anything else is there: it is not followed
             self._folder.mkdir()
-
-    def _write(self, key: _Key, plain: Path | bytes) -> str | None:
-        """Write an encoded body, whole or not at all; None if the plain one is gone by now."""
         sha256, coding = key
-        unfinished = self._folder / f"{secrets.token_hex(8)}.part"
+        unfinished = self._folder / f"{secrets.token_hex(8)}{_UNFINISHED}"
         try:
-            with _open_plain(plain) as source, unfinished.open("xb") as target:
+            source = io.BytesIO(plain) if isinstance(plain, bytes) else open_file(plain)
+            with source, unfinished.open("xb") as target:
                 digests = _encode(source, target, coding)
                 os.fsync(target.fileno())
             if digests[0] != sha256:
@@ -173,65 +167,35 @@ class EncodedBodies:
                 unfinished.unlink(missing_ok=True)
         return name
 
-    def _scan(self) -> dict[_Key, str]:
-        """Return what is kept, and sum its bytes."""
-        kept: dict[_Key, str] = {}
-        with suppress(OSError):
-            for name, stats in self._files():
-                if (key := _parse_name(name)) is not None:
-                    kept[key] = name
-                    self._bytes += stats.st_size
-        return kept
-
-    def _trim(self, limit: int, *, spare: str) -> None:
-        """Remove the least recently used, until a tenth is free, and abandoned parts."""
-        found: list[tuple[float, int, str]] = []
-        for name, stats in self._files():
-            if _parse_name(name) is not None:
-                found.append((stats.st_mtime, stats.st_size, name))
-            elif name.endswith(".part") and time.time() - stats.st_mtime > _ABANDONED_S:
-                (self._folder / name).unlink(missing_ok=True)
-        self._bytes = sum(size for _, size, _ in found)
-        for _, size, name in sorted(found):
-            if self._bytes <= limit * 9 // 10:
-                break
-            if name != spare:
-                (self._folder / name).unlink(missing_ok=True)
-                self._bytes -= size
-
-    def _files(self) -> Iterator[tuple[str, os.stat_result]]:
+    def _trim(self, limit: int) -> None:
+        """Remove the least recently used beyond the limit, until a tenth of it is free."""
         with os.scandir(self._folder) as entries:
-            for entry in entries:
-                yield entry.name, entry.stat(follow_symlinks=False)
+            stats = {
+                entry.name: entry.stat(follow_symlinks=False)
+                for entry in entries
+                # one that is unfinished for long was abandoned
+                if _key_of(entry.name) is not None or entry.name.endswith(_UNFINISHED)
+            }
+        total = sum(one.st_size for one in stats.values())
+        if total <= limit:
+            return
+        *older, _latest = sorted(stats, key=lambda name: stats[name].st_mtime)
+        for name in older:
+            if total <= limit * 9 // 10:
+                break
+            (self._folder / name).unlink(missing_ok=True)
+            total -= stats[name].st_size
 
 
-def _parse_name(name: str) -> _Key | None:
+def _key_of(name: str) -> _Key | None:
     match name.split("."):
         case [sha256, coding, encoded] if coding in CODINGS and len(sha256) == len(encoded) == 64:
             return sha256, coding
     return None
 
 
-def _open(path: Path) -> Encoded | None:
-    try:
-        file = open_file(path)
-    except (OSError, WrongKindError):
-        return None
-    stats = os.fstat(file.fileno())
-    if time.time() - stats.st_mtime > _TOUCH_S:
-        # marks it as used; not on a read-only disk
-        with suppress(OSError):
-            os.utime(file.fileno())
-    return Encoded(file, stats.st_size, path.name.rpartition(".")[2])
-
-
-def _open_plain(plain: Path | bytes) -> IO[bytes]:
-    return io.BytesIO(plain) if isinstance(plain, bytes) else open_file(plain)
-
-
 def _encode(source: IO[bytes], target: IO[bytes], coding: str) -> tuple[str, str]:
     """Encode `source` into `target`; return the digests of both."""
-    encoder: _Encoder
     if coding == "gzip":
         encoder = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP_WBITS)
     else:
