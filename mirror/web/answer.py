@@ -1,16 +1,19 @@
 """Answers a request with one file: conditional requests, ranges, headers, and the bytes.
 
-RFC 9110, 13 (conditions) and 14 (ranges); RFC 9530 (digests).
+RFC 9110, 13 (conditions) and 14 (ranges); RFC 9530 (digests). aiohttp's `FileResponse` knows no
+digests: its ETags are made of size and time.
 """
 
 import asyncio
 import base64
 import io
 import os
+import re
 import socket
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from email.utils import format_datetime
+from pathlib import Path
 from typing import IO
 
 from aiohttp import web
@@ -18,55 +21,43 @@ from aiohttp.helpers import ETag
 from msgspec import Struct
 
 from mirror.logs import get_logger
-from mirror.web.negotiation import parse_range
+
+# at most 18 digits, so that no number is huge
+_RANGE = re.compile(r"\s*bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*", re.IGNORECASE | re.ASCII)
 
 
 class Representation(Struct):
-    """A body to be sent: its bytes as they are, or in a content coding.
-
-    Attributes:
-        file: opened; closed by who opened it.
-        size: its bytes.
-        sha256: of its bytes.
-        tag: what its ETag says.
-        modified_at: when the body was last modified, aware UTC.
-        headers: its other headers.
-    """
+    """A body to be sent: its bytes as they are, or in a content coding."""
 
     file: IO[bytes]
+    """Opened; closed by who opened it."""
+    source: Path | bytes
+    """Where the bytes are that are not encoded, or these themselves."""
     size: int
     sha256: str
     tag: str
+    """What its ETag says."""
     modified_at: datetime
+    """When the body was last modified: aware UTC, whole seconds."""
     headers: dict[str, str]
-
-    @property
-    def etag(self) -> str:
-        """Its ETag."""
-        return f'"{self.tag}"'
-
-    @property
-    def last_modified(self) -> str:
-        """Its Last-Modified."""
-        return format_datetime(self.modified_at.astimezone(UTC), usegmt=True)
+    """Its other headers."""
 
 
 async def answer(request: web.Request, body: Representation) -> web.StreamResponse:
     """Answer with a representation, a part of it, or its headers alone."""
     headers = {
         **body.headers,
-        "ETag": body.etag,
-        "Last-Modified": body.last_modified,
+        "ETag": f'"{body.tag}"',
+        "Last-Modified": format_datetime(body.modified_at, usegmt=True),
         "Accept-Ranges": "bytes",
+        "Vary": "Accept-Encoding",
     }
-    if not _is_as_expected(request, body):
-        return web.Response(status=412, headers=_without_content(headers))
-    if _is_unchanged(request, body):
-        return web.Response(status=304, headers=_without_content(headers))
+    if status := _failed_condition(request, body):
+        kept = {name: value for name, value in headers.items() if not name.startswith("Content-")}
+        return web.Response(status=status, headers=kept)
     digest = base64.b64encode(bytes.fromhex(body.sha256)).decode()
     headers["Repr-Digest"] = f"sha-256=:{digest}:"
-    is_part = _is_range_meant(request, body)
-    part = parse_range(request.headers["Range"], body.size) if is_part else None
+    part = _choose_part(request, body)
     if part is None:
         return await _send(request, body.file, range(body.size), status=200, headers=headers)
     if not part:
@@ -81,32 +72,47 @@ def names_tag(tags: tuple[ETag, ...] | None, tag: str) -> bool:
     return tags is not None and any(one.value == tag for one in tags)
 
 
-def _without_content(headers: dict[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if not name.startswith("Content-")}
+def parse_range(text: str, size: int) -> range | None:
+    """Return the bytes asked for of a body of `size` (RFC 9110, 14.1 and 14.2).
+
+    Returns:
+        An empty range if there are no such bytes. None if the header is to be ignored and the
+        whole is the answer: another unit, not a range, the last byte before the first, or several
+        ranges, which a server need not honour.
+    """
+    match = _RANGE.fullmatch(text)
+    if match is None or match[1] == match[2] == "":
+        return None
+    first, last = match.groups()
+    if not first:
+        return range(max(0, size - int(last)), size)
+    if last and int(last) < int(first):
+        return None
+    return range(size)[int(first) : int(last) + 1 if last else size]
 
 
-def _is_as_expected(request: web.Request, body: Representation) -> bool:
-    """Evaluate If-Match or, without it, If-Unmodified-Since (RFC 9110, 13.2.2)."""
+def _failed_condition(request: web.Request, body: Representation) -> int | None:
+    """Return the status that ends the request, in the order of RFC 9110, 13.2.2."""
+    modified_at = body.modified_at
     if (tags := request.if_match) is not None:
-        return any(tag.value == "*" or (tag.value == body.tag and not tag.is_weak) for tag in tags)
-    since = request.if_unmodified_since
-    return since is None or body.modified_at.replace(microsecond=0) <= since
-
-
-def _is_unchanged(request: web.Request, body: Representation) -> bool:
-    """Evaluate If-None-Match or, without it, If-Modified-Since."""
+        if not any(one.value == "*" or (one.value == body.tag and not one.is_weak) for one in tags):
+            return 412
+    elif (since := request.if_unmodified_since) is not None and modified_at > since:
+        return 412
     if (tags := request.if_none_match) is not None:
-        return names_tag(tags, "*") or names_tag(tags, body.tag)
+        return 304 if names_tag(tags, "*") or names_tag(tags, body.tag) else None
     since = request.if_modified_since
-    return since is not None and body.modified_at.replace(microsecond=0) <= since
+    return 304 if since is not None and modified_at <= since else None
 
 
-def _is_range_meant(request: web.Request, body: Representation) -> bool:
-    """Return whether a range is asked for; with If-Range only of exactly this representation."""
+def _choose_part(request: web.Request, body: Representation) -> range | None:
+    """Return the range asked for, if any; with If-Range only of exactly this representation."""
     if request.method != "GET" or "Range" not in request.headers:
-        return False
-    condition = request.headers.get("If-Range")
-    return condition is None or condition.strip() in (body.etag, body.last_modified)
+        return None
+    condition = request.headers.get("If-Range", "").strip()
+    if condition and condition != f'"{body.tag}"' and request.if_range != body.modified_at:
+        return None
+    return parse_range(request.headers["Range"], body.size)
 
 
 async def _send(

@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import unquote
 
-import msgspec
 from aiohttp import web
+from msgspec.structs import replace
 
 from mirror.errors import WrongKindError
 from mirror.model import Record
 from mirror.store.disk import open_file
 from mirror.store.inventory import open_recorded
 from mirror.web.answer import Representation, answer, names_tag
-from mirror.web.encodings import CODINGS, EncodedBodies
-from mirror.web.negotiation import choose_coding
+from mirror.web.encodings import CODINGS, EncodedBodies, choose_coding
 from mirror.web.site import SITE, Site
 
 _LISTINGS = {
@@ -36,7 +35,6 @@ _LISTINGS = {
 }
 _SETTLED = "public, max-age=3600"
 _UNSETTLED = "public, max-age=60"
-_VARY = {"Vary": "Accept-Encoding"}
 _MAX_LISTING_BYTES = 32 * 1024**2
 _ON_LOOP_BYTES = 512 * 1024
 """Reading and digesting so much takes half a millisecond; an index of 3,000 days has half of it."""
@@ -56,20 +54,15 @@ async def _close(app: web.Application) -> None:
 
 
 async def _serve(request: web.Request) -> web.StreamResponse:
-    site = request.app[SITE]
-    name, found = await _find(site, _path(request))
+    found = await _find(request.app[SITE], _path(request))
     if found is None:
         raise web.HTTPNotFound
-    try:
-        encoded = await _encode(request, site.data.archive / name, found)
+    with found.file:
+        encoded = await _encode(request, found)
         if encoded is None:
             return await answer(request, found)
-        try:
+        with encoded.file:
             return await answer(request, encoded)
-        finally:
-            encoded.file.close()
-    finally:
-        found.file.close()
 
 
 def _path(request: web.Request) -> str:
@@ -85,19 +78,17 @@ def _path(request: web.Request) -> str:
     return unquote(target, errors="replace")
 
 
-async def _find(site: Site, path: str) -> tuple[str, Representation | None]:
+async def _find(site: Site, path: str) -> Representation | None:
     if listing := _LISTINGS.get(path):
         name, content_type = listing
-        return name, await _open_listing(site.data.archive / name, content_type)
-    name = path.removeprefix("/")
+        return await _open_listing(site.data.archive / name, content_type)
     for fresh in (False, True):
         snapshot = await site.snapshots.snapshot(fresh=fresh)
-        if claims := snapshot.claims.get(name):
-            # on the loop: a thread's turn costs more than all the rest of a request
-            found = _open_day(site, claims)
-            if found is not None:
-                return name, found
-    return name, None
+        # on the loop: a thread's turn costs more than all the rest of a request
+        claims = snapshot.claims.get(path.removeprefix("/"))
+        if claims and (found := _open_day(site, claims)) is not None:
+            return found
+    return None
 
 
 async def _open_listing(path: Path, content_type: str) -> Representation | None:
@@ -106,15 +97,20 @@ async def _open_listing(path: Path, content_type: str) -> Representation | None:
         with open_file(path) as file:
             stats = os.fstat(file.fileno())
             if stats.st_size <= _ON_LOOP_BYTES:
-                # a thread's turn costs more than all the rest of a request
                 body, sha256 = _read_listing(file)
             else:
                 body, sha256 = await asyncio.to_thread(_read_listing, file)
     except (OSError, WrongKindError):
         return None
-    modified_at = datetime.fromtimestamp(int(stats.st_mtime), UTC)
-    headers = {"Content-Type": content_type, "Cache-Control": _UNSETTLED, **_VARY}
-    return Representation(io.BytesIO(body), len(body), sha256, sha256, modified_at, headers)
+    return Representation(
+        file=io.BytesIO(body),
+        source=body,
+        size=len(body),
+        sha256=sha256,
+        tag=sha256,
+        modified_at=datetime.fromtimestamp(int(stats.st_mtime), UTC),
+        headers={"Content-Type": content_type, "Cache-Control": _UNSETTLED},
+    )
 
 
 def _read_listing(file: IO[bytes]) -> tuple[bytes, str]:
@@ -124,50 +120,46 @@ def _read_listing(file: IO[bytes]) -> tuple[bytes, str]:
 
 def _open_day(site: Site, claims: tuple[Record, ...]) -> Representation | None:
     """Open a daily file if it is the one on record; None where it is another, or gone."""
+    path = site.data.archive / claims[-1].name
     try:
-        opened = open_recorded(site.data.archive / claims[-1].name, claims)
+        opened = open_recorded(path, claims)
     except (OSError, WrongKindError):
         return None
     if opened is None:
         return None
     file, record = opened
     is_final = site.data.days.is_final(record.date, site.now())
-    modified_at = record.last_modified or datetime.fromtimestamp(record.mtime_ns // 10**9, UTC)
-    headers = {
-        "Content-Type": "application/octet-stream",
-        "Cache-Control": _SETTLED if is_final else _UNSETTLED,
-        "x-goog-meta-events-count": str(record.lines),
-        "x-goog-meta-events-date": str(record.date),
-        **_VARY,
-    }
-    return Representation(file, record.size, record.sha256, record.sha256, modified_at, headers)
+    return Representation(
+        file=file,
+        source=path,
+        size=record.size,
+        sha256=record.sha256,
+        tag=record.sha256,
+        modified_at=record.last_modified or datetime.fromtimestamp(record.mtime_ns // 10**9, UTC),
+        headers={
+            "Content-Type": "application/octet-stream",
+            "Cache-Control": _SETTLED if is_final else _UNSETTLED,
+            "x-goog-meta-events-count": str(record.lines),
+            "x-goog-meta-events-date": str(record.date),
+        },
+    )
 
 
-async def _encode(request: web.Request, path: Path, plain: Representation) -> Representation | None:
+async def _encode(request: web.Request, plain: Representation) -> Representation | None:
     """Return the body in the coding that the client likes best; None for the plain one."""
     coding = choose_coding(", ".join(request.headers.getall("Accept-Encoding", ())), CODINGS)
-    if coding is None or not _may_be_encoded(request, plain, tag := f"{plain.tag}-{coding}"):
+    if coding is None:
         return None
-    if names_tag(request.if_none_match, tag):
+    wanted = replace(plain, tag=f"{plain.tag}-{coding}")
+    if not _may_be_encoded(request, plain.tag, wanted.tag):
+        return None
+    if names_tag(request.if_none_match, wanted.tag):
         # the client has it: it need not be made to say so
-        return msgspec.structs.replace(plain, tag=tag)
-    source = plain.file.getvalue() if isinstance(plain.file, io.BytesIO) else path
-    encoded = await request.app[_ENCODED].open(
-        source, plain.size, plain.sha256, coding, request.app[SITE].config
-    )
-    if encoded is None:
-        return None
-    return msgspec.structs.replace(
-        plain,
-        file=encoded.file,
-        size=encoded.size,
-        sha256=encoded.sha256,
-        tag=tag,
-        headers={**plain.headers, "Content-Encoding": coding},
-    )
+        return wanted
+    return await request.app[_ENCODED].open(wanted, coding, request.app[SITE].config)
 
 
-def _may_be_encoded(request: web.Request, plain: Representation, tag: str) -> bool:
+def _may_be_encoded(request: web.Request, plain_tag: str, tag: str) -> bool:
     """Return whether a client that accepts a coding is not served better without it.
 
     One that asks for a range means a part of what it knows, and that is the plain body unless
@@ -176,4 +168,4 @@ def _may_be_encoded(request: web.Request, plain: Representation, tag: str) -> bo
     """
     if "Range" in request.headers:
         return request.headers.get("If-Range", "").strip() == f'"{tag}"'
-    return not names_tag(request.if_none_match, plain.tag)
+    return not names_tag(request.if_none_match, plain_tag)

@@ -1,4 +1,4 @@
-"""Caches files compressed with gzip or zstd: each is made once, and may be deleted any time.
+"""Keeps bodies in gzip and zstd for clients that prefer them: each made once, deleted any time.
 
 A file is named `SHA256.CODING.SHA256`: the digest of the plain body, the coding, and the digest of
 what the file holds; so nothing kept can ever be taken for a body that has since been replaced, and
@@ -11,15 +11,16 @@ import errno
 import hashlib
 import io
 import os
+import re
 import secrets
 import time
 import zlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from typing import IO
 
-from msgspec import Struct
+from msgspec.structs import replace
 
 from mirror.archive.coding import import_zstd
 from mirror.config.settings import Config
@@ -27,6 +28,7 @@ from mirror.errors import WrongKindError
 from mirror.logs import get_logger
 from mirror.store.disk import READ_BYTES, kind_of, open_file
 from mirror.store.layout import DataDir
+from mirror.web.answer import Representation
 
 CODINGS = ("zstd", "gzip")
 """What is offered, the best first."""
@@ -41,16 +43,35 @@ _PAUSE_S = 60
 """How long nothing is tried on a disk that refused."""
 _UNFINISHED = ".part"
 
+_ACCEPTED = re.compile(
+    r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*(?:;\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*)?"
+)
+_ALIASES = {"x-gzip": "gzip"}
+_IMPLIED = 0.001
+"""The weight of plain bytes where none is given: acceptable, but any coding named is better."""
+
 _Key = tuple[str, str]
 """Digest of the plain body, and coding."""
 
 
-class Encoded(Struct):
-    """An opened body in a content coding; size and digest are of the encoded bytes."""
+def choose_coding(accepted: str, offered: Sequence[str]) -> str | None:
+    """Return the coding that the client prefers (RFC 9110, 12.5.3); None for the plain bytes.
 
-    file: IO[bytes]
-    size: int
-    sha256: str
+    A client that refuses everything gets the plain bytes too, for there is nothing else.
+
+    Args:
+        accepted: the `Accept-Encoding` header, several of them joined by commas.
+        offered: the codings there are, the best one first, which wins where weights are equal.
+    """
+    weights = {}
+    for match in filter(None, map(_ACCEPTED.fullmatch, accepted.split(","))):
+        coding = match[1].lower()
+        weights[_ALIASES.get(coding, coding)] = min(1.0, float(match[2] or 1))
+    others = weights.get("*", 0.0)
+    plain = weights.get("identity", weights.get("*", _IMPLIED))
+    best = max(offered, key=lambda coding: weights.get(coding, others))
+    weight = weights.get(best, others)
+    return best if weight > 0 and weight >= plain else None
 
 
 class EncodedBodies:
@@ -77,29 +98,27 @@ class EncodedBodies:
         self._maker.shutdown(wait=False, cancel_futures=True)
 
     async def open(
-        self, plain: Path | bytes, size: int, sha256: str, coding: str, config: Config
-    ) -> Encoded | None:
-        """Open a body in a coding, made first if it is not kept.
+        self, plain: Representation, coding: str, config: Config
+    ) -> Representation | None:
+        """Return a body in a coding, made first if it is not kept.
 
         Args:
-            plain: the body, or where it is published.
-            size: its bytes.
-            sha256: its digest; whatever has another one is not encoded.
+            plain: the body; whatever has not its digest is not encoded.
             coding: one of `CODINGS`.
             config: bounds of the folder and of the disk.
 
         Returns:
             None if it is not available now: an error of the disk, a small body, too many waiting.
         """
-        if size < _MIN_BYTES or not config.server.encoded_size:
+        if plain.size < _MIN_BYTES or not config.server.encoded_size:
             return None
-        key = sha256, coding
-        found = self._open_kept(key)
-        if found is None and await self._is_made(key, plain, size, config):
-            found = self._open_kept(key)
+        found = self._open_kept(plain, coding)
+        if found is None and await self._is_made(plain, coding, config):
+            found = self._open_kept(plain, coding)
         return found
 
-    def _open_kept(self, key: _Key) -> Encoded | None:
+    def _open_kept(self, plain: Representation, coding: str) -> Representation | None:
+        key = plain.sha256, coding
         name = self._kept.get(key)
         if name is None:
             return None
@@ -113,25 +132,32 @@ class EncodedBodies:
             # marks it as used; not on a read-only disk
             with suppress(OSError):
                 os.utime(file.fileno())
-        return Encoded(file, stats.st_size, name.rpartition(".")[2])
+        return replace(
+            plain,
+            file=file,
+            size=stats.st_size,
+            sha256=name.rpartition(".")[2],
+            headers={**plain.headers, "Content-Encoding": coding},
+        )
 
-    async def _is_made(self, key: _Key, plain: Path | bytes, size: int, config: Config) -> bool:
+    async def _is_made(self, plain: Representation, coding: str, config: Config) -> bool:
+        key = plain.sha256, coding
         making = self._making.get(key)
         if making is None:
             is_refused = time.monotonic() - self._refused_at < _PAUSE_S
             if is_refused or len(self._making) >= _MAX_QUEUE:
                 return False
             loop = asyncio.get_running_loop()
-            making = loop.run_in_executor(self._maker, self._make, key, plain, size, config)
+            making = loop.run_in_executor(self._maker, self._make, plain, coding, config)
             self._making[key] = making
             making.add_done_callback(lambda _: self._making.pop(key, None))
         # a client that leaves does not take the body from those who wait for it too
         return await asyncio.shield(making)
 
-    def _make(self, key: _Key, plain: Path | bytes, size: int, config: Config) -> bool:
+    def _make(self, plain: Representation, coding: str, config: Config) -> bool:
         """Make one, on the maker's thread; after an error of the disk none is made for a while."""
         try:
-            name = self._write(key, plain, needed=size + config.storage.min_free)
+            name = self._write(plain, coding, config.storage.min_free)
             with suppress(FileNotFoundError):  # another process has trimmed
                 self._trim(config.server.encoded_size)
         except OSError as error:
@@ -139,26 +165,26 @@ class EncodedBodies:
             get_logger().warning("encoding.refused", problem=str(error))
             return False
         if name is not None:
-            self._kept[key] = name
+            self._kept[plain.sha256, coding] = name
         return name is not None
 
-    def _write(self, key: _Key, plain: Path | bytes, *, needed: int) -> str | None:
+    def _write(self, plain: Representation, coding: str, min_free: int) -> str | None:
         """Write an encoded body, whole or not at all; None if the plain one is gone by now."""
-        if self._data.free_bytes() < needed:
+        if self._data.free_bytes() < plain.size + min_free:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if kind_of(self._folder) != "directory":
             # raises if anything else is there: it is not followed
             self._folder.mkdir()
-        sha256, coding = key
         unfinished = self._folder / f"{secrets.token_hex(8)}{_UNFINISHED}"
         try:
-            source = io.BytesIO(plain) if isinstance(plain, bytes) else open_file(plain)
+            body = plain.source
+            source = io.BytesIO(body) if isinstance(body, bytes) else open_file(body)
             with source, unfinished.open("xb") as target:
                 digests = _encode(source, target, coding)
                 os.fsync(target.fileno())
-            if digests[0] != sha256:
+            if digests[0] != plain.sha256:
                 return None
-            name = f"{sha256}.{coding}.{digests[1]}"
+            name = f"{plain.sha256}.{coding}.{digests[1]}"
             unfinished.replace(self._folder / name)
         except (FileNotFoundError, WrongKindError):
             return None

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from mirror.status.problems import ADVICE
 from mirror.status.standing import status_facts
-from mirror.web.negotiation import choose_coding
+from mirror.web.encodings import choose_coding
 from mirror.web.site import SITE
 from mirror.web.status_page import PageSource
 from mirror.web.stream import add_stream
@@ -91,7 +91,7 @@ async def _page(request: web.Request) -> web.Response:
         headers={**headers, "Content-Type": "text/html; charset=utf-8"},
         zlib_executor_size=_ON_THREAD_BYTES,
     )
-    if choose_coding(request.headers.get("Accept-Encoding"), ("gzip",)):
+    if choose_coding(request.headers.get("Accept-Encoding", ""), ("gzip",)):
         response.enable_compression(web.ContentCoding.gzip)
     return response
 

@@ -4,11 +4,12 @@ import asyncio
 import base64
 import gzip
 import hashlib
+import io
 import os
 import sys
 import time
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
@@ -17,6 +18,7 @@ import pytest
 
 from mirror.config.settings import Config, ServerConfig, StorageConfig
 from mirror.store.layout import DataDir
+from mirror.web.answer import Representation
 from mirror.web.encodings import EncodedBodies
 from tests.command import Shell
 
@@ -179,9 +181,15 @@ def bounded(size: int, min_free: int = 0) -> Config:
     return Config(server=server, storage=StorageConfig(min_free=min_free))
 
 
+def plain(source: Path | bytes, sha256: str) -> Representation:
+    size = len(source) if isinstance(source, bytes) else 9999
+    at = datetime(2026, 3, 6, tzinfo=UTC)
+    return Representation(io.BytesIO(), source, size, sha256, sha256, at, {})
+
+
 async def ask(cache: EncodedBodies, body: bytes, config: Config) -> bytes | None:
     sha256 = hashlib.sha256(body).hexdigest()
-    found = await cache.open(body, len(body), sha256, "gzip", config)
+    found = await cache.open(plain(body, sha256), "gzip", config)
     if found is None:
         return None
     with found.file as file:
@@ -225,9 +233,9 @@ async def test_neither_a_full_disk_nor_a_body_of_another_digest_is_a_failure(
     bodies: EncodedBodies, tmp_path: Path
 ) -> None:
     forged = hashlib.sha256(b"another").hexdigest()
-    assert await bodies.open(some_body(1), 9999, forged, "gzip", bounded(10**6)) is None
+    assert await bodies.open(plain(some_body(1), forged), "gzip", bounded(10**6)) is None
     gone = tmp_path / "gone"
-    assert await bodies.open(gone, 9999, forged, "gzip", bounded(10**6)) is None
+    assert await bodies.open(plain(gone, forged), "gzip", bounded(10**6)) is None
     assert list((tmp_path / "encoded").iterdir()) == []
     assert await ask(bodies, some_body(2), bounded(10**6, min_free=2**60)) is None
     # for a while nothing more is tried on such a disk

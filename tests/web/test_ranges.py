@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.web.negotiation import parse_range
+from mirror.web.answer import parse_range
 
 BODY = bytes(range(100))
 
