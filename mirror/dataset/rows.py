@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from mirror.dataset.provenance import TOLD_LINES, OddReport
 from mirror.errors import SpecError
-from mirror.events.decoder import BlockCutter, decode_line
+from mirror.events.decoder import cut_blocks, decode_line
 from mirror.events.launch import Launch
 from mirror.events.repeats import ANY_TIME, KNOWN_BYTES, RepeatDecoder
 from mirror.events.spec import MASK, mask, parse_spec
@@ -102,7 +102,7 @@ class MonthReader:
         self._moments.day = day
         self._decoder.forget_moments()
         done, digest = _Reading(), hashlib.sha256()
-        for block in _blocks(source, digest.update):
+        for block in cut_blocks(_read_chunks(source, digest.update)):
             self._target.write(self._read_block(block, done))
         return DayRead(digest.hexdigest(), done.rows, done.lines, done.odd, tuple(done.told))
 
@@ -184,10 +184,7 @@ class _Moments:
         return b"%d," % self._count
 
 
-def _blocks(source: BinaryIO, note: Callable[[bytes], object]) -> Iterator[bytes]:
-    cutter = BlockCutter()
+def _read_chunks(source: BinaryIO, note: Callable[[bytes], object]) -> Iterator[bytes]:
     while chunk := source.read(READ_BYTES):
         note(chunk)
-        yield from cutter.feed(chunk)
-    if rest := cutter.finish():
-        yield rest
+        yield chunk

@@ -8,7 +8,7 @@ number and costs no other line. Launches that repeat have a faster way yet: `mir
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -144,72 +144,54 @@ def _describe(value: object) -> str:
         return type(value).__name__
 
 
-class BlockCutter:
-    """Fed a body in any division, gives blocks of whole lines.
+def cut_blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Cut a body, which comes in any division, into blocks of whole lines.
 
-    Of a line longer than `MAX_LINE_BYTES` that is spread over chunks the end is dropped: it comes
-    out too long all the same, and takes no more memory than that.
+    Each block ends with a newline, but for an unfinished last line. Of a line longer than
+    `MAX_LINE_BYTES` that is spread over chunks the end is dropped: it comes out too long all the
+    same, and takes no more memory than that.
     """
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Take the next bytes of the body; each block ends with a newline."""
+    rest = b""
+    for chunk in chunks:
         start = 0
         while start < len(chunk):
             end = chunk.rfind(b"\n", start, start + BLOCK_BYTES) + 1
             # a line longer than a block: up to its end, or all there is
             end = end or chunk.find(b"\n", start) + 1
             if not end:
-                room = MAX_LINE_BYTES + 1 - len(self._rest)
-                self._rest += chunk[start : start + room]
-                return
-            if len(self._rest) > MAX_LINE_BYTES:
+                rest += chunk[start : start + MAX_LINE_BYTES + 1 - len(rest)]
+                break
+            if len(rest) > MAX_LINE_BYTES:
                 start = chunk.find(b"\n", start)
-            block, self._rest = self._rest + chunk[start:end], b""
+            block, rest = rest + chunk[start:end], b""
             start = end
             yield block
-
-    def finish(self) -> bytes:
-        """Return the unfinished last line; nothing where there is none."""
-        rest, self._rest = self._rest, b""
-        return rest
+    if rest:
+        yield rest
 
 
-class LaunchDecoder:
-    """Fed the blocks of a daily file, gives its launches and odd lines in order.
+def decode_blocks(blocks: Iterable[bytes], file: str = "") -> Iterator[tuple[bytes, Decoded, bool]]:
+    """Yield each block of a daily file with what its lines hold, and whether one of them is odd.
 
     Blank lines are nothing at all, and count only for the numbers of the lines after them.
 
     Args:
-        file: the name of the daily file, for odd lines.
+        blocks: all of the file, in blocks of whole lines.
+        file: its name, for odd lines.
     """
-
-    def __init__(self, file: str = "") -> None:
-        self._file = file
-        self._next_line = 1
-        self.odd_lines = 0
-        """How many there have been so far."""
-
-    def decode(self, block: bytes) -> Decoded:
-        """Take the next lines of the body, whole; return what they hold."""
+    next_line = 1
+    for block in blocks:
         launches = decode_launches(block)
-        if launches is None:
-            return self._decode_lines(block)
-        # one launch a line, so there is no need to count the newlines
-        self._next_line += len(launches)
-        return launches
-
-    def _decode_lines(self, block: bytes) -> Decoded:
-        decoded: list[Launch | OddLine] = []
-        for number, line in enumerate(io.BytesIO(block), self._next_line):
-            self._next_line = number + 1
-            one = decode_line(line, number, self._file)
-            if one is not None:
-                decoded.append(one)
-                self.odd_lines += isinstance(one, OddLine)
-        return decoded
+        if launches is not None:
+            # one launch a line, so there is no need to count the newlines
+            next_line += len(launches)
+            yield block, launches, False
+            continue
+        lines = io.BytesIO(block).readlines()
+        found = (decode_line(line, number, file) for number, line in enumerate(lines, next_line))
+        decoded = [one for one in found if one is not None]
+        next_line += len(lines)
+        yield block, decoded, any(isinstance(one, OddLine) for one in decoded)
 
 
 def pair_lines(block: bytes, decoded: Decoded) -> Iterator[tuple[bytes, Launch | OddLine]]:

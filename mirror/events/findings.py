@@ -14,7 +14,7 @@ from operator import gt
 import msgspec
 from msgspec import Struct
 
-from mirror.events.decoder import BlockCutter, Oddity, OddLine, decode_line
+from mirror.events.decoder import Oddity, OddLine, cut_blocks, decode_line
 from mirror.events.launch import (
     ORIGIN_BEFORE,
     ORIGINS_SINCE,
@@ -109,36 +109,37 @@ def _make_kind(
     )
 
 
-class Inspector:
-    """Fed the decoded body in any division, gives the day's findings.
+def count_findings(chunks: Iterable[bytes], day: date, kinds: Kinds | None = None) -> Findings:
+    """Return what a body contains.
 
     Args:
-        day: the day that the file is of.
+        chunks: the body, decoded, in any division.
+        day: the day that it is of.
         kinds: what is remembered of the launches of other days.
     """
+    counts = _Counts(day, kinds or remember_kinds())
+    for block in cut_blocks(chunks):
+        counts.take_block(block)
+    return counts.findings()
 
-    def __init__(self, day: date, kinds: Kinds | None = None) -> None:
+
+class _Counts:
+    """What has been counted of a day so far."""
+
+    def __init__(self, day: date, kinds: Kinds) -> None:
         self._begin = datetime.combine(day, time(), UTC).timestamp()
         self._end = self._begin + timedelta(days=1).total_seconds()
-        self._kinds = kinds or remember_kinds()
-        self._blocks = BlockCutter()
+        self._kinds = kinds
         self._last_moment = float("-inf")
         self._kinds_seen: Counter[Kind] = Counter()
         self._counts: dict[str, Counter[str]] = {}
         self._tally: Counter[str] = Counter()
 
-    def feed(self, chunk: bytes) -> None:
-        """Take the next bytes of the body."""
-        for block in self._blocks.feed(chunk):
-            self._take_block(block)
-
-    def finish(self) -> Findings:
-        """Return what was found, an unfinished last line included."""
-        self._take_block(self._blocks.finish())
+    def findings(self) -> Findings:
         self._sum_up()
         return _make_findings(self._counts, self._tally, FINDINGS_VERSION)
 
-    def _take_block(self, block: bytes) -> None:
+    def take_block(self, block: bytes) -> None:
         launches = self._kinds.decode(block)
         self._take_launches(*(self._decode_lines(block) if launches is None else launches))
 

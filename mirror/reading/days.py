@@ -12,7 +12,7 @@ from typing import BinaryIO
 from msgspec import Struct
 
 from mirror.errors import UnrecordedError
-from mirror.events.decoder import BlockCutter
+from mirror.events.decoder import cut_blocks
 from mirror.model import Flag, Record
 from mirror.store.disk import storage_errors
 from mirror.store.inventory import load_claims, load_steady_inventory, open_recorded
@@ -137,7 +137,7 @@ def _is_between(day: date, since: date | None, until: date | None) -> bool:
 
 
 def read_blocks(file: BinaryIO, note: Callable[[bytes], object]) -> Iterator[bytes]:
-    """Yield a daily file as blocks of whole lines.
+    """Return a daily file as blocks of whole lines.
 
     Args:
         file: the file, read to its end.
@@ -146,13 +146,14 @@ def read_blocks(file: BinaryIO, note: Callable[[bytes], object]) -> Iterator[byt
     Raises:
         StorageError: it cannot be read.
     """
-    cutter = BlockCutter()
-    with storage_errors(Path(str(file.name))):
-        while chunk := file.read(_READ_BYTES):
-            note(chunk)
-            yield from cutter.feed(chunk)
-    if rest := cutter.finish():
-        yield rest
+
+    def read() -> Iterator[bytes]:
+        with storage_errors(Path(str(file.name))):
+            while chunk := file.read(_READ_BYTES):
+                note(chunk)
+                yield chunk
+
+    return cut_blocks(read())
 
 
 def describe(days: Sequence[Day]) -> str:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Literal, TypeVar, Unpa
 from mirror.archive.plan import DayRules
 from mirror.clock import utc_now
 from mirror.errors import UnknownSchemaError, UnrecordedError
-from mirror.events.decoder import Decoded, LaunchDecoder, OddLine, pair_lines
+from mirror.events.decoder import Decoded, OddLine, decode_blocks, pair_lines
 from mirror.events.launch import Launch
 from mirror.model import Record
 from mirror.progress import Advance, show_nothing, show_reading
@@ -320,12 +320,11 @@ class Events(Generic[T_co]):
         self, file: BinaryIO, record: Record, advance: Advance
     ) -> Iterator[tuple[bytes, Decoded]]:
         """Yield the blocks of a day's file, whose odd lines are counted."""
-        decoder, found = LaunchDecoder(record.name), 0
-        for block in read_blocks(file, lambda chunk: advance(0, len(chunk))):
-            odd_before = decoder.odd_lines
-            decoded = decoder.decode(block)
+        found = 0
+        blocks = read_blocks(file, lambda chunk: advance(0, len(chunk)))
+        for block, decoded, has_odd_lines in decode_blocks(blocks, record.name):
             found += len(decoded)
-            if decoder.odd_lines != odd_before:
+            if has_odd_lines:
                 yield from self._note_odd(block, decoded)
             else:
                 yield block, decoded

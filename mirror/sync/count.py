@@ -5,10 +5,11 @@ takes 0.1 s and 10 MB less of each.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 from mirror.archive.ports import OpenBody
 from mirror.errors import MirrorError
-from mirror.events.findings import Inspector, Kinds, remember_kinds
+from mirror.events.findings import Kinds, count_findings, remember_kinds
 from mirror.model import Findings, Record
 
 _READ_BYTES = 1024 * 1024
@@ -27,11 +28,10 @@ def count_days(open_body: OpenBody, records: Sequence[Record]) -> list[Findings 
 
 
 def _count(open_body: OpenBody, record: Record, kinds: Kinds) -> Findings | str:
-    inspector = Inspector(record.date, kinds)
     try:
         with open_body(record.name) as (file, mtime_ns):
-            while chunk := file.read(_READ_BYTES):
-                inspector.feed(chunk)
+            chunks = iter(partial(file.read, _READ_BYTES), b"")
+            findings = count_findings(chunks, record.date, kinds)
             size = file.tell()
         with open_body(record.name) as (_, mtime_ns_after):
             pass
@@ -39,4 +39,4 @@ def _count(open_body: OpenBody, record: Record, kinds: Kinds) -> Findings | str:
         return error.line()
     if (size, mtime_ns, mtime_ns_after) != (record.size, record.mtime_ns, record.mtime_ns):
         return "its size or time is not the one on record"
-    return inspector.finish()
+    return findings

@@ -12,8 +12,8 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
 from mirror.dataset.rows import MonthReader, describe_spec
-from mirror.events.decoder import BlockCutter, LaunchDecoder, Oddity, OddLine
-from mirror.events.findings import FINDINGS_VERSION, MAX_KEY_LENGTH, MAX_KEYS, Inspector, Kinds
+from mirror.events.decoder import Oddity, OddLine, cut_blocks, decode_blocks
+from mirror.events.findings import FINDINGS_VERSION, MAX_KEY_LENGTH, MAX_KEYS, Kinds, count_findings
 from mirror.events.launch import FIELDS, PROVIDERS, Launch
 from mirror.model import Findings
 from mirror.text import shown
@@ -23,17 +23,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def decode(*chunks: bytes) -> list[Launch | OddLine]:
     """Return what a body holds, as the reading API gives it."""
-    cutter, decoder = BlockCutter(), LaunchDecoder()
-    blocks = [block for chunk in chunks for block in cutter.feed(chunk)]
-    return [one for block in [*blocks, cutter.finish()] for one in decoder.decode(block)]
-
-
-def find(*chunks: bytes, day: date, kinds: Kinds | None = None) -> Findings:
-    """Return the findings of a body."""
-    inspector = Inspector(day, kinds)
-    for chunk in chunks:
-        inspector.feed(chunk)
-    return inspector.finish()
+    return [one for _, decoded, _ in decode_blocks(cut_blocks(chunks)) for one in decoded]
 
 
 def require_agreement(chunks: Sequence[bytes], day: date, kinds: Kinds | None = None) -> None:
@@ -41,7 +31,7 @@ def require_agreement(chunks: Sequence[bytes], day: date, kinds: Kinds | None = 
     decoded = decode(*chunks)
     launches = [one for one in decoded if isinstance(one, Launch)]
     odd = [one for one in decoded if isinstance(one, OddLine)]
-    findings = find(*chunks, day=day, kinds=kinds)
+    findings = count_findings(chunks, day, kinds)
     _require_counts(findings, launches, odd, day)
     rows, reports = _read_rows(chunks, day)
     assert rows == [_make_row(launch) for launch in launches]

@@ -11,10 +11,10 @@ from msgspec.structs import replace
 from mirror.events.decoder import (
     BLOCK_BYTES,
     MAX_LINE_BYTES,
-    BlockCutter,
-    LaunchDecoder,
     Oddity,
     OddLine,
+    cut_blocks,
+    decode_blocks,
 )
 from mirror.events.launch import FIELD_TYPES, LAUNCH_SCHEMA, Launch
 from tests.events.agreement import decode
@@ -213,10 +213,10 @@ def test_an_odd_line_has_a_reason_that_names_what_is_wrong(line, reason):
 
 
 def test_an_odd_line_names_its_file():
-    decoder = LaunchDecoder("events-2021-08-03.jsonl")
-    decoder.decode(event() * 2)
-    (odd,) = decoder.decode(b"x\n")
-    assert (odd.file, odd.line, decoder.odd_lines) == ("events-2021-08-03.jsonl", 3, 1)
+    name = "events-2021-08-03.jsonl"
+    (_, _, even), (_, (odd,), has_odd_lines) = decode_blocks([event() * 2, b"x\n"], name)
+    assert (odd.file, odd.line) == (name, 3)
+    assert (even, has_odd_lines) == (False, True)
 
 
 def test_blank_lines_are_nothing_and_are_numbered():
@@ -298,9 +298,9 @@ BODIES = st.lists(st.sampled_from([b"{}\n", b"\n", b"a" * 99 + b"\n", b"x"])).ma
 
 
 def cut(*chunks: bytes) -> tuple[list[bytes], bytes]:
-    cutter = BlockCutter()
-    blocks = [block for chunk in chunks for block in cutter.feed(chunk)]
-    return blocks, cutter.finish()
+    blocks = list(cut_blocks(chunks))
+    rest = blocks.pop() if blocks and not blocks[-1].endswith(b"\n") else b""
+    return blocks, rest
 
 
 @given(divided(BODIES))

@@ -15,16 +15,15 @@ from mirror.events.findings import (
     MAX_KEY_LENGTH,
     MAX_KEYS,
     OTHERS,
-    Inspector,
     Kinds,
     add_up,
+    count_findings,
     merge,
     origins_of,
     remember_kinds,
 )
 from mirror.events.repeats import KNOWN_BYTES
 from mirror.model import Findings
-from tests.events import agreement
 from tests.making import day
 from tests.upstream.launches import make_day
 
@@ -50,7 +49,7 @@ GOOD = counted(
 
 
 def find(*chunks: bytes, one: date = DAY, kinds: Kinds | None = None) -> Findings:
-    return agreement.find(*chunks, day=one, kinds=kinds)
+    return count_findings(chunks, one, kinds)
 
 
 def event(**changes: object) -> bytes:
@@ -279,14 +278,12 @@ def test_any_number_of_kinds_is_counted():
 
 
 def test_what_is_remembered_of_lines_is_bounded():
-    kinds, inspector = remember_kinds(), Inspector(DAY)
+    kinds = remember_kinds()
     tracemalloc.start()
     try:
         for number in range(12):
-            inspector = Inspector(DAY, kinds)
-            for part in range(30):
-                inspector.feed(event(spec=f"{number}/{part}" + "x" * 100_000))
-            assert inspector.finish() == merge([GOOD] * 30)
+            lines = (event(spec=f"{number}/{part}" + "x" * 100_000) for part in range(30))
+            assert count_findings(lines, DAY, kinds) == merge([GOOD] * 30)
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -323,11 +320,8 @@ def test_each_line_that_is_too_long_is_counted():
 
 
 def test_a_line_that_comes_in_many_chunks_is_counted_once():
-    inspector = Inspector(DAY)
-    for _ in range(40):
-        inspector.feed(b"x" * 65536)
-    inspector.feed(b"x\n" + event())
-    assert inspector.finish() == findings(odd=TOO_LONG.odd, not_objects=1)
+    found = find(*[b"x" * 65536] * 40, b"x\n" + event())
+    assert found == findings(odd=TOO_LONG.odd, not_objects=1)
 
 
 @pytest.mark.parametrize(

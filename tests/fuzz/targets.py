@@ -5,7 +5,7 @@ from datetime import date
 from msgspec.structs import replace
 
 from mirror.errors import SpecError
-from mirror.events.decoder import BlockCutter, LaunchDecoder, pair_lines
+from mirror.events.decoder import cut_blocks, decode_blocks, pair_lines
 from mirror.events.findings import remember_kinds
 from mirror.events.launch import PROVIDERS, Launch
 from mirror.events.repository import repository_key
@@ -18,16 +18,14 @@ _KINDS = remember_kinds()
 
 def fuzz_lines(data: bytes) -> None:
     """Each line that is not blank is a launch or told, in order, however the body is divided."""
-    cutter, decoder = BlockCutter(), LaunchDecoder("events-2024-03-01.jsonl")
-    blocks = [*cutter.feed(data), cutter.finish()]
     found = []
-    for block in blocks:
-        decoded = decoder.decode(block)
+    blocks = cut_blocks([data])
+    for block, decoded, has_odd_lines in decode_blocks(blocks, "events-2024-03-01.jsonl"):
         assert len(list(pair_lines(block, decoded))) == len(decoded)
+        assert has_odd_lines == any(not isinstance(one, Launch) for one in decoded)
         found += decoded
     numbers = [one.line for one in found if not isinstance(one, Launch)]
     assert numbers == sorted(set(numbers))
-    assert len(numbers) == decoder.odd_lines
     assert all(one.reason.isprintable() for one in found if not isinstance(one, Launch))
     half = len(data) // 2
     nameless = [one if isinstance(one, Launch) else replace(one, file="") for one in found]
