@@ -1,6 +1,6 @@
 """Finds what is odd about the days held and about upstream's index. Pure: no daily file is read.
 
-Days are judged by their records alone, each kind of anomaly by a function of its own. A day without
+Days are judged by their records alone, each in several ways, one function for each. A day without
 findings is judged by its count and its dates, and by nothing that only its contents can say.
 
 The index is judged by the log of polls, each of which records its state. One that stands still is
@@ -66,7 +66,7 @@ class ReportInput(Struct, frozen=True):
 
 def find_anomalies(given: ReportInput) -> tuple[Anomaly, ...]:
     """Return everything odd, ascending by first day; consecutive days are one anomaly."""
-    by_count = (_missing, _empty, _few, _shrunk, _behind, _duplicate, _alike)
+    by_count = (_missing, _empty, _dips, _fewer, _duplicate, _alike)
     by_content = (_silent, _content, _versions)
     by_date = (_late, _vanished)
     return in_order(one for search in (*by_count, *by_content, *by_date) for one in search(given))
@@ -94,7 +94,7 @@ def _empty(given: ReportInput) -> Iterator[Anomaly]:
     return _each_run(Kind.EMPTY, empty, "a file without events", 0)
 
 
-def _few(given: ReportInput) -> Iterator[Anomaly]:
+def _dips(given: ReportInput) -> Iterator[Anomaly]:
     for dip in find_dips({day: given.records[day].lines for day in given.final}):
         share = 100 * dip.actual / max(1, dip.expected)
         goes_on = not dip.has_ended and not dip.is_lasting
@@ -206,27 +206,23 @@ def _copies(
             yield Anomaly(kind, kind.severity, first, last, message, given.lines(first, last))
 
 
-def _shrunk(given: ReportInput) -> Iterator[Anomaly]:
-    known = {day: most for day, most in given.predecessors.items() if day in given.records}
-    yield from _fewer(given, known, Kind.SHRUNK, "a version in history has")
-
-
-def _behind(given: ReportInput) -> Iterator[Anomaly]:
+def _fewer(given: ReportInput) -> Iterator[Anomaly]:
+    """Find the days that have fewer events than another source says."""
     said = {day: given.records[day].index_count for day in given.final}
-    known = {day: count for day, count in said.items() if count is not None}
-    yield from _fewer(given, known, Kind.BEHIND, "upstream's index says")
-
-
-def _fewer(
-    given: ReportInput, expected: Mapping[date, int], kind: Kind, than: str
-) -> Iterator[Anomaly]:
-    """Find the days that have fewer events than expected."""
-    lacking = {day: count - given.records[day].lines for day, count in expected.items()}
-    for first, last in runs(day for day, count in lacking.items() if count > 0):
-        count = sum(lacking[day] for day in between(first, last))
-        lines = given.lines(first, last)
-        message = f"{plural(count, 'event')} fewer than {than}"
-        yield Anomaly(kind, kind.severity, first, last, message, lines, lines + count)
+    for kind, counts, than in (
+        (Kind.SHRUNK, given.predecessors, "a version in history has"),
+        (Kind.BEHIND, said, "upstream's index says"),
+    ):
+        lacking = {
+            day: count - given.records[day].lines
+            for day, count in counts.items()
+            if count is not None and day in given.records
+        }
+        for first, last in runs(day for day, count in lacking.items() if count > 0):
+            count = sum(lacking[day] for day in between(first, last))
+            lines = given.lines(first, last)
+            message = f"{plural(count, 'event')} fewer than {than}"
+            yield Anomaly(kind, kind.severity, first, last, message, lines, lines + count)
 
 
 def _content(given: ReportInput) -> Iterator[Anomaly]:
