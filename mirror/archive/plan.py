@@ -4,10 +4,8 @@ Pure, so a dry run is free.
 """
 
 import heapq
-import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
 
 from msgspec import Struct
 
@@ -42,11 +40,12 @@ class DayRules(Struct, frozen=True):
 
     def day_of(self, name: str) -> date | None:
         """Return the day of a daily file by its name, or None for any other name."""
-        match = _name_pattern(self.name_template).fullmatch(name)
+        before, _, after = self.name_template.partition("{date}")
         try:
-            return date.fromisoformat(match[1]) if match else None
+            day = date.fromisoformat(name.removeprefix(before).removesuffix(after))
         except ValueError:
             return None
+        return day if name == self.name_of(day) else None
 
     def final_at(self, day: date) -> datetime:
         """Return when a day's file stops growing."""
@@ -78,13 +77,6 @@ class PollRange(Struct, frozen=True):
 def end_of(day: date) -> datetime:
     """Return when a day is over, in UTC."""
     return datetime(day.year, day.month, day.day, tzinfo=UTC) + _DAY
-
-
-@cache
-def _name_pattern(template: str) -> re.Pattern[str]:
-    """Return the pattern of a daily file's name, its date as the one group."""
-    before, _, after = template.partition("{date}")
-    return re.compile(re.escape(before) + r"([0-9]{4}-[0-9]{2}-[0-9]{2})" + re.escape(after))
 
 
 def make_plan(
