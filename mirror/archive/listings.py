@@ -20,7 +20,7 @@ from itertools import islice
 import msgspec
 from msgspec import Struct
 
-from mirror.errors import Failure, IndexUnusableError
+from mirror.errors import BAD_JSON, Failure, IndexUnusableError
 from mirror.model import Record
 from mirror.text import shown
 
@@ -167,7 +167,7 @@ class _RefusedError(ValueError):
 def _parse_line(line: bytes, name_template: str, today: date) -> IndexEntry:
     try:
         fields = _decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except BAD_JSON as error:
         raise _RefusedError(f"not an index entry: {shown(str(error))}") from None
     return _make_entry(fields.date, fields.name, fields.count, name_template, today)
 

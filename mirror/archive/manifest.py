@@ -12,7 +12,7 @@ from datetime import date, datetime
 import msgspec
 from msgspec import Struct, field
 
-from mirror.errors import ConfigError
+from mirror.errors import BAD_JSON, ConfigError
 from mirror.model import Record
 from mirror.text import shown
 
@@ -90,8 +90,6 @@ Candidates = Mapping[date, tuple[Record, ...]]
 _header_decoder = msgspec.json.Decoder(_Header)
 _record_decoder = msgspec.json.Decoder(Record)
 _encoder = msgspec.json.Encoder()
-_DAMAGED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What is raised where a line is no record."""
 
 
 def render_manifest(records: Iterable[Record]) -> bytes:
@@ -116,7 +114,7 @@ def parse_manifest(body: bytes) -> tuple[dict[date, Record], int]:
     head, _, rest = body.partition(b"\n")
     try:
         header = _header_decoder.decode(head)
-    except _DAMAGED:
+    except BAD_JSON:
         return {}, len(body.splitlines())
     if header.format != FORMAT or header.version > VERSION:
         raise ConfigError(
@@ -129,7 +127,7 @@ def parse_manifest(body: bytes) -> tuple[dict[date, Record], int]:
     for block in _blocks(rest):
         try:
             records = _record_decoder.decode_lines(block)
-        except _DAMAGED:
+        except BAD_JSON:
             records = _decode_each(block)
             unreadable += len(list(filter(None, block.split(b"\n")))) - len(records)
         known |= {record.date: record for record in records}
@@ -149,7 +147,7 @@ def _decode_each(body: bytes) -> list[Record]:
     """Return the records of the lines that can be read."""
     records: list[Record] = []
     for line in filter(None, body.split(b"\n")):
-        with suppress(*_DAMAGED):
+        with suppress(*BAD_JSON):
             records.append(_record_decoder.decode(line))
     return records
 

@@ -15,7 +15,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from mirror.archive.listings import IndexEntry, ParsedIndex, Refusal
-from mirror.errors import ConfigError
+from mirror.errors import BAD_JSON, ConfigError
 from mirror.model import IndexState
 
 VERSION = 1
@@ -276,7 +276,7 @@ def parse_upstream(body: bytes | None, url: str) -> Upstream:
     """
     try:
         upstream = _decoder.decode(body or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except BAD_JSON:
         return Upstream(url)
     if upstream.version > VERSION:
         raise ConfigError(
