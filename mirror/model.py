@@ -210,17 +210,15 @@ class OutcomeKind(StrEnum):
     FAILED = "failed"
 
 
-class Outcome(Struct, frozen=True, gc=False, omit_defaults=True):
-    """How one due day ended, and what it cost."""
+class Outcome(Struct, frozen=True, gc=False):
+    """How one due day ended."""
 
     date: date
-    name: str
     kind: OutcomeKind
     problem: Problem | None = None
     """Why the day is not held as upstream lists it."""
     size: int = 0
     """Bytes of the published body."""
-    attempts: int = 1
 
 
 class DamageKind(StrEnum):

@@ -28,8 +28,6 @@ class ReplyMeta(Struct, frozen=True, gc=False):
     encoding: str = "identity"
     stored_encoding: str = "identity"
     """`x-goog-stored-content-encoding`: what the stored bytes, and so their digests, are in."""
-    length: int | None = None
-    """`Content-Length`: bytes on the wire."""
     events_count: int | None = None
     """`x-goog-meta-events-count`: the publisher's own count of this very body."""
     digests: tuple["OfferedDigest", ...] = ()
@@ -60,7 +58,6 @@ def parse_meta(headers: Mapping[str, str]) -> ReplyMeta:
         generation=_whole(headers.get("x-goog-generation"), 2**63),
         encoding=headers.get("Content-Encoding", "identity").strip().lower(),
         stored_encoding=headers.get("x-goog-stored-content-encoding", "identity").strip().lower(),
-        length=_whole(headers.get("Content-Length"), 2**63),
         events_count=_whole(headers.get("x-goog-meta-events-count"), MAX_COUNT),
         digests=tuple(_digests(headers)),
     )

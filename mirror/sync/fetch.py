@@ -300,14 +300,7 @@ class _Day:
         return Problem(ProblemKind(verdict.kind.value), text, self._due.date)
 
     def _end(self, kind: OutcomeKind, problem: Problem | None = None, size: int = 0) -> Outcome:
-        return Outcome(
-            date=self._due.date,
-            name=self._due.name,
-            kind=kind,
-            problem=problem,
-            size=size,
-            attempts=self._tries,
-        )
+        return Outcome(self._due.date, kind, problem, size)
 
     def _log_end(self, outcome: Outcome) -> None:
         log = self._log.warning if outcome.problem else self._log.info

@@ -61,7 +61,7 @@ def test_a_verdict_that_refuses_has_its_kind_of_problem(kind: VerdictKind) -> No
 
 def test_failed_days_come_newest_first_and_bounded() -> None:
     outcomes = [
-        Outcome(one, "x", OutcomeKind.FAILED, problem=Problem(ProblemKind.OTHER, "no", one))
+        Outcome(one, OutcomeKind.FAILED, problem=Problem(ProblemKind.OTHER, "no", one))
         for one in (day(f"2024-01-{number:02}") for number in range(1, 31))
     ]
     problems = make_problems(Upstream(""), outcomes, {}, PollRange())

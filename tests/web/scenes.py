@@ -103,7 +103,7 @@ def poll_under_way() -> PollProgress:
     live.observe(Plan(tuple(due), 2900, 1_200_000_000))
     for one in due[:300]:
         live.observe(Received(one.date, 1_900_000))
-        live.observe(Outcome(one.date, one.name, OutcomeKind.PUBLISHED))
+        live.observe(Outcome(one.date, OutcomeKind.PUBLISHED))
     for one in due[300:312]:
         live.observe(Received(one.date, 700_000))
     live.observe(Retrying(due[312].date, "upstream answered 503 Service Unavailable", 8))
