@@ -4,11 +4,10 @@ from pathlib import Path
 
 import click
 
-from mirror.cli.common import run_until_signal
+from mirror.cli import common
 from mirror.cli.streams import say
 from mirror.config.settings import LogConfig
 from mirror.logs import configure_logs
-from mirror.store.layout import check_data_dir
 
 
 @click.command()
@@ -36,5 +35,4 @@ def demo(data_dir: str, days: int) -> None:
     from mirror.demo.tour import run_tour  # noqa: PLC0415
 
     configure_logs(LogConfig(level="error"))
-    root = check_data_dir(Path(data_dir)).root
-    run_until_signal(run_tour(root, days=days, show=say))
+    common.run_until_signal(run_tour(Path(data_dir), days=days, show=say))

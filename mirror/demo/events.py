@@ -1,12 +1,11 @@
 """Makes up the events of a day for the demo: launches of many repositories, always the same.
 
-The format is the archive's own, version 5 or 6 by the day. A line is drawn from prepared texts
-that lack their timestamp: making each anew would take most of the demo's time.
+The format is the archive's own, version 5 or 6 by the day. Lines are drawn from prepared texts that
+lack their timestamp: making each anew would take most of the demo's time.
 """
 
 import json
 import random
-from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
 from functools import cache
 from itertools import accumulate
@@ -14,6 +13,7 @@ from itertools import accumulate
 _MINUTES = range(24 * 60)
 # Twice as many launches in the afternoon (UTC) as in the small hours.
 _RHYTHM = list(accumulate(100 - abs(minute - 900) // 15 for minute in _MINUTES))
+_EVENTS_PER_DAY = 3000
 _WEEKEND_SHARE = 0.55
 _VERSION_6_SINCE = date(2026, 3, 2)
 _STAMP = "@timestamp@"
@@ -42,20 +42,10 @@ _POPULAR = {
 """Launches of what is popular, relative to one another, by provider and spec."""
 
 
-def daily_count(day: date, events_per_day: int) -> int:
-    """Return how many events a day has: `events_per_day` on average, fewer at weekends."""
+def make_day(day: date, *, until: datetime) -> bytes:
+    """Return the body of a UTC day's file as it is at `until`: later events are missing."""
     share = _WEEKEND_SHARE if day.weekday() >= 5 else 1.0
-    return round(events_per_day * share * random.Random(day.toordinal()).uniform(0.9, 1.1))
-
-
-def make_day(day: date, count: int, *, until: datetime) -> bytes:
-    """Return the body of a day's file as it is at a moment.
-
-    Args:
-        day: the UTC day.
-        count: the number of events of the whole day.
-        until: the moment, aware; later events are missing.
-    """
+    count = round(_EVENTS_PER_DAY * share * random.Random(day.toordinal()).uniform(0.9, 1.1))
     rng = random.Random(f"{day}/{count}")
     minutes = sorted(rng.choices(_MINUTES, cum_weights=_RHYTHM, k=count))
     texts, weights = _texts(6 if day >= _VERSION_6_SINCE else 5)
@@ -70,26 +60,24 @@ def make_day(day: date, count: int, *, until: datetime) -> bytes:
 
 
 @cache
-def _texts(version: int) -> tuple[list[tuple[str, str]], Sequence[float]]:
+def _texts(version: int) -> tuple[list[tuple[str, str]], list[float]]:
     """Return lines, each parted where its timestamp goes, and their cumulated weights."""
     rng = random.Random("repositories")
     repositories = dict(_POPULAR)
     for rank in range(240):
-        name = "-".join(rng.choices(_WORDS, k=2))
-        repositories["GitHub", f"demo-user-{rank}/{name}/{rng.choice(_REFS)}"] = 2 + 30 // (
-            rank + 1
-        )
+        spec = f"demo-user-{rank}/{'-'.join(rng.choices(_WORDS, k=2))}/{rng.choice(_REFS)}"
+        repositories["GitHub", spec] = 2 + 30 // (rank + 1)
     lines: list[tuple[str, str]] = []
     weights: list[float] = []
     for (provider, spec), weight in repositories.items():
         # what is launched often is launched in several ways
         ways = 1 + weight // 5
-        lines += [_parted(_launch(version, provider, spec, rng)) for _ in range(ways)]
+        lines += [_launch(version, provider, spec, rng) for _ in range(ways)]
         weights += [weight / ways] * ways
     return lines, list(accumulate(weights))
 
 
-def _launch(version: int, provider: str, spec: str, rng: random.Random) -> dict[str, object]:
+def _launch(version: int, provider: str, spec: str, rng: random.Random) -> tuple[str, str]:
     launch: dict[str, object] = {
         "build_token": rng.random() < 0.1,
         "origin": rng.choice(_ORIGINS),
@@ -103,9 +91,5 @@ def _launch(version: int, provider: str, spec: str, rng: random.Random) -> dict[
     }
     if version >= 6:
         launch["request_origin"] = rng.choice(_REQUEST_ORIGINS)
-    return launch
-
-
-def _parted(launch: dict[str, object]) -> tuple[str, str]:
     before, _, after = json.dumps(launch, sort_keys=True).partition(_STAMP)
-    return before, after + "\n"
+    return before, f"{after}\n"
