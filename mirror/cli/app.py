@@ -21,37 +21,39 @@ from mirror.text import shown
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
-_COMMANDS = {
-    "sync": "mirror.cli.sync",
-    "run": "mirror.cli.run",
-    "serve": "mirror.cli.run",
-    "health": "mirror.cli.run",
-    "status": "mirror.cli.status",
-    "verify": "mirror.cli.verify",
-    "history": "mirror.cli.versions",
-    "restore": "mirror.cli.versions",
-    "prune": "mirror.cli.prune",
-    "report": "mirror.cli.report",
-    "dataset": "mirror.cli.dataset",
-    "query": "mirror.cli.query",
-    "events": "mirror.cli.events",
-    "demo": "mirror.cli.demo",
-    "config": "mirror.cli.config",
+COMMANDS = {
+    "sync": ("sync", "Bring the copy in step with upstream, once."),
+    "run": ("run", "Poll on a schedule and serve the copy, until SIGTERM or SIGINT."),
+    "serve": ("run", "Serve the copy alone, as beside a `sync` from cron."),
+    "health": ("run", "Check whether polls are complete and recent, as /readyz does."),
+    "status": ("status", "Show the state of the copy, without asking upstream."),
+    "verify": ("verify", "Read every published file again and compare it with the manifest."),
+    "history": ("history", "List the predecessors kept, of one day or of all."),
+    "restore": ("history", "Publish a predecessor of DATE again."),
+    "prune": ("history", "Delete predecessors or refused bodies for good."),
+    "report": ("report", "Show what is odd about the days held, and how launches developed."),
+    "dataset": ("dataset", "Keep the events as Parquet."),
+    "query": ("query", "Answer SQL over the launches."),
+    "events": ("events", "Write the events held, by day and as they stand in upstream's files."),
+    "demo": ("demo", "Show what the mirror is for, on an archive of its own."),
+    "config": ("config", "Show or check the settings."),
 }
-"""Where each command lives; imported when it is called, so that none pays for another."""
+"""Each command's module and summary: a module is imported only when its command is called."""
 
 
 class _Commands(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        del ctx
-        return list(_COMMANDS)
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        del ctx
-        if cmd_name not in _COMMANDS:
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
             return None
         with _quick_imports():
-            module = importlib.import_module(_COMMANDS[cmd_name])
+            module = importlib.import_module(f"mirror.cli.{COMMANDS[cmd_name][0]}")
         return cast("click.Command", getattr(module, cmd_name))
 
 
@@ -59,25 +61,25 @@ class _Commands(click.Group):
 def _quick_imports() -> Iterator[None]:
     """Import without work that is never used: a third of the time of a quick command.
 
-    structlog takes rich along where it finds it, which we import where it is seen. aiohttp reads
+    structlog imports rich where it is installed; we import it only where it is shown. aiohttp reads
     the system's certificates twice; `mirror.sync.source` reads them itself, for https alone. And
     what is imported is no garbage, not even at the end.
     """
-    hides_rich = "rich" not in sys.modules
     certificates = os.environ.get("SSL_CERT_FILE")
     os.environ["SSL_CERT_FILE"] = os.devnull
-    if hides_rich:
-        sys.modules["rich"] = cast("ModuleType", None)  # what `import` takes for "not there"
+    # None is what `import` takes for "not installed"
+    hidden = sys.modules.setdefault("rich", cast("ModuleType", None)) is None
     gc.disable()
     try:
         yield
     finally:
         gc.enable()
         gc.freeze()
-        if hides_rich:
+        if hidden:
             del sys.modules["rich"]
-        del os.environ["SSL_CERT_FILE"]
-        if certificates is not None:
+        if certificates is None:
+            del os.environ["SSL_CERT_FILE"]
+        else:
             os.environ["SSL_CERT_FILE"] = certificates
 
 
@@ -114,21 +116,21 @@ def run(arguments: list[str], environ: Mapping[str, str]) -> int:
     """Run one command and return its exit code; every error has become a line by then."""
     try:
         with cli.make_context("binder-mirror", list(arguments)) as context:
-            result = cli.invoke(context)
+            result: int | None = cli.invoke(context)
     except click.exceptions.Exit as error:
         return error.exit_code
     except (MirrorError, click.ClickException) as error:
-        return int(_print_error(error))
+        return _print_error(error)
     except (click.Abort, KeyboardInterrupt):
         notice("interrupted")
-        return int(ExitCode.INTERRUPTED)
+        return ExitCode.INTERRUPTED
     except BrokenPipeError:
         # whoever read our output has had enough: nothing is wrong
         abandon_stdout()
-        return int(ExitCode.COMPLETE)
-    except Exception as error:  # noqa: BLE001 - the last line of defence: a bug, in one line
-        return _print_unwritable(error) or _print_bug(error, environ)
-    return int(result or 0)
+        return ExitCode.COMPLETE
+    except Exception as error:  # noqa: BLE001 - the last line of defence
+        return _print_unexpected(error, environ)
+    return result or ExitCode.COMPLETE
 
 
 def _print_error(error: MirrorError | click.ClickException) -> ExitCode:
@@ -145,16 +147,11 @@ def _print_error(error: MirrorError | click.ClickException) -> ExitCode:
     return ExitCode.USAGE
 
 
-def _print_unwritable(error: Exception) -> int | None:
-    """Return the exit code where a help text could not be written; None for any other error."""
-    # all that is ours to write has its own errors: help and version are written by click
-    if not isinstance(error, OSError) or error.errno not in _FULL or error.filename is not None:
-        return None
-    abandon_stdout()
-    return int(_print_error(stdout_error(error)))
-
-
-def _print_bug(error: Exception, environ: Mapping[str, str]) -> int:
+def _print_unexpected(error: Exception, environ: Mapping[str, str]) -> ExitCode:
+    if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:
+        # all that we write has its own errors: help and version are written by click
+        abandon_stdout()
+        return _print_error(stdout_error(error))
     if environ.get("BINDER_MIRROR_LOG__LEVEL", "").lower() == "debug":
         import traceback  # noqa: PLC0415 - for whoever asked for it
 
@@ -163,4 +160,4 @@ def _print_bug(error: Exception, environ: Mapping[str, str]) -> int:
         f"this is a bug: {type(error).__name__}: {shown(str(error), 300)} "
         "(please report it, with what BINDER_MIRROR_LOG__LEVEL=debug shows)"
     )
-    return int(ExitCode.BUG)
+    return ExitCode.BUG

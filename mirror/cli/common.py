@@ -3,11 +3,11 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import date
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
@@ -19,41 +19,32 @@ from mirror.logs import configure_logs
 from mirror.store.layout import DataDir, open_data_dir, require_mirror
 from mirror.text import parse_duration, parse_size, shown
 
-F = TypeVar("F", bound=Callable[..., Any])
-K = TypeVar("K", bound=str)
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from mirror.reading.reader import Archive
+    from mirror.sync.wiring import Mirror
 
+F = TypeVar("F", bound=Callable[..., Any])
+K = TypeVar("K")
+T = TypeVar("T")
 
 _FLAGS = "mirror.flags"
 """Where a command's context keeps the settings that options override, by "table.key"."""
 
 
 def load_settings(ctx: click.Context) -> Config:
-    """Return the settings that file, environment and options make together.
-
-    Raises:
-        ConfigError: something about them is wrong.
-    """
+    """Return the settings of file, environment and options; ConfigError says what is wrong."""
     return load_config(ctx.obj, os.environ, ctx.meta.get(_FLAGS, {}))
 
 
 def load(ctx: click.Context) -> tuple[Config, DataDir]:
-    """Return settings and data directory, and set up the logs.
-
-    Raises:
-        ConfigError: something about them is wrong.
-    """
+    """Return settings and data directory, and set up the logs; raises ConfigError likewise."""
     config = load_settings(ctx)
     configure_logs(config.log)
     return config, open_data_dir(config, os.environ)
 
 
 def load_mirror(ctx: click.Context) -> tuple[Config, DataDir]:
-    """Return settings and data directory, for a command that needs a mirror to be there.
-
-    Raises:
-        ConfigError: something about them is wrong, or there is no mirror.
-    """
+    """Do as `load` does; raise ConfigError also where there is no mirror yet."""
     config, data = load(ctx)
     require_mirror(data)
     return config, data
@@ -66,13 +57,8 @@ def _setting_option(flag: str, setting: str, metavar: str, text: str) -> Callabl
         if value is not None:
             ctx.meta.setdefault(_FLAGS, {})[setting] = value
 
-    return click.option(
-        flag,
-        metavar=metavar,
-        help=f"{text} (setting {setting}).",
-        callback=keep,
-        expose_value=False,
-    )
+    text = f"{text} (setting {setting})."
+    return click.option(flag, metavar=metavar, help=text, callback=keep, expose_value=False)
 
 
 data_dir_option = _setting_option("--data-dir", "storage.data_dir", "DIR", "The data directory")
@@ -88,7 +74,7 @@ def option_type(read: Callable[[str], T]) -> Callable[[str], T]:
     def convert(text: str) -> T:
         try:
             return read(text)
-        except (ValueError, OverflowError) as error:
+        except ValueError as error:
             raise click.BadParameter(f"{text!r} {error}") from None
 
     return convert
@@ -107,31 +93,38 @@ DURATION = option_type(parse_duration)
 SIZE = option_type(parse_size)
 
 
-def range_options(command: F) -> F:
-    """Add `--since` and `--until`, days that are included."""
-    until = click.option("--until", type=parse_day, metavar="DATE", help="The last day, included.")
-    since = click.option("--since", type=parse_day, metavar="DATE", help="The first day.")
-    return since(until(command))
+class Days(NamedTuple):
+    """The days asked for: both ends included, None for no end."""
+
+    since: date | None
+    until: date | None
 
 
-def check_range(since: date | None, until: date | None) -> None:
-    """Refuse a range of days that ends before it begins."""
-    if since is not None and until is not None and since > until:
-        raise click.UsageError(f"--since {since} is after --until {until}")
+def days_options(command: Callable[..., T]) -> Callable[..., T]:
+    """Add `--since` and `--until`; the command gets them as one value, `days`."""
+
+    @click.option("--since", type=parse_day, metavar="DATE", help="The first day.")
+    @click.option("--until", type=parse_day, metavar="DATE", help="The last day, included.")
+    @wraps(command)
+    def with_days(*args: Any, since: date | None, until: date | None, **options: Any) -> T:
+        if since is not None and until is not None and since > until:
+            raise click.UsageError(f"--since {since} is after --until {until}")
+        return command(*args, days=Days(since, until), **options)
+
+    return with_days
 
 
-class OutputType(click.Path):
-    """A file to be written on the command line; None for standard output, "-"."""
+FILE = click.Path(path_type=Path, dir_okay=False)
 
-    def __init__(self) -> None:
-        super().__init__(path_type=Path, dir_okay=False)
+
+class _Output(click.Path):
+    """A file to write; None for standard output, "-"."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the path that `value` is."""
         return None if str(value) == "-" else super().convert(value, param, ctx)
 
 
-OUTPUT = OutputType()
+OUTPUT = _Output(path_type=Path, dir_okay=False)
 
 
 def check_output(output: Path | None, data: DataDir) -> None:
@@ -147,12 +140,23 @@ def check_output(output: Path | None, data: DataDir) -> None:
         )
 
 
-def format_of(suffix: str, formats: Mapping[str, K], output: Path | None) -> K:
-    """Return the format that the name of an output stands for."""
+def format_of(named: K | None, suffix: str, formats: Mapping[str, K], output: Path | None) -> K:
+    """Return the format that is named, else the one that the suffix of the output stands for."""
+    if named is not None:
+        return named
     if suffix not in formats:
         name = shown(str(output), 300)
         raise click.UsageError(f"the name {name} does not say which format: use --format")
     return formats[suffix]
+
+
+def open_archive(data: DataDir) -> "Archive":
+    """Return the events of a data directory, to be read."""
+    # brings the decoder along: imported by those who read events
+    from mirror.reading.reader import Archive  # noqa: PLC0415
+
+    rules = data.days
+    return Archive(data.root, name_template=rules.name_template, final_after=rules.final_after)
 
 
 def run_until_signal(work: Coroutine[Any, Any, T]) -> T:
@@ -179,6 +183,18 @@ def run_until_signal(work: Coroutine[Any, Any, T]) -> T:
             if not received:
                 raise
             notice("interrupted; the next run goes on from here")
-            raise click.exceptions.Exit(int(received[0])) from None
+            raise click.exceptions.Exit(received[0]) from None
 
     return asyncio.run(guarded())
+
+
+def with_mirror(config: Config, data: DataDir, work: Callable[["Mirror"], Awaitable[T]]) -> T:
+    """Hold the data directory for writing while `work` is done with it, or until a signal."""
+    # brings the HTTP client along: imported by those who ask upstream
+    from mirror.sync.wiring import open_mirror  # noqa: PLC0415
+
+    async def held() -> T:
+        async with open_mirror(config, data) as mirror:
+            return await work(mirror)
+
+    return run_until_signal(held())

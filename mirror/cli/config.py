@@ -2,7 +2,7 @@
 
 import click
 
-from mirror.cli.common import data_dir_option, load, load_settings
+from mirror.cli import common
 from mirror.cli.streams import say
 from mirror.config.loading import render
 from mirror.config.settings import Config
@@ -14,19 +14,19 @@ def config() -> None:
 
 
 @config.command()
-@data_dir_option
+@common.data_dir_option
 @click.option("--defaults", is_flag=True, help="Show the defaults, whatever is set.")
 @click.pass_context
 def show(ctx: click.Context, *, defaults: bool) -> None:
     """Print the settings in force as a commented TOML file."""
-    settings = Config() if defaults else load_settings(ctx)
+    settings = Config() if defaults else common.load_settings(ctx)
     say(render(settings).removesuffix("\n"))
 
 
 @config.command()
-@data_dir_option
+@common.data_dir_option
 @click.pass_context
 def check(ctx: click.Context) -> None:
     """Check the settings; list all that is wrong with them at once."""
-    _, data = load(ctx)
+    _, data = common.load(ctx)
     say(f"The settings are right. Data directory: {data.root}")

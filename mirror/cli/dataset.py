@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mirror.cli.common import OUTPUT, check_output, data_dir_option, json_option, load_mirror
+from mirror.cli import common
 from mirror.cli.streams import answer, notice, say
 from mirror.dataset.audit import DatasetVerifyReport, FaultKind, verify_dataset
 from mirror.dataset.build import DatasetReport, keep_in_step
@@ -28,11 +28,11 @@ def dataset() -> None:
 
 
 @dataset.command()
-@data_dir_option
+@common.data_dir_option
 @click.option(
     "--rebuild", "--anew", "rebuild", is_flag=True, help="Make all months, those in step too."
 )
-@json_option
+@common.json_option
 @click.pass_context
 def build(ctx: click.Context, *, rebuild: bool, as_json: bool) -> ExitCode:
     """Make the months whose days have changed, and only these.
@@ -40,7 +40,7 @@ def build(ctx: click.Context, *, rebuild: bool, as_json: bool) -> ExitCode:
     Lines that are no launches of a known version are not in it: they are counted, and listed with
     file and line. Polls may go on meanwhile.
     """
-    _, data = load_mirror(ctx)
+    _, data = common.load_mirror(ctx)
     total_bytes = sum(one.size for one in load_inventory(data).records.values())
     with show_reading(total_bytes) as progress:
         report = keep_in_step(data, anew=rebuild, progress=progress)
@@ -49,11 +49,11 @@ def build(ctx: click.Context, *, rebuild: bool, as_json: bool) -> ExitCode:
 
 
 @dataset.command()
-@data_dir_option
+@common.data_dir_option
 @click.option(
     "--rederive", is_flag=True, help="Make each month again, aside, and compare all rows."
 )
-@json_option
+@common.json_option
 @click.pass_context
 def verify(ctx: click.Context, *, rederive: bool, as_json: bool) -> ExitCode:
     """Prove that the data set was made from the very files that are held.
@@ -61,15 +61,15 @@ def verify(ctx: click.Context, *, rederive: bool, as_json: bool) -> ExitCode:
     Compares the digests of the daily files, the rows of each day, the schema and each file's own
     digest. Exit 3 where something is wrong or out of step.
     """
-    _, data = load_mirror(ctx)
+    _, data = common.load_mirror(ctx)
     report = verify_dataset(data, rederive=rederive)
     answer(report, _render_verify(report), as_json=as_json)
     return ExitCode.INCOMPLETE if report.faults else ExitCode.COMPLETE
 
 
 @dataset.command()
-@click.argument("target", type=OUTPUT, metavar="FILE")
-@data_dir_option
+@click.argument("target", type=common.OUTPUT, metavar="FILE")
+@common.data_dir_option
 @click.pass_context
 def export(ctx: click.Context, target: Path | None) -> None:
     """Write all launches into one Parquet FILE: origin, provider, spec, timestamp.
@@ -78,8 +78,8 @@ def export(ctx: click.Context, target: Path | None) -> None:
     """
     if target is None:
         raise click.UsageError("Parquet cannot be written to standard output: name a file")
-    _, data = load_mirror(ctx)
-    check_output(target, data)
+    _, data = common.load_mirror(ctx)
+    common.check_output(target, data)
     count = export_launches(data, target, notice=notice)
     say(f"{shown(str(target), 300)}: {count:,} launches, {human_bytes(target.stat().st_size)}")
 

@@ -1,27 +1,18 @@
 """`binder-mirror events`: the events of a mirror as JSON lines, CSV or Parquet."""
 
 import sys
-from datetime import date
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
-from msgspec import Struct
 
-from mirror.cli.common import (
-    OUTPUT,
-    check_output,
-    check_range,
-    data_dir_option,
-    format_of,
-    load,
-    range_options,
-)
-from mirror.cli.streams import abandon_stdout, notice, stdout_error
+from mirror.cli import common
+from mirror.cli.streams import notice, stdout_errors
 from mirror.errors import ConfigError, SpecError, UnknownSchemaError
 from mirror.events.repository import repository_key
-from mirror.reading.reader import Archive
-from mirror.reading.selection import Unknown
 from mirror.reading.sinks import (
     COMPRESSION_BY_SUFFIX,
     WRITERS,
@@ -41,6 +32,9 @@ _FORMAT_BY_SUFFIX: dict[str, Format] = {
     ".parquet": "parquet",
 }
 
+_choice = partial(click.option, multiple=True, callback=lambda _ctx, _param, values: values or None)
+"""An option that may be given several times; None where it is not given: that chooses all."""
+
 
 def _repository(text: str) -> str:
     """Return the name of a repository, in any spelling that there is."""
@@ -51,44 +45,14 @@ def _repository(text: str) -> str:
     return text
 
 
-class _Asked(Struct, frozen=True):
-    """What is asked for; each field is an option."""
-
-    since: date | None
-    until: date | None
-    provider: tuple[str, ...]
-    origin: tuple[str, ...]
-    repo: tuple[str, ...]
-    final_only: bool
-    unknown: Unknown
-    fill_origin: bool
-    form: Format | None
-    compress: Compression | None
-    output: Path | None
-
-    @property
-    def is_for_terminal(self) -> bool:
-        """Whether the events are shown to a person."""
-        return self.output is None and sys.stdout.isatty()
-
-    def encoding(self) -> tuple[Format, Compression]:
-        """Return format and compression, by the name of the output where no option says them."""
-        suffixes = [one.lower() for one in self.output.suffixes] if self.output else []
-        packed = COMPRESSION_BY_SUFFIX.get(suffixes[-1]) if suffixes else None
-        inner = "".join(suffixes[-2:-1] if packed else suffixes[-1:])
-        form = self.form or format_of(inner, _FORMAT_BY_SUFFIX, self.output)
-        return form, self.compress or packed or "none"
-
-
 @click.command()
-@data_dir_option
-@range_options
-@click.option("--provider", multiple=True, metavar="NAME", help="Only launches of this provider.")
-@click.option("--origin", multiple=True, metavar="HOST", help="Only launches by this BinderHub.")
-@click.option(
+@common.data_dir_option
+@common.days_options
+@_choice("--provider", metavar="NAME", help="Only launches of this provider.")
+@_choice("--origin", metavar="HOST", help="Only launches by this BinderHub.")
+@_choice(
     "--repo",
     type=_repository,
-    multiple=True,
     metavar="NAME",
     help="Only launches of this repository, in any spelling: user/repository, an address, a DOI, "
     "the link of a launch.",
@@ -107,7 +71,7 @@ class _Asked(Struct, frozen=True):
 )
 @click.option(
     "--format",
-    "form",
+    "format_name",
     type=click.Choice(["json", "csv", "parquet"]),
     help="JSON lines, if the name of the output says nothing else.",
 )
@@ -119,12 +83,22 @@ class _Asked(Struct, frozen=True):
 @click.option(
     "-o",
     "--output",
-    type=OUTPUT,
+    type=common.OUTPUT,
     metavar="FILE",
     help="Write to a file, which is replaced when all is written; - for standard output.",
 )
 @click.pass_context
-def events(ctx: click.Context, /, **options: Any) -> None:
+def events(
+    ctx: click.Context,
+    /,
+    days: common.Days,
+    *,
+    final_only: bool,
+    format_name: Format | None,
+    compress: Compression | None,
+    output: Path | None,
+    **choice: Any,
+) -> None:
     """Write the events held, by day and as they stand in upstream's files.
 
     JSON lines are upstream's own, byte for byte, whatever the filters. CSV and Parquet have every
@@ -133,56 +107,39 @@ def events(ctx: click.Context, /, **options: Any) -> None:
 
     An option given several times takes any of its values.
     """
-    asked = _Asked(**options)
-    check_range(asked.since, asked.until)
-    _, data = load(ctx)
-    form, compress = asked.encoding()
-    _check(asked, form, compress)
-    check_output(asked.output, data)
-    archive = Archive(
-        data.root, name_template=data.days.name_template, final_after=data.days.final_after
-    )
-    chosen: AnyEvents = archive.events(
-        asked.since,
-        asked.until,
-        provider=asked.provider or None,
-        origin=asked.origin or None,
-        repo=asked.repo or None,
-        unknown=asked.unknown,
-        open_days=not asked.final_only,
-        fill_origin=asked.fill_origin,
-        progress=False if asked.is_for_terminal else None,
-    )
-    _write(chosen, form, compress, asked.output)
-    _print_notices(chosen)
-
-
-def _check(asked: _Asked, form: Format, compress: Compression) -> None:
-    if asked.unknown == "raw" and form != "json":
-        raise click.UsageError(f"--unknown raw is for JSON lines: {form} has no place for them")
-    if compress != "none" and form == "parquet":
-        raise click.UsageError("Parquet is compressed within: --compress is for JSON lines and CSV")
-    if asked.fill_origin and form == "json":
-        raise click.UsageError("JSON lines are upstream's own: --fill-origin is for CSV, Parquet")
-    if asked.is_for_terminal and (compress != "none" or form == "parquet"):
+    _, data = common.load(ctx)
+    suffixes = [one.lower() for one in output.suffixes] if output is not None else []
+    if packed := COMPRESSION_BY_SUFFIX.get("".join(suffixes[-1:])):
+        del suffixes[-1]
+    suffix = "".join(suffixes[-1:])
+    form = common.format_of(format_name, suffix, _FORMAT_BY_SUFFIX, output)
+    compression = compress or packed or "none"
+    is_for_terminal = output is None and sys.stdout.isatty()
+    _check(form, compression, choice)
+    if is_for_terminal and (compression != "none" or form == "parquet"):
         raise ConfigError("this is nothing for a terminal", hint="name a file with --output")
-
-
-def _write(chosen: AnyEvents, form: Format, compress: Compression, output: Path | None) -> None:
+    common.check_output(output, data)
+    chosen: AnyEvents = common.open_archive(data).events(
+        *days, open_days=not final_only, progress=False if is_for_terminal else None, **choice
+    )
     try:
-        with open_sink(output, compress) as sink:
+        with suppress(BrokenPipeError), stdout_errors(), open_sink(output, compression) as sink:
             WRITERS[form](chosen, sink)
             if output is None:
                 sink.flush()
     except UnknownSchemaError as error:
         hint = "--unknown skip passes over such lines, --unknown raw gives them as they are"
         raise UnknownSchemaError(str(error), hint=hint) from error
-    except BrokenPipeError:
-        # whoever read has had enough
-        abandon_stdout()
-    except OSError as error:
-        abandon_stdout()
-        raise stdout_error(error) from error
+    _print_notices(chosen)
+
+
+def _check(form: Format, compress: Compression, choice: Mapping[str, Any]) -> None:
+    if choice["unknown"] == "raw" and form != "json":
+        raise click.UsageError(f"--unknown raw is for JSON lines: {form} has no place for them")
+    if compress != "none" and form == "parquet":
+        raise click.UsageError("Parquet is compressed within: --compress is for JSON lines and CSV")
+    if choice["fill_origin"] and form == "json":
+        raise click.UsageError("JSON lines are upstream's own: --fill-origin is for CSV, Parquet")
 
 
 def _print_notices(chosen: AnyEvents) -> None:

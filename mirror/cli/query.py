@@ -1,26 +1,19 @@
 """`binder-mirror query`: SQL over the launches; a table, CSV, JSON, Markdown or Parquet."""
 
+import atexit
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import click
 
-from mirror.cli.common import (
-    DURATION,
-    OUTPUT,
-    SIZE,
-    check_output,
-    data_dir_option,
-    format_of,
-    load_mirror,
-)
-from mirror.cli.streams import notice, stdout_error
+from mirror.cli import common
+from mirror.cli.streams import notice, stdout_errors
 from mirror.dataset.query import Bounds, open_months
 from mirror.dataset.query_process import answer_apart, call_apart
-from mirror.errors import ConfigError, ExitCode
+from mirror.errors import ConfigError, ExitCode, MirrorError
 from mirror.store.disk import replacing
 
 _FORMAT_BY_SUFFIX = {
@@ -32,11 +25,23 @@ _FORMAT_BY_SUFFIX = {
     ".txt": "table",
 }
 _MAX_SQL_BYTES = 1024 * 1024
+_HISTORY_LENGTH = 1000
+_HELP = """\
+A query ends with ";" or an empty line.  \\d the columns  \\q or Ctrl-D ends  Ctrl-C cancels"""
+_META_COMMANDS: dict[str, str | None] = {
+    "\\q": None,
+    "exit": None,
+    "quit": None,
+    "\\d": "SELECT column_name, column_type FROM (DESCRIBE launches)",
+    "\\?": "",
+    "help": "",
+}
+"""What is no SQL: the query that it stands for, "" for help, None for the end."""
 
 
 @click.command()
 @click.argument("sql", required=False, metavar="[SQL|-]")
-@data_dir_option
+@common.data_dir_option
 @click.option(
     "--format",
     "format_name",
@@ -45,13 +50,13 @@ _MAX_SQL_BYTES = 1024 * 1024
 )
 @click.option(
     "--output",
-    type=OUTPUT,
+    type=common.OUTPUT,
     metavar="FILE",
     help="Write the answer there, whole or not at all; - for standard output.",
 )
 @click.option(
     "--memory",
-    type=SIZE,
+    type=common.SIZE,
     metavar="SIZE",
     default="1GiB",
     show_default=True,
@@ -59,7 +64,7 @@ _MAX_SQL_BYTES = 1024 * 1024
 )
 @click.option(
     "--timeout",
-    type=DURATION,
+    type=common.DURATION,
     metavar="DURATION",
     default="5m",
     show_default=True,
@@ -81,15 +86,17 @@ def query(
     input, without any there is a prompt. Reads the data set (`dataset build`) or, where there is
     none, the daily files. Nothing else can be read, and nothing written.
     """
-    if format_name is None and output is not None:
-        format_name = format_of(output.suffix.lower(), _FORMAT_BY_SUFFIX, output)
-    if format_name == "parquet" and output is None:
-        raise click.UsageError("--format parquet needs --output FILE")
     if output is not None and sql is None:
         raise click.UsageError("--output needs a query")
-    _, data = load_mirror(ctx)
-    check_output(output, data)
-    form = format_name or ("table" if output is None and sys.stdout.isatty() else "csv")
+    if output is not None:
+        suffix = output.suffix.lower()
+        form = common.format_of(format_name, suffix, _FORMAT_BY_SUFFIX, output)
+    else:
+        form = format_name or ("table" if sys.stdout.isatty() else "csv")
+        if form == "parquet":
+            raise click.UsageError("--format parquet needs --output FILE")
+    _, data = common.load_mirror(ctx)
+    common.check_output(output, data)
     text = _read_sql() if sql == "-" else sql
     bounds = Bounds(
         memory_bytes=max(memory, 64 * 1024**2),
@@ -102,16 +109,12 @@ def query(
     ):
 
         def answer(asked: str) -> None:
-            with _stdout_errors() if part is None else nullcontext():
+            with stdout_errors() if part is None else nullcontext():
                 answer_apart(months, bounds, asked, form, part)
 
-        if text is not None:
-            answer(text)
-        else:
-            # readline is worth its start-up time only where somebody types
-            from mirror.cli.prompt import prompt  # noqa: PLC0415
-
-            return prompt(answer)
+        if text is None:
+            return _prompt(answer)
+        answer(text)
     return ExitCode.COMPLETE
 
 
@@ -122,17 +125,79 @@ def _read_sql() -> str:
     return text
 
 
-@contextmanager
-def _stdout_errors() -> Iterator[None]:
-    """Turn what keeps an answer from standard output into an error that says so.
+def _prompt(answer: Callable[[str], None]) -> int:
+    """Ask for queries until there are no more; return the exit code.
 
-    Raises:
-        StorageError: it cannot be written.
-        BrokenPipeError: nobody reads it any more.
+    What somebody types may be wrong; of queries from elsewhere the first failure is the exit code.
     """
+    is_interactive = sys.stdin.isatty()
+    if is_interactive:
+        _keep_history()
+        click.echo(_HELP, err=True)
+    codes = [_try(answer, query) for query in _queries(is_interactive=is_interactive)]
+    return 0 if is_interactive else next(filter(None, codes), 0)
+
+
+def _queries(*, is_interactive: bool) -> Iterator[str]:
+    """Yield what is typed, query by query: each ends with ";", an empty line, or the input."""
+    typed: list[str] = []
+    while True:
+        try:
+            line = input(("   ...> " if typed else "query> ") if is_interactive else "")
+        except EOFError:
+            break
+        except KeyboardInterrupt:
+            typed = []
+            click.echo("", err=True)
+            continue
+        if not typed and (command := line.strip()) in _META_COMMANDS:
+            query = _META_COMMANDS[command]
+            if query is None:
+                return
+            if query:
+                yield query
+            else:
+                click.echo(_HELP, err=True)
+            continue
+        typed += [line] if line.strip() else []
+        if typed and (not line.strip() or line.rstrip().endswith(";")):
+            yield "\n".join(typed)
+            typed = []
+    if typed:
+        yield "\n".join(typed)
+    if is_interactive:
+        click.echo("", err=True)
+
+
+def _try(answer: Callable[[str], None], sql: str) -> ExitCode:
     try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise stdout_error(error) from error
+        answer(sql)
+    except MirrorError as error:
+        notice(error.line())
+        return error.exit_code
+    except KeyboardInterrupt:
+        click.echo("cancelled", err=True)
+        return ExitCode.INTERRUPTED
+    return ExitCode.COMPLETE
+
+
+def _keep_history() -> None:
+    """Remember what was typed, from one time to the next, readable by the user alone."""
+    try:
+        # worth its start-up time only where somebody types; not in every Python
+        import readline  # noqa: PLC0415
+    except ImportError:
+        return
+    with suppress(OSError, RuntimeError):
+        state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+        path = Path(state, "binder-mirror", "query_history")
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
+        readline.read_history_file(path)
+        readline.set_history_length(_HISTORY_LENGTH)
+
+        def save() -> None:
+            with suppress(OSError):
+                readline.write_history_file(path)
+
+        atexit.register(save)

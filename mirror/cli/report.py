@@ -12,28 +12,19 @@ from pathlib import Path
 import click
 from msgspec.structs import replace
 
-from mirror.cli.common import (
-    check_output,
-    check_range,
-    data_dir_option,
-    json_option,
-    load_mirror,
-    option_type,
-    range_options,
-)
+from mirror.cli import common
 from mirror.cli.streams import answer, say
 from mirror.clock import utc_now
 from mirror.progress import takes_escapes
-from mirror.report.facts import Ranking, Report, Window, rank_repositories, read_report, to_json
+from mirror.report.facts import Window, rank_repositories, read_report, to_json
 from mirror.report.render import ASCII, BLOCKS, TerminalStyle, render_page, render_report
 from mirror.store.disk import replacing
-from mirror.store.layout import DataDir
 
 _TOP_ON_A_PAGE = 20
 _QUARTER = re.compile(r"([0-9]{4})-?Q([1-4])", re.IGNORECASE)
 
 
-@option_type
+@common.option_type
 def parse_quarter(text: str) -> Window:
     """Return the days of a quarter."""
     match = _QUARTER.fullmatch(text)
@@ -45,8 +36,8 @@ def parse_quarter(text: str) -> Window:
 
 
 @click.command()
-@data_dir_option
-@range_options
+@common.data_dir_option
+@common.days_options
 @click.option("--quarter", type=parse_quarter, metavar="QUARTER", help="A quarter, as 2026Q3.")
 @click.option(
     "--top",
@@ -56,12 +47,11 @@ def parse_quarter(text: str) -> Window:
     "else 0).",
 )
 @click.option("--html", metavar="FILE", help="Write one self-contained page; - for stdout.")
-@json_option
+@common.json_option
 @click.pass_context
 def report(
     ctx: click.Context,
-    since: date | None,
-    until: date | None,
+    days: common.Days,
     quarter: Window | None,
     *,
     top: int | None,
@@ -74,12 +64,14 @@ def report(
     duplicate, shrunk and mixed days, odd content, times at which upstream's index stood still.
     The exit code is 0 when there is a report, whatever it finds; `found` in the JSON counts it.
     """
-    window = _choose_window(since, until, quarter)
+    if quarter is not None and any(days):
+        raise click.UsageError("--quarter names the days already: leave out --since and --until")
     if html is not None and as_json:
         raise click.UsageError("--html and --json exclude each other: ask for one of them")
-    config, data = load_mirror(ctx)
+    config, data = common.load_mirror(ctx)
     if html is not None and html != "-":
-        check_output(Path(html), data)
+        common.check_output(Path(html), data)
+    window = quarter or Window(*days)
     found = read_report(
         data,
         window,
@@ -88,40 +80,16 @@ def report(
         now=utc_now(),
     )
     if number := top if top is not None else _TOP_ON_A_PAGE * (html is not None):
-        found = replace(found, repositories=_rank(data, window, number))
-    if html is not None:
-        _write_page(found, html)
-    else:
+        archive = common.open_archive(data)
+        events = archive.events(window.since, window.until, unknown="skip", open_days=True)
+        found = replace(found, repositories=rank_repositories(events, number))
+    if html is None:
         answer(to_json(found), render_report(found, _style()), as_json=as_json)
-
-
-def _rank(data: DataDir, window: Window, number: int) -> Ranking:
-    from mirror.reading.reader import Archive  # noqa: PLC0415 - only where files are read
-
-    days = data.days
-    archive = Archive(data.root, name_template=days.name_template, final_after=days.final_after)
-    events = archive.events(window.since, window.until, unknown="skip", open_days=True)
-    return rank_repositories(events, number)
-
-
-def _write_page(found: Report, html: str) -> None:
-    page = render_page(found)
-    if html == "-":
-        say(page.rstrip("\n"))
+    elif html == "-":
+        say(render_page(found).rstrip("\n"))
     else:
         with replacing(Path(html)) as unfinished:
-            unfinished.write_bytes(page.encode())
-
-
-def _choose_window(since: date | None, until: date | None, quarter: Window | None) -> Window:
-    if quarter is not None:
-        if since is not None or until is not None:
-            raise click.UsageError(
-                "--quarter names the days already: leave out --since and --until"
-            )
-        return quarter
-    check_range(since, until)
-    return Window(since, until)
+            unfinished.write_bytes(render_page(found).encode())
 
 
 def _style() -> TerminalStyle:

@@ -3,18 +3,11 @@
 import asyncio
 import os
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 
 import click
 
-from mirror.cli.common import (
-    data_dir_option,
-    listen_option,
-    load,
-    load_mirror,
-    load_settings,
-    upstream_option,
-)
+from mirror.cli import common
 from mirror.cli.streams import say
 from mirror.clock import utc_now
 from mirror.config.settings import Config
@@ -25,9 +18,9 @@ from mirror.store.polls import load_polls
 
 
 @click.command()
-@data_dir_option
-@upstream_option
-@listen_option
+@common.data_dir_option
+@common.upstream_option
+@common.listen_option
 @click.pass_context
 def run(ctx: click.Context) -> None:
     """Poll on a schedule and serve the copy, until SIGTERM or SIGINT.
@@ -35,25 +28,25 @@ def run(ctx: click.Context) -> None:
     SIGHUP reads the settings again. What is asked of upstream is written while it runs: one daemon
     at a time, and a `sync` by hand between its polls.
     """
-    config, data = load(ctx)
+    config, data = common.load(ctx)
     make_folders(data)
     _serve(ctx, config, data, writes=True)
 
 
 @click.command()
-@data_dir_option
-@listen_option
+@common.data_dir_option
+@common.listen_option
 @click.pass_context
 def serve(ctx: click.Context) -> None:
     """Serve the copy alone, as beside a `sync` from cron. Nothing is asked of upstream."""
-    config, data = load_mirror(ctx)
+    config, data = common.load_mirror(ctx)
     if not config.server.listen:
         raise ConfigError("server.listen is empty", hint="say where to serve with --listen")
     _serve(ctx, config, data, writes=False)
 
 
 @click.command()
-@data_dir_option
+@common.data_dir_option
 @click.pass_context
 def health(ctx: click.Context) -> ExitCode:
     """Check whether polls are complete and recent, as /readyz does.
@@ -62,7 +55,7 @@ def health(ctx: click.Context) -> ExitCode:
     """
     from mirror.daemon.schedule import longest_interval  # noqa: PLC0415 - brings APScheduler along
 
-    config, data = load_mirror(ctx)
+    config, data = common.load_mirror(ctx)
     now = utc_now()
     interval = longest_interval(config.schedule, now=now)
     complete = load_polls(data, 1).last_complete
@@ -78,13 +71,12 @@ def _serve(ctx: click.Context, config: Config, data: DataDir, *, writes: bool) -
     from mirror.sync.wiring import open_mirror  # noqa: PLC0415
 
     tune_process()
-    lock: AbstractContextManager[None] = daemon_lock(data) if writes else nullcontext()
-    with lock:
+    with daemon_lock(data) if writes else nullcontext():
         in_time = asyncio.run(
             run_service(
                 config,
                 data,
-                load=lambda: load_settings(ctx),
+                load=lambda: common.load_settings(ctx),
                 open_writer=(lambda current: open_mirror(current, data)) if writes else None,
                 environ=os.environ,
                 announce=_announce,
@@ -93,7 +85,7 @@ def _serve(ctx: click.Context, config: Config, data: DataDir, *, writes: bool) -
         )
     if not in_time:
         # a thread hangs in the disk: all that is published is whole, and nobody waits for the rest
-        os._exit(int(ExitCode.COMPLETE))
+        os._exit(ExitCode.COMPLETE)
 
 
 def _announce(url: str) -> None:

@@ -3,6 +3,8 @@
 import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -30,12 +32,8 @@ def say(text: str) -> None:
     Raises:
         StorageError: what it is redirected to cannot be written.
     """
-    try:
+    with suppress(BrokenPipeError), stdout_errors():
         click.echo(text)
-    except OSError as error:
-        abandon_stdout()
-        if not isinstance(error, BrokenPipeError):
-            raise stdout_error(error) from error
 
 
 def answer(facts: object, text: str, *, as_json: bool) -> None:
@@ -48,6 +46,23 @@ def answer(facts: object, text: str, *, as_json: bool) -> None:
 def notice(text: str) -> None:
     """Print a line for a person, beside the answer, to standard error."""
     print(f"binder-mirror: {text}", file=sys.stderr)  # noqa: T201
+
+
+@contextmanager
+def stdout_errors() -> Iterator[None]:
+    """Name standard output as what cannot be written, and write nothing more to it.
+
+    Raises:
+        StorageError: what it is redirected to cannot be written.
+        BrokenPipeError: nobody reads it any more.
+    """
+    try:
+        yield
+    except OSError as error:
+        abandon_stdout()
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise stdout_error(error) from error
 
 
 def stdout_error(error: OSError) -> StorageError:

@@ -1,8 +1,9 @@
 """`binder-mirror sync`: one pass, its progress, and a closing summary."""
 
 import sys
-from contextlib import AbstractContextManager, nullcontext
-from datetime import date
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,42 +11,45 @@ import click
 from msgspec.structs import replace
 
 from mirror.archive.plan import PollRange
-from mirror.archive.ports import Observer, PollEvent, ignore
-from mirror.cli.common import (
-    check_range,
-    data_dir_option,
-    json_option,
-    load,
-    range_options,
-    run_until_signal,
-    upstream_option,
-)
-from mirror.cli.progress import show_poll
+from mirror.archive.ports import Counted, Observer, PollEvent, ignore
+from mirror.cli import common
 from mirror.cli.streams import answer
+from mirror.clock import utc_now
 from mirror.config.settings import Config, LogConfig
 from mirror.dataset.update import update_dataset
-from mirror.errors import ExitCode
-from mirror.logs import configure_logs
+from mirror.errors import ExitCode, MirrorError
+from mirror.logs import configure_logs, get_logger
 from mirror.model import Due, PollEnd, PollReport, Problem, ProblemKind
-from mirror.progress import takes_escapes
+from mirror.progress import Show, show_bar, show_nothing, takes_escapes
+from mirror.status.poll_progress import PollProgress, Progress
 from mirror.status.problems import facts_of, problem_lines, report_facts
+from mirror.status.standing import read_status
+from mirror.store.disk import storage_errors, write_durably
 from mirror.store.layout import DataDir
-from mirror.sync.wiring import Mirror, Preview, open_mirror, preview
-from mirror.text import human_bytes, plural
+from mirror.sync.wiring import Preview, open_mirror, preview
+from mirror.text import human_bytes, plural, shown
 
 if TYPE_CHECKING:
-    from mirror.cli.textfile import Run
+    from mirror.status.metrics import Metrics
 
 _SHOWN_DAYS = 40
 
 
+@dataclass
+class _Run:
+    """One run for the metrics file, and what it ends with: a bug until it has ended."""
+
+    metrics: "Metrics"
+    exit_code: int = ExitCode.BUG
+
+
 @click.command()
-@data_dir_option
-@upstream_option
+@common.data_dir_option
+@common.upstream_option
 @click.option(
     "--dry-run", is_flag=True, help="Show what would be asked for, and why; write nothing."
 )
-@range_options
+@common.days_options
 @click.option(
     "--recheck",
     type=click.IntRange(min=0),
@@ -55,16 +59,15 @@ _SHOWN_DAYS = 40
 )
 @click.option(
     "--metrics-file",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=common.FILE,
     metavar="PATH",
     help="Leave metrics there for node_exporter, however it ends; the name ends in .prom.",
 )
-@json_option
+@common.json_option
 @click.pass_context
 def sync(
     ctx: click.Context,
-    since: date | None,
-    until: date | None,
+    days: common.Days,
     recheck: int,
     *,
     dry_run: bool,
@@ -76,29 +79,35 @@ def sync(
     Asks for the index; downloads, verifies and publishes the days that are new or changed; writes
     the local index and SHA256SUMS. Can be killed at any moment and goes on from there.
     """
-    check_range(since, until)
     if metrics_file is not None and metrics_file.suffix != ".prom":
         raise click.UsageError(f"--metrics-file {metrics_file} does not end in .prom")
-    config, data = load(ctx)
-    asked = PollRange(since, until, recheck)
+    config, data = common.load(ctx)
+    asked = PollRange(*days, recheck)
     if dry_run:
-        found = run_until_signal(preview(config, data, asked))
+        found = common.run_until_signal(preview(config, data, asked))
         answer(_preview_facts(found), _render_preview(found), as_json=as_json)
         return ExitCode.COMPLETE
-    with _metrics_file(metrics_file, config, data) as run, _observer(config) as observer:
-        report = run_until_signal(_sync(config, data, asked, observer, run))
-    text = _render(report, ranged=since is not None or until is not None)
-    answer(report_facts(report), text, as_json=as_json)
+    with _metrics_file(metrics_file, config, data) as run, _show_progress(config) as observer:
+        report = common.run_until_signal(_sync(config, data, asked, observer, run))
+        if run is not None:
+            run.exit_code = report.exit_code
+    answer(report_facts(report), _render(report, ranged=any(days)), as_json=as_json)
     return report.exit_code
 
 
 async def _sync(
-    config: Config, data: DataDir, asked: PollRange, observer: Observer, run: "Run | None"
+    config: Config, data: DataDir, asked: PollRange, observer: Observer, run: _Run | None
 ) -> PollReport:
+    def observe(event: PollEvent) -> None:
+        if run is not None:
+            run.metrics.observe(event)
+        observer(event)
+
     async with open_mirror(config, data) as mirror:
-        report = await _poll(mirror, asked, observer, run)
+        with run.metrics.following(mirror.traffic) if run is not None else nullcontext():
+            report = await mirror.poll(asked, observe)
     if config.dataset.enabled and report.exit_code != ExitCode.UPSTREAM_UNUSABLE:
-        problem = await update_dataset(data, moved=lambda _files, _bytes: None)
+        problem = await update_dataset(data, moved=show_nothing)
         if problem is not None:
             text = f"the data set is not in step: {problem}"
             warning = Problem(ProblemKind.DATASET, text)
@@ -106,40 +115,91 @@ async def _sync(
     return report
 
 
-async def _poll(
-    mirror: Mirror, asked: PollRange, observer: Observer, run: "Run | None"
-) -> PollReport:
-    if run is None:
-        return await mirror.poll(asked, observer)
+@contextmanager
+def _metrics_file(path: Path | None, config: Config, data: DataDir) -> Iterator[_Run | None]:
+    """Leave the metrics of a run in a file for node_exporter, however it ends.
 
-    def observe(event: PollEvent) -> None:
-        run.metrics.observe(event)
-        observer(event)
+    https://github.com/prometheus/node_exporter#textfile-collector
 
-    with run.metrics.following(mirror.traffic):
-        report = await mirror.poll(asked, observe)
-    run.exit_code = report.exit_code
-    return report
-
-
-def _metrics_file(
-    path: Path | None, config: Config, data: DataDir
-) -> AbstractContextManager["Run | None"]:
+    Raises:
+        StorageError: the file cannot be written, after a run that ended well.
+    """
     if path is None:
-        return nullcontext()
+        yield None
+        return
     # prometheus_client is worth its start-up time only where it is asked for
-    from mirror.cli.textfile import metrics_file  # noqa: PLC0415
+    from mirror.status.metrics import Metrics  # noqa: PLC0415
 
-    return metrics_file(path, config, data)
+    run = _Run(Metrics(shows_process=False))
+    try:
+        yield run
+    except BaseException as error:
+        if isinstance(error, MirrorError | click.exceptions.Exit):
+            run.exit_code = error.exit_code
+        try:
+            _write_metrics(path, run, config, data)
+        except MirrorError as second:
+            # the error that ended the run matters more, and goes on
+            get_logger().error("metrics.not_written", problem=second.line())
+        raise
+    _write_metrics(path, run, config, data)
 
 
-def _observer(config: Config) -> AbstractContextManager[Observer]:
+def _write_metrics(path: Path, run: _Run, config: Config, data: DataDir) -> None:
+    from prometheus_client import CollectorRegistry, Gauge, generate_latest  # noqa: PLC0415
+
+    now = utc_now()
+    ending = CollectorRegistry()
+    for name, text, value in (
+        ("last_exit_code", "How the last run ended.", run.exit_code),
+        ("last_run_timestamp_seconds", "When the last run ended.", now.timestamp()),
+    ):
+        Gauge(f"binder_mirror_{name}", text, registry=ending).set(value)
+    body = generate_latest(ending)
+    with suppress(MirrorError):  # without inventory nothing is known of the copy
+        body += run.metrics.render(
+            read_status(data, now=now),
+            interval=config.schedule.interval_span,
+            free_bytes=data.free_bytes(),
+            now=now,
+        )[0]
+    write_durably(path, body, staging=path.parent)
+    with storage_errors(path):
+        path.chmod(0o644)  # the collector is another user
+
+
+@contextmanager
+def _show_progress(config: Config) -> Iterator[Observer]:
+    """Draw a poll on standard error, where somebody can see it; yield its observer."""
     if not takes_escapes(sys.stderr):
-        return nullcontext(ignore)
+        yield ignore
+        return
     if config.log.level in ("debug", "info"):
         # the terminal is the bar's: only warnings and worse are logged
         configure_logs(LogConfig(format=config.log.format, level="warning"))
-    return show_poll()
+    with show_bar("asking for the index") as show:
+        live = PollProgress()
+
+        def observe(event: PollEvent) -> None:
+            live.observe(event)
+            if isinstance(event, Counted):
+                label = f"content of {event.days:,} of {plural(event.pending, 'day')}"
+                # an estimate of all their bytes
+                show(label, event.size, event.size * event.pending // max(1, event.days), "")
+            elif live.progress is not None:
+                _draw(show, live.progress)
+
+        yield observe
+
+
+def _draw(show: Show, poll: Progress) -> None:
+    # the estimate is only one: never show more done than there is
+    is_over = poll.days_done >= poll.days_due
+    total = poll.bytes_received if is_over else max(poll.bytes_expected, poll.bytes_received)
+    notes = [shown(f"{day}: {problem}", 80) for day, problem in poll.retrying.items()]
+    note = f"{plural(len(notes), 'day')} retried; {notes[0]}" if notes[1:] else "".join(notes)
+    label = f"{poll.days_done:,} of {plural(poll.days_due, 'day')}"
+    show(label, poll.bytes_received, total or None, note)
 
 
 def _render(report: PollReport, *, ranged: bool) -> str:
@@ -161,17 +221,15 @@ def _render(report: PollReport, *, ranged: bool) -> str:
 
 
 def _headline(report: PollReport) -> str:
-    held = (
-        f"{plural(report.held, 'day')} held, {plural(report.events, 'event')}, "
-        f"{human_bytes(report.archive_bytes)}"
-    )
-    state, end = report.index_state, report.end
-    if end is PollEnd.COMPLETE:
-        index = "" if state.is_healthy else f" (index {state})"
-        return f"{end.headline}{index}: {held}"
-    if end is PollEnd.UNUSABLE:
-        return f"{end.headline}, nothing changed: {held}"
-    return f"{end.headline}: {held}, {plural(report.listed, 'day')} listed"
+    how, listed = report.end.headline, ""
+    if report.end is PollEnd.UNUSABLE:
+        how += ", nothing changed"
+    elif report.end is PollEnd.INCOMPLETE:
+        listed = f", {plural(report.listed, 'day')} listed"
+    elif not report.index_state.is_healthy:
+        how += f" (index {report.index_state})"
+    days, events = plural(report.held, "day"), plural(report.events, "event")
+    return f"{how}: {days} held, {events}, {human_bytes(report.archive_bytes)}{listed}"
 
 
 def _preview_facts(found: Preview) -> dict[str, object]:
@@ -200,14 +258,15 @@ def _preview_facts(found: Preview) -> dict[str, object]:
 def _render_preview(found: Preview) -> str:
     plan = found.plan
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in plan.reasons().items())
-    due, size = len(plan.due), human_bytes(plan.estimated_bytes)
-    listed = plural(plan.listed, "listed day")
-    lines = [f"Would ask for {due:,} of {listed}, about {size}: {reasons or 'nothing is due'}"]
+    listed, size = plural(plan.listed, "listed day"), human_bytes(plan.estimated_bytes)
+    lines = [
+        f"Would ask for {len(plan.due):,} of {listed}, about {size}: {reasons or 'nothing is due'}"
+    ]
     if found.unverified:
         files = plural(found.unverified, "file")
         lines.append(f"  would first compare {files} without a record with upstream's")
     lines += map(_due_line, plan.due[:_SHOWN_DAYS])
-    if (more := due - _SHOWN_DAYS) > 0:
+    if (more := len(plan.due) - _SHOWN_DAYS) > 0:
         lines.append(f"  and {more:,} more; --json lists them all")
     return "\n".join([*lines, *problem_lines(found.warnings, "warning:")])
 

@@ -10,19 +10,12 @@ import click
 import msgspec
 from msgspec.structs import replace
 
-from mirror.cli.common import (
-    data_dir_option,
-    json_option,
-    load_mirror,
-    option_type,
-    run_until_signal,
-    upstream_option,
-)
+from mirror.cli import common
 from mirror.cli.streams import answer, say
 from mirror.clock import utc_now
 from mirror.config.settings import Config, UpstreamConfig
 from mirror.errors import ExitCode
-from mirror.model import Damage, DamageKind, Record
+from mirror.model import DamageKind, Record
 from mirror.progress import show_reading
 from mirror.store.inventory import load_inventory, load_upstream
 from mirror.store.layout import DataDir
@@ -34,18 +27,17 @@ _PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?)%?")
 _BY_HAND = {DamageKind.WRONG_KIND, DamageKind.STRANGER}
 
 
-@option_type
+@common.option_type
 def _parse_share(text: str) -> float:
     match = _PERCENT.fullmatch(text)
-    share = float(match[1]) / 100 if match else -1
-    if not 0 < share <= 1:
+    if match is None or not 0 < float(match[1]) <= 100:
         raise ValueError("is not a part like 5%, above 0% and up to 100%")
-    return share
+    return float(match[1]) / 100
 
 
 @click.command()
-@data_dir_option
-@upstream_option
+@common.data_dir_option
+@common.upstream_option
 @click.option(
     "--sample",
     "share",
@@ -59,39 +51,35 @@ def _parse_share(text: str) -> float:
     is_flag=True,
     help="Fetch what is damaged again, or take it from history; rebuild wrong listings.",
 )
-@json_option
+@common.json_option
 @click.pass_context
-def verify(
-    ctx: click.Context,
-    share: float,
-    *,
-    repair: bool,
-    as_json: bool,
-) -> ExitCode:
+def verify(ctx: click.Context, share: float, *, repair: bool, as_json: bool) -> ExitCode:
     """Read every published file again and compare it with the manifest.
 
     Exits 3 where damage is found and, with --repair, where some is left. With --json and --repair
     the object lists what was repaired, and which days are no longer held.
     """
-    config, data = load_mirror(ctx)
-    report = _verify(data, share)
-    before = report.damage
+    config, data = common.load_mirror(ctx)
+    report = found = _verify(data, share)
     lost: list[date] = []
-    if repair and (report.damage or report.undated):
+    if repair and (found.damage or found.undated):
         if not as_json:
-            say(_render(report))
-        run_until_signal(_repair(_with_known_upstream(config, data), data, report))
-        damaged = {one.day for one in report.damage if one.day is not None}
+            say(_render(found))
+        config = _with_known_upstream(config, data)
+        common.with_mirror(config, data, lambda mirror: mirror.repair(found.damage))
         report = _verify(data)
+        damaged = {one.day for one in found.damage if one.day is not None}
         held = load_inventory(data).records
         lost = sorted(damaged - held.keys() - {one.day for one in report.damage})
-    left = {one.name for one in report.damage}
-    repaired = [one for one in before if one.name not in left and one.day not in lost]
-    facts = msgspec.to_builtins(report)
-    text = _render(report)
+    facts, text = msgspec.to_builtins(report), _render(report)
     if repair:
+        left = {one.name for one in report.damage}
+        repaired = [one for one in found.damage if one.name not in left and one.day not in lost]
         facts |= {"repaired": repaired, "no_longer_held": lost}
-        text += _render_repairs(report, repaired, lost)
+        if repaired and not left:
+            text += f"\nrepaired: {len(repaired):,}"
+        why = "neither upstream nor history gave it; a sync asks again"
+        text += "".join(f"\nno longer held: {day} ({why})" for day in lost)
     answer(facts, text, as_json=as_json)
     return ExitCode.INCOMPLETE if report.damage else ExitCode.COMPLETE
 
@@ -115,14 +103,6 @@ def _with_known_upstream(config: Config, data: DataDir) -> Config:
     return replace(config, upstream=replace(config.upstream, url=known))
 
 
-async def _repair(config: Config, data: DataDir, report: VerifyReport) -> None:
-    # brings the HTTP client along: imported by those who ask upstream
-    from mirror.sync.wiring import open_mirror  # noqa: PLC0415
-
-    async with open_mirror(config, data) as mirror:
-        await mirror.repair(report.damage)
-
-
 def _render(report: VerifyReport) -> str:
     lines = [
         f"{plural(report.checked, 'file')} of {report.held:,} read, "
@@ -140,12 +120,3 @@ def _render(report: VerifyReport) -> str:
     if kinds & _BY_HAND:
         lines.append("  what is none of ours is not touched: move it away by hand")
     return "\n".join(lines)
-
-
-def _render_repairs(report: VerifyReport, repaired: Sequence[Damage], lost: Sequence[date]) -> str:
-    """Return the lines on a repair, each after a line break."""
-    text = f"\nrepaired: {len(repaired):,}" if repaired and not report.damage else ""
-    return text + "".join(
-        f"\nno longer held: {day} (neither upstream nor history gave it; a sync asks again)"
-        for day in lost
-    )

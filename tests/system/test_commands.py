@@ -2,11 +2,12 @@
 
 import asyncio
 import json
+import subprocess
 from datetime import date, timedelta
 
 import pytest
 
-from tests.command import Shell
+from tests.command import COMMAND, Shell
 from tests.upstream.faults import SignIn, Status
 from tests.upstream.server import ArchiveServer
 
@@ -30,6 +31,18 @@ async def test_help_goes_to_standard_output(shell: Shell) -> None:
     for done in await asyncio.gather(*(shell.run(*command, "--help") for command in commands)):
         assert (done.code, done.err) == (0, "")
         assert done.out.startswith("Usage: binder-mirror")
+
+
+def test_a_list_of_the_commands_imports_none_of_them() -> None:
+    script = (
+        "import sys\nfrom mirror.cli.app import run\nrun(['--help'], {})\n"
+        "sys.exit(','.join(sys.modules.keys() & {'aiohttp', 'duckdb', 'rich', 'structlog'}))"
+    )
+
+    done = subprocess.run([COMMAND[0], "-c", script], capture_output=True, text=True, check=False)
+
+    assert "\nCommands:\n  sync " in done.stdout
+    assert done.stderr.strip() == ""
 
 
 @pytest.mark.parametrize("command", [(), ("config",)])

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from mirror import __version__
-from mirror.cli.app import cli
+from mirror.cli.app import COMMANDS, cli
 from mirror.errors import ExitCode
 from tests.command import ROOT
 
@@ -78,6 +78,14 @@ def test_the_readme_fits_on_one_page_and_lists_every_command() -> None:
     assert len(README.splitlines()) <= 200
     listed = re.findall(r"^\| `binder-mirror ([a-z]+)` \|", README, re.MULTILINE)
     assert sorted(listed) == sorted(cli.list_commands(click.Context(cli)))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_summary_of_a_command_is_how_its_help_begins(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    assert command.help is not None
+    assert command.help.startswith(COMMANDS[name][1].removesuffix("."))
 
 
 def test_the_exit_codes_are_those_of_the_program() -> None:
