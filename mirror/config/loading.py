@@ -160,7 +160,7 @@ def _convert(setting: Setting) -> object:
         raise ValueError(f"is no setting{_guess(setting.key, keys)}")
     hint = keys[setting.key]
     unit = (_meta(hint).extra or {}).get("unit")
-    if unit is not None and isinstance(value, str | int | float):
+    if unit and isinstance(value, str | int | float):
         value = parse_duration(value) if unit == "duration" else parse_size(value)
     try:
         # a variable is text, whatever its key's type is
@@ -265,6 +265,6 @@ def _meta(hint: object) -> Meta:
 
 def _render_value(value: object, meta: Meta) -> str:
     unit = (meta.extra or {}).get("unit")
-    if unit is not None and isinstance(value, int | float):
+    if unit and isinstance(value, int | float):
         value = format_duration(value) if unit == "duration" else format_size(int(value))
     return msgspec.json.encode(value).decode()

@@ -4,32 +4,33 @@
 """
 
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 
-_DURATION = {"unit": "duration"}
-_SIZE = {"unit": "size"}
+
+def _key(
+    description: str, *, ge: float | None = None, le: float | None = None, unit: str = ""
+) -> Meta:
+    """Return the bounds and the meaning of a key; text with a unit is read as a number."""
+    return Meta(ge=ge, le=le, description=description, extra={"unit": unit})
 
 
-def _duration(description: str, *, ge: float = 0) -> Meta:
-    return Meta(ge=ge, description=description, extra=_DURATION)
-
-
-def _size(description: str, *, ge: int = 0) -> Meta:
-    return Meta(ge=ge, description=description, extra=_SIZE)
+_duration = partial(_key, ge=0, unit="duration")
+_size = partial(_key, ge=0, unit="size")
 
 
 class UpstreamConfig(Struct, frozen=True, kw_only=True):
     """The archive to mirror."""
 
-    url: Annotated[
-        str, Meta(description="Base URL of the archive, where index.jsonl is found.")
-    ] = "https://archive.analytics.mybinder.org/"
-    name_template: Annotated[
-        str, Meta(description="Name of a daily file; {date} stands for YYYY-MM-DD.")
-    ] = "events-{date}.jsonl"
+    url: Annotated[str, _key("Base URL of the archive, where index.jsonl is found.")] = (
+        "https://archive.analytics.mybinder.org/"
+    )
+    name_template: Annotated[str, _key("Name of a daily file; {date} stands for YYYY-MM-DD.")] = (
+        "events-{date}.jsonl"
+    )
     disagree_after: Annotated[
         float,
         _duration(
@@ -48,35 +49,28 @@ class StorageConfig(Struct, frozen=True, kw_only=True):
     """Where the copy is kept."""
 
     data_dir: Annotated[
-        str,
-        Meta(
-            description="Data directory; empty: $STATE_DIRECTORY, else "
-            "$XDG_DATA_HOME/binder-mirror."
-        ),
+        str, _key("Data directory; empty: $STATE_DIRECTORY, else $XDG_DATA_HOME/binder-mirror.")
     ] = ""
     min_free: Annotated[
         int, _size("Free disk space to leave, in addition to what a poll is about to fetch.")
     ] = 64 * 1024**2
     history_versions: Annotated[
         int,
-        Meta(
-            ge=0,
-            description="Predecessors to keep of each day that was open when it was replaced "
+        _key(
+            "Predecessors to keep of each day that was open when it was replaced "
             "(0: all); those of final days are kept until `prune --history`.",
+            ge=0,
         ),
     ] = 0
     findings: Annotated[
-        bool,
-        Meta(
-            description="Count the versions, providers, origins and oddities of each day's events."
-        ),
+        bool, _key("Count the versions, providers, origins and oddities of each day's events.")
     ] = True
 
 
 class HttpConfig(Struct, frozen=True, kw_only=True):
     """Requests to upstream."""
 
-    concurrency: Annotated[int, Meta(ge=1, le=64, description="Downloads at the same time.")] = 8
+    concurrency: Annotated[int, _key("Downloads at the same time.", ge=1, le=64)] = 8
     connect_timeout: Annotated[
         float, _duration("Longest wait for a connection to open.", ge=0.001)
     ] = 10
@@ -90,7 +84,7 @@ class HttpConfig(Struct, frozen=True, kw_only=True):
             "cut off and retried (0: no limit)."
         ),
     ] = 100
-    retries: Annotated[int, Meta(ge=0, le=100, description="Retries after a failed first try.")] = 4
+    retries: Annotated[int, _key("Retries after a failed first try.", ge=0, le=100)] = 4
     backoff: Annotated[
         float, _duration("Longest wait before the first retry; doubles with each retry.")
     ] = 0.5
@@ -103,7 +97,7 @@ class HttpConfig(Struct, frozen=True, kw_only=True):
     rate_limit: Annotated[
         int, _size("Bytes a second for all downloads together (0: no limit).")
     ] = 0
-    user_agent: Annotated[str, Meta(description="User-Agent header; empty: name and version.")] = ""
+    user_agent: Annotated[str, _key("User-Agent header; empty: name and version.")] = ""
 
 
 class ScheduleConfig(Struct, frozen=True, kw_only=True):
@@ -111,7 +105,7 @@ class ScheduleConfig(Struct, frozen=True, kw_only=True):
 
     interval: Annotated[float, _duration("Time between polls.", ge=1)] = 1800
     cron: Annotated[
-        str, Meta(description='Crontab line in UTC, such as "5 */2 * * *", instead of interval.')
+        str, _key('Crontab line in UTC, such as "5 */2 * * *", instead of interval.')
     ] = ""
     jitter: Annotated[float, _duration("Longest random delay of each poll.")] = 60
     final_after: Annotated[
@@ -146,21 +140,17 @@ class ScheduleConfig(Struct, frozen=True, kw_only=True):
 class ServerConfig(Struct, frozen=True, kw_only=True):
     """The web server."""
 
-    listen: Annotated[str, Meta(description="HOST:PORT to serve the copy on; empty: none.")] = (
-        "127.0.0.1:8080"
-    )
+    listen: Annotated[str, _key("HOST:PORT to serve the copy on; empty: none.")] = "127.0.0.1:8080"
     max_connections: Annotated[
         int,
-        Meta(
+        _key(
+            "Connections at the same time; fewer where the limit of open files is lower.",
             ge=1,
             le=1_000_000,
-            description="Connections at the same time; fewer where the limit of open files is "
-            "lower.",
         ),
     ] = 4000
     idle_timeout: Annotated[
-        float,
-        _duration("Close a connection without a request after this long.", ge=0.1),
+        float, _duration("Close a connection without a request after this long.", ge=0.1)
     ] = 60
     min_speed: Annotated[
         int,
@@ -181,20 +171,17 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
 class DatasetConfig(Struct, frozen=True, kw_only=True):
     """The Parquet data set."""
 
-    enabled: Annotated[bool, Meta(description="Update the data set at the end of each poll.")] = (
-        False
-    )
+    enabled: Annotated[bool, _key("Update the data set at the end of each poll.")] = False
 
 
 class LogConfig(Struct, frozen=True, kw_only=True):
     """The log, on standard error."""
 
     format: Annotated[
-        Literal["auto", "console", "json"],
-        Meta(description="auto: console on a terminal, else json."),
+        Literal["auto", "console", "json"], _key("auto: console on a terminal, else json.")
     ] = "auto"
     level: Annotated[
-        Literal["debug", "info", "warning", "error"], Meta(description="Least severe level to log.")
+        Literal["debug", "info", "warning", "error"], _key("Least severe level to log.")
     ] = "info"
 
 
