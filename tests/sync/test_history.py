@@ -1,10 +1,16 @@
-"""Upstream's loss is never ours: what goes to history when a body is replaced."""
+"""Upstream's loss is never ours: what goes to history when a body is replaced, and comes back."""
 
+import gzip
 import hashlib
+from collections.abc import Callable
 from datetime import timedelta
 
+import pytest
+
 from mirror.archive.plan import PollRange
+from mirror.errors import StorageError
 from mirror.store.aside import read_version
+from mirror.sync.wiring import open_mirror
 from tests.conftest import World
 from tests.upstream.launches import make_day
 
@@ -152,3 +158,28 @@ async def test_a_refused_body_leaves_history_as_it_is(world: World) -> None:
     assert (await world.sync()).exit_code == 3
 
     assert world.predecessors(day) == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda packed: packed[:-40], lambda packed: gzip.compress(b"another body\n"), lambda _: b""],
+    ids=["cut", "altered", "empty"],
+)
+async def test_a_predecessor_that_is_damaged_is_not_put_back(
+    world: World, damage: Callable[[bytes], bytes]
+) -> None:
+    await world.sync()
+    day = world.day(4)
+    rewrite(world, day, make_day(day, 5))
+    await world.sync()
+    (version,) = world.predecessors(day)
+    (path,) = world.data.history.glob("*.gz")
+    path.write_bytes(damage(path.read_bytes()))
+
+    async with open_mirror(world.config, world.data, now=world.clock) as mirror:
+        with pytest.raises(StorageError, match=f"of {day} is damaged in history"):
+            await mirror.restore(version)
+
+    assert world.body(day) == make_day(day, 5)
+    assert not list(world.data.staging.iterdir())
+    world.assert_identical()
