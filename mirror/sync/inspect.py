@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
@@ -68,14 +69,22 @@ async def inspect_pending(
     pending = [record for record in destination.inventory.records.values() if is_pending(record)]
     if not pending:
         return Inspected()
-    log, inspected, ends_at = get_logger(), None, time.monotonic() + limit_s
-    in_workers = sum(record.size for record in pending) >= workers_from_bytes
-    inspection = _Inspection(destination, observer, pending, in_workers=in_workers)
+    newest_first = sorted(pending, key=lambda record: record.date, reverse=True)
+    inspection = _Inspection(
+        destination,
+        observer,
+        batches=list(_batches(newest_first))[::-1],
+        total=len(pending),
+        in_workers=sum(record.size for record in pending) >= workers_from_bytes,
+        ends_at=time.monotonic() + limit_s,
+    )
+    log, inspected = get_logger(), None
     try:
-        await inspection.run(ends_at)
+        await inspection.run()
         if inspection.counted:
             await publish()
-        inspected = inspection.result()
+        waiting = len(pending) - inspection.counted - inspection.failed
+        inspected = Inspected(inspection.counted, inspection.failed, waiting)
     except StorageError as error:
         log.warning("inspect.failed", problem=error.line())
     except Exception:
@@ -86,55 +95,44 @@ async def inspect_pending(
     return inspected
 
 
+@dataclass
 class _Inspection:
     """The pending days on their way through the workers."""
 
-    def __init__(
-        self,
-        destination: Destination,
-        observer: Observer,
-        pending: Sequence[Record],
-        *,
-        in_workers: bool,
-    ) -> None:
-        self.counted = 0
-        self._failed = 0
-        self._bytes = 0
-        self._total = len(pending)
-        self._destination = destination
-        self._observer = observer
-        self._in_workers = in_workers
-        self._log = get_logger()
-        newest_first = sorted(pending, key=lambda record: record.date, reverse=True)
-        # the next one last
-        self._batches = list(_batches(newest_first))[::-1]
+    destination: Destination
+    observer: Observer
+    batches: list[list[Record]]
+    """What is still to be counted, the next one last."""
+    total: int
+    """Days that were pending."""
+    in_workers: bool
+    ends_at: float
+    counted: int = 0
+    failed: int = 0
+    size: int = 0
+    """Bytes of the days that are done."""
 
-    async def run(self, ends_at: float) -> None:
+    async def run(self) -> None:
         """Count until there is nothing left, or no time."""
-        hands = min(len(os.sched_getaffinity(0)), len(self._batches)) if self._in_workers else 1
+        hands = min(len(os.sched_getaffinity(0)), len(self.batches)) if self.in_workers else 1
         async with task_group() as group:
             for _ in range(hands):
-                group.create_task(self._take_batches(ends_at))
+                group.create_task(self._take_batches())
 
-    def result(self) -> Inspected:
-        """Return what became of the days."""
-        waiting = self._total - self.counted - self._failed
-        return Inspected(self.counted, self._failed, waiting)
-
-    async def _take_batches(self, ends_at: float) -> None:
+    async def _take_batches(self) -> None:
         """Have batch after batch counted: by a worker, a new one where it has died."""
         worker: Worker | None = None
 
         def count(batch: Sequence[Record]) -> Sequence[Findings | str]:
-            opener = self._destination.opener
+            opener = self.destination.opener
             if worker is None:
                 return count_days(opener, batch)
             return worker.call(count_days, opener, batch)
 
         with ExitStack() as workers:
-            while self._batches and time.monotonic() < ends_at:
-                batch = self._batches.pop()
-                if worker is None and self._in_workers:
+            while self.batches and time.monotonic() < self.ends_at:
+                batch = self.batches.pop()
+                if worker is None and self.in_workers:
                     worker = self._start(workers)
                 try:
                     found = await asyncio.to_thread(count, batch)
@@ -149,29 +147,29 @@ class _Inspection:
         try:
             return workers.enter_context(Worker())
         except StorageError as error:
-            self._log.warning("inspect.no_worker", problem=error.line())
-            self._in_workers = False
+            get_logger().warning("inspect.no_worker", problem=error.line())
+            self.in_workers = False
             return None
 
     def _give_up(self, batch: Sequence[Record], error: WorkerDiedError) -> None:
         """Leave the day pending that a worker died of; those beside it are tried alone."""
-        self._log.warning("inspect.worker_died", signal=str(error), days=len(batch))
+        get_logger().warning("inspect.worker_died", signal=str(error), days=len(batch))
         if len(batch) == 1:
-            self._failed += 1
+            self.failed += 1
         else:
-            self._batches += [[record] for record in reversed(batch)]
+            self.batches += [[record] for record in reversed(batch)]
 
     async def _keep(self, batch: Sequence[Record], found: Sequence[Findings | str]) -> None:
         for record, findings in zip(batch, found, strict=True):
-            held = self._destination.inventory.records.get(record.date)
+            held = self.destination.inventory.records.get(record.date)
             if isinstance(findings, str):
-                self._failed += 1
-                self._log.warning("inspect.day_left", file=record.name, problem=findings)
+                self.failed += 1
+                get_logger().warning("inspect.day_left", file=record.name, problem=findings)
             elif held is not None and held.sha256 == record.sha256:
-                await self._destination.note(replace(held, findings=findings))
+                await self.destination.note(replace(held, findings=findings))
                 self.counted += 1
-            self._bytes += record.size
-            self._observer(Counted(self.counted + self._failed, self._total, self._bytes))
+            self.size += record.size
+            self.observer(Counted(self.counted + self.failed, self.total, self.size))
 
 
 def _batches(records: Sequence[Record]) -> Iterator[list[Record]]:
