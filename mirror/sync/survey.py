@@ -15,7 +15,7 @@ from mirror.archive.intake import Evidence, Intake
 from mirror.archive.judge import is_older
 from mirror.archive.listings import IndexEntry, ParsedIndex, parse_index, parse_page
 from mirror.archive.plan import retry_delay
-from mirror.archive.ports import Ask, Reply, Source
+from mirror.archive.ports import Ask, Listing, Reply, Source
 from mirror.archive.upstream import (
     ETags,
     IndexFacts,
@@ -34,8 +34,6 @@ from mirror.model import Problem, ProblemKind
 
 T = TypeVar("T")
 
-INDEX = "index.jsonl"
-PAGE = "index.html"
 MAX_LISTING_BYTES = 32 * 1024**2
 """Cap on a listing, below `http.max_file_size`: it is read into memory, and 400,000 days fit."""
 
@@ -173,7 +171,7 @@ class Surveyor:
 
     async def _ask_for_index(self, ask: Ask) -> _IndexReply | ReplyMeta:
         """Return the index, or the headers of a 304."""
-        async with self._source.open(INDEX, ask) as reply:
+        async with self._source.open(Listing.INDEX, ask) as reply:
             if reply.status == 304:
                 return reply.meta
             if reply.status == 404:
@@ -190,7 +188,7 @@ class Surveyor:
 
     async def _ask_for_page(self) -> Mapping[date, IndexEntry] | None:
         """Return what the page lists, or None where there is none."""
-        async with self._source.open(PAGE, Ask()) as reply:
+        async with self._source.open(Listing.PAGE, Ask()) as reply:
             if reply.status != 200:
                 return None
             body, _ = await self._take_in(reply)
