@@ -9,18 +9,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from operator import gt
+from operator import attrgetter, gt
 
 import msgspec
 from msgspec import Struct
 
 from mirror.events.decoder import Oddity, OddLine, cut_blocks, decode_line
 from mirror.events.launch import (
+    FIELDS,
     ORIGIN_BEFORE,
     ORIGINS_SINCE,
     PROVIDERS,
     Launch,
-    lacks_fields,
 )
 from mirror.events.repeats import RepeatDecoder
 from mirror.model import Findings, Record
@@ -69,6 +69,10 @@ Kinds = RepeatDecoder[float, Kind]
 """Remembers the kinds of launches that repeat, within a day and from day to day."""
 
 
+# but for the first four fields, which no launch is without
+_GET_FIELDS = {version: attrgetter(*fields[4:]) for version, fields in FIELDS.items()}
+
+
 def remember_kinds() -> Kinds:
     """Return a memory without content; never to be shared between threads."""
     return RepeatDecoder(datetime.timestamp, _find_kind)
@@ -80,7 +84,7 @@ def _find_kind(launch: Launch) -> Kind:
         launch.provider[_KEPT],
         launch.origin and launch.origin[_KEPT],
         launch.status and launch.status[_KEPT],
-        lacks_fields(launch),
+        None in _GET_FIELDS[launch.version](launch),
     )
 
 

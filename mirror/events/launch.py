@@ -19,7 +19,6 @@ without a new version; the schema requires no field, but each version's files ha
 
 from datetime import date, datetime
 from enum import StrEnum
-from operator import attrgetter
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -89,15 +88,6 @@ class Launch(Struct, frozen=True, gc=False):
     request_origin: str | None = None
     """The site that the request came from, "same-origin", or "" where it named none; since
     version 6."""
-
-
-# but for the first four, which no launch is without
-_FIELD_GETTERS = {version: attrgetter(*fields[4:]) for version, fields in FIELDS.items()}
-
-
-def lacks_fields(launch: Launch) -> bool:
-    """Return whether a field of the launch's version was missing, null or of another type."""
-    return None in _FIELD_GETTERS[launch.version](launch)
 
 
 class ColumnType(StrEnum):
