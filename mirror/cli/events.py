@@ -12,7 +12,7 @@ import click
 from mirror.cli import common
 from mirror.cli.streams import notice, stdout_errors
 from mirror.errors import ConfigError, SpecError, UnknownSchemaError
-from mirror.events.repository import repository_key
+from mirror.events.spec import repository_key
 from mirror.reading.sinks import (
     COMPRESSION_BY_SUFFIX,
     WRITERS,

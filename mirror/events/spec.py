@@ -10,6 +10,8 @@ A spec is the path of the launch's address as the user's browser sent it, percen
     Hydroshare   the resource's id, its address or its DOI
     CKAN         the quoted address of a dataset
 
+`repository_key` finds the key of a repository by the other names that people give it.
+
 Source: the providers of BinderHub, `binderhub/repoproviders.py`. What does not fit is an error and
 never a guess. The address of a Git repository may hold a user's password: nothing that is made here
 shows it, an error's message neither.
@@ -31,7 +33,7 @@ _LONGEST_SHOWN = 2000
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _GIST_ID = re.compile(r"[0-9a-f]{20}|[0-9a-f]{32}|[0-9]+")
 _DISGUISED_GIST = re.compile(r"[0-9a-f]{20}|[0-9a-f]{32}")
-DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.[0-9]{4,9}/[^\s?#]+)", re.IGNORECASE)
+_DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.[0-9]{4,9}/[^\s?#]+)", re.IGNORECASE)
 _DOI_VERSION = re.compile(r"\.v[0-9]+$")
 _RESOURCE = re.compile(r"[0-9a-f]{32}")
 _SCP_ADDRESS = re.compile(r"([A-Za-z0-9_-]+@[A-Za-z0-9_.-]+):(?!/)(.+)")
@@ -243,7 +245,7 @@ def _git_key(host: str, names: list[str]) -> str:
 
 def _parse_doi(provider: str, spec: str) -> Spec:
     text = _decode(spec)
-    match = DOI.fullmatch(text)
+    match = _DOI.fullmatch(text)
     _require(match, "not a DOI")
     doi = match[1].rstrip("/") if match else ""
     _require("/" in doi and "//" not in doi, "not a DOI")
@@ -287,3 +289,72 @@ _PROVIDERS: dict[str, tuple[Callable[[str, str], Spec], str]] = {
     "CKAN": (_parse_ckan, ""),
 }
 """How the specs of each provider are parsed, and what is not quoted of a repository in them."""
+
+_PROVIDER_BY_PREFIX = {
+    "gh": "GitHub",
+    "gl": "GitLab",
+    "git": "Git",
+    "gist": "Gist",
+    "zenodo": "Zenodo",
+    "figshare": "Figshare",
+    "hydroshare": "Hydroshare",
+    "dataverse": "Dataverse",
+    "ckan": "CKAN",
+}
+"""Of the address of a launch: https://mybinder.readthedocs.io/, "v2/gh/user/repository/ref"."""
+
+_SHORT = re.compile(r"([A-Za-z0-9_-]+/[A-Za-z0-9._-]+)/?")
+_DOI_HOST = re.compile(r"^(?:dx\.)?doi\.org/", re.IGNORECASE)
+_HYDROSHARE_DOI = re.compile(r"10\.4211/hs\.", re.IGNORECASE)
+_ZENODO_RECORD = re.compile(r"(?:https?://)?(?:www\.)?zenodo\.org/records?/([0-9]+)(?:[/?#].*)?")
+_DATAVERSE_PAGE = re.compile(r"https?://[^?#]+\?(?:[^#]*&)?persistentId=doi:(10\.[^&#]+).*")
+_HOST_AND_PATH = re.compile(r"(?:(?:[^/@:]*\.[^/@:]*|localhost)(?::[0-9]+)?|[^/@:]+:[0-9]+)/.+")
+_LAUNCH_LINK = re.compile(rf"https?://[^?#]+?/v2/({'|'.join(_PROVIDER_BY_PREFIX)})(?:/([^?#]*).*)?")
+
+
+def repository_key(name: str, *, forge: str = "github.com") -> str:
+    """Return the key of a repository as a person names it; see `Spec.key`.
+
+    Args:
+        name: "user/repository", an address, a DOI, the link of a launch, or a key itself.
+        forge: the host that "user/repository" is meant of.
+
+    Raises:
+        SpecError: it names no repository.
+
+    >>> repository_key("QISKit/qiskit-tutorial")
+    'github.com/qiskit/qiskit-tutorial'
+    >>> repository_key("https://gitlab.com/Group/Course.git")
+    'gitlab.com/group/course'
+    >>> repository_key("10.5281/Zenodo.4032875") == repository_key("zenodo.org/records/4032875")
+    True
+    >>> repository_key("https://mybinder.org/v2/gh/Qiskit/qiskit-tutorial/HEAD")
+    'github.com/qiskit/qiskit-tutorial'
+    """
+    if not name.isprintable():
+        raise SpecError(f"no repository: {mask(name)!r}: it holds control characters")
+    try:
+        return parse_spec(*_spec_of(name, forge)).key
+    except SpecError as error:
+        raise SpecError(
+            f"no repository: {mask(name)!r}", hint="user/repository, an address or a DOI"
+        ) from error
+
+
+def _spec_of(name: str, forge: str) -> tuple[str, str]:
+    """Return provider and spec of what a name stands for."""
+    if link := _LAUNCH_LINK.fullmatch(name):
+        return _PROVIDER_BY_PREFIX[link[1]], (link[2] or "").rstrip("/")
+    if doi := _DOI.fullmatch(_DOI_HOST.sub("", name)) or _DATAVERSE_PAGE.fullmatch(name):
+        return "Hydroshare" if _HYDROSHARE_DOI.match(doi[1]) else "Zenodo", _quoted(doi[1], "/")
+    if record := _ZENODO_RECORD.fullmatch(name):
+        return "Zenodo", f"10.5281/zenodo.{record[1]}"
+    if short := _SHORT.fullmatch(name):
+        name = f"https://{forge}/{short[1]}"
+    elif _HOST_AND_PATH.fullmatch(name):
+        name = f"https://{name}"
+    return "Git", f"{_quoted(name)}/HEAD"
+
+
+def _quoted(text: str, safe: str = "") -> str:
+    return quote(text, safe=safe, errors="replace")

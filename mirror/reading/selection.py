@@ -10,8 +10,7 @@ from msgspec.structs import replace
 from mirror.errors import SpecError
 from mirror.events.decoder import Decoded, OddLine, pair_lines
 from mirror.events.launch import ORIGIN_BEFORE, ORIGINS_SINCE, Launch
-from mirror.events.repository import repository_key
-from mirror.events.spec import parse_spec
+from mirror.events.spec import parse_spec, repository_key
 from mirror.text import shown
 
 Names: TypeAlias = str | Collection[str] | None

@@ -3,8 +3,7 @@
 import pytest
 
 from mirror.errors import SpecError
-from mirror.events.repository import repository_key
-from mirror.events.spec import parse_spec
+from mirror.events.spec import parse_spec, repository_key
 
 HEX = "8f7c2f0341ef4180b0dbe97f59130756"
 SPELLINGS = {

@@ -8,8 +8,7 @@ from mirror.errors import SpecError
 from mirror.events.decoder import cut_blocks, decode_blocks, pair_lines
 from mirror.events.findings import remember_kinds
 from mirror.events.launch import PROVIDERS, Launch
-from mirror.events.repository import repository_key
-from mirror.events.spec import mask, parse_spec
+from mirror.events.spec import mask, parse_spec, repository_key
 from tests.events.agreement import decode, require_agreement
 
 _DAY = date(2021, 7, 2)

@@ -19,7 +19,6 @@ import pytest
 import mirror
 from mirror import Archive, Launch
 from mirror.errors import ConfigError, SpecError, UnknownSchemaError, UnrecordedError
-from mirror.events import repository
 from mirror.events import spec as specs
 from mirror.events.decoder import MAX_LINE_BYTES, Oddity, OddLine
 from mirror.events.launch import COLUMNS
@@ -514,7 +513,7 @@ def test_the_names_of_the_package():
         mirror.Nothing  # noqa: B018 - the attribute's absence is the point
 
 
-@pytest.mark.parametrize("module", [reader, repository, specs], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [reader, specs], ids=lambda module: module.__name__)
 def test_the_examples_in_the_docstrings(module, tmp_path, monkeypatch):
     make_mirror(tmp_path / "demo-data", three_days())
     monkeypatch.chdir(tmp_path)
