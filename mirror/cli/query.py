@@ -28,15 +28,7 @@ _MAX_SQL_BYTES = 1024 * 1024
 _HISTORY_LENGTH = 1000
 _HELP = """\
 A query ends with ";" or an empty line.  \\d the columns  \\q or Ctrl-D ends  Ctrl-C cancels"""
-_META_COMMANDS: dict[str, str | None] = {
-    "\\q": None,
-    "exit": None,
-    "quit": None,
-    "\\d": "SELECT column_name, column_type FROM (DESCRIBE launches)",
-    "\\?": "",
-    "help": "",
-}
-"""What is no SQL: the query that it stands for, "" for help, None for the end."""
+_DESCRIBE = "SELECT column_name, column_type FROM (DESCRIBE launches)"
 
 
 @click.command()
@@ -150,19 +142,18 @@ def _queries(*, is_interactive: bool) -> Iterator[str]:
             typed = []
             click.echo("", err=True)
             continue
-        if not typed and (command := line.strip()) in _META_COMMANDS:
-            query = _META_COMMANDS[command]
-            if query is None:
-                return
-            if query:
-                yield query
-            else:
-                click.echo(_HELP, err=True)
-            continue
-        typed += [line] if line.strip() else []
-        if typed and (not line.strip() or line.rstrip().endswith(";")):
-            yield "\n".join(typed)
-            typed = []
+        command = line.strip() if not typed else ""
+        if command in ("\\q", "exit", "quit"):
+            return
+        if command in ("\\?", "help"):
+            click.echo(_HELP, err=True)
+        elif command == "\\d":
+            yield _DESCRIBE
+        else:
+            typed += [line] if line.strip() else []
+            if typed and (not line.strip() or line.rstrip().endswith(";")):
+                yield "\n".join(typed)
+                typed = []
     if typed:
         yield "\n".join(typed)
     if is_interactive:
