@@ -12,6 +12,8 @@ _DURATION_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604
 _DECIMAL_UNITS = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _BINARY_UNITS = {"TiB": 1024**4, "GiB": 1024**3, "MiB": 1024**2, "KiB": 1024}
 _AGES = (("day", 86400), ("hour", 3600), ("minute", 60))
+FORMULA_PATTERN = r"^[-=+@\t\r]"
+"""How a cell begins that a spreadsheet would run; Python and SQL read the pattern alike."""
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
 
 
@@ -32,6 +34,14 @@ def shown(text: str | bytes, limit: int = 80) -> str:
     if len(text) > limit or len(safe) > limit:
         return safe[: limit - 1] + "…"
     return safe
+
+
+def disarm(text: str) -> str:
+    """Return a string as a cell of CSV that no spreadsheet takes for a formula.
+
+    An apostrophe leads it then (https://owasp.org/www-community/attacks/CSV_Injection).
+    """
+    return f"'{text}" if re.match(FORMULA_PATTERN, text) else text
 
 
 def plural(count: int, noun: str) -> str:

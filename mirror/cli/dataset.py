@@ -8,7 +8,7 @@ from mirror.cli import common
 from mirror.cli.streams import answer, notice, say
 from mirror.dataset.audit import DatasetVerifyReport, FaultKind, verify_dataset
 from mirror.dataset.build import DatasetReport, keep_in_step
-from mirror.dataset.export import export_launches
+from mirror.dataset.months import export_launches
 from mirror.dataset.provenance import TOLD_LINES
 from mirror.errors import ExitCode
 from mirror.progress import show_reading

@@ -11,7 +11,8 @@ import click
 
 from mirror.cli import common
 from mirror.cli.streams import notice, stdout_errors
-from mirror.dataset.query import Bounds, open_months
+from mirror.dataset.months import open_months
+from mirror.dataset.query import Bounds
 from mirror.dataset.query_process import answer_apart, call_apart
 from mirror.errors import ConfigError, ExitCode, MirrorError
 from mirror.store.disk import replacing

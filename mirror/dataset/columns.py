@@ -51,9 +51,6 @@ _DERIVED = (
 DATASET_COLUMNS = (*_RAW, *_DERIVED)
 """All columns of a month's file, in order. `year` and `month` are in the path alone."""
 
-EXPORT_COLUMNS = ("origin", "provider", "spec", "timestamp")
-"""What the JupyterHub project's weekly data set has, in its order."""
-
 _OF_MOMENT = {
     "timestamp": "make_timestamptz(microseconds)",
     "date": "CAST(make_timestamp(microseconds) AS DATE)",

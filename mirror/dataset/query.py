@@ -9,26 +9,18 @@ that are read: each is bound as a subquery first, where DuckDB allows no such cl
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
+from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from mirror.dataset.columns import DATASET_COLUMNS
+from mirror.dataset.query_values import Answer, make_cell, select_csv, select_json
 from mirror.errors import QueryError
-from mirror.progress import show_nothing
-from mirror.reading.duck import (
-    literal,
-    one_line,
-    open_duckdb,
-    os_error,
-    path_literal,
-    require_duckdb,
-)
-from mirror.store.disk import storage_error
-from mirror.store.layout import DataDir
-from mirror.text import plural, shown
+from mirror.reading.duck import literal, one_line, open_duckdb, os_error, path_literal
+from mirror.text import shown
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -36,7 +28,13 @@ if TYPE_CHECKING:
 _ROWS_AT_ONCE = 1000
 _HIVE = "hive_partitioning = true, hive_types = {'year': INTEGER, 'month': INTEGER}"
 _SNIPPET = 40
-_TOLD_KINDS = {"LOAD": "INSTALL or LOAD", "TRANSACTION": "a transaction"}
+COPY_FORMATS: dict[str, tuple[Callable[[Answer], str], str]] = {
+    "csv": (select_csv, "FORMAT csv"),
+    "json": (select_json, "FORMAT json, ARRAY true"),
+    "parquet": (lambda answer: answer.query, "FORMAT parquet, COMPRESSION zstd"),
+}
+"""The formats that DuckDB writes: the SQL of an answer, and the options of COPY."""
+_TYPED = {"LOAD": "INSTALL or LOAD", "TRANSACTION": "a transaction"}
 """What DuckDB calls otherwise than whoever typed it."""
 
 
@@ -52,8 +50,8 @@ class Bounds(Struct, frozen=True):
 class Result(Struct):
     """An answer as it comes."""
 
-    columns: tuple[str, ...]
-    rows: Iterator[Sequence[Any]]
+    columns: Sequence[str]
+    rows: Iterator[Sequence[int | float | Decimal | str | None]]
     """To be read before the next query."""
 
 
@@ -66,34 +64,38 @@ class Session:
 
     @contextmanager
     def run(self, sql: str) -> Iterator[Result]:
-        """Answer a query.
+        """Answer a query with numbers and text.
 
         Raises:
             QueryError: it is wrong, not allowed, or wants more memory than it may have.
             StorageError: the data cannot be read.
         """
         with _query_errors(sql):
-            query = self._check(sql)
-            cursor = self._connection.execute(query)
-            columns = tuple(str(column[0]) for column in cursor.description or ())
-            yield Result(columns, _rows(cursor))
+            answer = self._bind(sql)
+            cursor = self._connection.execute(answer.select(make_cell))
+            rows = iter(lambda: cursor.fetchmany(_ROWS_AT_ONCE), [])
+            yield Result(answer.columns, chain.from_iterable(rows))
 
-    def write_parquet(self, sql: str) -> int:
-        """Write the answer to the session's output as Parquet; return the number of rows.
+    def copy(self, sql: str, form: str) -> int:
+        """Write the answer to the session's output; return the number of rows.
+
+        Args:
+            sql: the query.
+            form: csv, json (one array of objects) or parquet.
 
         Raises:
             QueryError, StorageError: as for `run`.
             OSError: the output cannot be written.
         """
+        select, options = COPY_FORMATS[form]
         with _query_errors(sql, is_written=True):
-            query = self._check(sql)
             written = self._connection.execute(
-                f"COPY (\n{query}\n) TO {literal(str(self._output))} "
-                "(FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"
+                f"COPY (\n{select(self._bind(sql))}\n) TO {literal(str(self._output))} "
+                f"({options}, USE_TMP_FILE false)"
             ).fetchone()
         return int(written[0]) if written is not None else 0
 
-    def _check(self, sql: str) -> str:
+    def _bind(self, sql: str) -> Answer:
         """Return the one query that the text is, if it is one that may be run."""
         if not _is_text(sql):
             raise QueryError("the query is not UTF-8")
@@ -105,16 +107,17 @@ class Session:
             )
         kind = str(statements[0].type).rpartition(".")[2]
         if kind != "SELECT":
-            told = _TOLD_KINDS.get(kind, kind)
             raise QueryError(
-                f"{told} is not allowed: the launches can be read, and nothing else be done",
+                f"{_TYPED.get(kind, kind)} is not allowed: the launches can be read, and nothing "
+                "else be done",
                 hint="PIVOT wants its values listed: ON provider IN ('GitHub', 'Git')"
                 if kind == "MULTI"
                 else "",
             )
         query = _without_end(str(statements[0].query))
-        self._connection.execute(f"EXPLAIN FROM (\n{query}\n)").fetchall()
-        return query
+        # without a row it is bound, and not worked out
+        bound = self._connection.execute(f"FROM (\n{query}\n) LIMIT 0").description or ()
+        return Answer(query, [str(one[0]) for one in bound], [one[1] for one in bound])
 
 
 @contextmanager
@@ -130,6 +133,9 @@ def _query_errors(sql: str, *, is_written: bool = False) -> Iterator[None]:
         refused = os_error(error) or OSError(one_line(error))
         if is_written:
             raise refused from error
+        # for this case alone: what a worker imports is most of a small query's time
+        from mirror.store.disk import storage_error  # noqa: PLC0415
+
         raise storage_error(refused, Path("the data set")) from error
     except duckdb.Error as error:
         raise QueryError(f"{one_line(error)}{place_of(str(error), sql)}") from error
@@ -187,9 +193,9 @@ def open_session(
     """Make the view and shut the database in.
 
     Args:
-        files: what the view is made of; see `open_months`.
+        files: what the view is made of; see `mirror.dataset.months.open_months`.
         bounds: the memory that DuckDB counts is held to them.
-        output: the one file that `Session.write_parquet` may write.
+        output: the one file that `Session.copy` may write.
 
     Raises:
         ConfigError: DuckDB is not installed.
@@ -197,55 +203,6 @@ def open_session(
     with open_duckdb(memory_bytes=bounds.memory_bytes, threads=bounds.threads) as connection:
         _shut_in(connection, files, output)
         yield Session(connection, output)
-
-
-@contextmanager
-def open_months(
-    data: DataDir,
-    *,
-    notice: Callable[[str], None] = lambda _text: None,
-    call: Callable[..., object] = lambda function, *args: function(*args),
-) -> Iterator[Sequence[Path]]:
-    """Have the months' files: the data set's or, where there is none, some made for the moment.
-
-    Args:
-        data: the data directory.
-        notice: told what a user should know of the data.
-        call: calls the function that makes the files, here or in another process.
-
-    Raises:
-        ConfigError: DuckDB is not installed.
-        StorageError, DatasetError: the data set or the daily files cannot be read.
-    """
-    # not for the process that only answers: a query is no longer than its imports
-    from mirror.dataset.build import build_into  # noqa: PLC0415
-    from mirror.dataset.provenance import (  # noqa: PLC0415
-        describe_doubt,
-        describe_lag,
-        list_months,
-        months_of,
-    )
-    from mirror.store.inventory import load_steady_inventory  # noqa: PLC0415
-
-    require_duckdb()
-    inventory = load_steady_inventory(data)
-    if months := list_months(data):
-        for line in describe_lag(data, inventory):
-            notice(line)
-        yield list(months.values())
-        return
-    records = inventory.records.values()
-    for line in describe_doubt(inventory):
-        notice(line)
-    size = sum(record.size for record in records)
-    notice(
-        f"there is no data set: reading {plural(len(records), 'daily file')}, {size / 1e6:,.0f} MB "
-        "(`binder-mirror dataset build` makes one, for all queries to come)"
-    )
-    with TemporaryDirectory(prefix="binder-mirror-") as folder:
-        wanted = months_of(records)
-        call(build_into, Path(folder), data, wanted, show_nothing)
-        yield [month.path(Path(folder)) for month in sorted(wanted)]
 
 
 def _shut_in(connection: "DuckDBPyConnection", files: Sequence[Path], output: Path | None) -> None:
@@ -261,8 +218,3 @@ def _shut_in(connection: "DuckDBPyConnection", files: Sequence[Path], output: Pa
     connection.execute(f"SET allowed_paths = [{allowed}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
-
-
-def _rows(cursor: "DuckDBPyConnection") -> Iterator[Sequence[Any]]:
-    while rows := cursor.fetchmany(_ROWS_AT_ONCE):
-        yield from rows

@@ -7,20 +7,22 @@ out while the query is planned. So the process limits itself, in data that can b
 reserved, as allocators do, does not count.
 """
 
+import json
+import os
 import resource
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from io import TextIOWrapper
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from io import BufferedReader, TextIOWrapper
 from pathlib import Path
-from typing import TextIO, TypeVar, TypeVarTuple
+from typing import TypeVar, TypeVarTuple, cast
 
-from mirror.dataset.query import Bounds, Session, open_session, too_large
-from mirror.dataset.query_format import as_is, write_csv, write_json, write_markdown
+from mirror.dataset.query import COPY_FORMATS, Bounds, open_session, too_large
 from mirror.errors import QueryError
 from mirror.processes import Worker, WorkerDiedError
-from mirror.text import shown
 
 _UNCOUNTED_BYTES = 128 * 1024**2
 """For what DuckDB does not count: columns as they are unpacked, and rows on their way out."""
@@ -29,7 +31,6 @@ _UNCOUNTED_SHARE = 4
 """For the gaps of its allocator, one part in so many: a window over 1 GiB took 1.24."""
 _OUT_OF_MEMORY = {signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS}
 """How native code ends that was refused memory and had not thought of it."""
-_WRITERS = {"csv": write_csv, "json": write_json, "markdown": write_markdown}
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -101,43 +102,66 @@ def _answer(
     files: Sequence[Path], bounds: Bounds, sql: str, form: str, output: Path | None
 ) -> None:
     with (
-        open_session(files, bounds, output=output) as session,
+        _open_text(output) as out,
+        # DuckDB would open standard output anew: a file from its beginning, a socket not at all
+        _open_pipe(out) if form in {"csv", "json"} else nullcontext(output) as target,
+        open_session(files, bounds, output=target) as session,
         memory_limit(_most_bytes(bounds)),
     ):
-        _write(session, sql, form, output)
+        if form in COPY_FORMATS:
+            session.copy(sql, form)
+            return
+        # rich is worth its start-up time only where it is seen
+        from mirror.dataset.table import print_table, write_markdown  # noqa: PLC0415
 
-
-def _write(session: Session, sql: str, form: str, output: Path | None) -> None:
-    if form == "parquet":
-        session.write_parquet(sql)
-        return
-    is_terminal = output is None and sys.stdout.isatty()
-    with session.run(sql) as result, _open_text(output) as out:
-        if form == "table":
-            # rich is worth its start-up time only where it is seen
-            from mirror.dataset.table import print_table  # noqa: PLC0415
-
-            print_table(result, out)
-        else:
-            _WRITERS[form](result, out.write, _show if is_terminal else as_is)
-
-
-def _show(text: str) -> str:
-    """Return a string as a terminal may have it, however long."""
-    return shown(text, max(len(text) * 10, 1))
+        with session.run(sql) as result:
+            (print_table if form == "table" else write_markdown)(result, out)
 
 
 @contextmanager
-def _open_text(output: Path | None) -> Iterator[TextIO]:
-    """Open what text is written to, at the end of which all of it is."""
+def _open_text(output: Path | None) -> Iterator[TextIOWrapper]:
+    """Open what the answer is written to, at the end of which all of it is."""
     if output is None:
-        if isinstance(sys.stdout, TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")
-        yield sys.stdout
-        sys.stdout.flush()
+        out = cast("TextIOWrapper", sys.stdout)
+        out.reconfigure(errors="backslashreplace")
+        yield out
+        out.flush()
     else:
         with output.open("w", encoding="utf-8", errors="backslashreplace", newline="") as out:
             yield out
+
+
+@contextmanager
+def _open_pipe(out: TextIOWrapper) -> Iterator[Path]:
+    """Have the path of a pipe, all of which is written to `out`.
+
+    Raises:
+        OSError: `out` cannot be written.
+    """
+    reading, writing = os.pipe()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        copied = pool.submit(_copy, reading, out)
+        try:
+            yield Path(f"/dev/fd/{writing}")
+        finally:
+            os.close(writing)
+            # why it could not be written: DuckDB saw no more than a closed pipe
+            copied.result()
+
+
+def _copy(reading: int, out: TextIOWrapper) -> None:
+    with open(reading, "rb", buffering=0) as pipe:
+        if out.isatty():
+            out.writelines(map(_escape, TextIOWrapper(BufferedReader(pipe), "utf-8", newline="\n")))
+        else:
+            shutil.copyfileobj(pipe, out.buffer)
+
+
+def _escape(line: str) -> str:
+    """Return a line of CSV or JSON without what a terminal would obey, escaped as JSON does."""
+    return "".join(
+        one if one.isprintable() or one in "\n\t" else json.dumps(one)[1:-1] for one in line
+    )
 
 
 def _most_bytes(bounds: Bounds) -> int:

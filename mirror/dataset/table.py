@@ -1,5 +1,10 @@
-"""An answer as a table for people; imported where one is printed, for rich takes time to start."""
+"""An answer as a table for people: on a terminal, or in Markdown.
 
+Imported where one is printed, for rich takes time to start.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
 from itertools import islice
 from typing import TextIO
 
@@ -9,13 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from mirror.dataset.query import Result
-from mirror.dataset.query_format import plain
 from mirror.text import shown
 
 _ROWS = 500
 _RECORDS = 50
 _CELL = 120
 _GAP = 3
+_MARKDOWN = str.maketrans({"|": "\\|", "\\": "\\\\", "\n": " ", "\r": " ", "<": "&lt;", "`": "\\`"})
 
 
 def print_table(result: Result, out: TextIO) -> None:
@@ -27,13 +32,30 @@ def print_table(result: Result, out: TextIO) -> None:
     console = Console(file=out, highlight=False)
     widths = [max(text.cell_len for text in column) for column in zip(names, *cells, strict=True)]
     is_wide = sum(widths) + _GAP * len(widths) > console.width
-    told = min(len(cells), _RECORDS if is_wide else _ROWS)
+    printed = min(len(cells), _RECORDS if is_wide else _ROWS)
     # written by ourselves: when nobody reads it any more, the console would end the process
     with console.capture() as text:
-        console.print(_records(names, cells[:told]) if is_wide else _table(names, cells))
-        if count > told:
+        console.print(_records(names, cells[:printed]) if is_wide else _table(names, cells))
+        if count > printed:
             console.print(f"... {count:,} rows in all; --format csv gives every one")
     out.write(text.get())
+
+
+def write_markdown(result: Result, out: TextIO) -> None:
+    """Write an answer as a table of GitHub's Markdown, whose markup no string can add to."""
+    is_terminal = out.isatty()
+
+    def write_line(cells: Iterable[object]) -> None:
+        texts = ("" if cell is None else str(cell).translate(_MARKDOWN) for cell in cells)
+        line = " | ".join(
+            shown(text, len(text) * 10 + 1) if is_terminal else text for text in texts
+        )
+        out.write(f"| {line} |\n")
+
+    write_line(result.columns)
+    write_line(["---"] * len(result.columns))
+    for row in result.rows:
+        write_line(row)
 
 
 def _table(names: list[Text], rows: list[list[Text]]) -> Table:
@@ -55,8 +77,8 @@ def _records(names: list[Text], rows: list[list[Text]]) -> Table:
     return table
 
 
-def _cell(value: object) -> Text:
-    if isinstance(value, int | float) and not isinstance(value, bool):
+def _cell(value: float | Decimal | str | None) -> Text:
+    if isinstance(value, int | float):
         # without marks between thousands: a year, an id or a hash is a number too
         return Text(f"{value}" if isinstance(value, int) else f"{value:.6g}", justify="right")
-    return Text(shown(plain(value), _CELL))
+    return Text("" if value is None else shown(str(value), _CELL))

@@ -100,6 +100,11 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def quoted(name: str) -> str:
+    """Return a name as SQL writes it, whatever it holds."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def path_literal(path: Path) -> str:
     """Return the path of one file as SQL writes it: what looks like a pattern is none."""
     return literal(glob.escape(str(path)))

@@ -1,8 +1,7 @@
 """Where events go to when they leave: JSON lines, CSV, Parquet; plain, gzipped or as zstd.
 
-A file is written under another name and put in its place when it is whole. What upstream's strings
-hold is no formula: in CSV a cell that a spreadsheet would run is led by an apostrophe
-(https://owasp.org/www-community/attacks/CSV_Injection).
+A file is written under another name and put in its place when it is whole. In CSV a cell that a
+spreadsheet would run as a formula is led by an apostrophe.
 """
 
 import csv
@@ -24,7 +23,7 @@ from mirror.events.decoder import OddLine
 from mirror.events.launch import COLUMNS, ColumnType, Launch
 from mirror.reading.reader import Events
 from mirror.store.disk import replacing, storage_errors
-from mirror.text import shown
+from mirror.text import disarm, shown
 
 Format: TypeAlias = Literal["json", "csv", "parquet"]
 Compression: TypeAlias = Literal["none", "gzip", "zstd"]
@@ -33,7 +32,6 @@ COMPRESSION_BY_SUFFIX: dict[str, Compression] = {".gz": "gzip", ".zst": "zstd"}
 
 _GZIP_LEVEL = 6
 _ZSTD_LEVEL = 3
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _NAMES = [column.name for column in COLUMNS]
 _get_row: Callable[[Launch], tuple[Any, ...]] = attrgetter(*_NAMES)
 _SQL_TYPES = {
@@ -108,11 +106,6 @@ def write_csv(events: AnyEvents, sink: BinaryIO) -> None:
         # the sink is closed by whoever opened it
         with suppress(ValueError, OSError):
             text.detach()
-
-
-def disarm(text: str) -> str:
-    """Return a string as a cell that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
 def make_cell(value: object) -> str:

@@ -19,7 +19,8 @@ import polars as pl
 from msgspec.structs import replace
 
 from mirror.dataset.build import keep_in_step
-from mirror.dataset.query import Bounds, open_months, open_session
+from mirror.dataset.months import open_months
+from mirror.dataset.query import Bounds, open_session
 from mirror.model import Findings
 from mirror.store.inventory import load_inventory, open_daily, save_manifest
 from mirror.store.layout import DataDir

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from mirror.dataset.build import keep_in_step
+from mirror.dataset.months import open_months
 from mirror.dataset.provenance import list_months
-from mirror.dataset.query import Bounds, Session, open_months, open_session
-from mirror.dataset.query_format import Write, as_is, write_csv, write_json, write_markdown
+from mirror.dataset.query import Bounds, Session, open_session
+from mirror.dataset.table import write_markdown
 from mirror.errors import QueryError
+from mirror.reading.duck import literal
 from mirror.store.layout import DataDir
 from tests.mirrors import hold, make_mirror, of_all_eras
 
@@ -53,18 +55,11 @@ def refusal(session: Session, sql: str) -> str:
     return caught.value.line()
 
 
-def written(
-    session: Session, sql: str, writer: Callable[..., None], show: Callable[[str], str] = as_is
-) -> str:
-    out = io.StringIO()
-    write: Write = lambda text: void(out.write(text))  # noqa: E731
-    with session.run(sql) as result:
-        writer(result, write, show)
-    return out.getvalue()
-
-
-def void(_value: object) -> None:
-    pass
+def copied(folder: Path, sql: str, form: str) -> str:
+    target = folder / f"answer.{form}"
+    with open_session([], Bounds(), output=target) as session:
+        session.copy(sql, form)
+    return target.read_bytes().decode()
 
 
 SUMS = """SELECT file, count(*), sum(line), count(DISTINCT repository), max(ref)
@@ -227,61 +222,113 @@ def test_a_query_that_wants_too_much_memory_is_refused():
 
 VALUES = """SELECT 1 AS "int", 1.50 AS "decimal", 2.5::DOUBLE AS "double", 'inf'::DOUBLE AS "inf",
 NULL AS "null", true AS "bool", DATE '2024-01-05' AS "date",
-TIMESTAMPTZ '2024-01-05 10:00:00+00' AS "moment", [1, 2] AS "list", {'a': 'b'} AS "struct",
-MAP {'k': 1} AS "map", 'x'::BLOB AS "blob", sum(1) AS "sum", INTERVAL 1 DAY AS "interval",
+TIMESTAMPTZ '2024-01-05 10:00:00+00' AS "moment", TIMESTAMP '2024-01-05 10:00:00.5' AS "local",
+[1, 2] AS "list", {'a': 'b', 'c d': [TIMESTAMPTZ '2024-01-05 10:00:00+00']} AS "struct",
+MAP {'k': 1} AS "map", MAP {'k': ['nan'::FLOAT, 1.5]} AS "nested",
+row(1, 'x', 'inf'::DOUBLE) AS "row",
+NULL::STRUCT(a INTEGER) AS "nothing", [[1], NULL, [2, NULL]] AS "lists",
+'x'::BLOB AS "blob", sum(1) AS "sum", 170141183460469231731687303715884105727 AS "huge",
+INTERVAL 1 MONTH AS "interval", '{"a":1}'::JSON AS "json", 'a'::ENUM('a', 'b') AS "enum",
+TIME '10:00:00' AS "time", '0b0c8f0e-5d0c-4d0b-8c0e-5d0c4d0b8c0e'::UUID AS "uuid",
 '=1+1' AS "formula", -1 AS "minus" """
+SAME = {
+    "int": 1,
+    "decimal": 1.5,
+    "double": 2.5,
+    "sum": 1,
+    "huge": 2**127 - 1,
+    "minus": -1,
+    "bool": True,
+    "date": "2024-01-05",
+    "moment": "2024-01-05T10:00:00+00:00",
+    "local": "2024-01-05T10:00:00.500000",
+    "blob": "eA==",
+    "interval": "1 month",
+    "json": '{"a":1}',
+    "enum": "a",
+    "time": "10:00:00",
+    "uuid": "0b0c8f0e-5d0c-4d0b-8c0e-5d0c4d0b8c0e",
+}
+"""What CSV and JSON have alike."""
+NESTED = {
+    "list": [1, 2],
+    "struct": {"a": "b", "c d": ["2024-01-05T10:00:00+00:00"]},
+    "map": {"k": 1},
+    "nested": {"k": [None, 1.5]},
+    "row": [1, "x", None],
+    "lists": [[1], None, [2, None]],
+}
 
 
-def test_json_is_one_array_with_numbers_as_numbers(session: Session):
-    (row,) = json.loads(written(session, VALUES, write_json))
-    assert row == {
-        "int": 1,
-        "decimal": 1.5,
-        "double": 2.5,
-        "inf": None,
-        "null": None,
-        "bool": True,
-        "date": "2024-01-05",
-        "moment": "2024-01-05T10:00:00+00:00",
-        "list": [1, 2],
-        "struct": {"a": "b"},
-        "map": {"k": 1},
-        "blob": "eA==",
-        "sum": 1,
-        "interval": "1 day, 0:00:00",
-        "formula": "=1+1",
-        "minus": -1,
-    }
-    assert json.loads(written(session, "SELECT 1 WHERE false", write_json)) == []
-    twice = json.loads(written(session, "SELECT 1 AS a, 2 AS a, 3 AS a_2", write_json))
+def test_json_is_one_array_with_numbers_as_numbers(tmp_path: Path):
+    (row,) = json.loads(copied(tmp_path, VALUES, "json"))
+    assert row == SAME | NESTED | {"inf": None, "null": None, "nothing": None, "formula": "=1+1"}
+    assert json.loads(copied(tmp_path, "SELECT 1 WHERE false", "json")) == []
+    twice = json.loads(copied(tmp_path, "SELECT 1 AS a, 2 AS a, 3 AS a_2", "json"))
     assert sorted(twice[0].values()) == [1, 2, 3]
-    assert len(json.loads(written(session, "SELECT * FROM launches", write_json))) == LINES
 
 
-def test_csv_holds_no_formula_and_markdown_no_markup(session: Session):
-    header, row = csv.reader(io.StringIO(written(session, VALUES, write_csv)))
+def test_csv_has_one_text_for_each_value(tmp_path: Path):
+    header, row = csv.reader(io.StringIO(copied(tmp_path, VALUES, "csv")))
     values = dict(zip(header, row, strict=True))
-    assert (values["formula"], values["minus"], values["null"]) == ("'=1+1", "-1", "")
-    assert (values["moment"], values["bool"]) == ("2024-01-05T10:00:00+00:00", "true")
-    rows = csv.reader(io.StringIO(written(session, "SELECT * FROM launches", write_csv)))
-    assert sum(1 for _ in rows) == LINES + 1
-    markdown = written(session, "SELECT 'a|b' || chr(10) || '<i>' AS x", write_markdown)
-    assert markdown.splitlines()[2] == "| a\\|b &lt;i> |"
+    assert (values.pop("formula"), values.pop("inf")) == ("'=1+1", "inf")
+    assert (values.pop("null"), values.pop("nothing")) == ("", "")
+    assert {name: json.loads(values.pop(name)) for name in NESTED} == NESTED
+    assert values == {name: str(value) for name, value in SAME.items()} | {
+        "bool": "true",
+        "decimal": "1.50",
+    }
 
 
-def test_what_a_terminal_would_obey_is_escaped_in_json_too(session: Session):
-    sql = "SELECT chr(27) || chr(8238) || chr(127) || chr(917505) AS x"
-    text = written(session, sql, write_json, lambda shown: shown)
-    assert text.replace("\n", "").isprintable()
-    assert json.loads(text) == [{"x": "\x1b\u202e\x7f\U000e0001"}]
+ODD_TEXTS = ["", "a,b", 'say "x"', "two\nlines", "cr\rhere", "x\r\n", " lead", "#"]
+ODD_TEXTS += ["é\u2028\U0001f600", "'"]
+FORMULAS = ["=1", "+1", "-1", "@a", "\tx", "\rx"]
 
 
-def test_parquet_goes_to_the_one_file_that_was_named(data: DataDir, tmp_path: Path):
+@pytest.mark.parametrize("columns", [1, 2])
+def test_csv_brings_back_every_text_and_no_formula(tmp_path: Path, columns: int):
+    rows = ", ".join(
+        f"({', '.join([literal(text)] * columns)})" for text in [*ODD_TEXTS, *FORMULAS]
+    )
+    written = copied(tmp_path, f"VALUES {rows}", "csv")
+    _, *read = csv.reader(io.StringIO(written, newline=""))
+    expected = [*ODD_TEXTS, *(f"'{text}" for text in FORMULAS)]
+    assert read == [[text] * columns for text in expected]
+    assert [
+        list(row.values()) for row in json.loads(copied(tmp_path, f"VALUES {rows}", "json"))
+    ] == [[text] * columns for text in [*ODD_TEXTS, *FORMULAS]]
+
+
+def test_names_of_columns_are_no_formula_either_and_may_be_odd(tmp_path: Path):
+    sql = 'SELECT 1 AS "=1", 2 AS "a ""b"", c"'
+    assert next(csv.reader(io.StringIO(copied(tmp_path, sql, "csv")))) == ["'=1", 'a "b", c']
+    assert json.loads(copied(tmp_path, sql, "json")) == [{"=1": 1, 'a "b", c': 2}]
+    assert copied(tmp_path, "SELECT 1 AS a WHERE false", "csv") == "a\n"
+    assert copied(tmp_path, "SELECT NULL AS a", "csv") == 'a\n""\n'
+
+
+def test_what_is_copied_keeps_its_order(tmp_path: Path):
+    sql = "SELECT range AS n FROM range(300000) ORDER BY hash(range), range"
+    by_json = [row["n"] for row in json.loads(copied(tmp_path, sql, "json"))]
+    assert copied(tmp_path, sql, "csv").split() == ["n", *map(str, by_json)]
+    with open_session([], Bounds()) as session:
+        assert by_json == [n for (n,) in answer(session, sql)]
+
+
+def test_markdown_has_no_markup(session: Session):
+    out = io.StringIO()
+    sql = "SELECT 'a|b' || chr(10) || '<i>' AS x, NULL AS y, 1.50 AS z, [true] AS l"
+    with session.run(sql) as result:
+        write_markdown(result, out)
+    assert out.getvalue().splitlines()[2] == "| a\\|b &lt;i> |  | 1.50 | [true] |"
+
+
+def test_a_copy_goes_to_the_one_file_that_was_named(data: DataDir, tmp_path: Path):
     polars = pytest.importorskip("polars")
     target = tmp_path / "out.parquet"
     months = list(list_months(data).values())
     with open_session(months, Bounds(), output=target) as session:
-        assert session.write_parquet("SELECT provider, count(*) AS n FROM launches GROUP BY ALL")
+        assert session.copy("SELECT provider, count(*) AS n FROM launches GROUP BY ALL", "parquet")
         with pytest.raises(QueryError):
-            session.write_parquet("COPY (SELECT 1) TO 'x'")
+            session.copy("COPY (SELECT 1) TO 'x'", "parquet")
     assert polars.read_parquet(target)["n"].sum() == LINES

@@ -10,7 +10,8 @@ import pytest
 
 from mirror import Archive
 from mirror.dataset.build import keep_in_step
-from mirror.dataset.query import Bounds, open_months, open_session
+from mirror.dataset.months import open_months
+from mirror.dataset.query import Bounds, open_session
 from mirror.store.layout import DataDir
 from tests.command import ROOT, Shell
 from tests.mirrors import make_mirror, of_all_eras

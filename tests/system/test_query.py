@@ -64,7 +64,7 @@ async def test_a_query_ends_with_semicolons_and_comments(shell: Shell, end: str)
     [
         ("x.csv", b"n,b\n"),
         ("x", b"n,b\n"),
-        ("x.JSON", b"[\n{"),
+        ("x.JSON", b"[\n\t{"),
         ("x.md", b"| n | b |"),
         ("x.parquet", b"PAR1"),
         ("x.txt", b"n "),

@@ -237,3 +237,19 @@ async def test_an_answer_goes_to_a_descriptor_that_the_shell_has_opened(mirror: 
     os.close(writer)
     with os.fdopen(reader) as answer:
         assert (done.code, done.out, answer.read()) == (0, "", "n\n42\n")
+
+
+@pytest.mark.parametrize("name", ["csv", "json"])
+async def test_what_standard_output_has_already_is_kept(mirror: Shell, tmp_path: Path, name: str):
+    target = tmp_path / "answers"
+    target.write_bytes(b"before\n")
+    with target.open("ab") as out:
+        assert (await mirror.run("query", "SELECT 1 AS n", "--format", name, stdout=out)).code == 0
+    assert target.read_bytes().startswith(b"before\nn\n1\n" if name == "csv" else b"before\n[\n")
+
+
+@pytest.mark.parametrize("name", ["csv", "json"])
+async def test_a_query_that_fails_halfway_ends(mirror: Shell, name: str):
+    sql = "SELECT CASE WHEN range = 900000 THEN error('halfway') END AS n FROM range(1000000)"
+    done = await mirror.run("query", sql, "--format", name, *UNBOUND)
+    assert (done.code, "halfway" in done.said[-1]) == (2, True)
