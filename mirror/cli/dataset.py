@@ -9,7 +9,7 @@ from mirror.cli.streams import answer, notice, say
 from mirror.dataset.audit import DatasetVerifyReport, FaultKind, verify_dataset
 from mirror.dataset.build import DatasetReport, keep_in_step
 from mirror.dataset.months import export_launches
-from mirror.dataset.provenance import TOLD_LINES
+from mirror.dataset.provenance import MAX_REPORTED_LINES
 from mirror.errors import ExitCode
 from mirror.progress import show_reading
 from mirror.store.inventory import load_inventory
@@ -29,12 +29,11 @@ def dataset() -> None:
 
 @dataset.command()
 @common.data_dir_option
-@click.option(
-    "--rebuild", "--anew", "rebuild", is_flag=True, help="Make all months, those in step too."
-)
+@click.option("--rebuild", is_flag=True, help="Make all months, those in step too.")
+@click.option("--anew", is_flag=True, hidden=True)  # what --rebuild was called first
 @common.json_option
 @click.pass_context
-def build(ctx: click.Context, *, rebuild: bool, as_json: bool) -> ExitCode:
+def build(ctx: click.Context, *, rebuild: bool, anew: bool, as_json: bool) -> ExitCode:
     """Make the months whose days have changed, and only these.
 
     Lines that are no launches of a known version are not in it: they are counted, and listed with
@@ -43,7 +42,7 @@ def build(ctx: click.Context, *, rebuild: bool, as_json: bool) -> ExitCode:
     _, data = common.load_mirror(ctx)
     total_bytes = sum(one.size for one in load_inventory(data).records.values())
     with show_reading(total_bytes) as progress:
-        report = keep_in_step(data, anew=rebuild, progress=progress)
+        report = keep_in_step(data, rebuild=rebuild or anew, progress=progress)
     answer(report, _render_build(report), as_json=as_json)
     return ExitCode.INCOMPLETE if report.unread or report.failed else ExitCode.COMPLETE
 
@@ -101,7 +100,7 @@ def _render_build(report: DatasetReport) -> str:
         lines.append(f"  not in it: {plural(report.odd, 'line')} of no launch we know")
     lines += [f"    {line}" for line in report.odd_lines[:_SHOWN_LINES]]
     if report.odd_lines and (more := report.odd - _SHOWN_LINES) > 0:
-        lines.append(f"    and {more:,} more (--json lists up to {TOLD_LINES:,} a day)")
+        lines.append(f"    and {more:,} more (--json lists up to {MAX_REPORTED_LINES:,} a day)")
     return "\n".join(lines)
 
 

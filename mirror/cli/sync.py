@@ -16,7 +16,6 @@ from mirror.cli import common
 from mirror.cli.streams import answer
 from mirror.clock import utc_now
 from mirror.config.settings import Config, LogConfig
-from mirror.dataset.update import update_dataset
 from mirror.errors import ExitCode, MirrorError
 from mirror.logs import configure_logs, get_logger
 from mirror.model import Due, PollEnd, PollReport, Problem, ProblemKind
@@ -107,6 +106,9 @@ async def _sync(
         with run.metrics.following(mirror.traffic) if run is not None else nullcontext():
             report = await mirror.poll(asked, observe)
     if config.dataset.enabled and report.exit_code != ExitCode.UPSTREAM_UNUSABLE:
+        # a poll without a data set is not to pay for what that imports
+        from mirror.dataset.build import update_dataset  # noqa: PLC0415
+
         problem = await update_dataset(data, moved=show_nothing)
         if problem is not None:
             text = f"the data set is not in step: {problem}"

@@ -16,7 +16,6 @@ from mirror.archive.plan import PollRange
 from mirror.archive.ports import PollEvent, Traffic
 from mirror.config.settings import Config
 from mirror.daemon.schedule import SLICE, JobKind, Schedule
-from mirror.dataset.update import update_dataset
 from mirror.errors import LockedError, MirrorError, StorageError
 from mirror.logs import get_logger
 from mirror.model import DamageKind, PollReport, Record
@@ -174,11 +173,12 @@ class Jobs:
             if self.last_poll.pending_findings:
                 await self._count(mirror)
         await self.site.snapshots.snapshot(fresh=True)
-        if (
-            self.site.config.dataset.enabled
-            and await update_dataset(self.site.data, moved=self._read) is not None
-        ):
-            self.site.metrics.job_failed("dataset", "refused")
+        if self.site.config.dataset.enabled:
+            # a daemon without a data set is not to pay for what that imports
+            from mirror.dataset.build import update_dataset  # noqa: PLC0415
+
+            if await update_dataset(self.site.data, moved=self._read) is not None:
+                self.site.metrics.job_failed("dataset", "refused")
 
     def _observe(self, event: PollEvent) -> None:
         self.site.metrics.observe(event)

@@ -4,7 +4,7 @@ Reads only, and takes no lock. What a poll has just replaced is out of step, not
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,15 +17,14 @@ from mirror.dataset.build import build_into
 from mirror.dataset.columns import DATASET_COLUMNS
 from mirror.dataset.provenance import (
     PROVENANCE_KEY,
-    Month,
-    MonthBooks,
     Provenance,
     doubted_days,
     list_months,
-    load_dataset_books,
+    load_months,
     matches,
     month_of,
     months_of,
+    path_of,
 )
 from mirror.errors import DatasetError
 from mirror.model import Record
@@ -37,10 +36,8 @@ from mirror.store.layout import DataDir
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-VERIFY_MEMORY_BYTES = 1024**3
-
-Progress = Callable[[int, int], None]
-"""Told of months and bytes looked at since the last call."""
+_MEMORY_BYTES = 1024**3
+_COLUMNS = ", ".join(f'"{one.name}"' for one in DATASET_COLUMNS)
 
 
 class FaultKind(StrEnum):
@@ -74,24 +71,18 @@ class DatasetVerifyReport(Struct, frozen=True):
     days: int
     rows: int
     odd: int
-    """Lines that are told as no launches; with the rows they are the mirror's lines."""
+    """Lines that are no launches; with the rows they are the mirror's lines."""
     rederived: bool
     """Whether all rows were made anew and compared."""
     faults: tuple[Fault, ...]
 
 
-def verify_dataset(
-    data: DataDir,
-    *,
-    rederive: bool = False,
-    progress: Progress = lambda _months, _bytes: None,
-) -> DatasetVerifyReport:
+def verify_dataset(data: DataDir, *, rederive: bool = False) -> DatasetVerifyReport:
     """Compare the data set with the mirror.
 
     Args:
         data: the data directory.
-        rederive: whether to make each month anew, aside, and compare all rows.
-        progress: told as it goes.
+        rederive: whether to make each month again, aside, and compare all rows.
 
     Raises:
         ConfigError: DuckDB is not installed.
@@ -99,144 +90,118 @@ def verify_dataset(
     """
     require_duckdb()
     held = load_steady_inventory(data)
-    wanted = {month.name: (month, days) for month, days in months_of(held.records.values()).items()}
-    doubted = {month_of(day).name: day for day in sorted(doubted_days(held), reverse=True)}
-    inventory, there = load_dataset_books(data), list_months(data)
+    wanted = months_of(held.records.values())
+    doubted = {month_of(day): day for day in sorted(doubted_days(held), reverse=True)}
+    recorded, there = load_months(data), list_months(data)
     faults: list[Fault] = []
-    provenances: list[Provenance] = []
-    for name in sorted(wanted.keys() | there.keys()):
-        if name in doubted:
-            detail = f"{doubted[name]} is not as on record (see `binder-mirror verify`)"
-            faults.append(Fault(name, FaultKind.DAILY_FILE, detail))
-        elif name not in there:
-            faults.append(Fault(name, FaultKind.MISSING, "there is no file of this month"))
-        elif name not in wanted:
-            faults.append(Fault(name, FaultKind.SURPLUS, "nothing is held of this month"))
+    made: list[Provenance] = []
+    for month in sorted(wanted.keys() | there.keys()):
+        if month in doubted:
+            detail = f"{doubted[month]} is not as on record (see `binder-mirror verify`)"
+            faults.append(Fault(month, FaultKind.DAILY_FILE, detail))
+        elif month not in there:
+            faults.append(Fault(month, FaultKind.MISSING, "there is no file of this month"))
+        elif month not in wanted:
+            faults.append(Fault(month, FaultKind.SURPLUS, "nothing is held of this month"))
         else:
-            month, days = wanted[name]
-            check = _Check(data, name, there[name], inventory.get(name))
-            found = list(check.run(days))
+            check = _Check(month, there[month], wanted[month])
+            found = list(check.run(recorded[month].sha256 if month in recorded else None))
             if not found and rederive:
-                found = list(check.rederive(month, days))
+                found = list(check.rederive(data))
             faults += found
-            if check.provenance is not None:
-                provenances.append(check.provenance)
-            progress(1, sum(day.size for day in days))
-    days_made = [day for provenance in provenances for day in provenance.days]
+            made += [check.provenance] if check.provenance is not None else []
+    days = [day for provenance in made for day in provenance.days]
     return DatasetVerifyReport(
         months=len(there),
-        days=len(days_made),
-        rows=sum(day.rows for day in days_made),
-        odd=sum(day.odd for day in days_made),
+        days=len(days),
+        rows=sum(day.rows for day in days),
+        odd=sum(day.odd for day in days),
         rederived=rederive,
         faults=tuple(faults),
     )
 
 
 class _Check:
-    """Looks at one month's file."""
+    """Looks at one month's file, seen against the days held."""
 
-    def __init__(self, data: DataDir, name: str, path: Path, inventory: MonthBooks | None) -> None:
+    def __init__(self, month: str, path: Path, days: tuple[Record, ...]) -> None:
         self.provenance: Provenance | None = None
-        self._data = data
-        self._name = name
+        self._month = month
         self._path = path
-        self._books = inventory
+        self._days = days
+        self._source = f"read_parquet({path_literal(path)}, hive_partitioning = false)"
 
-    def run(self, days: tuple[Record, ...]) -> Iterator[Fault]:
-        """Yield what is wrong with the file itself, seen against the days held."""
+    def run(self, recorded_sha256: str | None) -> Iterator[Fault]:
+        """Yield what is wrong with the file itself."""
         import duckdb  # noqa: PLC0415 - heavy, and an extra
 
         with storage_errors(self._path), self._path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        if self._books is not None and sha256 != self._books.sha256:
+        if recorded_sha256 not in (None, sha256):
             yield self._fault(FaultKind.ALTERED, "has not the SHA-256 that it was written with")
         try:
-            with open_duckdb(memory_bytes=VERIFY_MEMORY_BYTES) as connection:
-                yield from self._read(connection, days)
+            with open_duckdb(memory_bytes=_MEMORY_BYTES) as connection:
+                yield from self._read(connection)
         except (duckdb.Error, msgspec.DecodeError) as error:
             yield self._fault(FaultKind.UNREADABLE, one_line(error))
 
-    def rederive(self, month: Month, days: tuple[Record, ...]) -> Iterator[Fault]:
-        """Yield whether the month, made anew from the daily files, has other rows."""
-        try:
-            yield from self._compare(month, days)
-        except DatasetError as error:
-            yield self._fault(FaultKind.DAILY_FILE, error.line())
-
-    def _compare(self, month: Month, days: tuple[Record, ...]) -> Iterator[Fault]:
+    def rederive(self, data: DataDir) -> Iterator[Fault]:
+        """Yield whether the month, made again from the daily files, has other rows."""
         with (
-            TemporaryDirectory(prefix="binder-mirror-") as folder,
-            open_duckdb(memory_bytes=VERIFY_MEMORY_BYTES, scratch=Path(folder)) as connection,
+            TemporaryDirectory(prefix="binder-mirror-") as name,
+            open_duckdb(memory_bytes=_MEMORY_BYTES, scratch=Path(name)) as connection,
         ):
-            build_into(Path(folder), self._data, {month: days}, lambda _files, _bytes: None)
-            here = path_literal(self._path)
-            anew = path_literal(month.path(Path(folder)))
-            differing = connection.execute(
-                f"SELECT count(*) FROM {_rows(here)} AS here POSITIONAL JOIN {_rows(anew)} AS anew "
-                "WHERE here.all_columns IS DISTINCT FROM anew.all_columns"
-            ).fetchone()
-        if differing is not None and differing[0]:
+            try:
+                build_into(Path(name), data, {self._month: self._days})
+            except DatasetError as error:
+                yield self._fault(FaultKind.DAILY_FILE, error.line())
+                return
+            again = path_literal(path_of(Path(name), self._month))
+            rows = f"(SELECT row({_COLUMNS}) AS row FROM"
+            ((differing,),) = connection.execute(
+                f"SELECT count(*) FROM {rows} {self._source}) AS here POSITIONAL JOIN "
+                f"{rows} read_parquet({again}, hive_partitioning = false)) AS again "
+                "WHERE here.row IS DISTINCT FROM again.row"
+            ).fetchall()
+        if differing:
             yield self._fault(
-                FaultKind.WRONG_ROWS, f"{differing[0]:,} rows are not what the daily files say"
+                FaultKind.WRONG_ROWS, f"{differing:,} rows are not what the daily files say"
             )
 
-    def _read(self, connection: "DuckDBPyConnection", days: tuple[Record, ...]) -> Iterator[Fault]:
-        path = path_literal(self._path)
+    def _read(self, connection: "DuckDBPyConnection") -> Iterator[Fault]:
         stored = connection.execute(
-            f"SELECT decode(value) FROM parquet_kv_metadata({path}) "
+            f"SELECT decode(value) FROM parquet_kv_metadata({path_literal(self._path)}) "
             f"WHERE decode(key) = '{PROVENANCE_KEY}'"
         ).fetchone()
         if stored is None:
             yield self._fault(FaultKind.UNREADABLE, "does not say what it was made from")
             return
         self.provenance = msgspec.json.decode(stored[0], type=Provenance)
-        if not matches(self.provenance, days):
-            yield self._fault(FaultKind.BEHIND, _difference(self.provenance, days))
+        if not matches(self.provenance, self._days):
+            yield self._fault(FaultKind.BEHIND, _difference(self.provenance, self._days))
             return
-        described = connection.execute(
-            f"DESCRIBE SELECT * FROM read_parquet({path}, hive_partitioning = false)"
-        ).fetchall()
-        if [(row[0], row[1]) for row in described] != [
-            (one.name, one.sql_type) for one in DATASET_COLUMNS
-        ]:
+        described = connection.execute(f"DESCRIBE FROM {self._source}").fetchall()
+        if [row[:2] for row in described] != [(one.name, one.sql_type) for one in DATASET_COLUMNS]:
             yield self._fault(FaultKind.WRONG_SCHEMA, "has other columns than it should")
             return
-        yield from self._count(connection, path, days)
-
-    def _count(
-        self, connection: "DuckDBPyConnection", path: str, days: tuple[Record, ...]
-    ) -> Iterator[Fault]:
-        """Compare rows a day, reading every column of every row on the way."""
-        columns = ", ".join(f'"{one.name}"' for one in DATASET_COLUMNS)
+        # with a hash of them every column of every row is read
         counted = connection.execute(
-            f"SELECT file, count(*), bit_xor(hash({columns})) "
-            f"FROM read_parquet({path}, hive_partitioning = false) GROUP BY file"
+            f"SELECT file, count(*), bit_xor(hash({_COLUMNS})) FROM {self._source} GROUP BY file"
         ).fetchall()
         rows = {name: count for name, count, _ in counted}
-        lines = {record.name: record.lines for record in days}
-        for day in self.provenance.days if self.provenance is not None else ():
+        for day, record in zip(self.provenance.days, self._days, strict=True):
             found = rows.pop(day.name, 0)
-            if found != day.rows or found + day.odd != lines[day.name]:
+            if found != day.rows or found + day.odd != record.lines:
                 detail = (
                     f"{day.name}: {found:,} rows and {day.odd:,} odd lines, but the file has "
-                    f"{lines[day.name]:,} lines"
+                    f"{record.lines:,} lines"
                 )
                 yield self._fault(FaultKind.WRONG_ROWS, detail)
         for name in rows:
             yield self._fault(FaultKind.WRONG_ROWS, f"{name}: no file of this month")
 
     def _fault(self, kind: FaultKind, detail: str) -> Fault:
-        return Fault(self._name, kind, detail)
-
-
-def _rows(path: str) -> str:
-    """Return the SQL of a month's rows, each as one value."""
-    columns = ", ".join(f'"{one.name}"' for one in DATASET_COLUMNS)
-    return (
-        f"(SELECT row({columns}) AS all_columns "
-        f"FROM read_parquet({path}, hive_partitioning = false))"
-    )
+        return Fault(self._month, kind, detail)
 
 
 def _difference(provenance: Provenance, days: tuple[Record, ...]) -> str:

@@ -6,48 +6,42 @@ readers see the old one or the new one. While DuckDB writes one month the next i
 its own bound of memory.
 """
 
+import asyncio
 import hashlib
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from itertools import accumulate, starmap
+from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import Struct
-from msgspec.structs import replace
+from msgspec import Struct, field
 
 from mirror import __version__
-from mirror.dataset.columns import (
-    MAKE_FILES,
-    SCHEMA_VERSION,
-    make_launches,
-    make_lines,
-    make_moments,
-    select_month,
-)
+from mirror.dataset.columns import MAKE_FILES, SCHEMA_VERSION, make_tables, select_month
 from mirror.dataset.provenance import (
     FILE_NAME,
     PROVENANCE_KEY,
     DatasetPlan,
     DayProvenance,
-    Month,
-    MonthBooks,
+    MonthRecord,
     Provenance,
     doubted_days,
-    list_months,
-    load_dataset,
+    load_intact_months,
+    path_of,
     plan_dataset,
-    save_dataset_books,
+    save_months,
     scratch_of,
 )
 from mirror.dataset.rows import DayRead, MonthReader
-from mirror.errors import DatasetError
+from mirror.errors import DatasetError, MirrorError
+from mirror.logs import get_logger
 from mirror.model import Record
+from mirror.progress import Advance, show_nothing
 from mirror.reading.duck import duckdb_errors, literal, open_duckdb, path_literal, require_duckdb
 from mirror.store.disk import open_file, publish_durably, storage_errors
 from mirror.store.inventory import load_steady_inventory
@@ -60,15 +54,12 @@ MONTH_MEMORY_BYTES = 768 * 1024**2
 """What making one month may take; more goes to disk."""
 _WRITE_OPTIONS = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880"
 
-Progress = Callable[[int, int], None]
-"""Told, from any thread, of daily files and bytes taken in since the last call."""
-
 
 class DatasetReport(Struct, frozen=True):
     """What a build came to."""
 
     built: tuple[str, ...]
-    """Months made, by the name of their folder."""
+    """Months made."""
     removed: tuple[str, ...]
     months: int
     """Months that there are now."""
@@ -89,19 +80,58 @@ class _Stopped(Exception):  # noqa: N818 - not an error: somebody wants us to en
     """The build is to end before its time."""
 
 
+async def update_dataset(data: DataDir, *, moved: Advance) -> str | None:
+    """Make the months whose days a poll has changed; a failure here never is one of the poll.
+
+    Where nothing has changed, that is a look at a few files' names, sizes and times.
+
+    Args:
+        data: the data directory, held for writing by nobody, or by a poll of another process.
+        moved: called, from any thread, with files and bytes as it gets on.
+
+    Returns:
+        What kept the data set from being in step; None where it is.
+    """
+    stop = threading.Event()
+    work = asyncio.ensure_future(asyncio.to_thread(keep_in_step, data, progress=moved, stop=stop))
+    log = get_logger()
+    try:
+        report = await asyncio.shield(work)
+    except asyncio.CancelledError:
+        # a thread cannot be called back; it ends before the next daily file
+        stop.set()
+        with suppress(MirrorError):
+            await work
+        raise
+    except MirrorError as error:
+        log.warning("dataset.failed", problem=error.line())
+        return error.line()
+    if report.built or report.removed:
+        log.info(
+            "dataset.built",
+            months=len(report.built),
+            removed=len(report.removed),
+            rows=report.rows,
+            odd=report.odd,
+        )
+    for problem in report.failed:
+        log.warning("dataset.failed", problem=problem)
+    return "; ".join(report.failed) or None
+
+
 def keep_in_step(
     data: DataDir,
     *,
-    anew: bool = False,
-    progress: Progress = lambda _files, _bytes: None,
+    rebuild: bool = False,
+    progress: Advance = show_nothing,
     stop: threading.Event | None = None,
 ) -> DatasetReport:
     """Make the months whose days have changed, and take away those of which nothing is held.
 
     Args:
         data: the data directory; its polls may go on meanwhile.
-        anew: whether to make all months.
-        progress: told as it goes.
+        rebuild: whether to make all months.
+        progress: called, from any thread, with daily files and bytes as they are taken in.
         stop: when set, the build ends before the next file; what was put in place stays.
 
     Raises:
@@ -110,208 +140,165 @@ def keep_in_step(
         StorageError: the disk refused.
     """
     held = load_steady_inventory(data)
-    doubted = doubted_days(held)
-
-    def make_plan(inventory: Mapping[str, MonthBooks]) -> DatasetPlan:
-        there = list_months(data)
-        return plan_dataset(
-            held.records.values(), inventory, there=there, doubted=doubted, anew=anew
-        )
-
-    plan = make_plan(load_dataset(data))
+    unread = len(doubted_days(held))
+    recorded = load_intact_months(data)
+    plan = plan_dataset(data, held, recorded, rebuild=rebuild)
     if plan.build:
         require_duckdb()
     elif not plan.remove:
-        return replace(_report(load_dataset(data), (), ()), unread=len(doubted))
+        return _report(recorded, unread=unread)
     with storage_errors(data.dataset):
         data.dataset.mkdir(exist_ok=True)
     with dataset_lock(data), _scratch(scratch_of(data)) as scratch:
         # another may have been at work until now
-        inventory = load_dataset(data)
-        plan = make_plan(inventory)
-        builder = _Builder(data, scratch, progress, stop or threading.Event())
-        report = _follow(plan, data, inventory, builder)
-    return replace(report, unread=len(doubted))
+        recorded = load_intact_months(data)
+        plan = plan_dataset(data, held, recorded, rebuild=rebuild)
+        builder = _Builder(data, data.dataset, scratch, progress, stop or threading.Event())
+        built, failed = _follow(plan, builder, recorded)
+    return _report(recorded, built, plan.remove, failed, unread=unread)
 
 
 def _follow(
-    plan: DatasetPlan, data: DataDir, inventory: dict[str, MonthBooks], builder: "_Builder"
-) -> DatasetReport:
-    """Make and take away months, and keep the inventory of it."""
+    plan: DatasetPlan, builder: "_Builder", recorded: dict[str, MonthRecord]
+) -> tuple[list[str], list[str]]:
+    """Make and take away months and record it; return those built, and why others were not."""
+    data = builder.data
     built: list[str] = []
     failed: list[str] = []
-    try:
+    with suppress(_Stopped):
         for month, made in builder.build_all(plan.build):
             if isinstance(made, DatasetError):
-                failed.append(f"{month.name}: {made.line()}")
+                failed.append(f"{month}: {made.line()}")
                 continue
-            inventory[month.name] = made
-            built.append(month.name)
-            save_dataset_books(data, inventory)
-    except _Stopped:
-        pass
-    for name in plan.remove:
-        _remove_month(data, name)
-        inventory.pop(name, None)
-    save_dataset_books(data, inventory)
-    report = _report(inventory, tuple(sorted(built)), plan.remove)
-    return replace(report, failed=tuple(failed))
+            recorded[month] = made
+            built.append(month)
+            save_months(data, recorded)
+    for month in plan.remove:
+        _remove_month(data, month)
+        recorded.pop(month, None)
+    save_months(data, recorded)
+    return built, failed
 
 
-def build_into(
-    root: Path, data: DataDir, months: Mapping[Month, tuple[Record, ...]], progress: Progress
-) -> dict[Month, MonthBooks]:
+def build_into(root: Path, data: DataDir, months: Mapping[str, tuple[Record, ...]]) -> None:
     """Make months under another folder than the data set's, for one use.
 
     Raises:
         ConfigError, StorageError, DatasetError: as for `keep_in_step`.
     """
     with _scratch(root / ".unfinished") as scratch:
-        builder = _Builder(data, scratch, progress, threading.Event(), root=root)
-        made: dict[Month, MonthBooks] = {}
-        for month, inventory in builder.build_all(months):
-            if isinstance(inventory, DatasetError):
-                raise inventory
-            made[month] = inventory
-        return made
+        builder = _Builder(data, root, scratch, show_nothing, threading.Event())
+        for _, made in builder.build_all(months):
+            if isinstance(made, DatasetError):
+                raise made
 
 
-class _Builder:
-    """Makes months, two at a time."""
+class _Builder(Struct):
+    """Makes months under `root`, two at a time."""
 
-    def __init__(
-        self,
-        data: DataDir,
-        scratch: Path,
-        progress: Progress,
-        stop: threading.Event,
-        *,
-        root: Path | None = None,
-    ) -> None:
-        self._data = data
-        self._root = root or data.dataset
-        self._scratch = scratch
-        self._progress = progress
-        self._stop = stop
-        self._reading = threading.Lock()
-        """Held by who reads daily files: that is Python's work, of which two only take turns."""
+    data: DataDir
+    root: Path
+    scratch: Path
+    progress: Advance
+    stop: threading.Event
+    reading: threading.Lock = field(default_factory=threading.Lock)
+    """Held by who reads daily files: that is Python's work, of which two only take turns."""
 
     def build_all(
-        self, months: Mapping[Month, tuple[Record, ...]]
-    ) -> Iterator[tuple[Month, MonthBooks | DatasetError]]:
+        self, months: Mapping[str, tuple[Record, ...]]
+    ) -> Iterator[tuple[str, MonthRecord | DatasetError]]:
         """Yield each month once its file is in place, or why it cannot be made."""
         with ExitStack() as stack:
             # one is read while the other is written
             pool = stack.enter_context(ThreadPoolExecutor(max_workers=2))
             # where one fails the others need not be waited for
             stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-            made = pool.map(lambda item: self._try(*item), sorted(months.items()))
-            yield from zip(sorted(months), made, strict=True)
+            yield from zip(months, pool.map(self._try, months, months.values()), strict=True)
 
-    def _try(self, month: Month, days: tuple[Record, ...]) -> MonthBooks | DatasetError:
+    def _try(self, month: str, days: tuple[Record, ...]) -> MonthRecord | DatasetError:
         """Make a month; one that cannot be made does not keep the others from it."""
         try:
             return self._build(month, days)
         except DatasetError as error:
             return error
 
-    def _build(self, month: Month, days: tuple[Record, ...]) -> MonthBooks:
+    def _build(self, month: str, days: tuple[Record, ...]) -> MonthRecord:
         with (
-            storage_errors(self._scratch),
-            TemporaryDirectory(dir=self._scratch, ignore_cleanup_errors=True) as folder,
-            duckdb_errors(f"{month.name} of the data set"),
+            storage_errors(self.scratch),
+            TemporaryDirectory(dir=self.scratch, ignore_cleanup_errors=True) as name,
+            duckdb_errors(f"{month} of the data set"),
         ):
-            files = _Files(Path(folder))
-            with self._reading:
-                read = self._read(files, days)
+            folder = Path(name)
+            parts = [folder / part for part in ("launches.jsonl", "moments.csv", "lines.csv")]
+            with self.reading:
+                read = self._read(parts, days)
             provenance = Provenance(
                 SCHEMA_VERSION,
                 f"binder-mirror {__version__}",
-                tuple(starmap(_make_provenance, zip(days, read, strict=True))),
+                tuple(map(self._prove, days, read)),
             )
-            with open_duckdb(memory_bytes=MONTH_MEMORY_BYTES, scratch=files.folder) as connection:
-                _make_tables(connection, files, days, read)
-                _copy_month(connection, files.rows, provenance)
-            return self._publish(files.rows, month, provenance)
+            made = folder / FILE_NAME
+            with open_duckdb(memory_bytes=MONTH_MEMORY_BYTES, scratch=folder) as connection:
+                lines_before = list(accumulate((day.lines for day in read), initial=0))[:-1]
+                numbers, names = [day.date.day for day in days], [day.name for day in days]
+                connection.execute(MAKE_FILES, [numbers, names, lines_before])
+                for sql in make_tables(*map(path_literal, parts)):
+                    connection.execute(sql)
+                _copy_month(connection, made, provenance)
+            return self._publish(made, month, provenance)
 
-    def _read(self, files: "_Files", days: tuple[Record, ...]) -> list[DayRead]:
-        """Read daily files, and make sure that they are those on record."""
+    def _read(self, parts: Sequence[Path], days: Iterable[Record]) -> list[DayRead]:
+        """Read daily files into the files that DuckDB puts together."""
         read: list[DayRead] = []
-        with (
-            files.launches.open("xb") as launches,
-            files.moments.open("xb") as moments,
-            files.lines.open("xb") as lines,
-        ):
-            reader = MonthReader(launches, moments, lines)
+        with ExitStack() as stack:
+            reader = MonthReader(*[stack.enter_context(part.open("xb")) for part in parts])
             for record in days:
-                if self._stop.is_set():
+                if self.stop.is_set():
                     raise _Stopped
-                path = self._data.archive / record.name
+                path = self.data.archive / record.name
                 with storage_errors(path), open_file(path) as source:
                     read.append(reader.read(record.date.day, source))
-                _require_unchanged(path, record)
-                self._progress(1, record.size)
+                self.progress(1, record.size)
         return read
 
-    def _publish(self, made: Path, month: Month, provenance: Provenance) -> MonthBooks:
+    def _prove(self, record: Record, read: DayRead) -> DayProvenance:
+        """Return what came of a daily file.
+
+        Raises:
+            DatasetError: it is not the one on record.
+        """
+        path = self.data.archive / record.name
+        if read.sha256 != record.sha256:
+            with storage_errors(path):
+                stats = path.lstat()
+            if (stats.st_size, stats.st_mtime_ns) != (record.size, record.mtime_ns):
+                raise DatasetError(
+                    f"{record.name} was replaced while it was read",
+                    hint="the next build takes it up",
+                )
+            raise DatasetError(
+                f"{record.name} has not its recorded SHA-256",
+                hint="`binder-mirror verify --repair` puts it right",
+            )
+        if read.rows + read.odd != record.lines:
+            raise DatasetError(
+                f"{record.name} has {record.lines:,} lines on record, but {read.rows:,} launches "
+                f"and {read.odd:,} odd lines were read",
+                hint="`binder-mirror verify` looks at the file",
+            )
+        reported = tuple(read.reported_lines)
+        return DayProvenance(record.date, record.name, record.sha256, read.rows, read.odd, reported)
+
+    def _publish(self, made: Path, month: str, provenance: Provenance) -> MonthRecord:
         """Put a month's file in place."""
-        target = month.path(self._root)
+        target = path_of(self.root, month)
         with storage_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             with made.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             stats = made.stat()
         publish_durably(made, target)
-        return MonthBooks(stats.st_size, stats.st_mtime_ns, sha256, provenance)
-
-
-class _Files:
-    """What is unfinished of a month."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.launches = folder / "launches.jsonl"
-        self.moments = folder / "moments.csv"
-        self.lines = folder / "lines.csv"
-        self.rows = folder / FILE_NAME
-
-
-def _make_provenance(record: Record, read: DayRead) -> DayProvenance:
-    """Return what came of a daily file.
-
-    Raises:
-        DatasetError: it is not the one on record.
-    """
-    if read.sha256 != record.sha256:
-        raise DatasetError(
-            f"{record.name} has not its recorded SHA-256",
-            hint="`binder-mirror verify --repair` puts it right",
-        )
-    if read.rows + read.odd != record.lines:
-        raise DatasetError(
-            f"{record.name} has {record.lines:,} lines on record, but {read.rows:,} launches "
-            f"and {read.odd:,} odd lines were read",
-            hint="`binder-mirror verify` looks at the file",
-        )
-    return DayProvenance(record.date, record.name, record.sha256, read.rows, read.odd, read.told)
-
-
-def _make_tables(
-    connection: "DuckDBPyConnection",
-    files: _Files,
-    days: tuple[Record, ...],
-    read: list[DayRead],
-) -> None:
-    lines_before = [0, *accumulate(one.lines for one in read)][: len(read)]
-    connection.execute(
-        MAKE_FILES, [[day.date.day for day in days], [day.name for day in days], lines_before]
-    )
-    for sql in (
-        *make_launches(path_literal(files.launches)),
-        *make_moments(path_literal(files.moments)),
-        make_lines(path_literal(files.lines)),
-    ):
-        connection.execute(sql)
+        return MonthRecord(stats.st_size, stats.st_mtime_ns, sha256, provenance)
 
 
 def _copy_month(connection: "DuckDBPyConnection", target: Path, provenance: Provenance) -> None:
@@ -330,22 +317,8 @@ def _copy_month(connection: "DuckDBPyConnection", target: Path, provenance: Prov
         raise DatasetError(f"{expected:,} launches were read, but not all of them written")
 
 
-def _require_unchanged(path: Path, record: Record) -> None:
-    """Make sure that a file is the one on record, by size and time.
-
-    Raises:
-        DatasetError: a poll has replaced it meanwhile.
-    """
-    with storage_errors(path):
-        stats = path.lstat()
-    if (stats.st_size, stats.st_mtime_ns) != (record.size, record.mtime_ns):
-        raise DatasetError(
-            f"{record.name} was replaced while it was read", hint="the next build takes it up"
-        )
-
-
-def _remove_month(data: DataDir, name: str) -> None:
-    path = data.dataset / name / FILE_NAME
+def _remove_month(data: DataDir, month: str) -> None:
+    path = path_of(data.dataset, month)
     with storage_errors(path):
         path.unlink(missing_ok=True)
         for folder in (path.parent, path.parent.parent):
@@ -367,18 +340,27 @@ def _scratch(folder: Path) -> Iterator[Path]:
 
 
 def _report(
-    inventory: Mapping[str, MonthBooks], built: tuple[str, ...], removed: tuple[str, ...]
+    recorded: Mapping[str, MonthRecord],
+    built: Iterable[str] = (),
+    removed: tuple[str, ...] = (),
+    failed: Iterable[str] = (),
+    *,
+    unread: int,
 ) -> DatasetReport:
-    days = [day for month in inventory.values() for day in month.provenance.days]
-    made = [day for name in built for day in inventory[name].provenance.days]
+    days = [day for month in recorded.values() for day in month.provenance.days]
+    made = [day for month in built for day in recorded[month].provenance.days]
     return DatasetReport(
-        built=built,
+        built=tuple(built),
         removed=removed,
-        months=len(inventory),
+        months=len(recorded),
         rows=sum(day.rows for day in days),
         odd=sum(day.odd for day in days),
-        size=sum(month.size for month in inventory.values()),
+        size=sum(month.size for month in recorded.values()),
         odd_lines=tuple(
-            f"{day.name}:{one.line}: {one.kind}: {one.reason}" for day in made for one in day.told
+            f"{day.name}:{one.line}: {one.kind}: {one.reason}"
+            for day in made
+            for one in day.reported_lines
         ),
+        unread=unread,
+        failed=tuple(failed),
     )

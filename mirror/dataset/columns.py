@@ -66,48 +66,37 @@ MAKE_FILES = (
 """Makes the table files: the day of the month, the name, and the lines in all files before."""
 
 
-def make_launches(path: str) -> Iterator[str]:
-    """Yield the SQL that makes the table launches.
+def make_tables(launches: str, moments: str, lines: str) -> Iterator[str]:
+    """Yield the SQL that makes the tables launches, moments and lines, beside the table files.
+
+    In lines `place` is the number of a line in the month, from 1.
 
     Args:
-        path: the file of distinct launches, as an SQL literal.
+        launches: the file of distinct launches, as an SQL literal.
+        moments: the file of moments.
+        lines: the file of the lines' numbers.
     """
-    derived = {one.name: one.sql_type for one in _OF_LAUNCH if one in _DERIVED}
     raw = ", ".join(f'"{one.name}" {one.sql_type}' for one in _OF_LAUNCH if one in _RAW)
+    derived = {one.name: one.sql_type for one in _OF_LAUNCH if one in _DERIVED}
     columns = {"launch": f"STRUCT({raw})"} | derived
     yield (
         "CREATE TEMP TABLE read_launches AS "
         "SELECT * EXCLUDE launch, unnest(launch), row_number() OVER () AS launch "
-        f"FROM read_ndjson({path}, columns = {columns}, maximum_object_size = 16777216)"
+        f"FROM read_ndjson({launches}, columns = {columns}, maximum_object_size = 16777216)"
     )
     texts = [one.name for one in _OF_LAUNCH if one.sql_type == "VARCHAR"]
     yield from _enumerate("launches", "read_launches", texts)
-
-
-def make_moments(path: str) -> Iterator[str]:
-    """Yield the SQL that makes the table moments, from the table files.
-
-    Args:
-        path: the file of moments, as an SQL literal.
-    """
-    columns = ", ".join(f'{source} AS "{name}"' for name, source in _OF_MOMENT.items())
+    of_moment = ", ".join(f'{source} AS "{name}"' for name, source in _OF_MOMENT.items())
     yield (
-        f"CREATE TEMP TABLE read_moments AS SELECT moment, lines_before, {columns} "
+        f"CREATE TEMP TABLE read_moments AS SELECT moment, lines_before, {of_moment} "
         "FROM (SELECT *, row_number() OVER () AS moment "
-        f"FROM {_read_numbers(path, day='SMALLINT', microseconds='BIGINT')}) JOIN files USING (day)"
+        f"FROM {_read_numbers(moments, day='SMALLINT', microseconds='BIGINT')}) "
+        "JOIN files USING (day)"
     )
     yield from _enumerate("moments", "read_moments", ["file"])
-
-
-def make_lines(path: str) -> str:
-    """Return the SQL that makes the table lines; `place` is a line's number in the month, from 1.
-
-    Args:
-        path: the file of the lines' numbers, as an SQL literal.
-    """
-    return (
+    yield (
         "CREATE TEMP TABLE lines AS SELECT *, row_number() OVER () AS place "
-        f"FROM {_read_numbers(path, moment='INTEGER', launch='INTEGER')}"
+        f"FROM {_read_numbers(lines, moment='INTEGER', launch='INTEGER')}"
     )
 
 

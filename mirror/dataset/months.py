@@ -9,9 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mirror.dataset.provenance import describe_doubt, describe_lag, list_months, months_of
+from mirror.dataset.provenance import (
+    describe_doubt,
+    describe_lag,
+    list_months,
+    months_of,
+    path_of,
+)
 from mirror.errors import DatasetError
-from mirror.progress import show_nothing
 from mirror.reading.duck import duckdb_errors, literal, open_duckdb, path_literal, require_duckdb
 from mirror.store.disk import replacing
 from mirror.store.inventory import load_steady_inventory
@@ -61,8 +66,8 @@ def open_months(
 
     with TemporaryDirectory(prefix="binder-mirror-") as folder:
         wanted = months_of(records)
-        call(build_into, Path(folder), data, wanted, show_nothing)
-        yield [month.path(Path(folder)) for month in sorted(wanted)]
+        call(build_into, Path(folder), data, wanted)
+        yield [path_of(Path(folder), month) for month in wanted]
 
 
 def export_launches(

@@ -3,17 +3,20 @@
     dataset/year=YYYY/month=MM/launches.parquet
     dataset.json    size, time and digest of each, with its provenance
 
-The provenance stands in the Parquet file's own metadata too, under `PROVENANCE_KEY`, so that each
-file tells by itself which bodies it was made from. In the folder is nothing else, for some readers
-take all that is in it for Parquet. Nothing here needs DuckDB.
+A month is known by the name of its folder, and is that of the daily files, not of the events in
+them. Its provenance stands in the Parquet file's own metadata too, under `PROVENANCE_KEY`, so that
+each file says by itself which bodies it was made from. In the folder is nothing else, for some
+readers take all that is in it for Parquet. Nothing here needs DuckDB.
 """
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import date
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from mirror.archive.manifest import Inventory
 from mirror.dataset.columns import SCHEMA_VERSION
@@ -25,8 +28,8 @@ from mirror.text import plural
 
 PROVENANCE_KEY = "binder_mirror"
 FILE_NAME = "launches.parquet"
-TOLD_LINES = 1000
-"""Odd lines of a day that are told one by one; all are counted."""
+MAX_REPORTED_LINES = 1000
+"""Odd lines of a day that are reported one by one; all are counted."""
 _FORMAT = 1
 
 
@@ -48,7 +51,7 @@ class DayProvenance(Struct, frozen=True, omit_defaults=True):
     rows: int
     odd: int = 0
     """Lines that are no row; rows and odd lines together are the file's lines."""
-    told: tuple[OddReport, ...] = ()
+    reported_lines: tuple[OddReport, ...] = field(default=(), name="told")
     """The first of the odd lines."""
 
 
@@ -60,7 +63,7 @@ class Provenance(Struct, frozen=True):
     days: tuple[DayProvenance, ...]
 
 
-class MonthBooks(Struct, frozen=True):
+class MonthRecord(Struct, frozen=True):
     """A month's file as it was when it was written."""
 
     size: int
@@ -69,42 +72,34 @@ class MonthBooks(Struct, frozen=True):
     provenance: Provenance
 
 
-class _Books(Struct, frozen=True):
+class _Records(Struct, frozen=True):
     format: int
-    months: dict[str, MonthBooks]
-
-
-class Month(Struct, frozen=True, order=True):
-    """A month of the data set: that of the daily files, not of the events in them."""
-
-    year: int
-    month: int
-
-    @property
-    def name(self) -> str:
-        """The folder of the month, as the common readers of partitions know it."""
-        return f"year={self.year:04}/month={self.month:02}"
-
-    def path(self, root: Path) -> Path:
-        """Return where the month's file is under `root`."""
-        return root / self.name / FILE_NAME
+    months: dict[str, MonthRecord]
 
 
 class DatasetPlan(Struct, frozen=True):
     """What has to be done for the data set to be in step."""
 
-    build: Mapping[Month, tuple[Record, ...]]
+    build: Mapping[str, tuple[Record, ...]]
     """Months to be made, with all of their days, ascending."""
     remove: tuple[str, ...]
-    """Names of months of which nothing is held any more."""
+    """Months of which nothing is held any more."""
 
 
-def months_of(records: Iterable[Record]) -> dict[Month, tuple[Record, ...]]:
+def month_of(day: date) -> str:
+    """Return the month of a daily file: its folder, as the common readers of partitions know it."""
+    return f"year={day.year:04}/month={day.month:02}"
+
+
+def path_of(root: Path, month: str) -> Path:
+    """Return where a month's file is under `root`."""
+    return root / month / FILE_NAME
+
+
+def months_of(records: Iterable[Record]) -> dict[str, tuple[Record, ...]]:
     """Return the held days by month, ascending."""
-    months: dict[Month, list[Record]] = {}
-    for record in sorted(records, key=lambda one: one.date):
-        months.setdefault(month_of(record.date), []).append(record)
-    return {month: tuple(days) for month, days in months.items()}
+    days = sorted(records, key=attrgetter("date"))
+    return {month: tuple(found) for month, found in groupby(days, lambda one: month_of(one.date))}
 
 
 def matches(provenance: Provenance, days: Collection[Record]) -> bool:
@@ -116,35 +111,32 @@ def matches(provenance: Provenance, days: Collection[Record]) -> bool:
 
 
 def plan_dataset(
-    records: Iterable[Record],
-    inventory: Mapping[str, MonthBooks],
+    data: DataDir,
+    inventory: Inventory,
+    recorded: Mapping[str, MonthRecord],
     *,
-    there: Iterable[str] = (),
-    doubted: Collection[date] = (),
-    anew: bool = False,
+    rebuild: bool = False,
 ) -> DatasetPlan:
     """Return which months are to be made, and which to go.
 
+    A month with a doubted day is left as it is: it was made when the file was right.
+
     Args:
-        records: the days held.
-        inventory: the months there are, whose files are as they were written.
-        there: names of all months of which there is a file.
-        doubted: days that are not read, for their files are not those on record. A month that has
-            one is left as it is: it was made when the file was right.
-        anew: whether to make all others.
+        data: the data directory.
+        inventory: the days held.
+        recorded: the months there are, whose files are as they were written.
+        rebuild: whether to make all months.
     """
-    wanted = months_of(records)
-    kept = {month_of(day).name for day in doubted}
+    wanted = months_of(inventory.records.values())
+    kept = set(map(month_of, doubted_days(inventory)))
     build = {
         month: days
         for month, days in wanted.items()
-        if month.name not in inventory
-        or (
-            month.name not in kept and (anew or not matches(inventory[month.name].provenance, days))
-        )
+        if month not in recorded
+        or (month not in kept and (rebuild or not matches(recorded[month].provenance, days)))
     }
-    known = {month.name for month in wanted} | kept
-    return DatasetPlan(build, tuple(sorted((inventory.keys() | set(there)) - known)))
+    known = {*recorded, *list_months(data)}
+    return DatasetPlan(build, tuple(sorted(known - wanted.keys() - kept)))
 
 
 def doubted_days(inventory: Inventory) -> set[date]:
@@ -156,60 +148,58 @@ def describe_lag(data: DataDir, inventory: Inventory) -> list[str]:
     """Return what whoever reads the data set should know of it, in a line each.
 
     Raises:
-        StorageError: its inventory cannot be read.
+        StorageError: what is on record of it cannot be read.
     """
-    doubted = doubted_days(inventory)
-    plan = plan_dataset(
-        inventory.records.values(), load_dataset(data), there=list_months(data), doubted=doubted
+    plan = plan_dataset(data, inventory, load_intact_months(data))
+    behind = len(plan.build) + len(plan.remove)
+    lag = (
+        f"the data set is behind in {plural(behind, 'month')}: `binder-mirror dataset build` "
+        "brings it in step"
     )
-    told: list[str] = []
-    if behind := len(plan.build) + len(plan.remove):
-        told.append(
-            f"the data set is behind in {plural(behind, 'month')}: `binder-mirror dataset build` "
-            "brings it in step"
-        )
-    return told + describe_doubt(inventory)
+    return ([lag] if behind else []) + describe_doubt(inventory)
 
 
 def describe_doubt(inventory: Inventory) -> list[str]:
     """Return a line about days that are not read; none where there are none."""
     count = len(doubted_days(inventory))
-    if not count:
-        return []
-    return [f"{plural(count, 'day')} not read, not being as on record: see `binder-mirror verify`"]
+    line = f"{plural(count, 'day')} not read, not being as on record: see `binder-mirror verify`"
+    return [line] if count else []
 
 
-def load_dataset(data: DataDir) -> dict[str, MonthBooks]:
-    """Return the months whose file is the one on the inventory, by size and time.
+def load_intact_months(data: DataDir) -> dict[str, MonthRecord]:
+    """Return the months whose file is the one on record, by size and time.
 
     Raises:
-        StorageError: the inventory cannot be read.
+        StorageError: the records cannot be read.
     """
-    kept = load_dataset_books(data)
-    return {name: month for name, month in kept.items() if _is_there(data, name, month)}
+    return {
+        month: record
+        for month, record in load_months(data).items()
+        if _is_there(path_of(data.dataset, month), record)
+    }
 
 
-def load_dataset_books(data: DataDir) -> dict[str, MonthBooks]:
-    """Return all that is on the inventory; nothing where they are lost or of another format.
+def load_months(data: DataDir) -> dict[str, MonthRecord]:
+    """Return all months on record; none where the records are lost or of another format.
 
     Raises:
         StorageError: they cannot be read.
     """
     try:
-        inventory = msgspec.json.decode(read_file(data.dataset_provenance) or b"", type=_Books)
+        records = msgspec.json.decode(read_file(data.dataset_provenance) or b"", type=_Records)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return {}
-    return inventory.months if inventory.format == _FORMAT else {}
+    return records.months if records.format == _FORMAT else {}
 
 
-def save_dataset_books(data: DataDir, months: Mapping[str, MonthBooks]) -> None:
-    """Replace the inventory.
+def save_months(data: DataDir, months: Mapping[str, MonthRecord]) -> None:
+    """Replace the records.
 
     Raises:
         StorageError: the disk refused.
     """
-    inventory = _Books(_FORMAT, dict(sorted(months.items())))
-    write_durably(data.dataset_provenance, msgspec.json.encode(inventory), staging=scratch_of(data))
+    records = _Records(_FORMAT, dict(sorted(months.items())))
+    write_durably(data.dataset_provenance, msgspec.json.encode(records), staging=scratch_of(data))
 
 
 def scratch_of(data: DataDir) -> Path:
@@ -218,24 +208,19 @@ def scratch_of(data: DataDir) -> Path:
 
 
 def list_months(data: DataDir) -> dict[str, Path]:
-    """Return every month's file that there is, by the month's name, ascending."""
+    """Return every month's file that there is, by month, ascending."""
     with storage_errors(data.dataset):
         paths = sorted(data.dataset.glob(f"year=*/month=*/{FILE_NAME}"))
     return {
-        f"{path.parent.parent.name}/{path.parent.name}": path
+        str(path.parent.relative_to(data.dataset)): path
         for path in paths
         if kind_of(path) == "file"
     }
 
 
-def month_of(day: date) -> Month:
-    """Return the month of a daily file."""
-    return Month(day.year, day.month)
-
-
-def _is_there(data: DataDir, name: str, month: MonthBooks) -> bool:
+def _is_there(path: Path, record: MonthRecord) -> bool:
     try:
-        stats = (data.dataset / name / FILE_NAME).lstat()
+        stats = path.lstat()
     except OSError:
         return False
-    return (stats.st_size, stats.st_mtime_ns) == (month.size, month.mtime_ns)
+    return (stats.st_size, stats.st_mtime_ns) == (record.size, record.mtime_ns)

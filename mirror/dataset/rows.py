@@ -11,7 +11,6 @@ the numbers of both, which are their places in their files.
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import chain
@@ -21,13 +20,13 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from mirror.dataset.provenance import TOLD_LINES, OddReport
+from mirror.dataset.provenance import MAX_REPORTED_LINES, OddReport
 from mirror.errors import SpecError
-from mirror.events.decoder import cut_blocks, decode_line
+from mirror.events.decoder import decode_line
 from mirror.events.launch import Launch
 from mirror.events.repeats import ANY_TIME, KNOWN_BYTES, RepeatDecoder
 from mirror.events.spec import MASK, mask, parse_spec
-from mirror.store.disk import READ_BYTES
+from mirror.reading.days import read_blocks
 
 _NO_LAUNCH = b",\n"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -42,17 +41,16 @@ class _Row(Struct, gc=False):
     requested_ref: str | None
 
 
-class DayRead(Struct, frozen=True):
+class DayRead(Struct):
     """What came of a daily file."""
 
-    sha256: str
+    sha256: str = ""
     """Of what was read."""
-
-    rows: int
-    lines: int
+    rows: int = 0
+    lines: int = 0
     """Blank ones too."""
-    odd: int
-    told: tuple[OddReport, ...]
+    odd: int = 0
+    reported_lines: list[OddReport] = field(default_factory=list)
     """The first of the odd lines."""
 
 
@@ -66,15 +64,6 @@ def describe_spec(provider: str, spec: str) -> tuple[str | None, str | None, str
         return None, None, masked if MASK in masked else None
     is_masked = MASK in f"{parsed.repository} {parsed.ref}"
     return parsed.key, parsed.ref, parsed.unparse() if is_masked else None
-
-
-class _Reading(Struct):
-    """How far the reading of a daily file has come."""
-
-    rows: int = 0
-    lines: int = 0
-    odd: int = 0
-    told: list[OddReport] = field(default_factory=list)
 
 
 class MonthReader:
@@ -101,12 +90,13 @@ class MonthReader:
         """
         self._moments.day = day
         self._decoder.forget_moments()
-        done, digest = _Reading(), hashlib.sha256()
-        for block in cut_blocks(_read_chunks(source, digest.update)):
+        done, digest = DayRead(), hashlib.sha256()
+        for block in read_blocks(source, digest.update):
             self._target.write(self._read_block(block, done))
-        return DayRead(digest.hexdigest(), done.rows, done.lines, done.odd, tuple(done.told))
+        done.sha256 = digest.hexdigest()
+        return done
 
-    def _read_block(self, block: bytes, done: _Reading) -> bytes:
+    def _read_block(self, block: bytes, done: DayRead) -> bytes:
         """Return the numbers of each line of a block."""
         numbers = self._decoder.decode(block)
         if numbers is None:
@@ -115,7 +105,7 @@ class MonthReader:
         done.lines += len(numbers[0])
         return b"".join(chain.from_iterable(zip(*numbers, strict=True)))
 
-    def _read_line(self, line: bytes, done: _Reading) -> bytes:
+    def _read_line(self, line: bytes, done: DayRead) -> bytes:
         done.lines += 1
         one = decode_line(line, done.lines)
         if isinstance(one, Launch):
@@ -124,17 +114,13 @@ class MonthReader:
             return self._moments.number(one.timestamp) + self._launches.number(launch)
         if one is not None:
             done.odd += 1
-            if len(done.told) < TOLD_LINES:
-                done.told.append(OddReport(one.line, one.kind, one.reason))
+            if len(done.reported_lines) < MAX_REPORTED_LINES:
+                done.reported_lines.append(OddReport(one.line, one.kind, one.reason))
         return _NO_LAUNCH
 
 
 class _Launches:
-    """Numbers distinct launches, and writes each as it comes first.
-
-    Args:
-        target: where they are written.
-    """
+    """Numbers distinct launches, and writes each to `target` as it comes first."""
 
     def __init__(self, target: BinaryIO) -> None:
         self._target = target
@@ -165,26 +151,19 @@ class _Launches:
 
 
 class _Moments:
-    """Numbers moments, and writes each.
+    """Numbers moments, and writes each to `target`.
 
-    Args:
-        target: where they are written.
+    Attributes:
+        day: the day of the month whose file is read.
     """
 
     def __init__(self, target: BinaryIO) -> None:
+        self.day = 0
         self._target = target
         self._count = 0
-        self.day = 0
-        """The day of the month whose file is read."""
 
     def number(self, moment: datetime) -> bytes:
         """Return the number of a moment, with a comma."""
         self._count += 1
         self._target.write(b"%d,%d\n" % (self.day, (moment - _EPOCH) // _MICROSECOND))
         return b"%d," % self._count
-
-
-def _read_chunks(source: BinaryIO, note: Callable[[bytes], object]) -> Iterator[bytes]:
-    while chunk := source.read(READ_BYTES):
-        note(chunk)
-        yield chunk

@@ -6,7 +6,6 @@ A file of another size or time than its record is never taken for it.
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
-from pathlib import Path
 from typing import BinaryIO
 
 from msgspec import Struct
@@ -137,21 +136,16 @@ def _is_between(day: date, since: date | None, until: date | None) -> bool:
 
 
 def read_blocks(file: BinaryIO, note: Callable[[bytes], object]) -> Iterator[bytes]:
-    """Return a daily file as blocks of whole lines.
-
-    Args:
-        file: the file, read to its end.
-        note: called with each piece that is read.
+    """Return a daily file to its end in blocks of whole lines; `note` has each piece as it is read.
 
     Raises:
-        StorageError: it cannot be read.
+        OSError: it cannot be read.
     """
 
     def read() -> Iterator[bytes]:
-        with storage_errors(Path(str(file.name))):
-            while chunk := file.read(_READ_BYTES):
-                note(chunk)
-                yield chunk
+        while chunk := file.read(_READ_BYTES):
+            note(chunk)
+            yield chunk
 
     return cut_blocks(read())
 

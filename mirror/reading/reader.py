@@ -31,6 +31,7 @@ from mirror.model import Record
 from mirror.progress import Advance, show_nothing, show_reading
 from mirror.reading.days import Day, DayCount, DayFiles, describe, read_blocks
 from mirror.reading.selection import AllOptions, Options, Selection, Unknown
+from mirror.store.disk import storage_errors
 from mirror.store.layout import DataDir, check_data_dir, default_data_dir, require_mirror
 from mirror.text import plural, shown
 
@@ -322,12 +323,13 @@ class Events(Generic[T_co]):
         """Yield the blocks of a day's file, whose odd lines are counted."""
         found = 0
         blocks = read_blocks(file, lambda chunk: advance(0, len(chunk)))
-        for block, decoded, has_odd_lines in decode_blocks(blocks, record.name):
-            found += len(decoded)
-            if has_odd_lines:
-                yield from self._note_odd(block, decoded)
-            else:
-                yield block, decoded
+        with storage_errors(Path(str(file.name))):
+            for block, decoded, has_odd_lines in decode_blocks(blocks, record.name):
+                found += len(decoded)
+                if has_odd_lines:
+                    yield from self._note_odd(block, decoded)
+                else:
+                    yield block, decoded
         advance(1, 0)
         # by the file's position: of a line that is too long the blocks do not hold all
         size = file.tell()

@@ -16,7 +16,7 @@ from mirror.dataset.audit import FaultKind, verify_dataset
 from mirror.dataset.build import keep_in_step
 from mirror.dataset.columns import DATASET_COLUMNS
 from mirror.dataset.months import export_launches
-from mirror.dataset.provenance import describe_lag, load_dataset, load_dataset_books
+from mirror.dataset.provenance import describe_lag, load_intact_months, load_months
 from mirror.dataset.rows import describe_spec
 from mirror.errors import DatasetError, LockedError, StorageError, WrongKindError
 from mirror.store.inventory import load_inventory
@@ -245,15 +245,15 @@ def test_a_month_whose_file_is_no_month_of_ours_goes(data: DataDir):
     assert faults(data) == []
 
 
-@pytest.mark.parametrize("anew", [False, True])
+@pytest.mark.parametrize("rebuild", [False, True])
 @pytest.mark.parametrize("harm", [Path.unlink, os.utime, lambda path: path.write_bytes(b"")])
 def test_a_month_with_a_day_off_the_record_stays_as_it_was(
-    data: DataDir, harm: Callable[[Path], object], *, anew: bool
+    data: DataDir, harm: Callable[[Path], object], *, rebuild: bool
 ):
     first = keep_in_step(data)
     before = stamps(data)
     harm(data.archive / "events-2020-06-18.jsonl")
-    report = keep_in_step(data, anew=anew)
+    report = keep_in_step(data, rebuild=rebuild)
     assert (report.unread, report.removed, report.rows) == (1, (), first.rows)
     path = str(data.dataset / "year=2020/month=06/launches.parquet")
     assert stamps(data)[path] == before[path]
@@ -281,10 +281,10 @@ def test_rot_that_keeps_size_and_time_is_found_as_it_is_read(data: DataDir):
     assert faults(data, rederive=True) == [FaultKind.DAILY_FILE]
 
 
-def test_lost_books_cost_a_rebuild_and_nothing_else(data: DataDir):
+def test_lost_records_cost_a_rebuild_and_nothing_else(data: DataDir):
     first = keep_in_step(data)
     data.dataset_provenance.write_bytes(b"{torn")
-    assert load_dataset_books(data) == {}
+    assert load_months(data) == {}
     again = keep_in_step(data)
     assert again.rows == first.rows
     assert faults(data) == []
@@ -342,7 +342,7 @@ def test_two_builders_do_not_meet(data: DataDir):
 def test_a_stopped_build_leaves_whole_months_and_goes_on(data: DataDir):
     stop = threading.Event()
     keep_in_step(data, stop=stop, progress=lambda _files, _bytes: stop.set())
-    assert len(load_dataset(data)) < len(ERAS)
+    assert len(load_intact_months(data)) < len(ERAS)
     assert not (data.dataset / ".unfinished").exists()
     keep_in_step(data)
     assert faults(data) == []

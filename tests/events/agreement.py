@@ -100,8 +100,8 @@ def _read_rows(chunks: Sequence[bytes], day: date) -> tuple[list[dict], list[tup
     body = b"".join(chunks)
     assert read.rows == len(rows)
     assert read.lines == body.count(b"\n") + (not body.endswith(b"\n") and body != b"")
-    assert read.odd == len(read.told)
-    return rows, [(one.line, one.kind, one.reason) for one in read.told]
+    assert read.odd == len(read.reported_lines)
+    return rows, [(one.line, one.kind, one.reason) for one in read.reported_lines]
 
 
 def _split(numbers: bytes) -> Iterator[tuple[int, int]]:
