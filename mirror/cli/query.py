@@ -11,6 +11,7 @@ import click
 
 from mirror.cli import common
 from mirror.cli.streams import notice, stdout_errors
+from mirror.dataset.columns import DATASET_COLUMNS
 from mirror.dataset.months import open_months
 from mirror.dataset.query import Bounds
 from mirror.dataset.query_process import answer_apart, call_apart
@@ -26,13 +27,14 @@ _FORMAT_BY_SUFFIX = {
     ".txt": "table",
 }
 _MAX_SQL_BYTES = 1024 * 1024
+_COLUMNS = ", ".join(f"{one.name} {one.sql_type}" for one in DATASET_COLUMNS)
 _HISTORY_LENGTH = 1000
 _HELP = """\
 A query ends with ";" or an empty line.  \\d the columns  \\q or Ctrl-D ends  Ctrl-C cancels"""
 _DESCRIBE = "SELECT column_name, column_type FROM (DESCRIBE launches)"
 
 
-@click.command()
+@click.command(epilog=f"Columns: {_COLUMNS}; year, month.")
 @click.argument("sql", required=False, metavar="[SQL|-]")
 @common.data_dir_option
 @click.option(

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
-from mirror.events.launch import COLUMNS, ColumnType
+from mirror.events.launch import COLUMNS
+from mirror.reading.duck import SQL_TYPES
 
 SCHEMA_VERSION = 3
-"""Of the columns and their meaning; a month of an earlier one is made anew."""
+"""Of the columns and their meaning; a month of an earlier one is made again."""
 
 
 class DatasetColumn(Struct, frozen=True):
@@ -27,20 +28,14 @@ class DatasetColumn(Struct, frozen=True):
     doc: str
 
 
-_SQL_TYPES = {
-    ColumnType.TIMESTAMP: "TIMESTAMP WITH TIME ZONE",
-    ColumnType.STRING: "VARCHAR",
-    ColumnType.INTEGER: "SMALLINT",
-    ColumnType.BOOLEAN: "BOOLEAN",
-}
-_RAW = tuple(DatasetColumn(one.name, _SQL_TYPES[one.type], one.doc) for one in COLUMNS)
+_RAW = tuple(DatasetColumn(one.name, SQL_TYPES[one.type], one.doc) for one in COLUMNS)
 _DERIVED = (
     DatasetColumn("date", "DATE", "The UTC day of `timestamp`."),
     DatasetColumn(
         "repository",
         "VARCHAR",
         'The same for all spellings of one repository: "github.com/user/repository"; null where '
-        "the spec is none of its provider's.",
+        "`spec` is invalid for its provider.",
     ),
     DatasetColumn(
         "requested_ref", "VARCHAR", "The reference asked for in `spec`, decoded; null where none."

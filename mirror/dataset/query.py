@@ -97,7 +97,8 @@ class Session:
 
     def _bind(self, sql: str) -> Answer:
         """Return the one query that the text is, if it is one that may be run."""
-        if not _is_text(sql):
+        # bytes that are no characters come as lone surrogates
+        if sql.encode(errors="replace").decode() != sql:
             raise QueryError("the query is not UTF-8")
         statements = self._connection.extract_statements(sql)
         if len(statements) != 1:
@@ -160,15 +161,6 @@ def _without_end(statement: str) -> str:
             break
         text = text[:place]
     return text.decode()
-
-
-def _is_text(sql: str) -> bool:
-    """Return whether it is all characters: bytes that were none come as lone surrogates."""
-    try:
-        sql.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def place_of(message: str, sql: str) -> str:

@@ -9,11 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mirror.errors import ConfigError, DatasetError
+from mirror.events.launch import ColumnType
 from mirror.text import shown
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+SQL_TYPES = {
+    ColumnType.TIMESTAMP: "TIMESTAMP WITH TIME ZONE",
+    ColumnType.STRING: "VARCHAR",
+    ColumnType.INTEGER: "SMALLINT",
+    ColumnType.BOOLEAN: "BOOLEAN",
+}
+"""What DuckDB calls the types of columns; Parquet files have them too."""
 _MESSAGE_LENGTH = 500
 _ERRNO = re.compile(r'"errno":"([0-9]{1,4})"')
 

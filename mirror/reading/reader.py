@@ -31,6 +31,7 @@ from mirror.model import Record
 from mirror.progress import Advance, show_nothing, show_reading
 from mirror.reading.days import Day, DayCount, DayFiles, describe, read_blocks
 from mirror.reading.selection import AllOptions, Options, Selection, Unknown
+from mirror.reading.tables import make_arrow, make_pandas, make_polars
 from mirror.store.disk import storage_errors
 from mirror.store.layout import DataDir, check_data_dir, default_data_dir, require_mirror
 from mirror.text import plural, shown
@@ -267,21 +268,15 @@ class Events(Generic[T_co]):
 
     def to_arrow(self) -> "pa.Table":
         """Return the launches as an Arrow table."""
-        from mirror.reading import tables  # noqa: PLC0415 - for whoever wants tables
-
-        return tables.make_arrow(self.launch_blocks())
+        return make_arrow(self.launch_blocks())
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return the launches as a pandas frame."""
-        from mirror.reading import tables  # noqa: PLC0415 - for whoever wants tables
-
-        return tables.make_pandas(self.launch_blocks())
+        return make_pandas(self.launch_blocks())
 
     def to_polars(self) -> "pl.DataFrame":
         """Return the launches as a polars frame."""
-        from mirror.reading import tables  # noqa: PLC0415 - for whoever wants tables
-
-        return tables.make_polars(self.launch_blocks())
+        return make_polars(self.launch_blocks())
 
     def describe(self) -> str:
         """Return days and choice in a few words."""

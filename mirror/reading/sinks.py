@@ -7,6 +7,7 @@ spreadsheet would run as a formula is led by an apostrophe.
 import csv
 import gzip
 import io
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ import msgspec
 
 from mirror.archive.coding import import_zstd
 from mirror.events.decoder import OddLine
-from mirror.events.launch import COLUMNS, ColumnType, Launch
+from mirror.events.launch import COLUMNS, Launch
 from mirror.reading.reader import Events
 from mirror.store.disk import replacing, storage_errors
 from mirror.text import disarm, shown
@@ -34,12 +35,6 @@ _GZIP_LEVEL = 6
 _ZSTD_LEVEL = 3
 _NAMES = [column.name for column in COLUMNS]
 _get_row: Callable[[Launch], tuple[Any, ...]] = attrgetter(*_NAMES)
-_SQL_TYPES = {
-    ColumnType.TIMESTAMP: "TIMESTAMP WITH TIME ZONE",
-    ColumnType.STRING: "VARCHAR",
-    ColumnType.INTEGER: "SMALLINT",
-    ColumnType.BOOLEAN: "BOOLEAN",
-}
 _PARQUET_MEMORY_BYTES = 512 * 1024 * 1024
 
 AnyEvents: TypeAlias = Events[Launch] | Events[Launch | OddLine]
@@ -69,7 +64,8 @@ def open_sink(path: Path | None, compression: Compression = "none") -> Iterator[
             )
             yield cast("BinaryIO", stack.enter_context(packed))
         elif compression == "zstd":
-            yield stack.enter_context(_open_zstd(target))
+            zstd = import_zstd().ZstdFile(target, mode="w", level=_ZSTD_LEVEL)
+            yield cast("BinaryIO", stack.enter_context(zstd))
         else:
             yield target
 
@@ -137,12 +133,12 @@ def write_parquet(events: AnyEvents, sink: BinaryIO) -> None:
     """
     from mirror.reading import duck  # noqa: PLC0415 - for this format alone
 
-    columns = ", ".join(f"'{one.name}': '{_SQL_TYPES[one.type]}'" for one in COLUMNS)
-    with ExitStack() as stack:
-        connection = stack.enter_context(
-            duck.open_duckdb(memory_bytes=_PARQUET_MEMORY_BYTES, threads=1)
-        )
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="binder-mirror-")))
+    columns = ", ".join(f"'{one.name}': '{duck.SQL_TYPES[one.type]}'" for one in COLUMNS)
+    with (
+        duck.open_duckdb(memory_bytes=_PARQUET_MEMORY_BYTES) as connection,
+        tempfile.TemporaryDirectory(prefix="binder-mirror-") as name,
+    ):
+        folder = Path(name)
         aside, made = folder / "launches.jsonl", folder / "launches.parquet"
         with storage_errors(folder), aside.open("wb") as lines:
             encoder = msgspec.json.Encoder()
@@ -155,8 +151,7 @@ def write_parquet(events: AnyEvents, sink: BinaryIO) -> None:
                 "(FORMAT parquet, COMPRESSION zstd)"
             )
         with made.open("rb") as file:
-            while chunk := file.read(1024 * 1024):
-                sink.write(chunk)
+            shutil.copyfileobj(file, sink)
 
 
 WRITERS: dict[Format, Callable[[AnyEvents, BinaryIO], None]] = {
@@ -164,7 +159,3 @@ WRITERS: dict[Format, Callable[[AnyEvents, BinaryIO], None]] = {
     "csv": write_csv,
     "parquet": write_parquet,
 }
-
-
-def _open_zstd(target: BinaryIO) -> BinaryIO:
-    return cast("BinaryIO", import_zstd().ZstdFile(target, mode="w", level=_ZSTD_LEVEL))

@@ -4,6 +4,7 @@ A reader of JSON that infers the columns from the first lines loses those that c
 every column is there with its type; a field that a version does not have is null.
 """
 
+import importlib
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from types import ModuleType
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _BLOCK_ROWS = 8192
-_GETTERS = [(column, attrgetter(column.name)) for column in COLUMNS]
+_GETTERS = [attrgetter(column.name) for column in COLUMNS]
 
 
 def make_arrow(blocks: Iterable[Sequence[Launch]]) -> "pa.Table":
@@ -102,12 +103,10 @@ def _joined(blocks: Iterable[Sequence[Launch]]) -> Iterator[list[Launch]]:
 
 
 def _values(block: Sequence[Launch]) -> list[list[Any]]:
-    return [list(map(get, block)) for _, get in _GETTERS]
+    return [list(map(get, block)) for get in _GETTERS]
 
 
 def _load(name: str) -> ModuleType:
-    import importlib  # noqa: PLC0415 - beside what it imports
-
     try:
         return importlib.import_module(name)
     except ImportError as error:
