@@ -81,14 +81,14 @@ class Session:
 
         Args:
             sql: the query.
-            form: csv, json (one array of objects) or parquet.
+            form: csv, json (one array of objects), both into a pipe, or parquet.
 
         Raises:
             QueryError, StorageError: as for `run`.
-            OSError: the output cannot be written.
+            OSError: the file cannot be written; of a pipe its reader knows why.
         """
         select, options = COPY_FORMATS[form]
-        with _query_errors(sql, is_written=True):
+        with _query_errors(sql, is_written=form == "parquet"):
             written = self._connection.execute(
                 f"COPY (\n{select(self._bind(sql))}\n) TO {literal(str(self._output))} "
                 f"({options}, USE_TMP_FILE false)"

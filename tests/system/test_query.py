@@ -124,15 +124,27 @@ async def test_refusals(shell: Shell):
     assert "size" in (await shell.run("query", COUNT, "--memory", "much")).refused(2)
 
 
-async def test_a_terminal_gets_a_table_with_its_strings_escaped(shell: Shell):
+@pytest.mark.parametrize(
+    ("options", "escaped"),
+    [
+        ((), "\\x1b[31mred\\u202e"),
+        (("--format", "markdown"), "\\x1b[31mred\\u202e"),
+        (("--format", "csv"), "\\u001b[31mred\\u202e"),
+        (("--format", "json"), '{"text":"\\u001b[31mred\\u202e","number":12345}'),
+    ],
+)
+async def test_a_terminal_gets_strings_escaped(
+    shell: Shell, options: tuple[str, ...], escaped: str
+):
     await events(shell)
     reader, writer = pty.openpty()
-    sql = "SELECT chr(27) || '[31mred' AS text, 12345 AS number"
-    process = await shell.start("query", sql, stdout=writer)
+    sql = "SELECT chr(27) || '[31mred' || chr(8238) AS text, 12345 AS number"
+    process = await shell.start("query", sql, *options, stdout=writer)
     os.close(writer)
     await process.wait()
     seen = os.read(reader, 65536).decode()
     os.close(reader)
-    assert "\\x1b[31mred" in seen
-    assert " 12345" in seen
-    assert "\x1b[31m" not in seen
+    assert escaped in seen.replace("001B", "001b")
+    assert "12345" in seen
+    assert "\x1b" not in seen.replace("\x1b[1m", "").replace("\x1b[0m", "")
+    assert "\u202e" not in seen
