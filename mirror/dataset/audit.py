@@ -73,7 +73,7 @@ class DatasetVerifyReport(Struct, frozen=True):
     odd: int
     """Lines that are no launches; with the rows they are the mirror's lines."""
     rederived: bool
-    """Whether all rows were made anew and compared."""
+    """Whether all rows were made again and compared."""
     faults: tuple[Fault, ...]
 
 

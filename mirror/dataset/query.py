@@ -143,7 +143,7 @@ def _query_errors(sql: str, *, is_written: bool = False) -> Iterator[None]:
 
 
 def too_large() -> QueryError:
-    """Return what a query is told that wants more than its bounds allow."""
+    """Return the error of a query that wants more memory than its bounds allow."""
     return QueryError(
         "the query wants more memory than it may take",
         hint="ask for less, or allow more with --memory",

@@ -103,7 +103,7 @@ def _answer(
 ) -> None:
     with (
         _open_text(output) as out,
-        # DuckDB would open standard output anew: a file from its beginning, a socket not at all
+        # DuckDB would open standard output again: a file from its beginning, a socket not at all
         _open_pipe(out) if form in {"csv", "json"} else nullcontext(output) as target,
         open_session(files, bounds, output=target) as session,
         memory_limit(_most_bytes(bounds)),

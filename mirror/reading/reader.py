@@ -293,7 +293,7 @@ class Events(Generic[T_co]):
             yield day, chosen
 
     def _read(self) -> Iterator[tuple[Day, bytes, Decoded]]:
-        """Yield the days' blocks of lines with what they hold; start counting anew.
+        """Yield the days' blocks of lines with what they hold; start counting again.
 
         Raises:
             UnknownSchemaError: a line is no launch of a known version, and that is not allowed;

@@ -50,7 +50,7 @@ class Selection:
 
     Raises:
         SpecError: `repo` names no repository.
-        ValueError: `unknown` is none of the three.
+        ValueError: `unknown` is not one of the three.
     """
 
     def __init__(

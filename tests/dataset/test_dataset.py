@@ -174,6 +174,8 @@ def test_all_odd_lines_of_a_day_are_counted_and_some_told(tmp_path: Path):
     data = make_mirror(tmp_path / "data", {DAY: body})
     report = keep_in_step(data)
     assert (report.rows, report.odd, len(report.odd_lines)) == (1, 1503, 1000)
+    # on disk the lines have the name that they had at first
+    assert b'"told":[{"line":1,' in data.dataset_provenance.read_bytes()
     assert faults(data) == []
 
 
