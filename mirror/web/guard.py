@@ -93,7 +93,8 @@ class Guard:
         client = self._client(request.protocol)
         client.answering = request.task
         self._busy += 1
-        _bound_unsent(request.transport, self._busy)
+        if request.transport is not None:
+            _bound_unsent(request.transport, self._busy)
         try:
             return await handler(request)
         finally:
@@ -173,12 +174,11 @@ def _read_progress(transport: asyncio.Transport) -> tuple[int, int]:
     return taken, waiting
 
 
-def _bound_unsent(transport: asyncio.Transport | None, clients: int) -> None:
+def _bound_unsent(transport: asyncio.Transport, clients: int) -> None:
     """Give a client its share of what the kernel may keep for all of them."""
-    connection = transport.get_extra_info("socket") if transport is not None else None
-    if connection is not None:
-        share = max(_LEAST_UNSENT_BYTES, _UNSENT_BYTES // clients)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, share)
+    share = max(_LEAST_UNSENT_BYTES, _UNSENT_BYTES // clients)
+    connection = transport.get_extra_info("socket")
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, share)
 
 
 def _raise_descriptor_limit() -> int:

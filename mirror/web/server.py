@@ -2,10 +2,9 @@
 
 import asyncio
 import os
-import socket
-from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from mirror.errors import ConfigError, MirrorError
 from mirror.logs import get_logger
@@ -13,8 +12,6 @@ from mirror.web.archive_files import add_archive
 from mirror.web.guard import Guard
 from mirror.web.site import SITE, Site
 from mirror.web.status_routes import add_status
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _METHODS = "GET, HEAD, OPTIONS"
 _EVERYWHERE = {
@@ -71,7 +68,7 @@ class WebServer:
         try:
             site = web.TCPSite(self._runner, host.strip("[]"), int(port))
             await site.start()
-        except (OSError, OverflowError, socket.gaierror) as error:
+        except (OSError, OverflowError) as error:
             await self._runner.cleanup()
             raise ConfigError(
                 f"cannot listen on {self._listen}: {_problem(error)}",
@@ -79,7 +76,7 @@ class WebServer:
             ) from error
         if self._runner.server is not None:
             watch = self._guard.watch(self._runner.server, self._runner.app)
-            self._watching = asyncio.get_running_loop().create_task(watch)
+            self._watching = asyncio.create_task(watch)
 
     async def close(self) -> None:
         """Stop listening, give answers under way their time, and drop every connection."""

@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 from msgspec import Struct
 
 from mirror.errors import MirrorError
+from mirror.report.charts import render_spark, render_swatch
 from mirror.status.problems import ADVICE
 from mirror.status.snapshot import Snapshot
 from mirror.status.standing import Status, judge_health, printable
@@ -139,6 +140,8 @@ def render_page(site: Site, snapshot: Snapshot, assets: Mapping[str, str]) -> Pa
             calendar=make_calendar(_days(status, snapshot)),
             trend=make_trend(snapshot.months),
             shares=make_shares(snapshot.months),
+            swatch=render_swatch,
+            spark=render_spark,
             polls=snapshot.polls[: -_MAX_POLLS - 1 : -1],
             now=now,
             ago=partial(ago, now=now),

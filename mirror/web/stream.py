@@ -95,7 +95,11 @@ class _Streams:
     async def _send(
         self, request: web.Request, response: web.StreamResponse, wake: asyncio.Event
     ) -> None:
-        _bound_buffers(request.transport)
+        if request.transport is not None:
+            # small buffers, so that a reader that takes nothing is noticed soon
+            request.transport.set_write_buffer_limits(high=0)
+            connection = request.transport.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         messages = self._messages()
         ends_at = time.monotonic() + self._limits.longest_s
         # a listener that has left has no transport; else only a failed write would show it
@@ -136,13 +140,3 @@ class _Streams:
 def _event(name: str, data: str) -> str:
     lines = "".join(f"data: {line}\n" for line in data.split("\n"))
     return f"event: {name}\n{lines}\n"
-
-
-def _bound_buffers(transport: asyncio.Transport | None) -> None:
-    """Keep the buffers small, so that a reader that takes nothing is noticed soon."""
-    if transport is None:
-        return
-    transport.set_write_buffer_limits(high=0)
-    connection = transport.get_extra_info("socket")
-    if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)

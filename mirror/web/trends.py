@@ -1,7 +1,7 @@
 """Makes the charts of the status page and their tables: events over time, and shares of them. Pure.
 
-Months and weeks are summed by `mirror.events.series`, and drawn by `mirror.report.charts`. Charts,
-swatches and sparks are SVG; a table has the latest month first.
+Months and weeks are summed by `mirror.events.series`, and drawn by `mirror.report.charts`. A chart
+is SVG; a table has the latest month first.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,15 +10,7 @@ from datetime import date
 from msgspec import Struct
 
 from mirror.events.series import Months, fill_periods, fold_names, month_of, sum_counts, week_of
-from mirror.report.charts import (
-    REST,
-    Frame,
-    choose_bands,
-    render_spark,
-    render_stack,
-    render_swatch,
-    shares,
-)
+from mirror.report.charts import REST, Frame, choose_bands, render_stack, shares
 from mirror.status.standing import printable
 
 Named = Mapping[date, Mapping[str, int]]
@@ -34,23 +26,16 @@ class Trend(Struct, frozen=True):
     rows: Rows
 
 
-class Band(Struct, frozen=True):
-    """One name of a chart of shares, with its share of all events and of the latest month's."""
-
-    name: str
-    swatch: str
-    whole: str
-    latest: str
-    spark: str
-
-
 class Share(Struct, frozen=True):
     """Shares of events by month, stacked; the rows are month, percentage of each band."""
 
     title: str
     subject: str
     chart: str
-    bands: Sequence[Band]
+    bands: Mapping[str, Sequence[int]]
+    """Shares in thousandths by name and month, the lowest band first."""
+    wholes: Mapping[str, int]
+    """Shares of all events."""
     rows: Rows
 
 
@@ -110,16 +95,8 @@ def _share(title: str, subject: str, months: Named, prefix: str = "") -> Share |
         title=title,
         subject=subject,
         chart=render_stack(periods, bands, frame, are_shares=True),
-        bands=[
-            Band(
-                name=label,
-                swatch=render_swatch(number),
-                whole=f"{whole / 10:.1f} %",
-                latest=f"{bands[label][-1] / 10:.1f} %",
-                spark=render_spark(bands[label], number),
-            )
-            for number, (label, whole) in enumerate(zip(labels, shares(totals, names), strict=True))
-        ],
+        bands=bands,
+        wholes=dict(zip(labels, shares(totals, names), strict=True)),
         rows=[
             (f"{month:%Y-%m}", *(f"{one / 10:g}" for one in row))
             for month, row in zip(reversed(periods), reversed(by_month), strict=True)
