@@ -26,9 +26,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestHandler
 
-from mirror.config.settings import ServerConfig
 from mirror.logs import get_logger
-from mirror.web.site import SITE
+from mirror.web.site import Site
 
 _LOOK_S = 1.0
 _LOOKS_AT_ONCE = 100
@@ -79,7 +78,8 @@ class Client:
 class Guard:
     """Watches the connections of a server; `admit` and `watch` are its two halves."""
 
-    def __init__(self) -> None:
+    def __init__(self, site: Site) -> None:
+        self._site = site
         self._allowed = _raise_descriptor_limit()
         self._clients: dict[RequestHandler, Client] = {}
         self._busy = 0
@@ -87,7 +87,7 @@ class Guard:
     @web.middleware
     async def admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer a request unless there are too many; `watch` may end it."""
-        if self._busy >= self._limit(request.app):
+        if self._busy >= self._limit:
             headers = {"Retry-After": "10", "Connection": "close"}
             return web.Response(status=503, headers=headers, text="503: too many clients\n")
         client = self._client(request.protocol)
@@ -101,22 +101,24 @@ class Guard:
             client.answering, client.idle_since = None, time.monotonic()
             self._busy -= 1
 
-    async def watch(self, server: web.Server, app: web.Application) -> None:
+    async def watch(self, server: web.Server) -> None:
         """Look at all connections every second, until cancelled."""
         while True:
             await asyncio.sleep(_LOOK_S)
             self._clients = {one: self._client(one) for one in server.connections}
-            await self._drop_slow(app[SITE].config.server)
-            self._drop_idle(app[SITE].config.server.idle_timeout, self._limit(app))
+            await self._drop_slow()
+            self._drop_idle()
 
-    def _limit(self, app: web.Application) -> int:
-        return min(app[SITE].config.server.max_connections, self._allowed)
+    @property
+    def _limit(self) -> int:
+        return min(self._site.config.server.max_connections, self._allowed)
 
     def _client(self, connection: RequestHandler) -> Client:
         now = time.monotonic()
         return self._clients.setdefault(connection, Client(now, now))
 
-    async def _drop_slow(self, config: ServerConfig) -> None:
+    async def _drop_slow(self) -> None:
+        config = self._site.config.server
         for number, (one, client) in enumerate(list(self._clients.items())):
             if number % _LOOKS_AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -136,9 +138,9 @@ class Guard:
                 get_logger().info("connection.dropped", reason="too slow")
                 self._drop(one)
 
-    def _drop_idle(self, idle_timeout: float, limit: int) -> None:
-        excess = max(0, len(self._clients) - limit)
-        latest = time.monotonic() - idle_timeout
+    def _drop_idle(self) -> None:
+        excess = max(0, len(self._clients) - self._limit)
+        latest = time.monotonic() - self._site.config.server.idle_timeout
         idle = [item for item in self._clients.items() if item[1].answering is None]
         idle.sort(key=lambda item: item[1].idle_since)
         closed = [

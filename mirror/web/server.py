@@ -41,10 +41,10 @@ class WebServer:
 
     def __init__(self, site: Site, listen: str) -> None:
         self._listen = listen
-        self._guard = Guard()
+        self._guard = Guard(site)
         self._watching: asyncio.Task[None] | None = None
         self._runner = web.AppRunner(
-            make_app(site, self._guard),
+            _make_app(site, self._guard),
             access_log=None,
             handle_signals=False,
             shutdown_timeout=_DRAIN_S,
@@ -75,8 +75,7 @@ class WebServer:
                 hint="set server.listen to an address of this machine and a free port",
             ) from error
         if self._runner.server is not None:
-            watch = self._guard.watch(self._runner.server, self._runner.app)
-            self._watching = asyncio.create_task(watch)
+            self._watching = asyncio.create_task(self._guard.watch(self._runner.server))
 
     async def close(self) -> None:
         """Stop listening, give answers under way their time, and drop every connection."""
@@ -86,8 +85,7 @@ class WebServer:
         await self._runner.cleanup()
 
 
-def make_app(site: Site, guard: Guard) -> web.Application:
-    """Return the web side of a mirror."""
+def _make_app(site: Site, guard: Guard) -> web.Application:
     app = web.Application(middlewares=[guard.admit, _answer])
     app[SITE] = site
     app.on_response_prepare.append(_sign)
