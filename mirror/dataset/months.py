@@ -32,7 +32,7 @@ def open_months(
     data: DataDir,
     *,
     notice: Callable[[str], None] = lambda _text: None,
-    call: Callable[..., object] = lambda function, *args: function(*args),
+    call: Callable[..., None] = lambda function, *args: function(*args),
 ) -> Iterator[Sequence[Path]]:
     """Have the months' files: the data set's or, where there is none, some made for the moment.
 

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from io import BufferedReader, TextIOWrapper
 from pathlib import Path
-from typing import TypeVar, TypeVarTuple, cast
+from typing import cast
 
 from mirror.dataset.query import COPY_FORMATS, Bounds, open_session, too_large
 from mirror.errors import QueryError
@@ -32,11 +32,8 @@ _UNCOUNTED_SHARE = 4
 _OUT_OF_MEMORY = {signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS}
 """How native code ends that was refused memory and had not thought of it."""
 
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
 
-
-def call_apart(function: Callable[[*Ts], T], *args: *Ts) -> T:
+def call_apart(function: Callable[..., None], *args: object) -> None:
     """Run a function of a module in a process of its own, which a signal to this one ends.
 
     Raises:
@@ -45,7 +42,7 @@ def call_apart(function: Callable[[*Ts], T], *args: *Ts) -> T:
     """
     try:
         with Worker() as worker:
-            return worker.call(function, *args)
+            worker.call(function, *args)
     except WorkerDiedError as error:
         raise _death(error) from error
 
