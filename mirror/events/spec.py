@@ -19,6 +19,7 @@ shows it, an error's message neither.
 
 import re
 from collections.abc import Callable
+from typing import NamedTuple
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from msgspec import Struct
@@ -65,7 +66,7 @@ class Spec(Struct, frozen=True, gc=False):
     def unparse(self) -> str:
         """Return the spec in the provider's canonical quoting; it parses to the same `Spec`."""
         ref = "" if self.ref is None else f"/{quote(self.ref)}"
-        return quote(self.repository, safe=_PROVIDERS[self.provider][1]) + ref
+        return quote(self.repository, safe=_PROVIDERS[self.provider].safe) + ref
 
     def __str__(self) -> str:
         at = "" if self.ref is None else f"@{self.ref}"
@@ -90,7 +91,7 @@ def parse_spec(provider: str, spec: str) -> Spec:
     if provider not in _PROVIDERS:
         raise SpecError(f"no specs are known of a provider {shown(provider)}")
     try:
-        return _PROVIDERS[provider][0](provider, spec)
+        return _PROVIDERS[provider].parse(provider, spec)
     except ValueError as error:
         # never `from`: the cause may hold what is masked here
         reason = str(error) if isinstance(error, _MisfitError) else "not an address"
@@ -277,31 +278,28 @@ def _parse_ckan(provider: str, spec: str) -> Spec:
     return Spec(provider, _masked(parts), None, url, f"{host.removeprefix('www.')}/{path}")
 
 
-_PROVIDERS: dict[str, tuple[Callable[[str, str], Spec], str]] = {
-    "GitHub": (_parse_github, "/"),
-    "GitLab": (_parse_gitlab, ""),
-    "Git": (_parse_git, ""),
-    "Gist": (_parse_gist, "/"),
-    "Zenodo": (_parse_doi, "/"),
-    "Figshare": (_parse_doi, "/"),
-    "Dataverse": (_parse_doi, "/"),
-    "Hydroshare": (_parse_hydroshare, ""),
-    "CKAN": (_parse_ckan, ""),
-}
-"""How the specs of each provider are parsed, and what is not quoted of a repository in them."""
+class _Provider(NamedTuple):
+    """How launches and specs of a provider are written."""
 
-_PROVIDER_BY_PREFIX = {
-    "gh": "GitHub",
-    "gl": "GitLab",
-    "git": "Git",
-    "gist": "Gist",
-    "zenodo": "Zenodo",
-    "figshare": "Figshare",
-    "hydroshare": "Hydroshare",
-    "dataverse": "Dataverse",
-    "ckan": "CKAN",
+    prefix: str
+    """In the address of a launch: https://mybinder.readthedocs.io/, "v2/gh/user/repository/ref"."""
+    parse: Callable[[str, str], Spec]
+    safe: str = ""
+    """What is not quoted of a repository in a spec."""
+
+
+_PROVIDERS = {
+    "GitHub": _Provider("gh", _parse_github, "/"),
+    "GitLab": _Provider("gl", _parse_gitlab),
+    "Git": _Provider("git", _parse_git),
+    "Gist": _Provider("gist", _parse_gist, "/"),
+    "Zenodo": _Provider("zenodo", _parse_doi, "/"),
+    "Figshare": _Provider("figshare", _parse_doi, "/"),
+    "Dataverse": _Provider("dataverse", _parse_doi, "/"),
+    "Hydroshare": _Provider("hydroshare", _parse_hydroshare),
+    "CKAN": _Provider("ckan", _parse_ckan),
 }
-"""Of the address of a launch: https://mybinder.readthedocs.io/, "v2/gh/user/repository/ref"."""
+_PROVIDER_BY_PREFIX = {provider.prefix: name for name, provider in _PROVIDERS.items()}
 
 _SHORT = re.compile(r"([A-Za-z0-9_-]+/[A-Za-z0-9._-]+)/?")
 _DOI_HOST = re.compile(r"^(?:dx\.)?doi\.org/", re.IGNORECASE)
