@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Literal, TypeAlias, cast
 
 import msgspec
 
-from mirror.archive.coding import import_zstd
+from mirror.archive.intake import import_zstd
 from mirror.events.decoder import OddLine
 from mirror.events.launch import COLUMNS, Launch
 from mirror.reading.reader import Events

@@ -52,7 +52,7 @@ async def open_source(
     base = url if url.endswith("/") else url + "/"
     proxy, proxy_auth = _find_proxy(base)
     async with aiohttp.ClientSession(
-        auto_decompress=False,  # see mirror.archive.coding
+        auto_decompress=False,  # see mirror.archive.intake
         read_bufsize=BLOCK_BYTES,  # less makes it stop and start reading at every chunk
         connector=aiohttp.TCPConnector(limit=config.concurrency + 1, ssl=_tls(base)),
         cookie_jar=aiohttp.DummyCookieJar(),

@@ -22,7 +22,7 @@ from typing import IO
 
 from msgspec.structs import replace
 
-from mirror.archive.coding import import_zstd
+from mirror.archive.intake import import_zstd
 from mirror.config.settings import Config
 from mirror.errors import WrongKindError
 from mirror.logs import get_logger

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirror.archive.coding import PIECE_BYTES, Decoder
+from mirror.archive.intake import PIECE_BYTES, Decoder
 from mirror.errors import UpstreamError
 from tests.making import divided
 from tests.upstream.launches import make_day
