@@ -1,7 +1,7 @@
 """`binder-mirror history`, `restore` and `prune`: the bodies kept beside those published."""
 
 from contextlib import nullcontext
-from datetime import date
+from datetime import UTC, date, datetime
 from itertools import groupby
 
 import click
@@ -9,7 +9,6 @@ import click
 from mirror.archive.manifest import Version
 from mirror.cli import common
 from mirror.cli.streams import answer, say
-from mirror.clock import utc_now
 from mirror.errors import ConfigError
 from mirror.model import Record
 from mirror.store import aside
@@ -108,7 +107,7 @@ def prune(
     _, data = common.load_mirror(ctx)
     # a dry run writes nothing, so that it works on a read-only disk and beside a sync too
     with nullcontext() if dry_run else writer_lock(data):
-        now = utc_now()
+        now = datetime.now(UTC)
         versions = _beyond(keep, aside.list_versions(data)) if of_history else []
         versions = [one for one in versions if (now - one.kept_at).total_seconds() >= older_than]
         refused = aside.list_quarantined(data) if of_quarantine else []

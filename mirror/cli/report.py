@@ -6,7 +6,7 @@ Made from the manifest in less than a second; only ranking repositories reads th
 import re
 import shutil
 import sys
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from mirror.cli import common
 from mirror.cli.streams import answer, say
-from mirror.clock import utc_now
 from mirror.progress import takes_escapes
 from mirror.report.facts import Window, rank_repositories, read_report, to_json
 from mirror.report.render import ASCII, BLOCKS, TerminalStyle, render_page, render_report
@@ -77,7 +76,7 @@ def report(
         window,
         stale_after=config.schedule.stale_span,
         counts=config.storage.findings,
-        now=utc_now(),
+        now=datetime.now(UTC),
     )
     if number := top if top is not None else _TOP_ON_A_PAGE * (html is not None):
         archive = common.open_archive(data)

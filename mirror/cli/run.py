@@ -4,12 +4,12 @@ import asyncio
 import os
 import sys
 from contextlib import nullcontext
+from datetime import UTC, datetime
 
 import click
 
 from mirror.cli import common
 from mirror.cli.streams import say
-from mirror.clock import utc_now
 from mirror.config.settings import Config
 from mirror.errors import ConfigError, ExitCode
 from mirror.status.standing import judge_readiness
@@ -56,7 +56,7 @@ def health(ctx: click.Context) -> ExitCode:
     from mirror.daemon.schedule import longest_interval  # noqa: PLC0415 - brings APScheduler along
 
     config, data = common.load_mirror(ctx)
-    now = utc_now()
+    now = datetime.now(UTC)
     interval = longest_interval(config.schedule, now=now)
     complete = load_polls(data, 1).last_complete
     ended_at = complete.ended_at if complete is not None else None
@@ -80,7 +80,7 @@ def _serve(ctx: click.Context, config: Config, data: DataDir, *, writes: bool) -
                 open_writer=(lambda current: open_mirror(current, data)) if writes else None,
                 environ=os.environ,
                 announce=_announce,
-                now=utc_now,
+                now=lambda: datetime.now(UTC),
             )
         )
     if not in_time:

@@ -4,14 +4,13 @@ Works while a sync runs, and on a full or read-only disk.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 import click
 
 from mirror.archive.plan import end_of
 from mirror.cli import common
 from mirror.cli.streams import answer
-from mirror.clock import utc_now
 from mirror.events.findings import ODDITIES
 from mirror.status.problems import problem_lines
 from mirror.status.standing import Status, read_status, status_facts
@@ -25,7 +24,7 @@ from mirror.text import ago, human_bytes, plural, utc_minute
 def status(ctx: click.Context, *, as_json: bool) -> None:
     """Show the state of the copy, without asking upstream."""
     config, data = common.load_mirror(ctx)
-    now = utc_now()
+    now = datetime.now(UTC)
     found = read_status(data, now=now, counts=config.storage.findings)
     answer(status_facts(found), _render(found, now), as_json=as_json)
 

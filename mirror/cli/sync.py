@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,6 @@ from mirror.archive.plan import PollRange
 from mirror.archive.ports import Counted, Observer, PollEvent, ignore
 from mirror.cli import common
 from mirror.cli.streams import answer
-from mirror.clock import utc_now
 from mirror.config.settings import Config, LogConfig
 from mirror.errors import ExitCode, MirrorError
 from mirror.logs import configure_logs, get_logger
@@ -150,7 +150,7 @@ def _metrics_file(path: Path | None, config: Config, data: DataDir) -> Iterator[
 def _write_metrics(path: Path, run: _Run, config: Config, data: DataDir) -> None:
     from prometheus_client import CollectorRegistry, Gauge, generate_latest  # noqa: PLC0415
 
-    now = utc_now()
+    now = datetime.now(UTC)
     ending = CollectorRegistry()
     for name, text, value in (
         ("last_exit_code", "How the last run ended.", run.exit_code),

@@ -4,7 +4,7 @@ import math
 import random
 import re
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 
 import click
 import msgspec
@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from mirror.cli import common
 from mirror.cli.streams import answer, say
-from mirror.clock import utc_now
 from mirror.config.settings import Config, UpstreamConfig
 from mirror.errors import ExitCode
 from mirror.model import DamageKind, Record
@@ -92,7 +91,7 @@ def _verify(data: DataDir, share: float = 1.0) -> VerifyReport:
         return random.sample(records, math.ceil(len(records) * share))
 
     with show_reading(None) as progress:
-        return verify_copy(data, choose=choose, progress=progress, today=utc_now().date())
+        return verify_copy(data, choose=choose, progress=progress, today=datetime.now(UTC).date())
 
 
 def _with_known_upstream(config: Config, data: DataDir) -> Config:

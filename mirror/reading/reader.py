@@ -16,14 +16,13 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from html import escape
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Literal, TypeVar, Unpack, cast, overload
 
 from mirror.archive.plan import DayRules
-from mirror.clock import utc_now
 from mirror.errors import UnknownSchemaError, UnrecordedError
 from mirror.events.decoder import Decoded, OddLine, decode_blocks, pair_lines
 from mirror.events.launch import Launch
@@ -78,7 +77,7 @@ class Archive:
         *,
         name_template: str = "events-{date}.jsonl",
         final_after: timedelta = timedelta(hours=8),
-        now: Callable[[], datetime] = utc_now,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         root = default_data_dir(os.environ) if data_dir is None else Path(data_dir)
         self._shown = shown(str(root), 300)

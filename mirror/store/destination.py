@@ -33,7 +33,6 @@ from msgspec.structs import replace
 
 from mirror.archive.manifest import Inventory, Version
 from mirror.archive.ports import Listing, State, Transform
-from mirror.clock import utc_now
 from mirror.errors import StorageError, WrongKindError
 from mirror.model import PollReport, Record
 from mirror.store import aside
@@ -318,7 +317,7 @@ class LocalStore:
 def open_store(
     data: DataDir,
     *,
-    now: Callable[[], datetime] = utc_now,
+    now: Callable[[], datetime],
     history_versions: int = 0,
 ) -> Iterator[LocalStore]:
     """Hold a data directory for writing: made, locked, swept, its inventory loaded.

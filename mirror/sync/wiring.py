@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,6 @@ from mirror.archive.manifest import Inventory, Version
 from mirror.archive.plan import PollRange
 from mirror.archive.ports import Context, Observer, State, Traffic, ignore
 from mirror.archive.upstream import Upstream, parse_upstream
-from mirror.clock import utc_now
 from mirror.config.settings import Config
 from mirror.model import Damage, IndexState, Plan, PollReport, Problem
 from mirror.store.destination import open_store
@@ -48,11 +48,12 @@ async def preview(config: Config, data: DataDir, asked: PollRange) -> Preview:
     """
     there = await asyncio.to_thread(data.archive.is_dir)
     inventory = load_inventory(data) if there else Inventory()
-    async with open_source(config.upstream.url, config.http, now=utc_now) as source:
-        surveyor = Surveyor(source, config, now=utc_now, rng=Random())  # noqa: S311 - jitter
+    now = partial(datetime.now, UTC)
+    async with open_source(config.upstream.url, config.http, now=now) as source:
+        surveyor = Surveyor(source, config, now=now, rng=Random())  # noqa: S311 - jitter
         known = load_upstream(data, config.upstream.url)
         survey = await surveyor.survey(known, has_body=True)
-    plan = plan_poll(survey, inventory, config, asked, now=utc_now())
+    plan = plan_poll(survey, inventory, config, asked, now=now())
     return Preview(plan, len(inventory.unverified), survey.upstream.state, survey.warnings)
 
 
@@ -109,7 +110,7 @@ async def open_mirror(
     config: Config,
     data: DataDir,
     *,
-    now: Callable[[], datetime] = utc_now,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
     rng: Random | None = None,
 ) -> AsyncIterator[Mirror]:
     """Hold a data directory for writing and open a session with upstream.

@@ -104,7 +104,7 @@ async def test_a_rotten_predecessor_goes_to_quarantine_and_never_to_history(
 
 
 async def test_what_a_cancelled_task_published_is_on_the_books(look: LocalLook) -> None:
-    with open_store(look.data) as store:
+    with open_store(look.data, now=lambda: NOW) as store:
         for n in range(20):
             day = DAY + timedelta(days=n)
             task = asyncio.create_task(put(store, NEW, day))
@@ -118,7 +118,7 @@ async def test_what_a_cancelled_task_published_is_on_the_books(look: LocalLook) 
 
 async def test_one_directory_has_one_writer(look: LocalLook) -> None:
     with look.opened(), pytest.raises(LockedError, match=f"process {os.getpid()}"):  # noqa: SIM117
-        with open_store(look.data):
+        with open_store(look.data, now=lambda: NOW):
             pass
     with look.opened():
         pass
