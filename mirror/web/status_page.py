@@ -61,9 +61,6 @@ class PageSource:
         site: what is served.
         assets: where the page's own files are, by name.
         clock: seconds that pass, whatever the time of day.
-
-    Attributes:
-        site: as given.
     """
 
     def __init__(
