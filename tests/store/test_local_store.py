@@ -103,6 +103,21 @@ async def test_a_rotten_predecessor_goes_to_quarantine_and_never_to_history(
     assert look.published()[name_of(DAY)] == NEW
 
 
+async def test_a_rotten_body_is_noticed_though_history_has_it_from_before(look: LocalLook) -> None:
+    with look.opened() as destination:
+        old = await put(destination, OLD)
+        new = await put(destination, NEW, predecessor=old, is_final=True)
+        old = await put(destination, OLD, predecessor=new, is_final=True)
+        path = look.data.archive / name_of(DAY)
+        path.write_bytes(rotten := OLD.replace(b"old", b"rot"))
+        os.utime(path, ns=(old.mtime_ns, old.mtime_ns))
+
+        await put(destination, NEW, predecessor=old, is_final=True)
+
+    assert [body for body, _ in look.refused()] == [rotten]
+    assert sorted(look.predecessors()[DAY]) == sorted([OLD, NEW])
+
+
 async def test_what_a_cancelled_task_published_is_on_the_books(look: LocalLook) -> None:
     with open_store(look.data, now=lambda: NOW) as store:
         for n in range(20):
