@@ -227,21 +227,18 @@ def render_index(entries: Iterable[IndexEntry]) -> bytes:
 
 
 def local_index(
-    records: Mapping[date, Record], upstream: ParsedIndex | None, upstream_body: bytes | None
+    records: Mapping[date, Record], listed: Mapping[date, int], body: bytes | None
 ) -> bytes:
-    """Return the index to publish.
+    """Return the index to publish: upstream's where it lists what is held, else a canonical one.
 
     Args:
         records: what is held.
-        upstream: upstream's index as parsed, where it was accepted without exception.
-        upstream_body: the bytes it was parsed from.
+        listed: the counts that upstream's index lists.
+        body: its bytes, where they are at hand and every line was accepted.
     """
-    held = entries_of(records.values())
-    if upstream is not None and upstream_body is not None:
-        whole = not upstream.refused_lines and not upstream.conflicts
-        if whole and upstream.entries == held:
-            return upstream_body
-    return render_index(held)
+    if body is not None and listed == {day: record.lines for day, record in records.items()}:
+        return body
+    return render_index(entries_of(records.values()))
 
 
 def entries_of(records: Iterable[Record]) -> tuple[IndexEntry, ...]:

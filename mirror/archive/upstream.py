@@ -15,6 +15,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from mirror.archive.listings import IndexEntry, ParsedIndex, Refusal
+from mirror.config.settings import UpstreamConfig
 from mirror.errors import BAD_JSON, ConfigError
 from mirror.model import IndexState
 
@@ -57,6 +58,8 @@ class IndexFacts(Struct, frozen=True, omit_defaults=True):
     generation: int | None = None
     whole: bool = True
     """Whether every line was accepted."""
+    name_template: str = UpstreamConfig().name_template
+    """What it calls a daily file."""
 
     @property
     def changed_at(self) -> datetime:
@@ -239,6 +242,11 @@ def listed_counts(upstream: Upstream, *, now: datetime) -> dict[date, int | None
     gone = vanished(upstream, now=now)
     kept = {day: count for day, count in upstream.accepted.items() if day not in gone}
     return {**upstream.found, **kept}
+
+
+def indexed_counts(upstream: Upstream) -> dict[date, int]:
+    """Return what the index accepted last lists, where every line of it was accepted."""
+    return {day: n for day, n in upstream.accepted.items() if day not in upstream.unlisted}
 
 
 def open_dispute(dispute: Dispute | None, *, sha256: str, reason: str, now: datetime) -> Dispute:

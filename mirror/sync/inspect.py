@@ -10,7 +10,7 @@ few on a thread, for starting a process takes longer.
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -18,6 +18,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from mirror.archive.ports import Counted, Destination, Observer, ignore
+from mirror.archive.upstream import Upstream
 from mirror.errors import StorageError
 from mirror.events.findings import is_pending
 from mirror.logs import get_logger
@@ -25,6 +26,7 @@ from mirror.model import Findings, Record
 from mirror.processes import Worker, WorkerDiedError
 from mirror.sync.count import count_days
 from mirror.sync.fetch import task_group
+from mirror.sync.publish import publish
 
 _WORKERS_FROM_BYTES = 64 * 1024**2
 """From here on the start of a process (0.1 s) is little beside the counting."""
@@ -49,7 +51,7 @@ class Inspected(Struct, frozen=True):
 
 async def inspect_pending(
     destination: Destination,
-    publish: Callable[[], Awaitable[object]],
+    upstream: Upstream,
     observer: Observer = ignore,
     *,
     limit_s: float = float("inf"),
@@ -61,7 +63,7 @@ async def inspect_pending(
 
     Args:
         destination: where the days are.
-        publish: writes the listings and the manifest again, with what was counted.
+        upstream: what is known of upstream; the listings are written again at the end.
         observer: notified after each day.
         limit_s: after so many seconds no further file is begun.
         workers_from_bytes: from so many bytes on they are counted in other processes.
@@ -82,7 +84,7 @@ async def inspect_pending(
     try:
         await inspection.run()
         if inspection.counted:
-            await publish()
+            await asyncio.to_thread(publish, destination, upstream)
         waiting = len(pending) - inspection.counted - inspection.failed
         inspected = Inspected(inspection.counted, inspection.failed, waiting)
     except StorageError as error:

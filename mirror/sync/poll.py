@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from mirror.archive.manifest import Inventory
 from mirror.archive.plan import DayRules, PollRange, make_plan
-from mirror.archive.ports import Context
+from mirror.archive.ports import Context, Listing
 from mirror.archive.upstream import Upstream, days_to_ask, listed_counts, vanished
 from mirror.config.settings import Config
 from mirror.errors import ExitCode, UpstreamError
@@ -41,7 +41,7 @@ from mirror.model import (
 )
 from mirror.sync.adopt import adopt_all
 from mirror.sync.fetch import Fetcher
-from mirror.sync.publish import Publisher
+from mirror.sync.publish import index_body, publish, publish_index, remember
 from mirror.sync.survey import Survey, Surveyor
 from mirror.text import plural
 
@@ -65,7 +65,6 @@ class Poll:
         self._now = context.now
         self._upstream = upstream
         self._asked = asked
-        self._publisher = Publisher(context.destination, upstream, now=context.now)
         self._log = get_logger()
 
     async def run(self, *, inspect_s: float = float("inf")) -> PollReport:
@@ -127,15 +126,15 @@ class Poll:
     async def _survey(self) -> Survey:
         """Ask upstream what it has, and remember it."""
         context = self._context
-        surveyor = Surveyor(context.source, context.config, now=self._now, rng=context.rng)
-        has_body = self._publisher.index_body(self._upstream) is not None
+        surveyor = Surveyor(context.source, context.config, context.now, context.rng)
+        has_body = index_body(self._destination, self._upstream) is not None
         survey = await surveyor.survey(self._upstream, has_body=has_body)
         self._upstream = survey.upstream
         was_clean = self._destination.inventory.is_clean
-        await self._publisher.remember(survey.upstream, survey.index)
+        await asyncio.to_thread(remember, self._destination, survey.upstream, survey.index)
         if not was_clean:
             # files may be gone or altered since the index was written: first of all, be true
-            await self._publisher.publish_index(self._upstream)
+            await asyncio.to_thread(publish_index, self._destination, self._upstream)
         return survey
 
     async def _fetch(self, plan: Plan) -> list[Outcome]:
@@ -150,7 +149,7 @@ class Poll:
             outcomes = await fetcher.fetch_all(plan.due)
         except asyncio.CancelledError:
             # interrupted: what has arrived counts, and the next run would do the same anyway
-            await asyncio.shield(self._publisher.publish(self._upstream))
+            await asyncio.shield(asyncio.to_thread(publish, self._destination, self._upstream))
             raise
         self._learn(plan, outcomes, fetcher)
         return outcomes
@@ -183,11 +182,13 @@ class Poll:
 
     async def _publish(self) -> tuple[Problem, ...]:
         """Write the listings where they may have to change: what is held has, or one is missing."""
+        destination = self._destination
+        unwritten: tuple[Problem, ...] = ()
         # the inventory is clean only after the listings were written by it
-        if self._destination.inventory.is_clean and self._publisher.are_listings_there():
-            await self._publisher.remember(self._upstream)
-            return ()
-        return await self._publisher.publish(self._upstream)
+        if not (destination.inventory.is_clean and all(map(destination.has, Listing))):
+            unwritten = await asyncio.to_thread(publish, destination, self._upstream)
+        await asyncio.to_thread(remember, destination, self._upstream)
+        return unwritten
 
     async def _inspect(self, limit_s: float) -> int:
         """Count what is in the days that are pending; return how many still are."""
@@ -195,10 +196,7 @@ class Poll:
         from mirror.sync.inspect import inspect_pending  # noqa: PLC0415
 
         inspected = await inspect_pending(
-            self._destination,
-            lambda: self._publisher.publish(self._upstream),
-            self._context.observer,
-            limit_s=limit_s,
+            self._destination, self._upstream, self._context.observer, limit_s=limit_s
         )
         return inspected.pending
 

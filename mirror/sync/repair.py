@@ -20,7 +20,7 @@ from mirror.logs import get_logger
 from mirror.model import Damage, DamageKind, Due, Flag, Reason, Record
 from mirror.sync.adopt import adopt_all
 from mirror.sync.fetch import Fetcher
-from mirror.sync.publish import Publisher
+from mirror.sync.publish import publish
 
 _NO_CAP = 2**62
 
@@ -29,7 +29,6 @@ async def repair(damage: Sequence[Damage], context: Context, upstream: Upstream)
     """Put right what a verification found, as far as it can be."""
     destination = context.destination
     inventory = destination.inventory
-    publisher = Publisher(destination, upstream, now=context.now)
     doubted = set(inventory.unverified)
     await adopt_all(context, upstream)
     proved = doubted & inventory.records.keys()
@@ -52,12 +51,12 @@ async def repair(damage: Sequence[Damage], context: Context, upstream: Upstream)
     for day in claims.keys() - inventory.records.keys():
         await _take_from_history(destination, claims[day])
     # a listing must not name what is about to be taken away
-    await publisher.publish(upstream)
+    await asyncio.to_thread(publish, destination, upstream)
     for day in claims.keys() - inventory.records.keys():
         await asyncio.to_thread(
             destination.retire, rotten[day], day, "it was published, and is rotten"
         )
-    await publisher.publish(upstream)
+    await asyncio.to_thread(publish, destination, upstream)
 
 
 async def restore(version: Version, context: Context, upstream: Upstream) -> None:
@@ -86,7 +85,7 @@ async def restore(version: Version, context: Context, upstream: Upstream) -> Non
             f"the version {version.sha256[:12]} of {day} is damaged in history",
             hint="restore another one: see `binder-mirror history`",
         )
-    await Publisher(destination, upstream, now=context.now).publish(upstream)
+    await asyncio.to_thread(publish, destination, upstream)
 
 
 async def _take_from_history(destination: Destination, claim: Record) -> None:

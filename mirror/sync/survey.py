@@ -1,10 +1,11 @@
 """What upstream has now: its index, and in trouble `index.html`, as a new state of `Upstream`."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import date, datetime
+from random import Random
 from typing import TypeVar
 
 from msgspec import Struct
@@ -38,56 +39,36 @@ MAX_LISTING_BYTES = 32 * 1024**2
 """Cap on a listing, below `http.max_file_size`: it is read into memory, and 400,000 days fit."""
 
 
-class Index(Struct, frozen=True):
-    """An index body that was accepted."""
-
-    body: bytes
-    parsed: ParsedIndex
-
-
 class Survey(Struct, frozen=True):
     """What a poll learnt of upstream before fetching any day."""
 
     upstream: Upstream
-    index: Index | None = None
-    """The new index; None where the one we have still holds."""
+    index: bytes | None = None
+    """The body of the new index; None where the one we have still holds."""
     warnings: tuple[Problem, ...] = ()
     searched: bool = False
     """Whether this poll looks for days by name too."""
 
 
-class _IndexReply(Struct, frozen=True):
-    """An index that came, and was parsed."""
+class _Index(Struct, frozen=True):
+    """An index that came."""
 
-    index: Index
+    body: bytes
     evidence: Evidence
     meta: ReplyMeta
+    parsed: ParsedIndex
 
 
+@dataclass(frozen=True)
 class Surveyor:
-    """Reads upstream's listings.
+    """Reads upstream's listings."""
 
-    Args:
-        source: where from.
-        config: the settings.
-        now: the clock, aware UTC.
-        rng: the jitter.
-    """
-
-    def __init__(
-        self,
-        source: Source,
-        config: Config,
-        *,
-        now: Callable[[], datetime],
-        rng: random.Random,
-    ) -> None:
-        self._source = source
-        self._config = config
-        self._stale_after = config.schedule.stale_span
-        self._now = now
-        self._rng = rng
-        self._log = get_logger()
+    source: Source
+    config: Config
+    now: Callable[[], datetime]
+    """The clock, aware UTC."""
+    rng: Random
+    """The jitter."""
 
     async def survey(self, upstream: Upstream, *, has_body: bool) -> Survey:
         """Return what upstream has now.
@@ -102,7 +83,8 @@ class Surveyor:
             UpstreamError: upstream does not answer.
         """
         survey = await self._read_index(upstream, has_body=has_body)
-        if is_search_due(survey.upstream, now=self._now(), stale_after=self._stale_after):
+        stale_after = self.config.schedule.stale_span
+        if is_search_due(survey.upstream, now=self.now(), stale_after=stale_after):
             return await self._search(survey)
         return survey
 
@@ -113,15 +95,15 @@ class Surveyor:
             if_modified_since=facts.last_modified if facts else None,
         )
         reply = await self._retrying(lambda: self._ask_for_index(ask))
-        if isinstance(reply, _IndexReply) and (failure := _suspicion(reply, upstream)):
-            self._source.traffic.fail(failure)
+        if isinstance(reply, _Index) and (failure := _suspicion(reply, upstream)):
+            self.source.traffic.fail(failure)
             reply = await self._retrying(lambda: self._ask_for_index(Ask(past_caches=True)))
-        if not isinstance(reply, _IndexReply):
+        if not isinstance(reply, _Index):
             return Survey(self._unchanged(_redated(upstream, reply)))
         if not _is_rolled_back(upstream, reply.meta):
             return self._accept(upstream, reply)
-        now, sha256, dispute = self._now(), reply.evidence.sha256, upstream.index_dispute
-        waited = self._config.upstream.dispute_span
+        now, sha256, dispute = self.now(), reply.evidence.sha256, upstream.index_dispute
+        waited = self.config.upstream.dispute_span
         if has_persisted(dispute, sha256, now=now, disagree_after=waited):
             return self._accept(upstream, reply)
         dispute = open_dispute(dispute, sha256=sha256, reason="rolled-back", now=now)
@@ -132,11 +114,12 @@ class Surveyor:
         )
 
     def _unchanged(self, upstream: Upstream) -> Upstream:
-        return accept_unchanged(upstream, now=self._now(), stale_after=self._stale_after)
+        stale_after = self.config.schedule.stale_span
+        return accept_unchanged(upstream, now=self.now(), stale_after=stale_after)
 
-    def _accept(self, upstream: Upstream, reply: _IndexReply) -> Survey:
-        now, before, sha256 = self._now(), upstream.index, reply.evidence.sha256
-        parsed = reply.index.parsed
+    def _accept(self, upstream: Upstream, reply: _Index) -> Survey:
+        now, before, sha256 = self.now(), upstream.index, reply.evidence.sha256
+        parsed, config = reply.parsed, self.config
         is_same = before is not None and before.sha256 == sha256
         facts = IndexFacts(
             sha256=sha256,
@@ -146,15 +129,17 @@ class Surveyor:
             last_modified=reply.meta.last_modified,
             generation=reply.meta.generation,
             whole=not parsed.refused_lines and not parsed.conflicts,
+            name_template=config.upstream.name_template,
         )
         for refusal in parsed.refused:
-            self._log.warning(
+            get_logger().warning(
                 "index.line_refused", line=refusal.line, reason=refusal.reason, text=refusal.text
             )
         if "etag" in reply.evidence.right and upstream.etags is ETags.UNKNOWN:
             upstream = replace(upstream, etags=ETags.DIGESTS)
-        accepted = accept_index(upstream, parsed, facts, now=now, stale_after=self._stale_after)
-        return Survey(accepted, reply.index)
+        stale_after = config.schedule.stale_span
+        accepted = accept_index(upstream, parsed, facts, now=now, stale_after=stale_after)
+        return Survey(accepted, reply.body)
 
     async def _search(self, survey: Survey) -> Survey:
         """Read `index.html` as a second listing; that it is not there is no failure."""
@@ -165,13 +150,13 @@ class Surveyor:
             text = f"index.html could not be read as a second listing: {error}"
             warnings = (*warnings, Problem(ProblemKind.OTHER, text))
         else:
-            upstream = accept_listing(upstream, listing, now=self._now())
-        upstream = replace(upstream, searched_at=self._now())
+            upstream = accept_listing(upstream, listing, now=self.now())
+        upstream = replace(upstream, searched_at=self.now())
         return replace(survey, upstream=upstream, warnings=warnings, searched=True)
 
-    async def _ask_for_index(self, ask: Ask) -> _IndexReply | ReplyMeta:
+    async def _ask_for_index(self, ask: Ask) -> _Index | ReplyMeta:
         """Return the index, or the headers of a 304."""
-        async with self._source.open(Listing.INDEX, ask) as reply:
+        async with self.source.open(Listing.INDEX, ask) as reply:
             if reply.status == 304:
                 return reply.meta
             if reply.status == 404:
@@ -182,27 +167,25 @@ class Surveyor:
                     transient=False,
                 )
             body, evidence = await self._take_in(reply)
-        # here, for a cut body is asked for again before it counts as what upstream has
-        parsed = await self._parse(parse_index, body)
-        return _IndexReply(Index(body, parsed), evidence, reply.meta)
+            # here, for a cut body is asked for again before it counts as what upstream has
+            return _Index(body, evidence, reply.meta, await self._parse(parse_index, body))
 
     async def _ask_for_page(self) -> Mapping[date, IndexEntry] | None:
         """Return what the page lists, or None where there is none."""
-        async with self._source.open(Listing.PAGE, Ask()) as reply:
+        async with self.source.open(Listing.PAGE, Ask()) as reply:
             if reply.status != 200:
                 return None
             body, _ = await self._take_in(reply)
-        return await self._parse(parse_page, body)
+            return await self._parse(parse_page, body)
 
     async def _parse(self, parse: Callable[..., T], body: bytes) -> T:
         """Parse a listing; off the loop, on which a daemon serves."""
-        template, today = self._config.upstream.name_template, self._now().date()
+        template, today = self.config.upstream.name_template, self.now().date()
         return await asyncio.to_thread(parse, body, name_template=template, today=today)
 
     async def _take_in(self, reply: Reply) -> tuple[bytes, Evidence]:
-        intake = Intake(
-            reply.meta, max_bytes=min(self._config.http.max_file_size, MAX_LISTING_BYTES)
-        )
+        max_bytes = min(self.config.http.max_file_size, MAX_LISTING_BYTES)
+        intake = Intake(reply.meta, max_bytes=max_bytes)
         pieces: list[bytes] = []
         async with aclosing(reply.blocks()) as blocks:
             async for block in blocks:
@@ -222,17 +205,16 @@ class Surveyor:
             try:
                 return await ask()
             except UpstreamError as error:
-                self._source.traffic.fail(error.failure)
-                delay = retry_delay(
-                    attempt, self._config.http, fraction=self._rng.random(), error=error
-                )
+                self.source.traffic.fail(error.failure)
+                fraction = self.rng.random()
+                delay = retry_delay(attempt, self.config.http, fraction=fraction, error=error)
                 if delay is None:
                     raise
-                self._log.info("index.retrying", problem=error.line(), delay_s=round(delay, 3))
+                get_logger().info("index.retrying", problem=error.line(), delay_s=round(delay, 3))
                 await asyncio.sleep(delay)
 
 
-def _suspicion(reply: _IndexReply, upstream: Upstream) -> Failure | None:
+def _suspicion(reply: _Index, upstream: Upstream) -> Failure | None:
     """Return what speaks for asking for an index once more, past the caches."""
     if _is_rolled_back(upstream, reply.meta):
         return Failure.ROLLED_BACK
@@ -243,7 +225,7 @@ def _is_rolled_back(upstream: Upstream, meta: ReplyMeta) -> bool:
     return upstream.index is not None and is_older(meta, upstream.index)
 
 
-def _is_doubtful(reply: _IndexReply, upstream: Upstream) -> bool:
+def _is_doubtful(reply: _Index, upstream: Upstream) -> bool:
     """Return whether only its ETag speaks against a body, where ETags may be digests."""
     return "etag" in reply.evidence.wrong and upstream.etags is not ETags.OPAQUE
 

@@ -21,7 +21,6 @@ from mirror.store.destination import open_store
 from mirror.store.inventory import load_inventory, load_upstream
 from mirror.store.layout import DataDir
 from mirror.sync.poll import Poll, plan_poll
-from mirror.sync.publish import Publisher
 from mirror.sync.repair import repair, restore
 from mirror.sync.source import open_source
 from mirror.sync.survey import Surveyor
@@ -50,7 +49,7 @@ async def preview(config: Config, data: DataDir, asked: PollRange) -> Preview:
     inventory = load_inventory(data) if there else Inventory()
     now = partial(datetime.now, UTC)
     async with open_source(config.upstream.url, config.http, now=now) as source:
-        surveyor = Surveyor(source, config, now=now, rng=Random())  # noqa: S311 - jitter
+        surveyor = Surveyor(source, config, now, Random())  # noqa: S311 - jitter
         known = load_upstream(data, config.upstream.url)
         survey = await surveyor.survey(known, has_body=True)
     plan = plan_poll(survey, inventory, config, asked, now=now())
@@ -87,10 +86,7 @@ class Mirror:
         context, upstream = self._context, self._upstream()
         if not context.config.storage.findings:
             return Inspected()
-        publisher = Publisher(context.destination, upstream, now=context.now)
-        return await inspect_pending(
-            context.destination, lambda: publisher.publish(upstream), observer, limit_s=limit_s
-        )
+        return await inspect_pending(context.destination, upstream, observer, limit_s=limit_s)
 
     async def repair(self, damage: Sequence[Damage], observer: Observer = ignore) -> None:
         """Put right what a verification found, as far as it can be; see `mirror.sync.repair`."""

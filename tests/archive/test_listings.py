@@ -4,30 +4,27 @@ import pytest
 
 from mirror.archive.listings import (
     IndexEntry,
-    ParsedIndex,
-    Refusal,
     entries_of,
     local_index,
-    parse_index,
     render_index,
     render_page,
 )
-from tests.making import TEMPLATE, day, entry, record
+from tests.making import day, entry, record
 
 DAYS = [day("2021-08-02"), day("2021-08-03")]
 HELD = {one: record(one, 7) for one in DAYS}
 ENTRIES = tuple(entry(one, 7) for one in DAYS)
 # as upstream writes it today: without a last newline
 BODY = render_index(ENTRIES).rstrip(b"\n")
-PARSED = parse_index(BODY, name_template=TEMPLATE, today=day("2021-08-06"))
+LISTED = dict.fromkeys(DAYS, 7)
 
 
 def test_where_all_is_in_step_the_local_index_is_upstreams_byte_for_byte():
-    assert local_index(HELD, PARSED, BODY) == BODY
+    assert local_index(HELD, LISTED, BODY) == BODY
 
 
 def test_the_order_of_the_records_does_not_matter():
-    assert local_index(dict(reversed(HELD.items())), PARSED, BODY) == BODY
+    assert local_index(dict(reversed(HELD.items())), LISTED, BODY) == BODY
 
 
 OUT_OF_STEP = {
@@ -35,33 +32,19 @@ OUT_OF_STEP = {
     "nothing is held": {},
     "another day is held": HELD | {day("2021-08-04"): record(day("2021-08-04"), 1)},
     "a body has another count": HELD | {DAYS[1]: record(DAYS[1], 8, index_count=7)},
-    "a body has another name": HELD | {DAYS[1]: record(DAYS[1], 7, name="other.jsonl")},
 }
 
 
 @pytest.mark.parametrize("records", OUT_OF_STEP.values(), ids=OUT_OF_STEP)
 def test_else_it_lists_what_is_held_with_the_lines_of_the_held_body(records):
-    assert local_index(records, PARSED, BODY) == render_index(
+    assert local_index(records, LISTED, BODY) == render_index(
         IndexEntry(one, held.name, held.lines) for one, held in records.items()
     )
 
 
-NOT_WHOLE = {
-    "a line was refused": ParsedIndex(ENTRIES, (Refusal(3, "why", "text"),), refused_lines=1),
-    "a day conflicts": ParsedIndex(ENTRIES, conflicts=(day("2021-08-04"),)),
-}
-
-
-@pytest.mark.parametrize("parsed", NOT_WHOLE.values(), ids=NOT_WHOLE)
-def test_an_index_of_which_a_line_was_not_accepted_is_not_copied(parsed):
-    assert local_index(HELD, parsed, BODY) == BODY + b"\n"
-
-
 def test_without_upstreams_index_it_is_canonical():
-    assert local_index(HELD, None, None) == BODY + b"\n"
-    assert local_index(HELD, PARSED, None) == BODY + b"\n"
-    assert local_index(HELD, None, BODY) == BODY + b"\n"
-    assert local_index({}, None, None) == b""
+    assert local_index(HELD, LISTED, None) == BODY + b"\n"
+    assert local_index({}, {}, None) == b""
 
 
 def test_entries_are_ascending_and_count_the_held_lines():

@@ -12,8 +12,8 @@ from mirror.archive.upstream import Upstream
 from mirror.errors import LockedError, WrongKindError
 from mirror.store.destination import open_store
 from mirror.store.inventory import load_inventory
-from mirror.sync.publish import Publisher
-from tests.store.destinations import NOW, LocalLook
+from mirror.sync.publish import publish
+from tests.store.destinations import LocalLook
 from tests.store.test_destination import DAY, NEW, OLD, name_of, plain, put, record_of
 
 
@@ -159,12 +159,11 @@ async def test_a_folder_that_is_none_costs_its_listing_alone(look: LocalLook, ki
             style.parent.symlink_to(elsewhere)
         else:
             style.parent.write_bytes(b"")
-        publisher = Publisher(destination, Upstream(""), now=lambda: NOW)
-        (problem,) = await publisher.publish(Upstream(""))
+        (problem,) = publish(destination, Upstream(""))
         assert f"static is a {kind}, not a directory" in problem.text
         assert b"<html" in look.published()["index.html"]
         style.parent.unlink()
-        assert await publisher.publish(Upstream("")) == ()
+        assert publish(destination, Upstream("")) == ()
 
     assert b"table" in style.read_bytes()
     assert list(elsewhere.iterdir()) == []

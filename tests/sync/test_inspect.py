@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from mirror.archive.plan import PollRange
 from mirror.archive.ports import Counted, PollEvent
+from mirror.archive.upstream import Upstream
 from mirror.events.findings import FINDINGS_VERSION, is_pending
 from mirror.model import Findings, PollReport
 from mirror.store.destination import open_store
@@ -31,10 +32,6 @@ def pending(world: World) -> list[date]:
     return [day for day, record in world.records().items() if is_pending(record)]
 
 
-async def publish() -> None:
-    """Leave the listings as they are."""
-
-
 async def sync_uncounted(world: World) -> None:
     """Make a pass that leaves the content of all days to the next one."""
     world.configure("storage", findings=False)
@@ -45,7 +42,7 @@ async def sync_uncounted(world: World) -> None:
 async def inspect(world: World, **bounds: float) -> Inspected:
     """Count what is pending, in workers whatever there is of it."""
     with open_store(world.data, now=world.clock) as store:
-        return await inspect_pending(store, publish, workers_from_bytes=0, **bounds)
+        return await inspect_pending(store, Upstream(""), workers_from_bytes=0, **bounds)
 
 
 class AtTheReport:
@@ -161,7 +158,7 @@ async def test_a_file_that_is_not_the_one_on_record_is_left_alone(world: World) 
         altered.write_bytes(altered.read_bytes().replace(b"GitHub", b"Gitlab"))
         (world.data.archive / day_name(world.day(4))).unlink()
 
-        inspected = await inspect_pending(store, publish)
+        inspected = await inspect_pending(store, Upstream(""))
 
         assert inspected == Inspected(counted=8, failed=2)
         assert is_pending(store.inventory.records[world.day(3)])
@@ -174,7 +171,7 @@ async def test_a_disk_that_refuses_is_no_failure_and_not_asked_again(world: Worl
         world.data.journal.unlink(missing_ok=True)
         world.data.journal.mkdir()
 
-        assert await inspect_pending(store, publish) == Inspected(failed=10)
+        assert await inspect_pending(store, Upstream("")) == Inspected(failed=10)
 
     world.data.journal.rmdir()
     assert (await world.sync()).pending_findings == 0
