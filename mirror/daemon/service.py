@@ -7,17 +7,19 @@ fed while the event loop turns *and* the work gets on, so that a hung loop and a
 import asyncio
 import ctypes
 import gc
+import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from mirror.config.settings import Config
 from mirror.daemon.jobs import Jobs, OpenWriter
-from mirror.daemon.notify import Notifier
 from mirror.daemon.schedule import Schedule, longest_interval
 from mirror.errors import ConfigError, MirrorError
 from mirror.logs import configure_logs, get_logger
@@ -31,6 +33,7 @@ from mirror.web.site import Site
 _BEAT_S = 1.0
 _DRAIN_S = 6
 """For the work to come to a point from which the next run goes on; then the web side has 3 s."""
+_MAX_STATUS = 200
 _M_ARENA_MAX = -8
 _ARENAS = 2
 _SWITCH_S = 0.001
@@ -48,6 +51,44 @@ def tune_process() -> None:
     # from threads that write, decode or look at the copy: beside a poll the slowest in a hundred
     # answers took half as long again. The poll takes no longer for it.
     sys.setswitchinterval(_SWITCH_S)
+
+
+class Notifier:
+    """Notifies the service manager, with the protocol of sd_notify(3); silent where there is none.
+
+    Args:
+        environ: the process's environment.
+
+    Attributes:
+        watchdog_s: how often it wants to hear that we live, in seconds; None where it does not.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._address = environ.get("NOTIFY_SOCKET", "")
+        self._status = ""
+        period, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
+        is_ours = pid in ("", str(os.getpid())) and period.isascii() and period.isdigit()
+        self.watchdog_s = int(period) / 1e6 or None if is_ours else None
+
+    def send(self, message: str) -> None:
+        """Send lines of `KEY=value`."""
+        if not self._address.startswith(("/", "@")):
+            return
+        address = os.fsencode(self._address)
+        if address.startswith(b"@"):
+            # an abstract socket begins with NUL
+            address = b"\0" + address[1:]
+        # a service manager that cannot be reached is no reason to fail
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.settimeout(0)
+            channel.sendto(message.encode(), address)
+
+    def status(self, text: str) -> None:
+        """Show what we do; sent where it differs from the last."""
+        line = " ".join(text.split())[:_MAX_STATUS]
+        if line != self._status:
+            self._status = line
+            self.send(f"STATUS={line}")
 
 
 async def run_service(
@@ -95,20 +136,17 @@ async def run_service(
     return await _Service(site, jobs, Notifier(environ), load).run(announce)
 
 
+@dataclass
 class _Service:
     """What serves, works and listens to signals; without jobs the web side alone."""
 
-    def __init__(
-        self, site: Site, jobs: Jobs | None, notifier: Notifier, load: Callable[[], Config]
-    ) -> None:
-        self._site = site
-        self._jobs = jobs
-        self._notifier = notifier
-        self._load = load
-        self._server: WebServer | None = None
-        self._stop = asyncio.Event()
-        self._reloads: set[asyncio.Task[None]] = set()
-        self._log = get_logger()
+    _site: Site
+    _jobs: Jobs | None
+    _notifier: Notifier
+    _load: Callable[[], Config]
+    _server: WebServer | None = None
+    _stop: asyncio.Event = field(default_factory=asyncio.Event)
+    _reloads: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def run(self, announce: Callable[[str], None]) -> bool:
         """See `run_service`."""
@@ -117,29 +155,25 @@ class _Service:
             loop.add_signal_handler(number, self._end, number.name)
         loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
         async with AsyncExitStack() as stack:
-            self._server = await _listen(self._site, self._site.config.server.listen)
-            stack.push_async_callback(self._close_server)
+            await self._listen(self._site.config.server.listen)
+            stack.push_async_callback(self._listen, "")
             if self._server is not None:
                 announce(self._server.url)
             stopping = loop.create_task(self._stop.wait())
             stack.push_async_callback(_cancel, stopping)
-            worker: asyncio.Task[None] | None = None
-            if self._jobs is not None:
-                await stack.enter_async_context(self._jobs.schedule)
-                worker = loop.create_task(self._jobs.run_all())
-            self._notifier.ready()
-            self._log.info("daemon.ready", url=self._url)
+            worker = loop.create_task(self._work())
+            self._notifier.send("READY=1")
+            get_logger().info("daemon.ready", url=self._url)
             beat = loop.create_task(self._beat())
             stack.push_async_callback(_cancel, beat)
-            tasks = [task for task in (stopping, worker, beat) if task is not None]
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            self._notifier.stopping()
+            await asyncio.wait({stopping, worker, beat}, return_when=asyncio.FIRST_COMPLETED)
+            self._notifier.send("STOPPING=1")
             for task in (worker, beat):
-                if task is not None and task.done():
+                if task.done():
                     task.result()
             # what has arrived counts, the rest is for the next run
-            in_time = worker is None or await _cancel(worker, timeout_s=_DRAIN_S)
-        self._log.info("daemon.stopped", in_time=in_time)
+            in_time = await _cancel(worker, timeout_s=_DRAIN_S)
+        get_logger().info("daemon.stopped", in_time=in_time)
         return in_time
 
     @property
@@ -147,8 +181,15 @@ class _Service:
         return self._server.url if self._server is not None else None
 
     def _end(self, name: str) -> None:
-        self._log.info("daemon.stopping", signal=name)
+        get_logger().info("daemon.stopping", signal=name)
         self._stop.set()
+
+    async def _work(self) -> None:
+        if self._jobs is None:
+            await self._stop.wait()
+        else:
+            async with self._jobs.schedule:
+                await self._jobs.run_all()
 
     async def _beat(self) -> None:
         """Tell that we live, and what we do, as long as both are so."""
@@ -160,12 +201,12 @@ class _Service:
             await asyncio.sleep(period)
             self._site.metrics.loop_lagged(time.monotonic() - before - period)
             if self._jobs is None or self._jobs.is_getting_on():
-                self._notifier.alive()
+                self._notifier.send("WATCHDOG=1")
             if self._jobs is not None:
                 self._notifier.status(self._jobs.describe())
                 schedule = self._jobs.schedule
                 if jump_s := schedule.check_clock_jump():
-                    self._log.warning("clock.jumped", seconds=round(jump_s))
+                    get_logger().warning("clock.jumped", seconds=round(jump_s))
                 self._site.metrics.poll_scheduled(schedule.next_poll_at())
 
     def _begin_reload(self) -> None:
@@ -175,27 +216,24 @@ class _Service:
 
     async def _reload(self) -> None:
         """Read the settings again; where they are bad, the old ones stay."""
-        self._notifier.reloading()
+        self._notifier.send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             await self._apply(await asyncio.to_thread(self._load))
         except MirrorError as error:
-            self._log.error(
+            get_logger().error(
                 "settings.refused", problem=error.line(), hint="the settings from before hold"
             )
         else:
-            self._log.info("settings.reloaded", url=self._url)
+            get_logger().info("settings.reloaded", url=self._url)
         finally:
-            self._notifier.ready()
+            self._notifier.send("READY=1")
 
     async def _apply(self, config: Config) -> None:
         before = self._site.config
         if config.storage.data_dir != before.storage.data_dir:
             raise ConfigError("storage.data_dir has changed", hint="restart for that")
         if config.server.listen != before.server.listen:
-            # the new address first: where it cannot be had, nothing has changed
-            server = await _listen(self._site, config.server.listen)
-            await self._close_server()
-            self._server = server
+            await self._listen(config.server.listen)
         configure_logs(config.log)
         self._site.config = config
         self._site.data = self._site.data.with_settings(config)
@@ -203,18 +241,14 @@ class _Service:
         if self._jobs is not None and config != before:
             self._jobs.schedule.apply(config.schedule)
 
-    async def _close_server(self) -> None:
-        if self._server is not None:
-            await self._server.close()
-            self._server = None
-
-
-async def _listen(site: Site, listen: str) -> WebServer | None:
-    if not listen:
-        return None
-    server = WebServer(site, listen)
-    await server.open()
-    return server
+    async def _listen(self, listen: str) -> None:
+        """Serve at this address, if any; where it cannot be had, nothing has changed."""
+        server = WebServer(self._site, listen) if listen else None
+        if server is not None:
+            await server.open()
+        before, self._server = self._server, server
+        if before is not None:
+            await before.close()
 
 
 async def _cancel(task: "asyncio.Task[Any]", *, timeout_s: float | None = None) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mirror.daemon.notify import Notifier
+from mirror.daemon.service import Notifier
 
 
 @pytest.fixture
@@ -33,20 +33,11 @@ def heard(manager: socket.socket) -> list[str]:
 
 
 def test_each_state_is_told(notifier: Notifier, manager: socket.socket) -> None:
-    notifier.ready()
-    notifier.alive()
-    notifier.stopping()
+    states = ["READY=1", "RELOADING=1\nMONOTONIC_USEC=1", "WATCHDOG=1", "STOPPING=1"]
+    for state in states:
+        notifier.send(state)
 
-    assert heard(manager) == ["READY=1", "WATCHDOG=1", "STOPPING=1"]
-
-
-def test_a_reload_comes_with_its_time(notifier: Notifier, manager: socket.socket) -> None:
-    notifier.reloading()
-
-    (message,) = heard(manager)
-    first, second = message.splitlines()
-    assert first == "RELOADING=1"
-    assert second.removeprefix("MONOTONIC_USEC=").isdigit()
+    assert heard(manager) == states
 
 
 def test_a_status_is_one_line_and_told_once(notifier: Notifier, manager: socket.socket) -> None:
@@ -61,14 +52,14 @@ def test_an_abstract_socket_is_reached() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(f"\0{name}")
         listener.settimeout(0)
-        Notifier({"NOTIFY_SOCKET": f"@{name}"}).ready()
+        Notifier({"NOTIFY_SOCKET": f"@{name}"}).send("READY=1")
 
         assert heard(listener) == ["READY=1"]
 
 
 @pytest.mark.parametrize("path", [None, "", "relative", "/nowhere/at/all"])
 def test_without_a_manager_nothing_happens(path: str | None) -> None:
-    Notifier({} if path is None else {"NOTIFY_SOCKET": path}).ready()
+    Notifier({} if path is None else {"NOTIFY_SOCKET": path}).send("READY=1")
 
 
 @pytest.mark.parametrize(
