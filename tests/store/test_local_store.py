@@ -13,7 +13,7 @@ from mirror.errors import LockedError, WrongKindError
 from mirror.store.destination import open_store
 from mirror.store.inventory import load_inventory
 from mirror.sync.publish import publish
-from tests.store.destinations import LocalLook
+from tests.store.destinations import NOW, LocalLook
 from tests.store.test_destination import DAY, NEW, OLD, name_of, plain, put, record_of
 
 
