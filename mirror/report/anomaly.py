@@ -1,12 +1,16 @@
 """An anomaly: consecutive days with one thing odd about them, and how much it matters. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from enum import StrEnum
 from itertools import groupby
+from typing import TypeVar
 
 from msgspec import Struct, field
 
+from mirror.report.losses import LASTING_DAYS
+
+Key = TypeVar("Key")
 _DAY = timedelta(days=1)
 
 
@@ -48,13 +52,6 @@ class Kind(StrEnum):
     VANISHED = "vanished"
 
     @property
-    def severity(self) -> Severity:
-        """How much it usually matters; of a single day it may matter less."""
-        if self in _SERIOUS:
-            return Severity.SERIOUS
-        return Severity.NOTE if self in _NOTES else Severity.WARNING
-
-    @property
     def words(self) -> str:
         """The kind for a person: "new level"."""
         return self.replace("-", " ")
@@ -68,7 +65,6 @@ class Anomaly(Struct, frozen=True, omit_defaults=True):
     """Consecutive days with one thing odd about them."""
 
     kind: Kind
-    severity: Severity
     first: date
     last: date
     message: str = field(name="told")
@@ -87,19 +83,29 @@ class Anomaly(Struct, frozen=True, omit_defaults=True):
         """Days from the first to the last."""
         return (self.last - self.first).days + 1
 
+    @property
+    def severity(self) -> Severity:
+        """How much it matters."""
+        # one day may be so by chance, and an origin that left long ago is no news
+        is_brief = self.days == 1 and self.kind in (Kind.SILENT, Kind.ALIKE)
+        has_left = self.goes_on and self.days > LASTING_DAYS and self.kind is Kind.SILENT
+        if is_brief or has_left or self.kind in _NOTES:
+            return Severity.NOTE
+        return Severity.SERIOUS if self.kind in _SERIOUS else Severity.WARNING
+
 
 def in_order(anomalies: Iterable[Anomaly]) -> tuple[Anomaly, ...]:
     """Return anomalies ascending by first day, last day and kind."""
     return tuple(sorted(anomalies, key=lambda one: (one.first, one.last, one.kind)))
 
 
-def runs(days: Iterable[date]) -> Iterator[tuple[date, date]]:
-    """Yield the first and last days of each run of consecutive days, ascending."""
+def runs(days: Mapping[date, Key]) -> Iterator[tuple[date, date, Key]]:
+    """Yield the first and last day of each run of consecutive days of one key, ascending."""
     numbered = enumerate(sorted(days))
     # within a run, day and number go up together
-    for _, run in groupby(numbered, key=lambda one: one[1].toordinal() - one[0]):
+    for (_, key), run in groupby(numbered, lambda one: (one[1].toordinal() - one[0], days[one[1]])):
         members = [day for _, day in run]
-        yield members[0], members[-1]
+        yield members[0], members[-1], key
 
 
 def between(first: date, last: date) -> Iterator[date]:

@@ -167,7 +167,7 @@ def read_report(
         StorageError, ConfigError: the inventory cannot be read.
     """
     snapshot = load_snapshot(data)
-    records = snapshot.inventory.records
+    records = dict(sorted(snapshot.inventory.records.items()))
     predecessors: dict[date, int] = {}
     for version in list_versions(data):
         predecessors[version.date] = max(version.lines, predecessors.get(version.date, 0))
@@ -188,8 +188,7 @@ def make_report(
     given: ReportInput, anomalies: Sequence[Anomaly], window: Window, *, now: datetime
 ) -> Report:
     """Return the report on a window of the days held, with all anomalies found."""
-    records = dict(sorted(given.records.items()))
-    inside = [record for day, record in records.items() if window.touches(day, day)]
+    inside = [record for day, record in given.records.items() if window.touches(day, day)]
     first, last = (inside[0].date, inside[-1].date) if inside else (None, None)
     length = (last - first).days + 1 if first and last else 0
     period, (_, start_of) = next(one for one in _PERIODS.items() if length <= one[1][0])
@@ -208,7 +207,7 @@ def make_report(
             for start, records in groupby(inside, key=lambda one: start_of(one.date))
         ),
         quarters=_quarters(given, last),
-        daily={day: record.lines for day, record in records.items()},
+        daily={day: record.lines for day, record in given.records.items()},
     )
 
 
@@ -301,7 +300,9 @@ def to_json(report: Report) -> dict[str, Any]:
     """Return a report as programs read it."""
     facts: dict[str, Any] = msgspec.to_builtins(report)
     del facts["daily"]
-    for fields, one in zip(facts["anomalies"], report.anomalies, strict=True):
-        fields["days"] = one.days
+    facts["anomalies"] = [
+        {"kind": one.kind, "severity": one.severity, **fields, "days": one.days}
+        for fields, one in zip(facts["anomalies"], report.anomalies, strict=True)
+    ]
     facts["found"] = msgspec.to_builtins(report.found)
     return facts

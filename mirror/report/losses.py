@@ -58,8 +58,8 @@ class Loss(Struct, frozen=True):
     """Events on those of the days that are known."""
     expected: int
     """Events expected on the same days."""
-    has_ended: bool
-    """Whether the count came back; otherwise it lasts to the end, or has become the new level."""
+    goes_on: bool
+    """Whether it lasts to the end of what is known."""
     is_lasting: bool = False
     """Whether it stayed low for more than `LASTING_DAYS`, of which these are the first."""
     origin: str = ""
@@ -124,7 +124,7 @@ def _walk(course: _Course) -> Iterator[Loss]:
             course.days[stop - 1],
             sum(course.counts[first:stop]),
             round(sum(level * share for share in course.shares[first:stop])),
-            has_ended=stop < len(course.days) and not is_lasting,
+            goes_on=stop == len(course.days) and not is_lasting,
             is_lasting=is_lasting,
         )
         if is_lasting:
@@ -215,15 +215,15 @@ def _silences_of(name: str, origins: Mapping[date, Mapping[str, int]]) -> Iterat
         if not others or (silent and expected < _LEAST_EXPECTED and not count):
             continue
         if silent:
-            yield _make_silence(name, silent, has_ended=True)
+            yield _make_silence(name, silent, goes_on=False)
             silent = []
         if count or odds:
             odds.append(count / others)
             usual = median(odds) if len(odds) >= _LEVEL_DAYS else 0.0
     if silent:
-        yield _make_silence(name, silent, has_ended=False)
+        yield _make_silence(name, silent, goes_on=True)
 
 
-def _make_silence(name: str, silent: Sequence[tuple[date, int, float]], *, has_ended: bool) -> Loss:
+def _make_silence(name: str, silent: Sequence[tuple[date, int, float]], *, goes_on: bool) -> Loss:
     days, counts, expected = zip(*silent, strict=True)
-    return Loss(days[0], days[-1], sum(counts), round(sum(expected)), has_ended, origin=name)
+    return Loss(days[0], days[-1], sum(counts), round(sum(expected)), goes_on, origin=name)

@@ -39,11 +39,15 @@ def records() -> Records:
 def test_consecutive_days_are_one_run() -> None:
     apart = [day(one) for one in ("2024-02-29", "2024-03-01", "2024-02-27", "2024-02-28")]
 
-    assert list(runs([*apart, day("2024-03-03")])) == [
-        (day("2024-02-27"), day("2024-03-01")),
-        (day("2024-03-03"), day("2024-03-03")),
+    assert list(runs(dict.fromkeys(apart, "a") | {day("2024-03-02"): "b"})) == [
+        (day("2024-02-27"), day("2024-03-01"), "a"),
+        (day("2024-03-02"), day("2024-03-02"), "b"),
     ]
-    assert list(runs([])) == []
+    assert list(runs(dict.fromkeys([*apart, day("2024-03-03")]))) == [
+        (day("2024-02-27"), day("2024-03-01"), None),
+        (day("2024-03-03"), day("2024-03-03"), None),
+    ]
+    assert list(runs({})) == []
     assert list(between(day("2024-02-28"), day("2024-03-01"))) == sorted(apart)[1:]
     assert span(day("2024-02-28"), day("2024-02-28")) == "2024-02-28"
 

@@ -112,7 +112,7 @@ def test_the_collapse_of_2025_is_found_to_the_day(usual: int, seed: int) -> None
     assert [dip.last for dip in dips] == [date(2025, 1, 16)]
     assert date(2025, 1, 8) <= dips[0].first <= date(2025, 1, 10)
     assert dips[0].actual <= sum(_COLLAPSE) + 1.1 * usual
-    assert dips[0].has_ended
+    assert not dips[0].goes_on
 
 
 def test_a_lost_cluster_and_a_collapse_are_two_with_their_very_dates() -> None:
@@ -135,7 +135,7 @@ def test_a_loss_of_more_than_half_for_long_is_one_though_no_day_is_far_below() -
 def test_a_dip_at_the_end_goes_on() -> None:
     (dip,) = find_dips(lower(season("2022-01-01", "2022-10-24"), "2022-10-20", "2022-10-24", 0.2))
 
-    assert (str(dip.first), str(dip.last), dip.has_ended) == ("2022-10-20", "2022-10-24", False)
+    assert (str(dip.first), str(dip.last), dip.goes_on) == ("2022-10-20", "2022-10-24", True)
 
 
 def test_what_lasts_is_a_new_level_and_later_losses_are_measured_by_it() -> None:
