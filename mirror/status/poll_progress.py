@@ -4,11 +4,12 @@ It observes polls and only remembers. What it keeps is bounded, whatever upstrea
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from itertools import islice
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from mirror.archive.ports import Counted, PollEvent, Received, Retrying
 from mirror.model import Outcome, OutcomeKind, Plan, PollReport
@@ -16,20 +17,20 @@ from mirror.model import Outcome, OutcomeKind, Plan, PollReport
 _MAX_LISTED = 64
 
 
-class Progress(Struct, frozen=True):
+class Progress(Struct):
     """A running poll at one moment."""
 
-    days_due: int
-    days_done: int
-    days_failed: int
-    bytes_expected: int
+    days_due: int = 0
+    days_done: int = 0
+    days_failed: int = 0
+    bytes_expected: int = 0
     """An estimate: an index has lines, not bytes."""
-    bytes_received: int
-    seconds: float
+    bytes_received: int = 0
+    seconds: float = 0
     """Since the plan was made, or the counting began."""
-    active: tuple[date, ...]
+    active: Sequence[date] = ()
     """Days on their way, newest first; at most 64."""
-    retrying: dict[date, str]
+    retrying: Mapping[date, str] = {}
     """What the days that failed are waiting out, by date; at most 64."""
     days_pending: int = 0
     """Once the poll is over: days whose content is being counted."""
@@ -47,32 +48,25 @@ class PollProgress:
     def __init__(self) -> None:
         self.moved_at = time.monotonic()
         self._listeners: list[Callable[[], None]] = []
-        self._plan: Plan | None = None
-        self._counted = self._pending = 0
-        self._started = 0.0
-        self._done = 0
-        self._failed = 0
-        self._received = 0
-        self._active: dict[date, None] = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        self._is_planned = False
+        self._started = time.monotonic()
+        self._now = Progress()
+        self._active: set[date] = set()
         self._retrying: dict[date, str] = {}
 
     @property
     def progress(self) -> Progress | None:
         """The running poll; None where there is none or it is still asking for the index."""
-        plan = self._plan
-        if plan is None and not self._pending:
+        if not (self._is_planned or self._now.days_pending):
             return None
-        return Progress(
-            days_due=len(plan.due) if plan is not None else 0,
-            days_done=self._done,
-            days_failed=self._failed,
-            bytes_expected=plan.estimated_bytes if plan is not None else 0,
-            bytes_received=self._received,
+        return replace(
+            self._now,
             seconds=round(time.monotonic() - self._started, 1),
-            active=tuple(sorted(self._active, reverse=True)[:_MAX_LISTED]),
+            active=sorted(self._active, reverse=True)[:_MAX_LISTED],
             retrying=dict(islice(self._retrying.items(), _MAX_LISTED)),
-            days_pending=self._pending,
-            days_counted=self._counted,
         )
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
@@ -84,37 +78,32 @@ class PollProgress:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    def move(self) -> None:
-        """Something has moved."""
-        self.moved_at = time.monotonic()
-        for listener in tuple(self._listeners):
-            listener()
-
     def observe(self, event: PollEvent) -> None:
         """Remember what an event of a poll says."""
+        now = self._now
         match event:
             case Plan():
                 self._forget()
-                self._plan = event
-                self._started = time.monotonic()
+                self._is_planned = True
+                self._now = Progress(len(event.due), bytes_expected=event.estimated_bytes)
             case Received():
-                self._received += event.size
-                self._active[event.day] = None
+                now.bytes_received += event.size
+                self._active.add(event.day)
                 self._retrying.pop(event.day, None)
             case Retrying():
-                self._active.pop(event.day, None)
+                self._active.discard(event.day)
                 self._retrying[event.day] = f"{event.problem}; again in {event.delay_s:.0f} s"
             case Outcome():
-                self._active.pop(event.date, None)
+                self._active.discard(event.date)
                 self._retrying.pop(event.date, None)
-                self._done += 1
-                self._failed += event.kind in (OutcomeKind.FAILED, OutcomeKind.REFUSED)
+                now.days_done += 1
+                now.days_failed += event.kind in (OutcomeKind.FAILED, OutcomeKind.REFUSED)
             case PollReport():
                 self._forget()
             case Counted():
-                if not self._pending:
+                if not now.days_pending:
                     self._started = time.monotonic()
-                self._counted, self._pending = event.days, event.pending
+                now.days_counted, now.days_pending = event.days, event.pending
         self.move()
 
     def stop(self) -> None:
@@ -122,9 +111,8 @@ class PollProgress:
         self._forget()
         self.move()
 
-    def _forget(self) -> None:
-        self._plan = None
-        self._counted = self._pending = 0
-        self._done = self._failed = self._received = 0
-        self._active.clear()
-        self._retrying.clear()
+    def move(self) -> None:
+        """Something has moved."""
+        self.moved_at = time.monotonic()
+        for listener in tuple(self._listeners):
+            listener()
