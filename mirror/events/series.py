@@ -5,7 +5,7 @@ whose days are the same as before are taken over and not summed again.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
 from functools import lru_cache
 from itertools import chain
@@ -66,33 +66,6 @@ def add_names(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
         for name, count in named.items():
             sums[name] = sums.get(name, 0) + count
     return sums
-
-
-def rank_names(sums: Mapping[date, Mapping[str, int]]) -> tuple[str, ...]:
-    """Return all names, the one with the greatest sum first."""
-    totals: Counter[str] = Counter()
-    for named in sums.values():
-        totals.update(named)
-    return tuple(sorted(totals, key=lambda name: (-totals[name], name)))
-
-
-def fold_names(
-    sums: Mapping[date, Mapping[str, int]], kept: Sequence[str], others: str
-) -> dict[date, dict[str, int]]:
-    """Return the sums with every name that is not kept counted under another.
-
-    Args:
-        sums: by period and name.
-        kept: the names that stay.
-        others: what the rest is counted under; may be one of those kept.
-    """
-    folded: dict[date, dict[str, int]] = {}
-    for start, named in sums.items():
-        into = folded.setdefault(start, {})
-        for name, count in named.items():
-            under = name if name in kept else others
-            into[under] = into.get(under, 0) + count
-    return folded
 
 
 def fill_periods(first: date, last: date, period: Period) -> tuple[date, ...]:

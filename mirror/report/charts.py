@@ -7,13 +7,13 @@ transformation brings all of them to the frame. Text stays outside of it, or it 
 from collections.abc import Mapping, Sequence
 from datetime import date
 from html import escape
-from itertools import groupby, pairwise
+from itertools import count, groupby, pairwise
 from operator import add
 
 from msgspec import Struct
 
 from mirror.events.findings import OTHERS
-from mirror.events.series import rank_names
+from mirror.events.series import add_names
 
 _MARGIN_LEFT = 44
 _MARGIN_TOP = 8
@@ -114,17 +114,27 @@ def render_swatch(band: int) -> str:
     )
 
 
-def choose_bands(sums: Mapping[date, Mapping[str, int]]) -> tuple[str, ...]:
-    """Return the names that get a band, the greatest first, and `REST` for others.
+def fold_into_bands(
+    sums: Mapping[date, Mapping[str, int]],
+) -> tuple[dict[str, int], dict[date, dict[str, int]]]:
+    """Return the names that get a band with their totals, and the numbers of each period by these.
+
+    The greatest name is the first; others, if there are, are counted as `REST`, which is the last.
 
     Args:
         sums: numbers by period and name.
     """
-    ranked = [name for name in rank_names(sums) if name not in (OTHERS, REST)]
-    names = {name for counts in sums.values() for name in counts}
-    if len(ranked) <= BANDS and len(ranked) == len(names):
-        return tuple(ranked)
-    return (*ranked[: BANDS - 1], REST)
+    totals = add_names(sums.values())
+    named = totals.keys() - {OTHERS, REST}
+    bands = sorted(named, key=lambda name: (-totals[name], name))
+    if len(bands) > BANDS or len(named) < len(totals):
+        bands = [*bands[: BANDS - 1], REST]
+    folded: dict[date, dict[str, int]] = {}
+    for start, counts in sums.items():
+        under = ({name if name in bands else REST: count} for name, count in counts.items())
+        folded[start] = add_names(under)
+    totals = add_names(folded.values())
+    return {name: totals[name] for name in bands}, folded
 
 
 def shares(counts: Mapping[str, int], names: Sequence[str]) -> list[int]:
@@ -141,10 +151,8 @@ def shares(counts: Mapping[str, int], names: Sequence[str]) -> list[int]:
 
 def nice_scale(highest: int) -> tuple[int, int]:
     """Return a step of 1, 2 or 5 times a power of ten, and the highest mark, at least `highest`."""
-    step = 1
-    while step * 4 < highest:
-        leading = int(str(step)[0])
-        step = step * 5 // 2 if leading == 2 else step * 2
+    steps = (digit * 10**power for power in count() for digit in (1, 2, 5))
+    step = next(one for one in steps if one * 4 >= highest)
     return step, step * max(1, -(-highest // step))
 
 

@@ -5,9 +5,9 @@ from datetime import date
 
 from msgspec import Struct
 
-from mirror.events.series import fold_names, quarter_of
+from mirror.events.series import quarter_of
 from mirror.report.anomaly import Anomaly, Kind, Severity, span
-from mirror.report.charts import REST, choose_bands
+from mirror.report.charts import fold_into_bands
 from mirror.report.facts import Ranking, Report
 from mirror.text import human_bytes, plural
 
@@ -158,9 +158,7 @@ def make_whole(report: Report) -> Breakdown:
 def _break_down(
     subject: str, sums: Mapping[date, Mapping[str, int]], days: Mapping[date, int]
 ) -> Breakdown:
-    names = choose_bands(sums)
-    periods = fold_names(sums, names, REST)
-    totals = {name: sum(counts.get(name, 0) for counts in periods.values()) for name in names}
+    totals, periods = fold_into_bands(sums)
     return Breakdown(subject, totals, periods, days)
 
 

@@ -9,8 +9,8 @@ from datetime import date
 
 from msgspec import Struct
 
-from mirror.events.series import Months, fill_periods, fold_names, month_of, sum_counts, week_of
-from mirror.report.charts import REST, Frame, choose_bands, render_stack, shares
+from mirror.events.series import Months, fill_periods, month_of, sum_counts, week_of
+from mirror.report.charts import REST, Frame, fold_into_bands, render_stack, shares
 from mirror.status.standing import printable
 
 Named = Mapping[date, Mapping[str, int]]
@@ -78,15 +78,14 @@ def make_shares(months: Months) -> list[Share]:
 
 def _share(title: str, subject: str, months: Named, prefix: str = "") -> Share | None:
     """Return the shares of names; those with a prefix are numbers, and stacked in their order."""
-    names = choose_bands(months)
-    if not names:
+    totals, folded = fold_into_bands(months)
+    if not totals:
         return None
+    names = list(totals)
     if prefix:
-        names = tuple(sorted(names, key=lambda name: (name == REST, len(name), name)))
-    folded = fold_names(months, names, REST)
+        names.sort(key=lambda name: (name == REST, len(name), name))
     periods = fill_periods(min(folded), max(folded), month_of)
     by_month = [shares(folded.get(month, {}), names) for month in periods]
-    totals = {name: sum(named.get(name, 0) for named in folded.values()) for name in names}
     labels = [name if name == REST else printable(f"{prefix}{name}") for name in names]
     bands = dict(zip(labels, zip(*by_month, strict=True), strict=True))
     description = f"Shares of events since {periods[0]:%Y-%m}, stacked."

@@ -10,10 +10,8 @@ from mirror.events.series import (
     Total,
     add_names,
     fill_periods,
-    fold_names,
     month_of,
     quarter_of,
-    rank_names,
     sum_counts,
     week_of,
 )
@@ -21,11 +19,6 @@ from tests.making import day
 
 COUNTS = st.dictionaries(
     st.dates(date(2018, 11, 3), date(2026, 12, 31)), st.integers(0, 10**6), max_size=60
-)
-NAMED = st.dictionaries(
-    st.dates(date(2018, 11, 3), date(2019, 3, 31)),
-    st.dictionaries(st.sampled_from("abcde"), st.integers(0, 1000)),
-    max_size=30,
 )
 
 
@@ -66,24 +59,6 @@ def test_a_mean_is_of_the_days_that_count() -> None:
 
 def test_names_are_summed() -> None:
     assert add_names([{"Gist": 1}, {"GitHub": 7, "Gist": 1}, {}]) == {"Gist": 2, "GitHub": 7}
-
-
-def test_names_rank_by_their_sum_then_by_name() -> None:
-    sums = {day("2021-01-01"): {"b": 1, "a": 1}, day("2021-02-01"): {"c": 1, "a": 1}}
-    assert rank_names(sums) == ("a", "b", "c")
-
-
-def test_the_rest_is_counted_under_another_name() -> None:
-    sums = {day("2021-01-01"): {"a": 1, "b": 2, "…": 3, "c": 4}}
-    assert fold_names(sums, ("b",), "…") == {day("2021-01-01"): {"…": 8, "b": 2}}
-
-
-@given(NAMED)
-def test_folding_keeps_every_periods_sum(sums) -> None:
-    folded = fold_names(sums, rank_names(sums)[:2], "others")
-    assert folded.keys() == sums.keys()
-    assert all(sum(folded[one].values()) == sum(sums[one].values()) for one in sums)
-    assert all(len(named) <= 3 for named in folded.values())
 
 
 @given(st.dates(date(2018, 1, 1), date(2026, 12, 31)), st.integers(0, 800))
