@@ -105,7 +105,7 @@ class Shell:
 
     async def synced(self) -> None:
         """Make a sync, which must be complete; in this process, for that is faster."""
-        config = load_config(None, self.environ, {})
+        config = load_config(None, self.environ)
         async with open_mirror(config, self.data) as mirror:
             report = await mirror.poll()
         assert report.exit_code == 0, report

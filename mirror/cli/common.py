@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 
 from mirror.cli.streams import notice
-from mirror.config.loading import load_config
+from mirror.config.loading import Setting, load_config
 from mirror.config.settings import Config
 from mirror.errors import ConfigError, ExitCode
 from mirror.logs import configure_logs
@@ -28,12 +28,12 @@ K = TypeVar("K")
 T = TypeVar("T")
 
 _FLAGS = "mirror.flags"
-"""Where a command's context keeps the settings that options override, by "table.key"."""
+"""Where a command's context keeps the settings that its options give."""
 
 
 def load_settings(ctx: click.Context) -> Config:
     """Return the settings of file, environment and options; ConfigError says what is wrong."""
-    return load_config(ctx.obj, os.environ, ctx.meta.get(_FLAGS, {}))
+    return load_config(ctx.obj, os.environ, ctx.meta.get(_FLAGS, ()))
 
 
 def load(ctx: click.Context) -> tuple[Config, DataDir]:
@@ -52,10 +52,11 @@ def load_mirror(ctx: click.Context) -> tuple[Config, DataDir]:
 
 def _setting_option(flag: str, setting: str, metavar: str, text: str) -> Callable[[F], F]:
     """Return an option that overrides a setting: `load_settings` sees it, no command has to."""
+    table, key = setting.split(".")
 
     def keep(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
         if value is not None:
-            ctx.meta.setdefault(_FLAGS, {})[setting] = value
+            ctx.meta.setdefault(_FLAGS, []).append(Setting(table, key, value, flag))
 
     text = f"{text} (setting {setting})."
     return click.option(flag, metavar=metavar, help=text, callback=keep, expose_value=False)

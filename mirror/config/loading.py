@@ -8,7 +8,7 @@ import difflib
 import re
 import textwrap
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import get_args, get_type_hints
 from urllib.parse import urlsplit
@@ -27,7 +27,6 @@ _KEYS = {
     for table, kind in get_type_hints(Config).items()
 }
 """The type and meaning of each key, by table."""
-_FLAGS = {"storage.data_dir": "data-dir", "upstream.url": "upstream", "server.listen": "listen"}
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _DAY = "|".join(("[0-7]", *_DAYS))
 _WEEKDAYS = re.compile(rf"(?:\*|({_DAY})(?:-({_DAY}))?)(?:/(0?[1-9]|[1-9][0-9]))?")
@@ -35,23 +34,24 @@ _WEEKDAYS = re.compile(rf"(?:\*|({_DAY})(?:-({_DAY}))?)(?:/(0?[1-9]|[1-9][0-9]))
 
 
 class Setting(Struct, frozen=True):
-    """One value as given, and where."""
+    """One value as given."""
 
     table: str
     key: str
     value: object
     place: str
+    """Where it is given: file and line, variable or flag."""
 
 
 def load_config(
-    path: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]
+    path: Path | None, environ: Mapping[str, str], flags: Iterable[Setting] = ()
 ) -> Config:
     """Return the settings that file, environment and flags make together.
 
     Args:
         path: the TOML file; None for none.
         environ: the process's environment.
-        flags: values by "table.key"; they win.
+        flags: the settings that options give; they win.
 
     Raises:
         ConfigError: the file cannot be read, or settings are wrong: one line for each.
@@ -59,7 +59,7 @@ def load_config(
     given = [
         *(_read_file(path) if path is not None else ()),
         *_read_environment(environ),
-        *_read_flags(flags),
+        *flags,
     ]
     tables: dict[str, dict[str, object]] = {}
     problems = list(_misspelt(environ))
@@ -130,12 +130,6 @@ def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
             if name in environ:
                 meant = f"{ENV_PREFIX}{table}__{key}".upper()
                 yield f'{name}: is no setting; did you mean "{meant}"?'
-
-
-def _read_flags(flags: Mapping[str, object]) -> Iterator[Setting]:
-    for name, value in flags.items():
-        table, _, key = name.partition(".")
-        yield Setting(table, key, value, "--" + _FLAGS.get(name, name))
 
 
 def _line_of(text: str, table: str, key: str) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from mirror.config.loading import load_config, render
+from mirror.config.loading import Setting, load_config, render
 from mirror.config.settings import Config, origin_of
 from mirror.errors import ConfigError, ExitCode
 
@@ -22,18 +22,23 @@ def write(tmp_path):
 
 
 def from_environment(**environ: str) -> Config:
-    return load_config(None, {f"BINDER_MIRROR_{name}": text for name, text in environ.items()}, {})
+    return load_config(None, {f"BINDER_MIRROR_{name}": text for name, text in environ.items()})
+
+
+def given(flags) -> list[Setting]:
+    """Return the settings that flags give, by "table.key"."""
+    return [Setting(*name.split("."), value, f"--{name}") for name, value in dict(flags).items()]
 
 
 def problems_of(path: Path | None = None, environ=(), flags=()) -> list[str]:
     with pytest.raises(ConfigError) as error:
-        load_config(path, dict(environ), dict(flags))
+        load_config(path, dict(environ), given(flags))
     assert error.value.exit_code == ExitCode.USAGE
     return str(error.value).splitlines()
 
 
 def test_without_anything_the_defaults_hold():
-    assert load_config(None, {}, {}) == Config()
+    assert load_config(None, {}) == Config()
 
 
 DEFAULTS = {
@@ -82,13 +87,13 @@ def test_a_file_sets_what_it_names_and_nothing_else(write):
         http=replace(Config().http, concurrency=3, backoff=0.25),
         log=replace(Config().log, format="json"),
     )
-    assert load_config(path, {}, {}) == expected
+    assert load_config(path, {}) == expected
 
 
 def test_the_environment_wins_over_the_file_and_a_flag_over_both(write):
     path = write('[http]\nconcurrency = 3\nretries = 3\n[upstream]\nurl = "http://file/"\n')
     environ = {"BINDER_MIRROR_HTTP__CONCURRENCY": "5", "BINDER_MIRROR_UPSTREAM__URL": "http://env/"}
-    config = load_config(path, environ, {"upstream.url": "http://flag/"})
+    config = load_config(path, environ, given({"upstream.url": "http://flag/"}))
     assert (config.http.retries, config.http.concurrency) == (3, 5)
     assert config.upstream.url == "http://flag/"
 
@@ -128,7 +133,7 @@ def test_variables_of_others_are_left_alone():
         "X_BINDER_MIRROR_HTTP__RETRIES": "x",
         "HTTP__RETRIES": "x",
     }
-    assert load_config(None, others, {}) == Config()
+    assert load_config(None, others) == Config()
 
 
 def test_a_setting_written_with_one_underscore_too_few_is_told():
@@ -167,7 +172,7 @@ def test_all_that_is_wrong_is_told_at_once_with_its_place(write):
         f'{path}:10: htpp.retries is no table of settings; did you mean "http"?',
         "BINDER_MIRROR_HTTP__RETRIES: http.retries is wrong: Expected `int` >= 0",
         "BINDER_MIRROR_LOG__LEVEL: log.level is wrong: Invalid enum value 'loud'",
-        '--upstream: upstream.url must be a base URL like "https://host/path/", not "nowhere"',
+        '--upstream.url: upstream.url must be a base URL like "https://host/path/", not "nowhere"',
     ]
 
 
@@ -255,7 +260,7 @@ RIGHT = {
 )
 def test_a_value_within_its_bounds_is_taken(name, value):
     table, key = name.split(".")
-    assert getattr(getattr(load_config(None, {}, {name: value}), table), key) == value
+    assert getattr(getattr(load_config(None, {}, given({name: value})), table), key) == value
 
 
 @pytest.mark.parametrize("value", ["true", '"8"', "[8]", "8.5", "2021-08-03", "{a=1}", "nan"])
@@ -330,7 +335,7 @@ def test_a_file_that_is_not_toml_is_told_by_its_name(write, text):
 
 def test_a_file_that_cannot_be_read_is_told_with_the_reason(tmp_path):
     with pytest.raises(ConfigError) as error:
-        load_config(tmp_path / "none.toml", {}, {})
+        load_config(tmp_path / "none.toml", {})
     assert str(error.value) == (
         f"cannot read the settings in {tmp_path / 'none.toml'}: No such file or directory"
     )
@@ -339,21 +344,23 @@ def test_a_file_that_cannot_be_read_is_told_with_the_reason(tmp_path):
 
 
 def test_the_settings_written_are_read_as_they_were(write):
-    assert load_config(write(render(Config())), {}, {}) == Config()
+    assert load_config(write(render(Config())), {}) == Config()
     other = load_config(
         None,
         {},
-        {
-            "http.backoff": 0.05,
-            "http.max_backoff": "1234567.5s",
-            "http.user_agent": 'a "quoted" \\ one é',
-            "http.rate_limit": 12345,
-            "schedule.jitter": 0,
-            "dataset.enabled": True,
-            "log.format": "json",
-        },
+        given(
+            {
+                "http.backoff": 0.05,
+                "http.max_backoff": "1234567.5s",
+                "http.user_agent": 'a "quoted" \\ one é',
+                "http.rate_limit": 12345,
+                "schedule.jitter": 0,
+                "dataset.enabled": True,
+                "log.format": "json",
+            }
+        ),
     )
-    assert load_config(write(render(other)), {}, {}) == other
+    assert load_config(write(render(other)), {}) == other
 
 
 def test_every_key_is_written_with_its_meaning_and_unit():

@@ -40,7 +40,7 @@ def make_jobs(
     open_writer: OpenWriter | None = None,
     patience_s: float = 300,
 ) -> Jobs:
-    config = load_config(None, shell.environ, {})
+    config = load_config(None, shell.environ)
     return Jobs(
         make_site(shell.data, now=clock or (lambda: datetime.now(UTC)), config=config),
         Schedule(config.schedule),
@@ -287,7 +287,7 @@ async def test_an_idle_daemon_counts_what_a_poll_had_no_time_for(shell: Shell) -
 
 
 async def test_counting_waits_for_what_is_due(shell: Shell) -> None:
-    async with Schedule(load_config(None, shell.environ, {}).schedule) as schedule:
+    async with Schedule(load_config(None, shell.environ).schedule) as schedule:
         for kind in reversed(JobKind):
             schedule.signal(kind)
         assert [await schedule.next() for _ in JobKind] == [*JobKind]

@@ -50,7 +50,7 @@ class Watched:
     """A daemon's jobs, and what a scrape would see of them."""
 
     def __init__(self, shell: Shell) -> None:
-        config = load_config(None, shell.environ, {})
+        config = load_config(None, shell.environ)
         site = make_site(shell.data, now=lambda: datetime.now(UTC), config=config)
         self.site = site
         schedule = Schedule(config.schedule)

@@ -27,7 +27,7 @@ from mirror.web.site import Site
 
 
 async def main() -> None:
-    config = load_config(None, os.environ, {})
+    config = load_config(None, os.environ)
     configure_logs(config.log)
     data = DataDir(Path(config.storage.data_dir))
     site = Site(

@@ -23,7 +23,7 @@ async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
 
 @pytest.fixture
 async def url(shell: Shell) -> AsyncIterator[str]:
-    config = load_config(None, shell.environ, {})
+    config = load_config(None, shell.environ)
     site = make_site(shell.data, now=lambda: datetime.now(UTC), config=config)
     server = WebServer(site, "127.0.0.1:0")
     await server.open()
