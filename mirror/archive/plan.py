@@ -26,13 +26,15 @@ class DayRules(Struct, frozen=True):
 
     name_template: str = _DEFAULTS.upstream.name_template
     """The name, with `{date}` in it."""
-    final_after: timedelta = _DEFAULTS.schedule.final_span
+    final_after: timedelta = timedelta(seconds=_DEFAULTS.schedule.final_after)
     """How long after a day's end upstream may still change its file."""
 
     @staticmethod
     def of(config: Config) -> "DayRules":
         """Return the rules that the settings make."""
-        return DayRules(config.upstream.name_template, config.schedule.final_span)
+        return DayRules(
+            config.upstream.name_template, timedelta(seconds=config.schedule.final_after)
+        )
 
     def name_of(self, day: date) -> str:
         """Return the name of a day's file."""

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -161,7 +161,7 @@ def _write_metrics(path: Path, run: _Run, config: Config, data: DataDir) -> None
     with suppress(MirrorError):  # without inventory nothing is known of the copy
         body += run.metrics.render(
             read_status(data, now=now),
-            interval=config.schedule.interval_span,
+            interval=timedelta(seconds=config.schedule.interval),
             free_bytes=data.free_bytes(),
             now=now,
         )[0]

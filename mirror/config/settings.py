@@ -39,11 +39,6 @@ class UpstreamConfig(Struct, frozen=True, kw_only=True):
         ),
     ] = 6 * 3600
 
-    @property
-    def dispute_span(self) -> timedelta:
-        """`disagree_after` as a span of time."""
-        return timedelta(seconds=self.disagree_after)
-
 
 class StorageConfig(Struct, frozen=True, kw_only=True):
     """Where the copy is kept."""
@@ -120,16 +115,6 @@ class ScheduleConfig(Struct, frozen=True, kw_only=True):
     verify: Annotated[
         float, _duration("Time in which each published file is read and verified once.", ge=3600)
     ] = 30 * 86400
-
-    @property
-    def interval_span(self) -> timedelta:
-        """`interval` as a span of time."""
-        return timedelta(seconds=self.interval)
-
-    @property
-    def final_span(self) -> timedelta:
-        """`final_after` as a span of time."""
-        return timedelta(seconds=self.final_after)
 
     @property
     def stale_span(self) -> timedelta:

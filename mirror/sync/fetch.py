@@ -15,6 +15,7 @@ days that are tried again, being first in line, come before those not begun.
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from datetime import timedelta
 
 import structlog
 from msgspec.structs import replace
@@ -212,7 +213,8 @@ class _Day:
             etags_are_opaque=fetcher.etags is ETags.OPAQUE,
         )
         verdict = judge(evidence, meta, expectation)
-        dispute, waited = fetcher.disputes.get(due.date), self._context.config.upstream.dispute_span
+        dispute = fetcher.disputes.get(due.date)
+        waited = timedelta(seconds=self._context.config.upstream.disagree_after)
         if (
             verdict.contestable
             and not verdict.publish

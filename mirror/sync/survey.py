@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from random import Random
 from typing import TypeVar
 
@@ -103,7 +103,7 @@ class Surveyor:
         if not _is_rolled_back(upstream, reply.meta):
             return self._accept(upstream, reply)
         now, sha256, dispute = self.now(), reply.evidence.sha256, upstream.index_dispute
-        waited = self.config.upstream.dispute_span
+        waited = timedelta(seconds=self.config.upstream.disagree_after)
         if has_persisted(dispute, sha256, now=now, disagree_after=waited):
             return self._accept(upstream, reply)
         dispute = open_dispute(dispute, sha256=sha256, reason="rolled-back", now=now)

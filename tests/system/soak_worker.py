@@ -56,7 +56,7 @@ async def main() -> None:
         print(json.dumps(answer), flush=True)
     body, _ = site.metrics.render(
         site.status(await site.snapshots.snapshot()),
-        interval=config.schedule.interval_span,
+        interval=timedelta(seconds=config.schedule.interval),
         free_bytes=site.snapshots.free_bytes,
         now=site.now(),
     )
