@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,14 +31,6 @@ if TYPE_CHECKING:
     from mirror.status.metrics import Metrics
 
 _SHOWN_DAYS = 40
-
-
-@dataclass
-class _Run:
-    """One run for the metrics file, and what it ends with: a bug until it has ended."""
-
-    metrics: "Metrics"
-    exit_code: int = ExitCode.BUG
 
 
 @click.command()
@@ -86,80 +77,80 @@ def sync(
         found = common.run_until_signal(preview(config, data, asked))
         answer(_preview_facts(found), _render_preview(found), as_json=as_json)
         return ExitCode.COMPLETE
-    with _metrics_file(metrics_file, config, data) as run, _show_progress(config) as observer:
-        report = common.run_until_signal(_sync(config, data, asked, observer, run))
-        if run is not None:
-            run.exit_code = report.exit_code
+    if metrics_file is None:
+        report = common.run_until_signal(_poll(config, data, asked))
+    else:
+        report = _poll_measured(config, data, asked, metrics_file)
     answer(report_facts(report), _render(report, ranged=any(days)), as_json=as_json)
     return report.exit_code
 
 
-async def _sync(
-    config: Config, data: DataDir, asked: PollRange, observer: Observer, run: _Run | None
+async def _poll(
+    config: Config, data: DataDir, asked: PollRange, metrics: "Metrics | None" = None
 ) -> PollReport:
-    def observe(event: PollEvent) -> None:
-        if run is not None:
-            run.metrics.observe(event)
-        observer(event)
+    with _show_progress(config) as show:
 
-    async with open_mirror(config, data) as mirror:
-        with run.metrics.following(mirror.traffic) if run is not None else nullcontext():
-            report = await mirror.poll(asked, observe)
-    if config.dataset.enabled and report.exit_code != ExitCode.UPSTREAM_UNUSABLE:
-        # a poll without a data set is not to pay for what that imports
-        from mirror.dataset.build import update_dataset  # noqa: PLC0415
+        def observe(event: PollEvent) -> None:
+            if metrics is not None:
+                metrics.observe(event)
+            show(event)
 
-        problem = await update_dataset(data, moved=show_nothing)
-        if problem is not None:
-            text = f"the data set is not in step: {problem}"
-            warning = Problem(ProblemKind.DATASET, text)
-            report = replace(report, warnings=(*report.warnings, warning))
+        async with open_mirror(config, data) as mirror:
+            with metrics.following(mirror.traffic) if metrics is not None else nullcontext():
+                report = await mirror.poll(asked, observe)
+        if config.dataset.enabled and report.exit_code != ExitCode.UPSTREAM_UNUSABLE:
+            # a poll without a data set is not to pay for what that imports
+            from mirror.dataset.build import update_dataset  # noqa: PLC0415
+
+            problem = await update_dataset(data, moved=show_nothing)
+            if problem is not None:
+                text = f"the data set is not in step: {problem}"
+                warning = Problem(ProblemKind.DATASET, text)
+                report = replace(report, warnings=(*report.warnings, warning))
     return report
 
 
-@contextmanager
-def _metrics_file(path: Path | None, config: Config, data: DataDir) -> Iterator[_Run | None]:
-    """Leave the metrics of a run in a file for node_exporter, however it ends.
+def _poll_measured(config: Config, data: DataDir, asked: PollRange, path: Path) -> PollReport:
+    """Poll, and leave the metrics of it in a file for node_exporter, however it ends.
 
     https://github.com/prometheus/node_exporter#textfile-collector
 
     Raises:
-        StorageError: the file cannot be written, after a run that ended well.
+        StorageError: the file cannot be written, after a poll that ended well.
     """
-    if path is None:
-        yield None
-        return
     # prometheus_client is worth its start-up time only where it is asked for
     from mirror.status.metrics import Metrics  # noqa: PLC0415
 
-    run = _Run(Metrics(shows_process=False))
+    metrics = Metrics(shows_process=False)
     try:
-        yield run
+        report = common.run_until_signal(_poll(config, data, asked, metrics))
     except BaseException as error:
-        if isinstance(error, MirrorError | click.exceptions.Exit):
-            run.exit_code = error.exit_code
+        exit_code = getattr(error, "exit_code", ExitCode.BUG)  # of a MirrorError or click's Exit
         try:
-            _write_metrics(path, run, config, data)
+            _write_metrics(path, metrics, exit_code, config, data)
         except MirrorError as second:
-            # the error that ended the run matters more, and goes on
+            # the error that ended the poll matters more, and goes on
             get_logger().error("metrics.not_written", problem=second.line())
         raise
-    _write_metrics(path, run, config, data)
+    _write_metrics(path, metrics, report.exit_code, config, data)
+    return report
 
 
-def _write_metrics(path: Path, run: _Run, config: Config, data: DataDir) -> None:
+def _write_metrics(
+    path: Path, metrics: "Metrics", exit_code: int, config: Config, data: DataDir
+) -> None:
     from prometheus_client import CollectorRegistry, Gauge, generate_latest  # noqa: PLC0415
 
     now = datetime.now(UTC)
     ending = CollectorRegistry()
     for name, text, value in (
-        ("last_exit_code", "How the last run ended.", run.exit_code),
+        ("last_exit_code", "How the last run ended.", exit_code),
         ("last_run_timestamp_seconds", "When the last run ended.", now.timestamp()),
     ):
         Gauge(f"binder_mirror_{name}", text, registry=ending).set(value)
     body = generate_latest(ending)
     with suppress(MirrorError):  # without inventory nothing is known of the copy
-        body += run.metrics.render(
+        body += metrics.render(
             read_status(data, now=now),
             interval=timedelta(seconds=config.schedule.interval),
             free_bytes=data.free_bytes(),
