@@ -136,8 +136,12 @@ class Due(Struct, frozen=True, gc=False):
     estimated_bytes: int
     held: Record | None = None
     """What is published now, if anything."""
-    conditional: bool = False
-    """Whether a 304 would do: we hold a body with an ETag or date to name."""
+
+    @property
+    def conditional(self) -> bool:
+        """Whether a 304 would do: we hold a body with an ETag or date to name."""
+        held = self.held
+        return held is not None and (held.etag is not None or held.last_modified is not None)
 
 
 class Plan(Struct, frozen=True):

@@ -106,30 +106,20 @@ def make_plan(
     """
     days = [day for day in sorted(listed, reverse=True) if day in asked]
     rechecked = _to_recheck(days, records, rules, asked.recheck, now)
-    lines = sum(record.lines for record in records.values())
-    size = sum(record.size for record in records.values())
-    bytes_per_line = size / lines if lines else BYTES_PER_LINE
+    held_lines = sum(record.lines for record in records.values())
+    held_bytes = sum(record.size for record in records.values())
+    bytes_per_line = held_bytes / held_lines if held_lines else BYTES_PER_LINE
     due: list[Due] = []
-    for day in (day for day in days if day not in passed_over):
+    for day in days:
         held, expected = records.get(day), listed[day]
         reason = _reason(day, held, expected, rules, now)
         if reason is None and day in rechecked:
             reason = Reason.RECHECK
-        if reason is not None:
+        if reason is not None and day not in passed_over:
             known = held.size if held is not None else UNKNOWN_FILE_BYTES
             estimate = known if expected is None else int(expected * bytes_per_line)
-            due.append(
-                Due(
-                    date=day,
-                    name=rules.name_of(day),
-                    reason=reason,
-                    expected=expected,
-                    estimated_bytes=min(estimate, max_file_bytes),
-                    held=held,
-                    conditional=held is not None
-                    and (held.etag is not None or held.last_modified is not None),
-                )
-            )
+            size = min(estimate, max_file_bytes)
+            due.append(Due(day, rules.name_of(day), reason, expected, size, held))
     # most of those asked for by name are not there: no room is set aside for them
     due += [
         Due(day, rules.name_of(day), Reason.BY_NAME, None, 0)

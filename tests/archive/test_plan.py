@@ -141,7 +141,6 @@ def test_what_is_due_says_all_that_the_asking_needs():
             expected=12,
             estimated_bytes=3600,
             held=held,
-            conditional=True,
         ),
     )
 
