@@ -28,7 +28,7 @@ _LISTINGS = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/index.html": ("index.html", "text/html; charset=utf-8"),
     "/static/archive.css": ("static/archive.css", "text/css; charset=utf-8"),
-    "/index.jsonl": ("index.jsonl", "application/octet-stream"),
+    "/index.jsonl": ("index.jsonl", "text/plain"),
     "/SHA256SUMS": ("SHA256SUMS", "text/plain; charset=utf-8"),
     "/datapackage.json": ("datapackage.json", "application/json"),
     "/croissant.json": ("croissant.json", "application/ld+json"),

@@ -34,6 +34,17 @@ async def test_every_body_is_whole_with_its_digest(
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
+async def test_each_file_has_its_content_type(
+    shell: Shell, url: str, http: aiohttp.ClientSession
+) -> None:
+    for path, content_type in (
+        ("index.jsonl", "text/plain"),
+        (f"events-{shell.days[0]}.jsonl", "application/octet-stream"),
+    ):
+        async with http.get(url + path) as answer:
+            assert answer.headers["Content-Type"] == content_type
+
+
 @pytest.mark.parametrize("size", [0, 300_000, 3_000_000])
 async def test_a_listing_of_any_size_is_whole_with_its_digest(
     shell: Shell, url: str, http: aiohttp.ClientSession, size: int

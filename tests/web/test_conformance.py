@@ -24,7 +24,10 @@ http {{
     access_log off; sendfile on; types {{}} default_type application/octet-stream;
     client_body_temp_path {home}/a; proxy_temp_path {home}/b; fastcgi_temp_path {home}/c;
     uwsgi_temp_path {home}/d; scgi_temp_path {home}/e;
-    server {{ listen 127.0.0.1:{port}; root {root}; }}
+    server {{
+        listen 127.0.0.1:{port}; root {root};
+        location = /index.jsonl {{ default_type text/plain; }}
+    }}
 }}
 """
 SAID = ("content-length", "content-range", "content-type", "last-modified")
