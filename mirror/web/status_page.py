@@ -25,9 +25,8 @@ from mirror.status.standing import Status, judge_health, printable
 from mirror.store.layout import is_being_written
 from mirror.templating import load_templates
 from mirror.text import ago, human_bytes, plural, utc_minute
-from mirror.web.calendar import Day, DayKind, make_calendar
+from mirror.web.figures import Day, DayKind, make_calendar, make_shares, make_trend
 from mirror.web.site import Site
-from mirror.web.trends import make_shares, make_trend
 
 LAG_S = 5.0
 """How far a page may lag behind the copy while the next one is made."""
