@@ -44,7 +44,7 @@ _ENCODED = web.AppKey("encoded", EncodedBodies)
 
 def add_archive(app: web.Application) -> None:
     """Add the archive: to be added last, for it takes every path that is left."""
-    app[_ENCODED] = EncodedBodies(app[SITE].data)
+    app[_ENCODED] = EncodedBodies(app[SITE])
     app.on_cleanup.append(_close)
     app.router.add_get("/{path:.*}", _serve)
 
@@ -54,15 +54,13 @@ async def _close(app: web.Application) -> None:
 
 
 async def _serve(request: web.Request) -> web.StreamResponse:
-    found = await _find(request.app[SITE], _path(request))
-    if found is None:
+    plain = await _find(request.app[SITE], _path(request))
+    if plain is None:
         raise web.HTTPNotFound
-    with found.file:
-        encoded = await _encode(request, found)
-        if encoded is None:
-            return await answer(request, found)
-        with encoded.file:
-            return await answer(request, encoded)
+    with plain.file:
+        sent = await _encode(request, plain) or plain
+        with sent.file:
+            return await answer(request, sent)
 
 
 def _path(request: web.Request) -> str:
@@ -156,7 +154,7 @@ async def _encode(request: web.Request, plain: Representation) -> Representation
     if names_tag(request.if_none_match, wanted.tag):
         # the client has it: it need not be made to say so
         return wanted
-    return await request.app[_ENCODED].open(wanted, coding, request.app[SITE].config)
+    return await request.app[_ENCODED].open(wanted, coding)
 
 
 def _may_be_encoded(request: web.Request, plain_tag: str, tag: str) -> bool:

@@ -23,12 +23,11 @@ from typing import IO
 from msgspec.structs import replace
 
 from mirror.archive.intake import import_zstd
-from mirror.config.settings import Config
 from mirror.errors import WrongKindError
 from mirror.logs import get_logger
 from mirror.store.disk import READ_BYTES, kind_of, open_file
-from mirror.store.layout import DataDir
 from mirror.web.answer import Representation
+from mirror.web.site import Site
 
 CODINGS = ("zstd", "gzip")
 """What is offered, the best first."""
@@ -42,6 +41,8 @@ _TOUCH_S = 60
 _PAUSE_S = 60
 """How long nothing is tried on a disk that refused."""
 _UNFINISHED = ".part"
+_NAME = re.compile(rf"([0-9a-f]{{64}}\.(?:{'|'.join(CODINGS)}))\.[0-9a-f]{{64}}")
+"""The name of a file that is kept, and in it the key by which it is found."""
 
 _ACCEPTED = re.compile(
     r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*(?:;\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*)?"
@@ -49,9 +50,6 @@ _ACCEPTED = re.compile(
 _ALIASES = {"x-gzip": "gzip"}
 _IMPLIED = 0.001
 """The weight of plain bytes where none is given: acceptable, but any coding named is better."""
-
-_Key = tuple[str, str]
-"""Digest of the plain body, and coding."""
 
 
 def choose_coding(accepted: str, offered: Sequence[str]) -> str | None:
@@ -75,20 +73,19 @@ def choose_coding(accepted: str, offered: Sequence[str]) -> str | None:
 
 
 class EncodedBodies:
-    """Makes, keeps and opens encoded bodies. To be used on one event loop.
+    """Makes, keeps and opens encoded bodies of a site. To be used on one event loop.
 
-    Args:
-        data: the data directory; its folder `encoded/` is made when first wanted.
+    The folder `encoded/` of the data directory is made when first wanted.
     """
 
-    def __init__(self, data: DataDir) -> None:
-        self._data = data
-        self._folder = data.encoded
-        self._kept: dict[_Key, str] = {}
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._folder = site.data.encoded
+        self._kept: dict[str, str] = {}
         with suppress(OSError):
-            names = [path.name for path in self._folder.iterdir()]
-            self._kept = {key: name for name in names if (key := _key_of(name)) is not None}
-        self._making: dict[_Key, asyncio.Future[bool]] = {}
+            names = [_NAME.fullmatch(path.name) for path in self._folder.iterdir()]
+            self._kept = {match[1]: match[0] for match in names if match}
+        self._making: dict[str, asyncio.Future[bool]] = {}
         # one maker leaves the other processors to those who serve and fetch
         self._maker = ThreadPoolExecutor(1, "encode")
         self._refused_at = -float(_PAUSE_S)
@@ -97,28 +94,25 @@ class EncodedBodies:
         """Let the thread end."""
         self._maker.shutdown(wait=False, cancel_futures=True)
 
-    async def open(
-        self, plain: Representation, coding: str, config: Config
-    ) -> Representation | None:
+    async def open(self, plain: Representation, coding: str) -> Representation | None:
         """Return a body in a coding, made first if it is not kept.
 
         Args:
             plain: the body; whatever has not its digest is not encoded.
             coding: one of `CODINGS`.
-            config: bounds of the folder and of the disk.
 
         Returns:
             None if it is not available now: an error of the disk, a small body, too many waiting.
         """
-        if plain.size < _MIN_BYTES or not config.server.encoded_size:
+        if plain.size < _MIN_BYTES or not self._site.config.server.encoded_size:
             return None
-        found = self._open_kept(plain, coding)
-        if found is None and await self._is_made(plain, coding, config):
-            found = self._open_kept(plain, coding)
+        key = f"{plain.sha256}.{coding}"
+        found = self._open_kept(key, plain)
+        if found is None and await self._is_made(key, plain):
+            found = self._open_kept(key, plain)
         return found
 
-    def _open_kept(self, plain: Representation, coding: str) -> Representation | None:
-        key = plain.sha256, coding
+    def _open_kept(self, key: str, plain: Representation) -> Representation | None:
         name = self._kept.get(key)
         if name is None:
             return None
@@ -127,6 +121,7 @@ class EncodedBodies:
         except (OSError, WrongKindError):
             del self._kept[key]
             return None
+        _, coding, sha256 = name.split(".")
         stats = os.fstat(file.fileno())
         if time.time() - stats.st_mtime > _TOUCH_S:
             # marks it as used; not on a read-only disk
@@ -136,41 +131,40 @@ class EncodedBodies:
             plain,
             file=file,
             size=stats.st_size,
-            sha256=name.rpartition(".")[2],
+            sha256=sha256,
             headers={**plain.headers, "Content-Encoding": coding},
         )
 
-    async def _is_made(self, plain: Representation, coding: str, config: Config) -> bool:
-        key = plain.sha256, coding
+    async def _is_made(self, key: str, plain: Representation) -> bool:
         making = self._making.get(key)
         if making is None:
             is_refused = time.monotonic() - self._refused_at < _PAUSE_S
             if is_refused or len(self._making) >= _MAX_QUEUE:
                 return False
             loop = asyncio.get_running_loop()
-            making = loop.run_in_executor(self._maker, self._make, plain, coding, config)
+            making = loop.run_in_executor(self._maker, self._make, key, plain)
             self._making[key] = making
             making.add_done_callback(lambda _: self._making.pop(key, None))
         # a client that leaves does not take the body from those who wait for it too
         return await asyncio.shield(making)
 
-    def _make(self, plain: Representation, coding: str, config: Config) -> bool:
+    def _make(self, key: str, plain: Representation) -> bool:
         """Make one, on the maker's thread; after an error of the disk none is made for a while."""
         try:
-            name = self._write(plain, coding, config.storage.min_free)
+            name = self._write(key, plain)
             with suppress(FileNotFoundError):  # another process has trimmed
-                self._trim(config.server.encoded_size)
+                self._trim(self._site.config.server.encoded_size)
         except OSError as error:
             self._refused_at = time.monotonic()
             get_logger().warning("encoding.refused", problem=str(error))
             return False
         if name is not None:
-            self._kept[plain.sha256, coding] = name
+            self._kept[key] = name
         return name is not None
 
-    def _write(self, plain: Representation, coding: str, min_free: int) -> str | None:
+    def _write(self, key: str, plain: Representation) -> str | None:
         """Write an encoded body, whole or not at all; None if the plain one is gone by now."""
-        if self._data.free_bytes() < plain.size + min_free:
+        if self._site.data.free_bytes() < plain.size + self._site.config.storage.min_free:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if kind_of(self._folder) != "directory":
             # raises if anything else is there: it is not followed
@@ -180,11 +174,11 @@ class EncodedBodies:
             body = plain.source
             source = io.BytesIO(body) if isinstance(body, bytes) else open_file(body)
             with source, unfinished.open("xb") as target:
-                digests = _encode(source, target, coding)
+                digests = _encode(source, target, key.rpartition(".")[2])
                 os.fsync(target.fileno())
             if digests[0] != plain.sha256:
                 return None
-            name = f"{plain.sha256}.{coding}.{digests[1]}"
+            name = f"{key}.{digests[1]}"
             unfinished.replace(self._folder / name)
         except (FileNotFoundError, WrongKindError):
             return None
@@ -200,7 +194,7 @@ class EncodedBodies:
                 entry.name: entry.stat(follow_symlinks=False)
                 for entry in entries
                 # one that is unfinished for long was abandoned
-                if _key_of(entry.name) is not None or entry.name.endswith(_UNFINISHED)
+                if _NAME.fullmatch(entry.name) or entry.name.endswith(_UNFINISHED)
             }
         total = sum(one.st_size for one in stats.values())
         if total <= limit:
@@ -211,13 +205,6 @@ class EncodedBodies:
                 break
             (self._folder / name).unlink(missing_ok=True)
             total -= stats[name].st_size
-
-
-def _key_of(name: str) -> _Key | None:
-    match name.split("."):
-        case [sha256, coding, encoded] if coding in CODINGS and len(sha256) == len(encoded) == 64:
-            return sha256, coding
-    return None
 
 
 def _encode(source: IO[bytes], target: IO[bytes], coding: str) -> tuple[str, str]:

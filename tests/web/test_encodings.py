@@ -20,7 +20,9 @@ from mirror.config.settings import Config, ServerConfig, StorageConfig
 from mirror.store.layout import DataDir
 from mirror.web.answer import Representation
 from mirror.web.encodings import EncodedBodies
+from mirror.web.site import Site
 from tests.command import Shell
+from tests.web.serving import make_site
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -166,8 +168,13 @@ async def test_what_was_thrown_away_is_made_again(
 
 
 @pytest.fixture
-async def bodies(tmp_path: Path) -> AsyncIterator[EncodedBodies]:
-    cache = EncodedBodies(DataDir(tmp_path))
+def site(tmp_path: Path) -> Site:
+    return make_site(DataDir(tmp_path), now=lambda: datetime.now(UTC), config=bounded(10**6))
+
+
+@pytest.fixture
+async def bodies(site: Site) -> AsyncIterator[EncodedBodies]:
+    cache = EncodedBodies(site)
     yield cache
     cache.close()
 
@@ -187,9 +194,9 @@ def plain(source: Path | bytes, sha256: str) -> Representation:
     return Representation(io.BytesIO(), source, size, sha256, sha256, at, {})
 
 
-async def ask(cache: EncodedBodies, body: bytes, config: Config) -> bytes | None:
+async def ask(cache: EncodedBodies, body: bytes) -> bytes | None:
     sha256 = hashlib.sha256(body).hexdigest()
-    found = await cache.open(plain(body, sha256), "gzip", config)
+    found = await cache.open(plain(body, sha256), "gzip")
     if found is None:
         return None
     with found.file as file:
@@ -198,16 +205,18 @@ async def ask(cache: EncodedBodies, body: bytes, config: Config) -> bytes | None
     return encoded
 
 
-async def test_what_was_used_longest_ago_makes_room(bodies: EncodedBodies, tmp_path: Path) -> None:
+async def test_what_was_used_longest_ago_makes_room(
+    bodies: EncodedBodies, site: Site, tmp_path: Path
+) -> None:
     one = len(gzip.compress(some_body(0)))
-    config = bounded(one * 5)
+    site.config = bounded(one * 5)
     for number in range(4):
-        assert await ask(bodies, some_body(number), config)
+        assert await ask(bodies, some_body(number))
     for path in (tmp_path / "encoded").iterdir():
         os.utime(path, (0, time.time() - 1000))
-    assert await ask(bodies, some_body(0), config)
+    assert await ask(bodies, some_body(0))
     for number in range(4, 7):
-        assert await ask(bodies, some_body(number), config)
+        assert await ask(bodies, some_body(number))
 
     left = {path.name.split(".")[0] for path in (tmp_path / "encoded").iterdir()}
     sizes = sum(path.stat().st_size for path in (tmp_path / "encoded").iterdir())
@@ -216,37 +225,42 @@ async def test_what_was_used_longest_ago_makes_room(bodies: EncodedBodies, tmp_p
     assert not left & {hashlib.sha256(some_body(number)).hexdigest() for number in (1, 2, 3)}
 
 
-async def test_another_process_finds_what_is_kept(bodies: EncodedBodies, tmp_path: Path) -> None:
-    made = await ask(bodies, some_body(1), bounded(10**6))
+async def test_another_process_finds_what_is_kept(
+    bodies: EncodedBodies, site: Site, tmp_path: Path
+) -> None:
+    made = await ask(bodies, some_body(1))
     (file,) = (tmp_path / "encoded").iterdir()
     os.utime(file, (1, 1))
     (tmp_path / "encoded" / "stranger").write_bytes(b"")
-    other = EncodedBodies(DataDir(tmp_path))
+    other = EncodedBodies(site)
 
-    assert await ask(other, some_body(1), bounded(10**6)) == made
+    assert await ask(other, some_body(1)) == made
 
     other.close()
     assert file.stat().st_mtime > time.time() - 100
 
 
 async def test_neither_a_full_disk_nor_a_body_of_another_digest_is_a_failure(
-    bodies: EncodedBodies, tmp_path: Path
+    bodies: EncodedBodies, site: Site, tmp_path: Path
 ) -> None:
     forged = hashlib.sha256(b"another").hexdigest()
-    assert await bodies.open(plain(some_body(1), forged), "gzip", bounded(10**6)) is None
+    assert await bodies.open(plain(some_body(1), forged), "gzip") is None
     gone = tmp_path / "gone"
-    assert await bodies.open(plain(gone, forged), "gzip", bounded(10**6)) is None
+    assert await bodies.open(plain(gone, forged), "gzip") is None
     assert list((tmp_path / "encoded").iterdir()) == []
-    assert await ask(bodies, some_body(2), bounded(10**6, min_free=2**60)) is None
+    site.config = bounded(10**6, min_free=2**60)
+    assert await ask(bodies, some_body(2)) is None
     # for a while nothing more is tried on such a disk
-    assert await ask(bodies, some_body(3), bounded(10**6)) is None
+    site.config = bounded(10**6)
+    assert await ask(bodies, some_body(3)) is None
     assert list((tmp_path / "encoded").iterdir()) == []
 
 
 async def test_what_is_not_worth_it_or_not_wanted_is_not_made(
-    bodies: EncodedBodies, tmp_path: Path
+    bodies: EncodedBodies, site: Site, tmp_path: Path
 ) -> None:
-    assert await ask(bodies, b"", bounded(10**6)) is None
-    assert await ask(bodies, b"short\n", bounded(10**6)) is None
-    assert await ask(bodies, some_body(1), bounded(0)) is None
+    assert await ask(bodies, b"") is None
+    assert await ask(bodies, b"short\n") is None
+    site.config = bounded(0)
+    assert await ask(bodies, some_body(1)) is None
     assert not (tmp_path / "encoded").exists()
