@@ -26,6 +26,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestHandler
 
+from mirror.config.settings import ServerConfig
 from mirror.logs import get_logger
 from mirror.web.site import Site
 
@@ -55,22 +56,19 @@ class Client:
     answering: asyncio.Task[None] | None = None
     """What answers its request."""
 
-    def is_too_slow(
-        self, now: float, *, taken: int, waiting: int, patience_s: float, min_speed: int
-    ) -> bool:
-        """Return whether data waited for `patience_s`, and too little of it was acknowledged.
+    def is_too_slow(self, now: float, *, taken: int, waiting: int, config: ServerConfig) -> bool:
+        """Return whether data waited for `idle_timeout`, and too little of it was acknowledged.
 
         Args:
             now: seconds of the monotonic clock.
             taken: bytes acknowledged by now.
             waiting: bytes sent or about to be sent, and not acknowledged.
-            patience_s: how long is measured.
-            min_speed: bytes a second that it must take, one byte at least.
+            config: how long is measured, and the least speed; one byte must be taken at least.
         """
         spent_s = now - self.began_at
-        if waiting and spent_s < patience_s:
+        if waiting and spent_s < config.idle_timeout:
             return False
-        is_slow = waiting > 0 and taken - self.taken < max(1, min_speed * spent_s)
+        is_slow = waiting > 0 and taken - self.taken < max(1, config.min_speed * spent_s)
         self.began_at, self.taken = now, taken
         return is_slow
 
@@ -128,29 +126,24 @@ class Guard:
             now = time.monotonic()
             if waiting:
                 client.idle_since = now
-            if client.is_too_slow(
-                now,
-                taken=taken,
-                waiting=waiting,
-                patience_s=config.idle_timeout,
-                min_speed=config.min_speed,
-            ):
+            if client.is_too_slow(now, taken=taken, waiting=waiting, config=config):
                 get_logger().info("connection.dropped", reason="too slow")
                 self._drop(one)
 
     def _drop_idle(self) -> None:
-        excess = max(0, len(self._clients) - self._limit)
+        excess = len(self._clients) - self._limit
         latest = time.monotonic() - self._site.config.server.idle_timeout
-        idle = [item for item in self._clients.items() if item[1].answering is None]
-        idle.sort(key=lambda item: item[1].idle_since)
-        closed = [
-            one
-            for place, (one, client) in enumerate(idle)
-            if place < excess or client.idle_since <= latest
-        ]
+        since = {
+            one: client.idle_since
+            for one, client in self._clients.items()
+            if client.answering is None
+        }
+        expired = sum(at <= latest for at in since.values())
+        # those that have been idle for longest come first
+        closed = sorted(since, key=since.__getitem__)[: max(excess, expired)]
         for one in closed:
             self._drop(one)
-        if excess:
+        if excess > 0:
             get_logger().warning("connections.closed", count=len(closed), excess=excess)
 
     def _drop(self, one: RequestHandler) -> None:

@@ -2,11 +2,13 @@
 
 import pytest
 
+from mirror.config.settings import ServerConfig
 from mirror.web.guard import Client
 
 
 def judge(client: Client, now: float, taken: int, waiting: int = 1, min_speed: int = 100) -> bool:
-    return client.is_too_slow(now, taken=taken, waiting=waiting, patience_s=10, min_speed=min_speed)
+    config = ServerConfig(idle_timeout=10, min_speed=min_speed)
+    return client.is_too_slow(now, taken=taken, waiting=waiting, config=config)
 
 
 def test_one_that_takes_nothing_is_out_of_time_after_the_patience() -> None:
