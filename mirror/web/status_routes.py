@@ -14,7 +14,7 @@ from mirror.status.standing import status_facts
 from mirror.web.encodings import choose_coding
 from mirror.web.site import SITE
 from mirror.web.status_page import PageSource
-from mirror.web.stream import add_stream
+from mirror.web.stream import EventStreams
 
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -31,16 +31,18 @@ def add_status(app: web.Application) -> None:
     """Add the page with its live events and files, `/status.json`, the probes and `/metrics`."""
     site = app[SITE]
     pages = app[_PAGES] = PageSource(site, _add_static(app))
+    streams = EventStreams(pages, site.live)
     app.add_routes(
         [
             web.get("/status", _page),
+            web.get("/status/events", streams.answer),
             web.get("/status.json", _json),
             web.get("/healthz", _healthz),
             web.get("/readyz", _readyz),
             web.get("/metrics", _metrics),
         ]
     )
-    add_stream(app, pages, site.live)
+    app.on_shutdown.append(streams.close)
     app.cleanup_ctx.append(_keep_right)
 
 

@@ -45,20 +45,13 @@ class Limits(Struct, frozen=True):
     """A comment at least so often: proxies close what is silent."""
 
 
-def add_stream(
-    app: web.Application, pages: PageSource, live: PollProgress, limits: Limits | None = None
-) -> None:
-    """Add `/status/events`, about the page and its running poll, whose moves `live` calls back."""
-    streams = _Streams(pages, live, limits or Limits())
-    app.router.add_get("/status/events", streams.answer)
-    app.on_shutdown.append(streams.close)
+class EventStreams:
+    """Sends events about a page and its running poll, whose moves `live` calls back."""
 
-
-class _Streams:
-    def __init__(self, pages: PageSource, live: PollProgress, limits: Limits) -> None:
+    def __init__(self, pages: PageSource, live: PollProgress, limits: Limits | None = None) -> None:
         self._pages = pages
         self._live = live
-        self._limits = limits
+        self._limits = limits or Limits()
         self._is_closing = False
         self._wakers: set[asyncio.Event] = set()
 
@@ -88,6 +81,7 @@ class _Streams:
         return response
 
     async def close(self, _app: web.Application) -> None:
+        """End all streams, and take no more."""
         self._is_closing = True
         for wake in self._wakers:
             wake.set()

@@ -15,7 +15,7 @@ from mirror.archive.ports import Received, Retrying
 from mirror.model import Due, Outcome, OutcomeKind, Plan, Reason
 from mirror.status.poll_progress import PollProgress
 from mirror.web.status_page import Page
-from mirror.web.stream import Limits, add_stream
+from mirror.web.stream import EventStreams, Limits
 from tests.web.copies import Copy, seasonal_counts
 from tests.web.serving import serving
 
@@ -48,7 +48,9 @@ class Stage:
 async def on_stage(stage: Stage, limits: Limits, *, shutdown_s: float = 3) -> AsyncIterator[str]:
     """Serve the stage's events alone; gives their address."""
     app = web.Application()
-    add_stream(app, stage, stage.live, limits)
+    streams = EventStreams(stage, stage.live, limits)
+    app.router.add_get("/status/events", streams.answer)
+    app.on_shutdown.append(streams.close)
     runner = web.AppRunner(app, shutdown_timeout=shutdown_s)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
