@@ -32,13 +32,16 @@ async def test_it_polls_at_once_and_then_by_its_interval(shell: Shell) -> None:
 
 async def test_what_upstream_adds_is_taken_at_the_next_poll(shell: Shell) -> None:
     async with running(shell) as daemon:
-        await daemon.logged("poll.finished", exit_code=0)
+        await daemon.logged("inspect.finished")
+        after = len(daemon.logs)
         at = shell.archive["index.jsonl"].last_modified + timedelta(minutes=30)
         day = shell.days[-1] + timedelta(days=1)
         shell.archive.put_day(day, 30, at)
         shell.archive.write_index(at)
         await daemon.logged("file.published", file=f"events-{day}.jsonl")
         await daemon.logged("poll.finished", held=7)
+        # writes the manifest once more
+        await daemon.logged("inspect.finished", after=after)
         shell.assert_complete()
 
 
