@@ -169,7 +169,7 @@ class ProblemKind(StrEnum):
     INDEX_SHRUNK = "index-shrunk"
     INDEX_STALE = "index-stale"
     INDEX_ROLLED_BACK = "index-rolled-back"
-    # a body that was refused; the words are those of `VerdictKind`
+    # what speaks against a body
     CORRUPT = "corrupt"
     MISMATCH = "mismatch"
     BEHIND = "behind"

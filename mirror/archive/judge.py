@@ -4,7 +4,6 @@ Complete transfers only: one that was cut or badly encoded never gets here.
 """
 
 from datetime import date, datetime
-from enum import StrEnum
 
 from msgspec import Struct
 
@@ -12,26 +11,15 @@ from mirror.archive.headers import ReplyMeta
 from mirror.archive.intake import Evidence
 from mirror.archive.upstream import IndexFacts
 from mirror.errors import Failure
-from mirror.model import Flag, Record
+from mirror.model import Flag, ProblemKind, Record
 from mirror.text import plural
-
-
-class VerdictKind(StrEnum):
-    """What a body is, seen against what was expected of it."""
-
-    OK = "ok"
-    AHEAD = "ahead"
-    BEHIND = "behind"
-    MISMATCH = "mismatch"
-    CORRUPT = "corrupt"
-    ROLLED_BACK = "rolled-back"
-    UNLISTED = "unlisted"
 
 
 class Verdict(Struct, frozen=True, gc=False):
     """The judgement on one body."""
 
-    kind: VerdictKind
+    problem: ProblemKind | None = None
+    """What speaks against it; None where nothing does."""
     reason: str = ""
     """Why it is not published, or what is special, for a person."""
     failure: Failure | None = None
@@ -76,7 +64,7 @@ def _judge_digests(evidence: Evidence, expected: Expectation) -> Verdict | None:
     if not wrong:
         return None
     reason = f"its digest is not that of the {' and '.join(wrong)} header"
-    return Verdict(VerdictKind.CORRUPT, reason, Failure.DIGEST, contestable=wrong == ["etag"])
+    return Verdict(ProblemKind.CORRUPT, reason, Failure.DIGEST, contestable=wrong == ["etag"])
 
 
 def _judge_age(meta: ReplyMeta, evidence: Evidence, expected: Expectation) -> Verdict | None:
@@ -84,7 +72,7 @@ def _judge_age(meta: ReplyMeta, evidence: Evidence, expected: Expectation) -> Ve
     if held is None or evidence.sha256 == held.sha256 or not is_older(meta, held):
         return None
     reason = "it is older than the version held: a stale cache?"
-    return Verdict(VerdictKind.ROLLED_BACK, reason, Failure.ROLLED_BACK, contestable=True)
+    return Verdict(ProblemKind.ROLLED_BACK, reason, Failure.ROLLED_BACK, contestable=True)
 
 
 def is_older(meta: ReplyMeta, held: Record | IndexFacts) -> bool:
@@ -101,7 +89,7 @@ def _judge_page(meta: ReplyMeta, evidence: Evidence, expected: Expectation) -> V
     if not evidence.is_page or evidence.lines in (expected.lines, meta.events_count):
         return None
     reason = "it is a web page, not JSON Lines (a sign-in or error page?)"
-    return Verdict(VerdictKind.MISMATCH, reason, Failure.PAGE)
+    return Verdict(ProblemKind.MISMATCH, reason, Failure.PAGE)
 
 
 def _judge_count(meta: ReplyMeta, evidence: Evidence, expected: Expectation) -> Verdict:
@@ -109,20 +97,20 @@ def _judge_count(meta: ReplyMeta, evidence: Evidence, expected: Expectation) -> 
     if lines is None:
         has = "no listing has a count for it"
         if evidence.ends_with_newline:
-            return Verdict(VerdictKind.UNLISTED, has, publish=True, flags=(Flag.UNLISTED,))
+            return Verdict(None, has, publish=True, flags=(Flag.UNLISTED,))
         has += " and its last line is unfinished"
-        return Verdict(VerdictKind.MISMATCH, has, Failure.COUNT)
+        return Verdict(ProblemKind.MISMATCH, has, Failure.COUNT)
     if evidence.lines == lines:
-        return Verdict(VerdictKind.OK, publish=True)
+        return Verdict(publish=True)
     has = f"it has {plural(evidence.lines, 'line')} where {lines:,} are listed"
     may_grow = expected.is_open and evidence.ends_with_newline
     if evidence.lines > lines:
         if may_grow or meta.events_count == evidence.lines:
-            return Verdict(VerdictKind.AHEAD, has, publish=True, flags=(Flag.AHEAD,))
-        return Verdict(VerdictKind.MISMATCH, has, Failure.COUNT, contestable=True)
+            return Verdict(None, has, publish=True, flags=(Flag.AHEAD,))
+        return Verdict(ProblemKind.MISMATCH, has, Failure.COUNT, contestable=True)
     is_more = expected.held is None or evidence.lines > expected.held.lines
     return Verdict(
-        VerdictKind.BEHIND,
+        ProblemKind.BEHIND,
         has,
         Failure.COUNT,
         publish=may_grow and is_more,

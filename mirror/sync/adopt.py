@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from mirror.archive.headers import ReplyMeta
 from mirror.archive.intake import Evidence, Scanner
-from mirror.archive.judge import Expectation, VerdictKind, judge, make_record
+from mirror.archive.judge import Expectation, judge, make_record
 from mirror.archive.listings import parse_sums
 from mirror.archive.ports import Ask, Context, Destination, Listing, OpenBody
 from mirror.archive.upstream import ETags, Upstream, listed_counts
@@ -95,7 +95,7 @@ async def _prove(
     verdict = judge(evidence, meta, expectation)
     flags: tuple[Flag, ...] = ()
     if is_same and verdict.publish:
-        flags = () if verdict.kind is VerdictKind.UNLISTED else verdict.flags
+        flags = tuple(flag for flag in verdict.flags if flag is not Flag.UNLISTED)
     elif published_sha256 == evidence.sha256:
         # Published by us once, and so verified. Where its count or upstream's word is against it
         # the day is due, and what replaces it finds a predecessor to keep.

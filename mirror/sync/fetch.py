@@ -220,7 +220,7 @@ class _Day:
             and not verdict.publish
             and has_persisted(dispute, evidence.sha256, now=now, disagree_after=waited)
         ):
-            return replace(verdict, failure=None, publish=True, flags=(Flag.DISPUTED,))
+            return Verdict(publish=True, flags=(Flag.DISPUTED,))
         return verdict
 
     async def _publish(
@@ -252,8 +252,7 @@ class _Day:
             )
             await staged.publish(record, predecessor=held if keep else None, is_final=was_final)
         self._fetcher.disputes.pop(due.date, None)
-        problem = self._problem_of(verdict) if Flag.BEHIND in record.flags else None
-        return self._end(kind, problem, size=record.size)
+        return self._end(kind, self._problem_of(verdict), size=record.size)
 
     async def _refuse(self, staged: Staged, evidence: Evidence, verdict: Verdict) -> Outcome:
         """Quarantine a body; open a dispute if only a count, an ETag or its age is against it."""
@@ -265,10 +264,10 @@ class _Day:
                 reason=verdict.reason,
                 now=self._context.now(),
             )
-        problem = self._problem_of(verdict)
         if due.held is None or evidence.sha256 != due.held.sha256:
-            await staged.quarantine(due.date, evidence.sha256, problem.text)
-        return self._end(OutcomeKind.REFUSED, problem)
+            reason = f"{verdict.problem}: {verdict.reason}"
+            await staged.quarantine(due.date, evidence.sha256, reason)
+        return self._end(OutcomeKind.REFUSED, self._problem_of(verdict))
 
     async def _unchanged(self, held: Record) -> Outcome | None:
         """Take a 304, unless the index says by now that the body we hold is not the one."""
@@ -297,9 +296,10 @@ class _Day:
     def _failed(self, text: str, kind: ProblemKind = ProblemKind.OTHER) -> Outcome:
         return self._end(OutcomeKind.FAILED, problem=Problem(kind, text, self._due.date))
 
-    def _problem_of(self, verdict: Verdict) -> Problem:
-        text = f"{verdict.kind}: {verdict.reason}"
-        return Problem(ProblemKind(verdict.kind.value), text, self._due.date)
+    def _problem_of(self, verdict: Verdict) -> Problem | None:
+        if verdict.problem is None:
+            return None
+        return Problem(verdict.problem, f"{verdict.problem}: {verdict.reason}", self._due.date)
 
     def _end(self, kind: OutcomeKind, problem: Problem | None = None, size: int = 0) -> Outcome:
         return Outcome(self._due.date, kind, problem, size)

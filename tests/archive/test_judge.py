@@ -11,19 +11,18 @@ from mirror.archive.intake import Evidence
 from mirror.archive.judge import (
     Expectation,
     Verdict,
-    VerdictKind,
     is_older,
     judge,
     keeps_predecessor,
 )
 from mirror.errors import Failure
-from mirror.model import Flag, Record
+from mirror.model import Flag, ProblemKind, Record
 from tests.making import at, day, record
 
 DAY = day("2021-08-03")
 HELD = record(DAY, 10, last_modified=at("2021-08-04 07:00"), generation=5)
 
-OK = Verdict(VerdictKind.OK, publish=True)
+OK = Verdict(publish=True)
 
 
 def seen(
@@ -48,18 +47,18 @@ def seen(
 
 def ahead(lines: str, listed: str) -> Verdict:
     reason = f"it has {lines} where {listed} are listed"
-    return Verdict(VerdictKind.AHEAD, reason, publish=True, flags=(Flag.AHEAD,))
+    return Verdict(None, reason, publish=True, flags=(Flag.AHEAD,))
 
 
 def too_many(lines: str, listed: str) -> Verdict:
     reason = f"it has {lines} where {listed} are listed"
-    return Verdict(VerdictKind.MISMATCH, reason, Failure.COUNT, contestable=True)
+    return Verdict(ProblemKind.MISMATCH, reason, Failure.COUNT, contestable=True)
 
 
 def behind(lines: str, listed: str, *, publish: bool) -> Verdict:
     reason = f"it has {lines} where {listed} are listed"
     return Verdict(
-        VerdictKind.BEHIND,
+        ProblemKind.BEHIND,
         reason,
         Failure.COUNT,
         publish=publish,
@@ -68,11 +67,9 @@ def behind(lines: str, listed: str, *, publish: bool) -> Verdict:
     )
 
 
-UNLISTED = Verdict(
-    VerdictKind.UNLISTED, "no listing has a count for it", publish=True, flags=(Flag.UNLISTED,)
-)
+UNLISTED = Verdict(None, "no listing has a count for it", publish=True, flags=(Flag.UNLISTED,))
 UNFINISHED = Verdict(
-    VerdictKind.MISMATCH,
+    ProblemKind.MISMATCH,
     "no listing has a count for it and its last line is unfinished",
     Failure.COUNT,
 )
@@ -145,7 +142,7 @@ def test_lines_against_what_is_listed(body, counts, known, expected):
 
 
 A_PAGE = Verdict(
-    VerdictKind.MISMATCH,
+    ProblemKind.MISMATCH,
     "it is a web page, not JSON Lines (a sign-in or error page?)",
     Failure.PAGE,
 )
@@ -174,7 +171,7 @@ def test_a_web_page_is_taken_only_where_a_count_vouches_for_it(case):
 
 def corrupt(headers: str, *, contest: bool) -> Verdict:
     reason = f"its digest is not that of the {headers} header"
-    return Verdict(VerdictKind.CORRUPT, reason, Failure.DIGEST, contestable=contest)
+    return Verdict(ProblemKind.CORRUPT, reason, Failure.DIGEST, contestable=contest)
 
 
 DIGESTS = [
@@ -217,8 +214,8 @@ AGES = [
 def test_an_answer_is_older_by_its_generation_else_by_its_date(modified, generation, older):
     meta = ReplyMeta(last_modified=modified, generation=generation)
     assert is_older(meta, HELD) is older
-    kind = judge(seen(10), meta, Expectation(lines=10, is_open=False, held=HELD)).kind
-    assert kind is (VerdictKind.ROLLED_BACK if older else VerdictKind.OK)
+    problem = judge(seen(10), meta, Expectation(lines=10, is_open=False, held=HELD)).problem
+    assert problem is (ProblemKind.ROLLED_BACK if older else None)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +235,7 @@ def test_only_what_both_have_can_be_compared(held, older):
 def test_an_older_body_is_refused_and_asked_for_again_even_if_its_count_is_right():
     expectation = Expectation(lines=10, is_open=True, held=HELD)
     assert judge(seen(10), ReplyMeta(last_modified=OLDER), expectation) == Verdict(
-        VerdictKind.ROLLED_BACK,
+        ProblemKind.ROLLED_BACK,
         "it is older than the version held: a stale cache?",
         Failure.ROLLED_BACK,
         contestable=True,
@@ -254,9 +251,9 @@ def test_the_bytes_held_are_never_older_than_themselves():
 def test_a_wrong_digest_is_told_before_age_and_age_before_count():
     old = ReplyMeta(last_modified=OLDER)
     expectation = Expectation(lines=12, is_open=False, held=HELD)
-    assert judge(seen(9, wrong=("etag",)), old, expectation).kind is VerdictKind.CORRUPT
-    assert judge(seen(9), old, expectation).kind is VerdictKind.ROLLED_BACK
-    assert judge(seen(9), ReplyMeta(), expectation).kind is VerdictKind.BEHIND
+    assert judge(seen(9, wrong=("etag",)), old, expectation).problem is ProblemKind.CORRUPT
+    assert judge(seen(9), old, expectation).problem is ProblemKind.ROLLED_BACK
+    assert judge(seen(9), ReplyMeta(), expectation).problem is ProblemKind.BEHIND
 
 
 NUMBERS = st.none() | st.integers(0, 3)
@@ -280,9 +277,9 @@ EXPECTATIONS = st.builds(
 @given(EVIDENCE, EXPECTATIONS, NUMBERS)
 def test_a_body_not_published_says_why_and_may_be_mended(evidence, expectation, vouched):
     result = judge(evidence, ReplyMeta(events_count=vouched), expectation)
-    assert result.publish or (result.reason and result.failure)
+    assert result.publish or (result.problem and result.reason and result.failure)
     assert not (result.publish and evidence.wrong)
-    assert (result.kind is VerdictKind.OK) == (not result.reason)
+    assert (result == OK) == (not result.reason)
 
 
 def test_an_open_day_never_loses_lines_to_a_body_that_is_behind():

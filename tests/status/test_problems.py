@@ -2,7 +2,6 @@
 
 import pytest
 
-from mirror.archive.judge import VerdictKind
 from mirror.archive.listings import Refusal, parse_index
 from mirror.archive.plan import PollRange
 from mirror.archive.upstream import Upstream
@@ -49,14 +48,6 @@ def test_what_is_in_the_way_must_be_moved() -> None:
     (problem,) = make_problems(Upstream(""), [], {day("2024-01-01"): "directory"}, PollRange())
     assert (problem.kind, problem.day) == (ProblemKind.IN_THE_WAY, day("2024-01-01"))
     assert ADVICE[problem.kind].startswith("Move it away")
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [VerdictKind.CORRUPT, VerdictKind.MISMATCH, VerdictKind.BEHIND, VerdictKind.ROLLED_BACK],
-)
-def test_a_verdict_that_refuses_has_its_kind_of_problem(kind: VerdictKind) -> None:
-    assert ProblemKind(kind.value) is not ProblemKind.OTHER
 
 
 def test_failed_days_come_newest_first_and_bounded() -> None:
