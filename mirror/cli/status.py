@@ -12,8 +12,7 @@ from mirror.archive.plan import end_of
 from mirror.cli import common
 from mirror.cli.streams import answer
 from mirror.events.findings import ODDITIES
-from mirror.status.problems import problem_lines
-from mirror.status.standing import Status, read_status, status_facts
+from mirror.status.standing import Status, problem_lines, read_status, status_facts
 from mirror.text import ago, human_bytes, plural, utc_minute
 
 

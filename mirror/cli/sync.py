@@ -20,8 +20,7 @@ from mirror.logs import configure_logs, get_logger
 from mirror.model import Due, PollEnd, PollReport, Problem, ProblemKind
 from mirror.progress import Show, show_bar, show_nothing, takes_escapes
 from mirror.status.poll_progress import PollProgress, Progress
-from mirror.status.problems import facts_of, problem_lines, report_facts
-from mirror.status.standing import read_status
+from mirror.status.standing import facts_of, problem_lines, read_status, report_facts
 from mirror.store.disk import storage_errors, write_durably
 from mirror.store.layout import DataDir
 from mirror.sync.wiring import Preview, open_mirror, preview

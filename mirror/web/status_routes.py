@@ -9,8 +9,7 @@ from importlib import resources
 import msgspec
 from aiohttp import web
 
-from mirror.status.problems import ADVICE
-from mirror.status.standing import status_facts
+from mirror.status.standing import ADVICE, status_facts
 from mirror.web.encodings import choose_coding
 from mirror.web.site import SITE
 from mirror.web.status_page import PageSource
