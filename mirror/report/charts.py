@@ -7,7 +7,7 @@ transformation brings all of them to the frame. Text stays outside of it, or it 
 from collections.abc import Mapping, Sequence
 from datetime import date
 from html import escape
-from itertools import count, groupby, pairwise
+from itertools import accumulate, count, groupby, pairwise
 from operator import add
 
 from msgspec import Struct
@@ -61,9 +61,8 @@ def render_stack(
         are_shares: whether the numbers are shares in thousandths, which the axis has in percent.
     """
     # the height below each band, and that of them all
-    levels: list[Sequence[int]] = [[0] * len(periods)]
-    for band in bands.values():
-        levels.append(list(map(add, levels[-1], band)))
+    ground = [0] * len(periods)
+    levels = [ground, *accumulate(bands.values(), lambda below, band: list(map(add, below, band)))]
     marks = _axis(max(levels[-1]), are_shares=are_shares)
     top = marks[-1][0]
     # painted from the back: each band reaches down to zero, and the next one covers the rest
@@ -142,10 +141,8 @@ def shares(counts: Mapping[str, int], names: Sequence[str]) -> list[int]:
     total = sum(counts.get(name, 0) for name in names)
     if not total:
         return [0] * len(names)
-    ends, reached = [0], 0
-    for name in names:
-        reached += counts.get(name, 0)
-        ends.append(round(reached * _WHOLE / total))
+    reached = accumulate((counts.get(name, 0) for name in names), initial=0)
+    ends = [round(one * _WHOLE / total) for one in reached]
     return [end - start for start, end in pairwise(ends)]
 
 
@@ -165,13 +162,8 @@ def short_number(number: int) -> str:
 
 
 def _steps(values: Sequence[int]) -> str:
-    parts, before = ["M0 0"], 0
-    for value in values:
-        if value != before:
-            parts.append(f"v{value - before}")
-        parts.append("h1")
-        before = value
-    return "".join(parts) + "V0z"
+    rises = (value - before for before, value in pairwise([0, *values]))
+    return "M0 0" + "".join(f"v{rise}h1" if rise else "h1" for rise in rises) + "V0z"
 
 
 def _grid(marks: Sequence[tuple[int, str]], frame: Frame) -> str:

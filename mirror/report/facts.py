@@ -56,10 +56,7 @@ class Window(Struct, frozen=True):
 
     def touches(self, first: date, last: date) -> bool:
         """Return whether any day from the first to the last lies in it."""
-        return not (
-            (self.since is not None and last < self.since)
-            or (self.until is not None and first > self.until)
-        )
+        return last >= (self.since or date.min) and first <= (self.until or date.max)
 
 
 class Period(Struct, frozen=True):
@@ -168,15 +165,13 @@ def read_report(
     """
     snapshot = load_snapshot(data)
     records = dict(sorted(snapshot.inventory.records.items()))
-    predecessors: dict[date, int] = {}
-    for version in list_versions(data):
-        predecessors[version.date] = max(version.lines, predecessors.get(version.date, 0))
+    versions = groupby(list_versions(data), key=attrgetter("date"))
     given = ReportInput(
         records=records,
         final=frozenset(day for day in records if data.days.is_final(day, now)),
         listed=frozenset(listed_counts(snapshot.upstream, now=now)),
         vanished=vanished(snapshot.upstream, now=now),
-        predecessors=predecessors,
+        predecessors={day: max(one.lines for one in some) for day, some in versions},
         pending=frozenset(day for day in records if counts and is_pending(records[day])),
     )
     polls = load_polls(data, _ALL_POLLS).last

@@ -5,7 +5,6 @@ from datetime import date
 
 from msgspec import Struct
 
-from mirror.events.series import quarter_of
 from mirror.report.anomaly import Anomaly, Kind, Severity, span
 from mirror.report.charts import fold_into_bands
 from mirror.report.facts import Ranking, Report
@@ -142,9 +141,9 @@ def describe_means(report: Report) -> str:
 def make_breakdowns(report: Report) -> tuple[Breakdown, ...]:
     """Return the launches by origin and by provider, where anything is known of them."""
     days = {one.start: one.inspected for one in report.periods}
-    origins = {one.start: one.origins for one in report.periods}
-    providers = {one.start: one.providers for one in report.periods}
-    both = _break_down("origin", origins, days), _break_down("provider", providers, days)
+    origins = fold_into_bands({one.start: one.origins for one in report.periods})
+    providers = fold_into_bands({one.start: one.providers for one in report.periods})
+    both = Breakdown("origin", *origins, days), Breakdown("provider", *providers, days)
     return tuple(one for one in both if one.totals)
 
 
@@ -153,13 +152,6 @@ def make_whole(report: Report) -> Breakdown:
     periods = {one.start: {"launches": one.events} for one in report.periods}
     days = {one.start: one.days for one in report.periods}
     return Breakdown("", {"launches": report.events}, periods, days)
-
-
-def _break_down(
-    subject: str, sums: Mapping[date, Mapping[str, int]], days: Mapping[date, int]
-) -> Breakdown:
-    totals, periods = fold_into_bands(sums)
-    return Breakdown(subject, totals, periods, days)
 
 
 def groups(report: Report) -> Iterator[tuple[Severity, Sequence[Anomaly]]]:
@@ -183,7 +175,7 @@ def days_around(report: Report, odd: Anomaly, margin: int) -> list[date]:
 
 def quarter_name(day: date) -> str:
     """Return a day's quarter as people write it: "2026Q3"."""
-    return f"{day.year}Q{(quarter_of(day).month + 2) // 3}"
+    return f"{day.year}Q{(day.month + 2) // 3}"
 
 
 def percent(ratio: float | None) -> str:
