@@ -242,48 +242,38 @@ def find_index_anomalies(
     """
     troubles = list(_troubles(polls))
     found = []
-    for number, one in enumerate(troubles, 1):
-        first, begins_before = one.first, one.begins_before
-        goes_on = number == len(troubles) and one.kind is _LASTING_KINDS.get(upstream.state)
-        if goes_on and (began := _began(one.kind, upstream)) is not None and began < one.last:
-            first, begins_before = began, False
-        if not goes_on and one.kind is Kind.INDEX_FROZEN and one.last - first <= stale_after:
+    for number, (kind, times, moved_at) in enumerate(troubles, 1):
+        is_frozen = kind is Kind.INDEX_FROZEN
+        first, last, begins_before = times[0], times[-1], False
+        if is_frozen:
+            first, begins_before = moved_at or first, moved_at is None
+        goes_on = number == len(troubles) and kind is _LASTING_KINDS.get(upstream.state)
+        if goes_on:
+            began = upstream.state_since
+            if is_frozen and upstream.index is not None:
+                began = upstream.index.changed_at
+            if began is not None and began < last:
+                first, begins_before = began, False
+        elif is_frozen and last - first <= stale_after:
             continue
-        days = one.last.date() - first.date()
-        message = "upstream's index listed fewer days than before"
-        if one.kind is Kind.INDEX_FROZEN:
-            message = f"upstream's index stood still for {plural(days.days, 'day')}"
+        days = plural((last.date() - first.date()).days, "day")
+        message = "upstream's index "
+        message += f"stood still for {days}" if is_frozen else "listed fewer days than before"
         message += ", and already did at the first poll on record" if begins_before else ""
         message += "; it still does" if goes_on else ""
-        found.append(Anomaly(one.kind, first.date(), one.last.date(), message, goes_on=goes_on))
+        found.append(Anomaly(kind, first.date(), last.date(), message, goes_on=goes_on))
     return tuple(found)
 
 
-class _Trouble(Struct, frozen=True):
-    """Consecutive polls that found the index in the same trouble."""
-
-    kind: Kind
-    first: datetime
-    last: datetime
-    begins_before: bool = False
-    """Whether it was so at the first poll on record."""
-
-
-def _troubles(polls: Sequence[PollReport]) -> Iterator[_Trouble]:
+def _troubles(
+    polls: Sequence[PollReport],
+) -> Iterator[tuple[Kind, Sequence[datetime], datetime | None]]:
+    """Yield each trouble of the index, when polls found it so, and the last fresh one before."""
     usable = (poll for poll in polls if poll.index_state is not IndexState.UNUSABLE)
     moved_at: datetime | None = None
     for kind, group in groupby(usable, key=lambda poll: _INDEX_KINDS.get(poll.index_state)):
         times = [poll.started_at for poll in group]
-        if kind is None:
-            moved_at = times[-1]
-        elif kind is Kind.INDEX_FROZEN:
-            yield _Trouble(kind, moved_at or times[0], times[-1], moved_at is None)
+        if kind is not None:
+            yield kind, times, moved_at
         else:
-            yield _Trouble(kind, times[0], times[-1])
-
-
-def _began(kind: Kind, upstream: Upstream) -> datetime | None:
-    """Return since when upstream's index is in its trouble, as far as upstream's state knows."""
-    if kind is Kind.INDEX_FROZEN and upstream.index is not None:
-        return upstream.index.changed_at
-    return upstream.state_since
+            moved_at = times[-1]

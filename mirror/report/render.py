@@ -143,21 +143,17 @@ def _anomalies(report: Report, style: TerminalStyle) -> Iterator[str]:
     for severity, odd in outline.groups(report):
         lines = [style.paint(outline.SEVERITY_HEADINGS[severity], f"1;{_COLOURS[severity]}")]
         for kind in Kind:
-            lines += _of_kind([one for one in odd if one.kind is kind], report, style)
+            # the longest of a kind are listed, in order of time
+            longest = sorted((one for one in odd if one.kind is kind), key=lambda one: -one.days)
+            for one in sorted(longest[:_LISTED_OF_A_KIND], key=attrgetter("first")):
+                days = f" ({one.days:,} days)" if one.days > 1 else ""
+                lines.append(f"  {span(one.first, one.last)}{days}  {style.bold(kind.words)}")
+                lines.append(style.wrap(one.message, 6))
+                if plot := _plot(one, report, style):
+                    lines.append(f"      {plot}")
+            if more := len(longest[_LISTED_OF_A_KIND:]):
+                lines.append(f"  and {more:,} more of {kind.words}; --json lists them all")
         yield "\n".join(lines)
-
-
-def _of_kind(odd: Sequence[Anomaly], report: Report, style: TerminalStyle) -> Iterator[str]:
-    # the longest are listed, in order of time
-    listed = sorted(odd, key=lambda one: -one.days)[:_LISTED_OF_A_KIND]
-    for one in sorted(listed, key=attrgetter("first")):
-        days = f" ({one.days:,} days)" if one.days > 1 else ""
-        yield f"  {span(one.first, one.last)}{days}  {style.bold(one.kind.words)}"
-        yield style.wrap(one.message, 6)
-        if plot := _plot(one, report, style):
-            yield f"      {plot}"
-    if more := len(odd) - len(listed):
-        yield f"  and {more:,} more of {odd[0].kind.words}; --json lists them all"
 
 
 def _plot(odd: Anomaly, report: Report, style: TerminalStyle) -> str:
