@@ -5,6 +5,10 @@ files, so that both have the same rows and columns. The database is in memory. O
 there it is shut in: the months' files alone can be read, settings cannot be changed, and only
 queries are run. A query may be led by a COPY in a WITH clause, which could write to the very files
 that are read: each is bound as a subquery first, where DuckDB allows no such clause.
+
+The SQL of an answer has each value turned into that of a format. Moments are written in ISO 8601,
+bytes in base64. What is nested is JSON in every text; JSON has no infinite numbers, so they are
+null there.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,30 +16,43 @@ from contextlib import contextmanager
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from mirror.dataset.columns import DATASET_COLUMNS
-from mirror.dataset.query_values import Answer, make_cell, select_csv, select_json
 from mirror.errors import QueryError
-from mirror.reading.duck import literal, one_line, open_duckdb, os_error, path_literal
-from mirror.text import shown
+from mirror.reading.duck import literal, one_line, open_duckdb, os_error, path_literal, quoted
+from mirror.text import FORMULA_PATTERN, disarm, shown
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+    from duckdb.sqltypes import DuckDBPyType
 
 _ROWS_AT_ONCE = 1000
 _HIVE = "hive_partitioning = true, hive_types = {'year': INTEGER, 'month': INTEGER}"
 _SNIPPET = 40
-COPY_FORMATS: dict[str, tuple[Callable[[Answer], str], str]] = {
-    "csv": (select_csv, "FORMAT csv"),
-    "json": (select_json, "FORMAT json, ARRAY true"),
-    "parquet": (lambda answer: answer.query, "FORMAT parquet, COMPRESSION zstd"),
-}
-"""The formats that DuckDB writes: the SQL of an answer, and the options of COPY."""
 _TYPED = {"LOAD": "INSTALL or LOAD", "TRANSACTION": "a transaction"}
 """What DuckDB calls otherwise than whoever typed it."""
+_NUMBERS = {"integer", "uinteger", "bignum", "float", "double", "decimal"} | {
+    f"{sign}{size}int" for sign in ("", "u") for size in ("tiny", "small", "big", "huge")
+}
+_NESTED = {"list", "array", "map", "struct", "tuple"}
+_SCALARS = {
+    "timestamp with time zone": "replace(replace(strftime({}, '%Y-%m-%dT%H:%M:%S.%f%z'), "
+    "'.000000', ''), '+00', '+00:00')",
+    "float": "CASE WHEN isfinite({0}) THEN {0} END",
+    "double": "CASE WHEN isfinite({0}) THEN {0} END",
+    "blob": "to_base64({})",
+    # of text that is JSON it is text again
+    "varchar": "{}::VARCHAR",
+    "union": "{}::VARCHAR",
+    "variant": "{}::VARCHAR",
+} | dict.fromkeys(
+    ("timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns"),
+    "replace(strftime({}, '%Y-%m-%dT%H:%M:%S.%f'), '.000000', '')",
+)
 
 
 class Bounds(Struct, frozen=True):
@@ -45,6 +62,25 @@ class Bounds(Struct, frozen=True):
     timeout_s: float = 300
     """From the moment it is asked to its last row; 0 for ever."""
     threads: int = 2
+
+
+class Answer(Struct):
+    """A query whose answer is known by its columns, and not worked out yet."""
+
+    typed: str
+    """The text that the query is of."""
+    query: str
+    columns: Sequence[str]
+    types: Sequence["DuckDBPyType"]
+
+    def select(self, make: Callable[[str, "DuckDBPyType"], str]) -> str:
+        """Return the SQL of the answer, each value made by `make` of its SQL and its type."""
+        places = [f"c{number}" for number in range(len(self.columns))]
+        values = ", ".join(
+            f"{make(place, kind)} AS {quoted(name)}"
+            for place, name, kind in zip(places, self.columns, self.types, strict=True)
+        )
+        return f"SELECT {values} FROM (\n{self.query}\n) AS answer({', '.join(places)})"
 
 
 class Result(Struct):
@@ -62,25 +98,55 @@ class Session:
         self._connection = connection
         self._output = output
 
-    @contextmanager
-    def run(self, sql: str) -> Iterator[Result]:
-        """Answer a query with numbers and text.
+    def bind(self, sql: str) -> Answer:
+        """Return the answer to the one query that the text is, if it is one that may be run.
 
         Raises:
-            QueryError: it is wrong, not allowed, or wants more memory than it may have.
+            QueryError: it is wrong, or not allowed.
             StorageError: the data cannot be read.
         """
         with _query_errors(sql):
-            answer = self._bind(sql)
-            cursor = self._connection.execute(answer.select(make_cell))
+            # bytes that are no characters come as lone surrogates
+            if sql.encode(errors="replace").decode() != sql:
+                raise QueryError("the query is not UTF-8")
+            statements = self._connection.extract_statements(sql)
+            if len(statements) != 1:
+                raise QueryError(
+                    "one query at a time, please" if statements else "there is no query",
+                    hint='such as "SELECT count(*) FROM launches"',
+                )
+            kind = str(statements[0].type).rpartition(".")[2]
+            if kind != "SELECT":
+                hint = "PIVOT wants its values listed: ON provider IN ('GitHub', 'Git')"
+                raise QueryError(
+                    f"{_TYPED.get(kind, kind)} is not allowed: the launches can be read, and "
+                    "nothing else be done",
+                    hint=hint if kind == "MULTI" else "",
+                )
+            query = _without_end(str(statements[0].query))
+            # without a row it is bound, and not worked out
+            bound = self._connection.execute(f"FROM (\n{query}\n) LIMIT 0").description or ()
+            return Answer(sql, query, [str(one[0]) for one in bound], [one[1] for one in bound])
+
+    @contextmanager
+    def run(self, answer: Answer) -> Iterator[Result]:
+        """Work out an answer as numbers and text.
+
+        Raises:
+            QueryError: a value is wrong, or more memory is wanted than it may have.
+            StorageError: the data cannot be read.
+        """
+        with _query_errors(answer.typed):
+            cursor = self._connection.execute(answer.select(_make_cell))
             rows = iter(lambda: cursor.fetchmany(_ROWS_AT_ONCE), [])
             yield Result(answer.columns, chain.from_iterable(rows))
 
-    def copy(self, sql: str, form: str) -> int:
-        """Write the answer to the session's output; return the number of rows.
+    def copy(self, answer: Answer, form: str) -> int:
+        """Write an answer to the session's output; return the number of rows.
 
         Args:
-            sql: the query.
+            answer: the answer, of a session without an output: what is bound can read no pipe that
+                it would fill, and whose end it would wait for.
             form: csv, json (one array of objects), both into a pipe, or parquet.
 
         Raises:
@@ -88,37 +154,12 @@ class Session:
             OSError: the file cannot be written; of a pipe its reader knows why.
         """
         select, options = COPY_FORMATS[form]
-        with _query_errors(sql, is_written=form == "parquet"):
+        with _query_errors(answer.typed, is_written=form == "parquet"):
             written = self._connection.execute(
-                f"COPY (\n{select(self._bind(sql))}\n) TO {literal(str(self._output))} "
+                f"COPY (\n{select(answer)}\n) TO {literal(str(self._output))} "
                 f"({options}, USE_TMP_FILE false)"
             ).fetchone()
         return int(written[0]) if written is not None else 0
-
-    def _bind(self, sql: str) -> Answer:
-        """Return the one query that the text is, if it is one that may be run."""
-        # bytes that are no characters come as lone surrogates
-        if sql.encode(errors="replace").decode() != sql:
-            raise QueryError("the query is not UTF-8")
-        statements = self._connection.extract_statements(sql)
-        if len(statements) != 1:
-            raise QueryError(
-                "one query at a time, please" if statements else "there is no query",
-                hint='such as "SELECT count(*) FROM launches"',
-            )
-        kind = str(statements[0].type).rpartition(".")[2]
-        if kind != "SELECT":
-            raise QueryError(
-                f"{_TYPED.get(kind, kind)} is not allowed: the launches can be read, and nothing "
-                "else be done",
-                hint="PIVOT wants its values listed: ON provider IN ('GitHub', 'Git')"
-                if kind == "MULTI"
-                else "",
-            )
-        query = _without_end(str(statements[0].query))
-        # without a row it is bound, and not worked out
-        bound = self._connection.execute(f"FROM (\n{query}\n) LIMIT 0").description or ()
-        return Answer(query, [str(one[0]) for one in bound], [one[1] for one in bound])
 
 
 @contextmanager
@@ -139,7 +180,7 @@ def _query_errors(sql: str, *, is_written: bool = False) -> Iterator[None]:
 
         raise storage_error(refused, Path("the data set")) from error
     except duckdb.Error as error:
-        raise QueryError(f"{one_line(error)}{place_of(str(error), sql)}") from error
+        raise QueryError(f"{one_line(error)}{_place_of(str(error), sql)}") from error
 
 
 def too_large() -> QueryError:
@@ -163,7 +204,7 @@ def _without_end(statement: str) -> str:
     return text.decode()
 
 
-def place_of(message: str, sql: str) -> str:
+def _place_of(message: str, sql: str) -> str:
     """Return where in the query DuckDB's message points to: " (line 1, column 15: wher)"."""
     for picture, pointer in zip(lines := message.splitlines(), lines[1:], strict=False):
         head, colon, text = picture.partition(": ")
@@ -193,20 +234,73 @@ def open_session(
         ConfigError: DuckDB is not installed.
     """
     with open_duckdb(memory_bytes=bounds.memory_bytes, threads=bounds.threads) as connection:
-        _shut_in(connection, files, output)
+        if files:
+            columns = ", ".join(f'"{one.name}"' for one in DATASET_COLUMNS)
+            paths = ", ".join(path_literal(path) for path in files)
+            view = f"SELECT {columns}, year, month FROM read_parquet([{paths}], {_HIVE})"
+        else:
+            nulls = ", ".join(f'NULL::{one.sql_type} AS "{one.name}"' for one in DATASET_COLUMNS)
+            view = f"SELECT {nulls}, 0 AS year, 0 AS month WHERE false"
+        connection.execute(f"CREATE VIEW launches AS {view}")
+        allowed = ", ".join(literal(str(path)) for path in (*files, output) if path)
+        connection.execute(f"SET allowed_paths = [{allowed}]")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
         yield Session(connection, output)
 
 
-def _shut_in(connection: "DuckDBPyConnection", files: Sequence[Path], output: Path | None) -> None:
-    columns = ", ".join(f'"{one.name}"' for one in DATASET_COLUMNS)
-    if files:
-        paths = ", ".join(path_literal(path) for path in files)
-        view = f"SELECT {columns}, year, month FROM read_parquet([{paths}], {_HIVE})"
+def _select_csv(answer: Answer) -> str:
+    """Return the SQL of an answer for CSV: no cell begins like a formula, none is `""` for nothing.
+
+    A line that would be empty has `""`: readers pass over empty lines.
+    """
+    has_one_column = len(answer.columns) == 1
+
+    def make(value: str, kind: "DuckDBPyType") -> str:
+        cell = _make_cell(value, kind)
+        if kind.id not in {*_NUMBERS, "interval"}:
+            cell = f"regexp_replace({cell}, '({FORMULA_PATTERN})', '''\\1')"
+        return (
+            f"coalesce({cell}::VARCHAR, '')" if has_one_column else f"nullif({cell}::VARCHAR, '')"
+        )
+
+    return replace(answer, columns=list(map(disarm, answer.columns))).select(make)
+
+
+def _make_json(value: str, kind: "DuckDBPyType") -> str:
+    """Return the SQL of a value of which DuckDB makes the right JSON."""
+    if kind.id not in _NESTED:
+        return _SCALARS.get(kind.id, "{}").format(value)
+    # those of an array have its size too, which is no type
+    children = cast("list[tuple[str, DuckDBPyType]]", kind.children)
+    if kind.id in {"list", "array"}:
+        return f"list_transform({value}, lambda one: {_make_json('one', children[0][1])})"
+    if kind.id == "map":
+        entry = f"{{'key': one.key, 'value': {_make_json('one.value', children[1][1])}}}"
+        return f"map_from_entries(list_transform(map_entries({value}), lambda one: {entry}))"
+    if kind.id == "struct":
+        made = "struct_pack"
+        fields = [
+            f"{quoted(name)} := {_make_json(f'{value}.{quoted(name)}', child)}"
+            for name, child in children
+        ]
     else:
-        nulls = ", ".join(f'NULL::{one.sql_type} AS "{one.name}"' for one in DATASET_COLUMNS)
-        view = f"SELECT {nulls}, 0 AS year, 0 AS month WHERE false"
-    connection.execute(f"CREATE VIEW launches AS {view}")
-    allowed = ", ".join(literal(str(path)) for path in (*files, *([output] if output else [])))
-    connection.execute(f"SET allowed_paths = [{allowed}]")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
+        made = "row"
+        fields = [_make_json(f"{value}[{at}]", child) for at, (_, child) in enumerate(children, 1)]
+    return f"CASE WHEN {value} IS NOT NULL THEN {made}({', '.join(fields)}) END"
+
+
+def _make_cell(value: str, kind: "DuckDBPyType") -> str:
+    """Return the SQL of a value for a table: a number, or text."""
+    if kind.id in _NUMBERS:
+        return value
+    text = _make_json(value, kind)
+    return f"to_json({text})::VARCHAR" if kind.id in _NESTED else f"{text}::VARCHAR"
+
+
+COPY_FORMATS: dict[str, tuple[Callable[[Answer], str], str]] = {
+    "csv": (_select_csv, "FORMAT csv"),
+    "json": (lambda answer: answer.select(_make_json), "FORMAT json, ARRAY true"),
+    "parquet": (lambda answer: answer.query, "FORMAT parquet, COMPRESSION zstd"),
+}
+"""The formats that DuckDB writes: the SQL of an answer, and the options of COPY."""

@@ -40,11 +40,8 @@ def call_apart(function: Callable[..., None], *args: object) -> None:
         MirrorError, OSError: what the function raised.
         QueryError: the process was killed.
     """
-    try:
-        with Worker() as worker:
-            worker.call(function, *args)
-    except WorkerDiedError as error:
-        raise _death(error) from error
+    with _worker_errors(), Worker() as worker:
+        worker.call(function, *args)
 
 
 def answer_apart(
@@ -65,15 +62,27 @@ def answer_apart(
         OSError: the output cannot be written.
     """
     try:
-        with Worker(prints=True, timeout_s=bounds.timeout_s) as worker:
+        with _worker_errors(), Worker(prints=True, timeout_s=bounds.timeout_s) as worker:
             worker.call(_answer, files, bounds, sql, form, output)
     except TimeoutError as error:
         raise QueryError(
             f"the query took longer than {bounds.timeout_s:g} s and was cancelled",
             hint="ask for less, or allow more with --timeout",
         ) from error
+
+
+@contextmanager
+def _worker_errors() -> Iterator[None]:
+    try:
+        yield
     except WorkerDiedError as error:
-        raise _death(error) from error
+        if error.number in _OUT_OF_MEMORY:
+            raise too_large() from error
+        raise QueryError(
+            f"the query's process was ended from outside ({error})",
+            hint="the system does so when it runs out of memory; --memory bounds what a query may "
+            "take",
+        ) from error
 
 
 @contextmanager
@@ -98,21 +107,23 @@ def memory_limit(more_bytes: int) -> Iterator[None]:
 def _answer(
     files: Sequence[Path], bounds: Bounds, sql: str, form: str, output: Path | None
 ) -> None:
-    with (
-        _open_text(output) as out,
-        # DuckDB would open standard output again: a file from its beginning, a socket not at all
-        _open_pipe(out) if form in {"csv", "json"} else nullcontext(output) as target,
-        open_session(files, bounds, output=target) as session,
-        memory_limit(_most_bytes(bounds)),
-    ):
-        if form in COPY_FORMATS:
-            session.copy(sql, form)
-            return
-        # rich is worth its start-up time only where it is seen
-        from mirror.dataset.table import print_table, write_markdown  # noqa: PLC0415
+    with _open_text(output) as out:
+        with open_session(files, bounds) as session, memory_limit(_most_bytes(bounds)):
+            answer = session.bind(sql)
+            if form not in COPY_FORMATS:
+                # rich is worth its start-up time only where it is seen
+                from mirror.dataset.table import print_table, write_markdown  # noqa: PLC0415
 
-        with session.run(sql) as result:
-            (print_table if form == "table" else write_markdown)(result, out)
+                with session.run(answer) as result:
+                    (print_table if form == "table" else write_markdown)(result, out)
+                return
+        with (
+            # DuckDB would open our output again: a file from its beginning, a socket not at all
+            nullcontext(output) if form == "parquet" else _open_pipe(out) as target,
+            open_session(files, bounds, output=target) as session,
+            memory_limit(_most_bytes(bounds)),
+        ):
+            session.copy(answer, form)
 
 
 @contextmanager
@@ -165,12 +176,3 @@ def _most_bytes(bounds: Bounds) -> int:
     """Return what the process may take, so that DuckDB's own bound is met before it by most."""
     counted = bounds.memory_bytes + bounds.memory_bytes // _UNCOUNTED_SHARE
     return counted + _UNCOUNTED_BYTES + bounds.threads * _UNCOUNTED_BYTES_A_THREAD
-
-
-def _death(error: WorkerDiedError) -> QueryError:
-    if error.number in _OUT_OF_MEMORY:
-        return too_large()
-    return QueryError(
-        f"the query's process was ended from outside ({error})",
-        hint="the system does so when it runs out of memory; --memory bounds what a query may take",
-    )

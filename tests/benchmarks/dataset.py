@@ -43,7 +43,7 @@ def main() -> None:
     look_into(data)
     size = sum(path.stat().st_size for path in data.archive.glob("events-*"))
     built = min(
-        (timed(lambda: keep_in_step(data, anew=True)) for _ in range(asked.rounds)),
+        (timed(lambda: keep_in_step(data, rebuild=True)) for _ in range(asked.rounds)),
         key=lambda times: times[1],
     )
     made = keep_in_step(data)
@@ -85,7 +85,7 @@ def contestants(data: DataDir) -> Mapping[str, Callable[[], object]]:
         with (
             open_months(data) as months,
             open_session(months, Bounds()) as session,
-            session.run(sql) as result,
+            session.run(session.bind(sql)) as result,
         ):
             return list(result.rows)
 

@@ -86,7 +86,7 @@ def test_each_query_of_the_guide_answers(data: DataDir, sql: str):
     with (
         open_months(data) as months,
         open_session(months, Bounds()) as session,
-        session.run(sql) as result,
+        session.run(session.bind(sql)) as result,
     ):
         rows = list(result.rows)
     assert rows

@@ -111,6 +111,13 @@ async def test_a_signal_leaves_nothing_of_a_data_set_made_for_the_moment(
     assert not list(tmp_path.glob("binder-mirror-*"))
 
 
+@pytest.mark.parametrize("number", range(3, 6))
+async def test_a_query_cannot_wait_for_its_own_answer(mirror: Shell, number: int):
+    sql = f"SELECT * FROM read_csv('/dev/fd/{number}')"
+    done = await mirror.run("query", sql, "--format", "csv", "--timeout", "0")
+    assert "disabled by configuration" in done.refused(2)
+
+
 async def test_a_query_killed_from_outside_is_told(mirror: Shell):
     process = await mirror.start("query", ENDLESS, *UNBOUND)
     os.kill(await answering(process.pid), signal.SIGKILL)
