@@ -8,8 +8,7 @@ from mirror.cli import common
 from mirror.cli.streams import answer, notice, say
 from mirror.dataset.audit import DatasetVerifyReport, FaultKind, verify_dataset
 from mirror.dataset.build import DatasetReport, keep_in_step
-from mirror.dataset.months import export_launches
-from mirror.dataset.provenance import MAX_REPORTED_LINES
+from mirror.dataset.months import MAX_REPORTED_LINES, export_launches
 from mirror.errors import ExitCode
 from mirror.progress import show_reading
 from mirror.store.inventory import load_inventory

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from mirror.dataset.build import build_into
 from mirror.dataset.columns import DATASET_COLUMNS
-from mirror.dataset.provenance import (
+from mirror.dataset.months import (
     PROVENANCE_KEY,
     Provenance,
     doubted_days,

@@ -23,7 +23,7 @@ from msgspec import Struct, field
 
 from mirror import __version__
 from mirror.dataset.columns import MAKE_FILES, SCHEMA_VERSION, make_tables, select_month
-from mirror.dataset.provenance import (
+from mirror.dataset.months import (
     FILE_NAME,
     PROVENANCE_KEY,
     DatasetPlan,

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from mirror.dataset.provenance import MAX_REPORTED_LINES, OddReport
+from mirror.dataset.months import MAX_REPORTED_LINES, OddReport
 from mirror.errors import SpecError
 from mirror.events.decoder import decode_line
 from mirror.events.launch import Launch

@@ -15,8 +15,7 @@ import pytest
 from mirror.dataset.audit import FaultKind, verify_dataset
 from mirror.dataset.build import keep_in_step
 from mirror.dataset.columns import DATASET_COLUMNS
-from mirror.dataset.months import export_launches
-from mirror.dataset.provenance import describe_lag, load_intact_months, load_months
+from mirror.dataset.months import describe_lag, export_launches, load_intact_months, load_months
 from mirror.dataset.rows import describe_spec
 from mirror.errors import DatasetError, LockedError, StorageError, WrongKindError
 from mirror.store.inventory import load_inventory

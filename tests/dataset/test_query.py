@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from mirror.dataset.build import keep_in_step
-from mirror.dataset.months import open_months
-from mirror.dataset.provenance import list_months
+from mirror.dataset.months import list_months, open_months
 from mirror.dataset.query import Bounds, Session, open_session
 from mirror.dataset.table import write_markdown
 from mirror.errors import QueryError
