@@ -7,13 +7,11 @@ its own bound of memory.
 """
 
 import asyncio
-import hashlib
 import shutil
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -22,7 +20,7 @@ import msgspec
 from msgspec import Struct, field
 
 from mirror import __version__
-from mirror.dataset.columns import MAKE_FILES, SCHEMA_VERSION, make_tables, select_month
+from mirror.dataset.columns import SCHEMA_VERSION, make_tables, select_month
 from mirror.dataset.months import (
     FILE_NAME,
     PROVENANCE_KEY,
@@ -31,19 +29,20 @@ from mirror.dataset.months import (
     MonthRecord,
     Provenance,
     doubted_days,
+    is_intact,
     load_intact_months,
     path_of,
     plan_dataset,
     save_months,
     scratch_of,
 )
-from mirror.dataset.rows import DayRead, MonthReader
+from mirror.dataset.rows import MonthReader
 from mirror.errors import DatasetError, MirrorError
 from mirror.logs import get_logger
 from mirror.model import Record
 from mirror.progress import Advance, show_nothing
 from mirror.reading.duck import duckdb_errors, literal, open_duckdb, path_literal, require_duckdb
-from mirror.store.disk import open_file, publish_durably, storage_errors
+from mirror.store.disk import digest_of, open_file, publish_durably, storage_errors
 from mirror.store.inventory import load_steady_inventory
 from mirror.store.layout import DataDir, dataset_lock
 
@@ -167,10 +166,11 @@ def _follow(
     failed: list[str] = []
     with suppress(_Stopped):
         for month, made in builder.build_all(plan.build):
-            if isinstance(made, DatasetError):
-                failed.append(f"{month}: {made.line()}")
+            try:
+                recorded[month] = made.result()
+            except DatasetError as error:
+                failed.append(f"{month}: {error.line()}")
                 continue
-            recorded[month] = made
             built.append(month)
             save_months(data, recorded)
     for month in plan.remove:
@@ -189,8 +189,7 @@ def build_into(root: Path, data: DataDir, months: Mapping[str, tuple[Record, ...
     with _scratch(root / ".unfinished") as scratch:
         builder = _Builder(data, root, scratch, show_nothing, threading.Event())
         for _, made in builder.build_all(months):
-            if isinstance(made, DatasetError):
-                raise made
+            made.result()
 
 
 class _Builder(Struct):
@@ -206,21 +205,15 @@ class _Builder(Struct):
 
     def build_all(
         self, months: Mapping[str, tuple[Record, ...]]
-    ) -> Iterator[tuple[str, MonthRecord | DatasetError]]:
-        """Yield each month once its file is in place, or why it cannot be made."""
+    ) -> Iterator[tuple[str, Future[MonthRecord]]]:
+        """Yield each month with what comes of it; one that fails keeps no other from being made."""
         with ExitStack() as stack:
             # one is read while the other is written
             pool = stack.enter_context(ThreadPoolExecutor(max_workers=2))
-            # where one fails the others need not be waited for
+            # where the build ends early the others need not be waited for
             stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-            yield from zip(months, pool.map(self._try, months, months.values()), strict=True)
-
-    def _try(self, month: str, days: tuple[Record, ...]) -> MonthRecord | DatasetError:
-        """Make a month; one that cannot be made does not keep the others from it."""
-        try:
-            return self._build(month, days)
-        except DatasetError as error:
-            return error
+            made = [pool.submit(self._build, month, days) for month, days in months.items()]
+            yield from zip(months, made, strict=True)
 
     def _build(self, month: str, days: tuple[Record, ...]) -> MonthRecord:
         with (
@@ -231,74 +224,68 @@ class _Builder(Struct):
             folder = Path(name)
             parts = [folder / part for part in ("launches.jsonl", "moments.csv", "lines.csv")]
             with self.reading:
-                read = self._read(parts, days)
-            provenance = Provenance(
-                SCHEMA_VERSION,
-                f"binder-mirror {__version__}",
-                tuple(map(self._prove, days, read)),
-            )
+                made_from, files = self._read(parts, days)
+            provenance = Provenance(SCHEMA_VERSION, f"binder-mirror {__version__}", made_from)
             made = folder / FILE_NAME
             with open_duckdb(memory_bytes=MONTH_MEMORY_BYTES, scratch=folder) as connection:
-                lines_before = list(accumulate((day.lines for day in read), initial=0))[:-1]
-                numbers, names = [day.date.day for day in days], [day.name for day in days]
-                connection.execute(MAKE_FILES, [numbers, names, lines_before])
-                for sql in make_tables(*map(path_literal, parts)):
+                launches, moments, lines = map(path_literal, parts)
+                for sql in make_tables(launches, moments, lines, files):
                     connection.execute(sql)
                 _copy_month(connection, made, provenance)
             return self._publish(made, month, provenance)
 
-    def _read(self, parts: Sequence[Path], days: Iterable[Record]) -> list[DayRead]:
-        """Read daily files into the files that DuckDB puts together."""
-        read: list[DayRead] = []
+    def _read(
+        self, parts: Iterable[Path], days: Iterable[Record]
+    ) -> tuple[tuple[DayProvenance, ...], list[tuple[int, str, int]]]:
+        """Read daily files into the files that DuckDB puts together.
+
+        Returns:
+            What came of each; and its day of the month, its name, and the lines in those before it.
+
+        Raises:
+            DatasetError: one is not the one on record.
+        """
+        read: list[DayProvenance] = []
+        files: list[tuple[int, str, int]] = []
         with ExitStack() as stack:
             reader = MonthReader(*[stack.enter_context(part.open("xb")) for part in parts])
             for record in days:
                 if self.stop.is_set():
                     raise _Stopped
+                files.append((record.date.day, record.name, reader.line_count))
                 path = self.data.archive / record.name
                 with storage_errors(path), open_file(path) as source:
-                    read.append(reader.read(record.date.day, source))
+                    read.append(reader.read(record.date, record.name, source))
+                _check_day(read[-1], record, path)
                 self.progress(1, record.size)
-        return read
-
-    def _prove(self, record: Record, read: DayRead) -> DayProvenance:
-        """Return what came of a daily file.
-
-        Raises:
-            DatasetError: it is not the one on record.
-        """
-        path = self.data.archive / record.name
-        if read.sha256 != record.sha256:
-            with storage_errors(path):
-                stats = path.lstat()
-            if (stats.st_size, stats.st_mtime_ns) != (record.size, record.mtime_ns):
-                raise DatasetError(
-                    f"{record.name} was replaced while it was read",
-                    hint="the next build takes it up",
-                )
-            raise DatasetError(
-                f"{record.name} has not its recorded SHA-256",
-                hint="`binder-mirror verify --repair` puts it right",
-            )
-        if read.rows + read.odd != record.lines:
-            raise DatasetError(
-                f"{record.name} has {record.lines:,} lines on record, but {read.rows:,} launches "
-                f"and {read.odd:,} odd lines were read",
-                hint="`binder-mirror verify` looks at the file",
-            )
-        reported = tuple(read.reported_lines)
-        return DayProvenance(record.date, record.name, record.sha256, read.rows, read.odd, reported)
+        return tuple(read), files
 
     def _publish(self, made: Path, month: str, provenance: Provenance) -> MonthRecord:
         """Put a month's file in place."""
         target = path_of(self.root, month)
         with storage_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            with made.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            stats = made.stat()
+            stats, sha256 = made.stat(), digest_of(made)
         publish_durably(made, target)
         return MonthRecord(stats.st_size, stats.st_mtime_ns, sha256, provenance)
+
+
+def _check_day(read: DayProvenance, record: Record, path: Path) -> None:
+    if read.sha256 != record.sha256:
+        if not is_intact(path, record):
+            raise DatasetError(
+                f"{record.name} was replaced while it was read", hint="the next build takes it up"
+            )
+        raise DatasetError(
+            f"{record.name} has not its recorded SHA-256",
+            hint="`binder-mirror verify --repair` puts it right",
+        )
+    if read.rows + read.odd != record.lines:
+        raise DatasetError(
+            f"{record.name} has {record.lines:,} lines on record, but {read.rows:,} launches and "
+            f"{read.odd:,} odd lines were read",
+            hint="`binder-mirror verify` looks at the file",
+        )
 
 
 def _copy_month(connection: "DuckDBPyConnection", target: Path, provenance: Provenance) -> None:

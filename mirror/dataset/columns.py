@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct
 
 from mirror.events.launch import COLUMNS
-from mirror.reading.duck import SQL_TYPES
+from mirror.reading.duck import SQL_TYPES, literal
 
 SCHEMA_VERSION = 3
 """Of the columns and their meaning; a month of an earlier one is made again."""
@@ -54,15 +54,11 @@ _OF_MOMENT = {
 """Columns that depend on when and in which file, and what they are made of."""
 _OF_LAUNCH = tuple(one for one in DATASET_COLUMNS if one.name not in {*_OF_MOMENT, "line"})
 
-MAKE_FILES = (
-    "CREATE TEMP TABLE files AS SELECT unnest($1::SMALLINT[]) AS day, "
-    "unnest($2::VARCHAR[]) AS name, unnest($3::BIGINT[]) AS lines_before"
-)
-"""Makes the table files: the day of the month, the name, and the lines in all files before."""
 
-
-def make_tables(launches: str, moments: str, lines: str) -> Iterator[str]:
-    """Yield the SQL that makes the tables launches, moments and lines, beside the table files.
+def make_tables(
+    launches: str, moments: str, lines: str, files: Iterable[tuple[int, str, int]]
+) -> Iterator[str]:
+    """Yield the SQL that makes the tables launches, moments and lines.
 
     In lines `place` is the number of a line in the month, from 1.
 
@@ -70,7 +66,10 @@ def make_tables(launches: str, moments: str, lines: str) -> Iterator[str]:
         launches: the file of distinct launches, as an SQL literal.
         moments: the file of moments.
         lines: the file of the lines' numbers.
+        files: of each daily file the day of the month, its name, and the lines in those before it.
     """
+    values = ", ".join(f"({day}, {literal(name)}, {before})" for day, name, before in files)
+    yield f"CREATE TEMP TABLE files(day, name, lines_before) AS VALUES {values}"
     raw = ", ".join(f'"{one.name}" {one.sql_type}' for one in _OF_LAUNCH if one in _RAW)
     derived = {one.name: one.sql_type for one in _OF_LAUNCH if one in _DERIVED}
     columns = {"launch": f"STRUCT({raw})"} | derived

@@ -51,7 +51,7 @@ class OddReport(Struct, frozen=True):
     reason: str
 
 
-class DayProvenance(Struct, frozen=True, omit_defaults=True):
+class DayProvenance(Struct, omit_defaults=True):
     """One daily file that a month was made from."""
 
     date: date
@@ -61,7 +61,7 @@ class DayProvenance(Struct, frozen=True, omit_defaults=True):
     rows: int
     odd: int = 0
     """Lines that are no row; rows and odd lines together are the file's lines."""
-    reported_lines: tuple[OddReport, ...] = field(default=(), name="told")
+    reported_lines: list[OddReport] = field(default_factory=list, name="told")
     """The first of the odd lines."""
 
 
@@ -185,8 +185,17 @@ def load_intact_months(data: DataDir) -> dict[str, MonthRecord]:
     return {
         month: record
         for month, record in load_months(data).items()
-        if _is_there(path_of(data.dataset, month), record)
+        if is_intact(path_of(data.dataset, month), record)
     }
+
+
+def is_intact(path: Path, record: MonthRecord | Record) -> bool:
+    """Return whether a file is there with the size and time on record."""
+    try:
+        stats = path.lstat()
+    except OSError:
+        return False
+    return (stats.st_size, stats.st_mtime_ns) == (record.size, record.mtime_ns)
 
 
 def load_months(data: DataDir) -> dict[str, MonthRecord]:
@@ -226,14 +235,6 @@ def list_months(data: DataDir) -> dict[str, Path]:
         for path in paths
         if kind_of(path) == "file"
     }
-
-
-def _is_there(path: Path, record: MonthRecord) -> bool:
-    try:
-        stats = path.lstat()
-    except OSError:
-        return False
-    return (stats.st_size, stats.st_mtime_ns) == (record.size, record.mtime_ns)
 
 
 @contextmanager

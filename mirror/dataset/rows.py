@@ -11,16 +11,16 @@ the numbers of both, which are their places in their files.
 
 import hashlib
 import io
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, count
 from typing import BinaryIO
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
-from mirror.dataset.months import MAX_REPORTED_LINES, OddReport
+from mirror.dataset.months import MAX_REPORTED_LINES, DayProvenance, OddReport
 from mirror.errors import SpecError
 from mirror.events.decoder import decode_line
 from mirror.events.launch import Launch
@@ -41,19 +41,6 @@ class _Row(Struct, gc=False):
     requested_ref: str | None
 
 
-class DayRead(Struct):
-    """What came of a daily file."""
-
-    sha256: str = ""
-    """Of what was read."""
-    rows: int = 0
-    lines: int = 0
-    """Blank ones too."""
-    odd: int = 0
-    reported_lines: list[OddReport] = field(default_factory=list)
-    """The first of the odd lines."""
-
-
 @lru_cache(maxsize=10_000)
 def describe_spec(provider: str, spec: str) -> tuple[str | None, str | None, str | None]:
     """Return key, reference and, where a password is in it, the spec with that masked."""
@@ -67,103 +54,86 @@ def describe_spec(provider: str, spec: str) -> tuple[str | None, str | None, str
 
 
 class MonthReader:
-    """Reads the daily files of a month.
+    """Reads the daily files of a month, one after the other.
 
     Args:
         launches: where the distinct launches are written.
         moments: where the moments are written.
         lines: where the numbers of each line are written.
+
+    Attributes:
+        line_count: how many lines were read, blank ones too.
     """
 
     def __init__(self, launches: BinaryIO, moments: BinaryIO, lines: BinaryIO) -> None:
-        self._launches = _Launches(launches)
-        self._moments = _Moments(moments)
-        self._decoder = RepeatDecoder(self._moments.number, self._launches.number)
-        self._target = lines
+        self.line_count = 0
+        self._launches, self._moments, self._lines = launches, moments, lines
+        self._launch_numbers, self._moment_numbers = count(1), count(1)
+        self._decoder = RepeatDecoder(self._number_moment, self._number_launch)
+        self._encoder = msgspec.json.Encoder()
+        self._known: dict[Launch, bytes] = {}
+        self._known_bytes = 0
+        self._day: DayProvenance
+        self._lines_before: int
 
-    def read(self, day: int, source: BinaryIO) -> DayRead:
-        """Read a daily file to its end.
+    def read(self, day: date, name: str, source: BinaryIO) -> DayProvenance:
+        """Read a daily file to its end, and return what came of it.
 
         Args:
-            day: its day of the month.
+            day: its day.
+            name: its name.
             source: the file.
         """
-        self._moments.day = day
+        self._day = DayProvenance(day, name, sha256="", rows=0)
+        self._lines_before = self.line_count
         self._decoder.forget_moments()
-        done, digest = DayRead(), hashlib.sha256()
+        digest = hashlib.sha256()
         for block in read_blocks(source, digest.update):
-            self._target.write(self._read_block(block, done))
-        done.sha256 = digest.hexdigest()
-        return done
+            self._lines.write(self._read_block(block))
+        self._day.sha256 = digest.hexdigest()
+        return self._day
 
-    def _read_block(self, block: bytes, done: DayRead) -> bytes:
+    def _read_block(self, block: bytes) -> bytes:
         """Return the numbers of each line of a block."""
         numbers = self._decoder.decode(block)
         if numbers is None:
-            return b"".join([self._read_line(line, done) for line in io.BytesIO(block)])
-        done.rows += len(numbers[0])
-        done.lines += len(numbers[0])
+            return b"".join(map(self._read_line, io.BytesIO(block)))
+        self._day.rows += len(numbers[0])
+        self.line_count += len(numbers[0])
         return b"".join(chain.from_iterable(zip(*numbers, strict=True)))
 
-    def _read_line(self, line: bytes, done: DayRead) -> bytes:
-        done.lines += 1
-        one = decode_line(line, done.lines)
+    def _read_line(self, line: bytes) -> bytes:
+        self.line_count += 1
+        one = decode_line(line, self.line_count - self._lines_before)
         if isinstance(one, Launch):
-            done.rows += 1
+            self._day.rows += 1
             launch = replace(one, timestamp=ANY_TIME)
-            return self._moments.number(one.timestamp) + self._launches.number(launch)
+            return self._number_moment(one.timestamp) + self._number_launch(launch)
         if one is not None:
-            done.odd += 1
-            if len(done.reported_lines) < MAX_REPORTED_LINES:
-                done.reported_lines.append(OddReport(one.line, one.kind, one.reason))
+            self._day.odd += 1
+            if len(self._day.reported_lines) < MAX_REPORTED_LINES:
+                self._day.reported_lines.append(OddReport(one.line, one.kind, one.reason))
         return _NO_LAUNCH
 
+    def _number_moment(self, moment: datetime) -> bytes:
+        """Write a moment, and return its number with a comma."""
+        self._moments.write(b"%d,%d\n" % (self._day.date.day, (moment - _EPOCH) // _MICROSECOND))
+        return b"%d," % next(self._moment_numbers)
 
-class _Launches:
-    """Numbers distinct launches, and writes each to `target` as it comes first."""
-
-    def __init__(self, target: BinaryIO) -> None:
-        self._target = target
-        self._encoder = msgspec.json.Encoder()
-        self._count = 0
-        self._known: dict[Launch, bytes] = {}
-        self._bytes = 0
-
-    def number(self, launch: Launch) -> bytes:
-        """Return the number of a launch at `ANY_TIME`, with a newline."""
+    def _number_launch(self, launch: Launch) -> bytes:
+        """Return the number of a launch at `ANY_TIME`, with a newline; write one that is new."""
         text = self._known.get(launch)
         if text is None:
-            text = b"%d\n" % self._write(launch)
-            if self._bytes > KNOWN_BYTES:
+            self._write(launch)
+            if self._known_bytes > KNOWN_BYTES:
                 self._known.clear()
-                self._bytes = 0
-            self._known[launch] = text
+                self._known_bytes = 0
+            text = self._known[launch] = b"%d\n" % next(self._launch_numbers)
         return text
 
-    def _write(self, launch: Launch) -> int:
-        repository, ref, shown = describe_spec(launch.provider, launch.spec)
-        if shown is not None:
-            launch = replace(launch, spec=shown)
-        self._count += 1
+    def _write(self, launch: Launch) -> None:
+        repository, ref, masked = describe_spec(launch.provider, launch.spec)
+        if masked is not None:
+            launch = replace(launch, spec=masked)
         row = _Row(launch, repository, ref)
-        self._bytes += self._target.write(self._encoder.encode_lines([row]))
-        return self._count
-
-
-class _Moments:
-    """Numbers moments, and writes each to `target`.
-
-    Attributes:
-        day: the day of the month whose file is read.
-    """
-
-    def __init__(self, target: BinaryIO) -> None:
-        self.day = 0
-        self._target = target
-        self._count = 0
-
-    def number(self, moment: datetime) -> bytes:
-        """Return the number of a moment, with a comma."""
-        self._count += 1
-        self._target.write(b"%d,%d\n" % (self.day, (moment - _EPOCH) // _MICROSECOND))
-        return b"%d," % self._count
+        self._known_bytes += self._launches.write(self._encoder.encode_lines([row]))

@@ -133,8 +133,9 @@ def test_what_is_remembered_of_lines_is_bounded():
     count = 2 * KNOWN_BYTES // len(spec)
     body = b"".join(line[:cut] + b"%d" % i + spec + line[cut:] for i in [*range(count)] * 2)
     launches, moments, lines = io.BytesIO(), io.BytesIO(), io.BytesIO()
-    read = MonthReader(launches, moments, lines).read(5, io.BytesIO(body))
-    assert (read.rows, read.lines, read.odd) == (2 * count, 2 * count, 0)
+    reader = MonthReader(launches, moments, lines)
+    read = reader.read(date(2020, 1, 5), "", io.BytesIO(body))
+    assert (read.rows, reader.line_count, read.odd) == (2 * count, 2 * count, 0)
     numbers = [int(line.split(b",")[1]) for line in lines.getvalue().splitlines()]
     assert len(launches.getvalue().splitlines()) == max(numbers) == 2 * count
     assert len(set(moments.getvalue().splitlines())) == 1

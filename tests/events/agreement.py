@@ -88,7 +88,8 @@ class _Chunks(io.BytesIO):
 def _read_rows(chunks: Sequence[bytes], day: date) -> tuple[list[dict], list[tuple]]:
     """Return rows, put together as DuckDB does it, and odd lines of a body."""
     launches, moments, lines = io.BytesIO(), io.BytesIO(), io.BytesIO()
-    read = MonthReader(launches, moments, lines).read(day.day, _Chunks(chunks))
+    reader = MonthReader(launches, moments, lines)
+    read = reader.read(day, "", _Chunks(chunks))
     made = [json.loads(line) for line in launches.getvalue().splitlines()]
     times = [line.split(b",") for line in moments.getvalue().splitlines()]
     assert {int(one) for one, _ in times} <= {day.day}
@@ -99,7 +100,7 @@ def _read_rows(chunks: Sequence[bytes], day: date) -> tuple[list[dict], list[tup
         rows.append(row | {"launch": row["launch"] | {"timestamp": timestamp}})
     body = b"".join(chunks)
     assert read.rows == len(rows)
-    assert read.lines == body.count(b"\n") + (not body.endswith(b"\n") and body != b"")
+    assert reader.line_count == body.count(b"\n") + (not body.endswith(b"\n") and body != b"")
     assert read.odd == len(read.reported_lines)
     return rows, [(one.line, one.kind, one.reason) for one in read.reported_lines]
 
