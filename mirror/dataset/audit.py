@@ -3,12 +3,11 @@
 Reads only, and takes no lock. What a poll has just replaced is out of step, not damaged.
 """
 
-import hashlib
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -29,7 +28,7 @@ from mirror.dataset.months import (
 from mirror.errors import DatasetError
 from mirror.model import Record
 from mirror.reading.duck import one_line, open_duckdb, path_literal, require_duckdb
-from mirror.store.disk import storage_errors
+from mirror.store.disk import digest_of
 from mirror.store.inventory import load_steady_inventory
 from mirror.store.layout import DataDir
 
@@ -64,6 +63,9 @@ class Fault(Struct, frozen=True):
     detail: str
 
 
+_Found: TypeAlias = tuple[FaultKind, str]
+
+
 class DatasetVerifyReport(Struct, frozen=True):
     """What a verification found."""
 
@@ -96,20 +98,20 @@ def verify_dataset(data: DataDir, *, rederive: bool = False) -> DatasetVerifyRep
     faults: list[Fault] = []
     made: list[Provenance] = []
     for month in sorted(wanted.keys() | there.keys()):
+        found: list[_Found]
         if month in doubted:
             detail = f"{doubted[month]} is not as on record (see `binder-mirror verify`)"
-            faults.append(Fault(month, FaultKind.DAILY_FILE, detail))
+            found = [(FaultKind.DAILY_FILE, detail)]
         elif month not in there:
-            faults.append(Fault(month, FaultKind.MISSING, "there is no file of this month"))
+            found = [(FaultKind.MISSING, "there is no file of this month")]
         elif month not in wanted:
-            faults.append(Fault(month, FaultKind.SURPLUS, "nothing is held of this month"))
+            found = [(FaultKind.SURPLUS, "nothing is held of this month")]
         else:
-            check = _Check(month, there[month], wanted[month])
-            found = list(check.run(recorded[month].sha256 if month in recorded else None))
+            sha256 = recorded[month].sha256 if month in recorded else None
+            found = list(_check_file(there[month], sha256, wanted[month], made))
             if not found and rederive:
-                found = list(check.rederive(data))
-            faults += found
-            made += [check.provenance] if check.provenance is not None else []
+                found = list(_rederive(there[month], data, month, wanted[month]))
+        faults += [Fault(month, kind, detail) for kind, detail in found]
     days = [day for provenance in made for day in provenance.days]
     return DatasetVerifyReport(
         months=len(there),
@@ -121,87 +123,80 @@ def verify_dataset(data: DataDir, *, rederive: bool = False) -> DatasetVerifyRep
     )
 
 
-class _Check:
-    """Looks at one month's file, seen against the days held."""
+def _check_file(
+    path: Path, recorded_sha256: str | None, days: tuple[Record, ...], made: list[Provenance]
+) -> Iterator[_Found]:
+    """Yield what is wrong with a month's file; what it says it was made from is added to `made`."""
+    import duckdb  # noqa: PLC0415 - heavy, and an extra
 
-    def __init__(self, month: str, path: Path, days: tuple[Record, ...]) -> None:
-        self.provenance: Provenance | None = None
-        self._month = month
-        self._path = path
-        self._days = days
-        self._source = f"read_parquet({path_literal(path)}, hive_partitioning = false)"
-
-    def run(self, recorded_sha256: str | None) -> Iterator[Fault]:
-        """Yield what is wrong with the file itself."""
-        import duckdb  # noqa: PLC0415 - heavy, and an extra
-
-        with storage_errors(self._path), self._path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        if recorded_sha256 not in (None, sha256):
-            yield self._fault(FaultKind.ALTERED, "has not the SHA-256 that it was written with")
-        try:
-            with open_duckdb(memory_bytes=_MEMORY_BYTES) as connection:
-                yield from self._read(connection)
-        except (duckdb.Error, msgspec.DecodeError) as error:
-            yield self._fault(FaultKind.UNREADABLE, one_line(error))
-
-    def rederive(self, data: DataDir) -> Iterator[Fault]:
-        """Yield whether the month, made again from the daily files, has other rows."""
-        with (
-            TemporaryDirectory(prefix="binder-mirror-") as name,
-            open_duckdb(memory_bytes=_MEMORY_BYTES, scratch=Path(name)) as connection,
-        ):
-            try:
-                build_into(Path(name), data, {self._month: self._days})
-            except DatasetError as error:
-                yield self._fault(FaultKind.DAILY_FILE, error.line())
+    if recorded_sha256 not in (None, digest_of(path)):
+        yield FaultKind.ALTERED, "has not the SHA-256 that it was written with"
+    try:
+        with open_duckdb(memory_bytes=_MEMORY_BYTES) as connection:
+            stored = connection.execute(
+                f"SELECT decode(value) FROM parquet_kv_metadata({path_literal(path)}) "
+                f"WHERE decode(key) = '{PROVENANCE_KEY}'"
+            ).fetchone()
+            if stored is None:
+                yield FaultKind.UNREADABLE, "does not say what it was made from"
                 return
-            again = path_literal(path_of(Path(name), self._month))
-            rows = f"(SELECT row({_COLUMNS}) AS row FROM"
-            ((differing,),) = connection.execute(
-                f"SELECT count(*) FROM {rows} {self._source}) AS here POSITIONAL JOIN "
-                f"{rows} read_parquet({again}, hive_partitioning = false)) AS again "
-                "WHERE here.row IS DISTINCT FROM again.row"
-            ).fetchall()
-        if differing:
-            yield self._fault(
-                FaultKind.WRONG_ROWS, f"{differing:,} rows are not what the daily files say"
+            provenance = msgspec.json.decode(stored[0], type=Provenance)
+            made.append(provenance)
+            if matches(provenance, days):
+                yield from _check_rows(connection, path, provenance, days)
+            else:
+                yield FaultKind.BEHIND, _difference(provenance, days)
+    except (duckdb.Error, msgspec.DecodeError) as error:
+        yield FaultKind.UNREADABLE, one_line(error)
+
+
+def _check_rows(
+    connection: "DuckDBPyConnection", path: Path, provenance: Provenance, days: tuple[Record, ...]
+) -> Iterator[_Found]:
+    described = connection.execute(f"DESCRIBE FROM {_source(path)}").fetchall()
+    if [row[:2] for row in described] != [(one.name, one.sql_type) for one in DATASET_COLUMNS]:
+        yield FaultKind.WRONG_SCHEMA, "has other columns than it should"
+        return
+    # with a hash of them every column of every row is read
+    counted = connection.execute(
+        f"SELECT file, count(*), bit_xor(hash({_COLUMNS})) FROM {_source(path)} GROUP BY file"
+    ).fetchall()
+    rows = {name: count for name, count, _ in counted}
+    for day, record in zip(provenance.days, days, strict=True):
+        found = rows.pop(day.name, 0)
+        if found != day.rows or found + day.odd != record.lines:
+            detail = (
+                f"{day.name}: {found:,} rows and {day.odd:,} odd lines, but the file has "
+                f"{record.lines:,} lines"
             )
+            yield FaultKind.WRONG_ROWS, detail
+    for name in rows:
+        yield FaultKind.WRONG_ROWS, f"{name}: no file of this month"
 
-    def _read(self, connection: "DuckDBPyConnection") -> Iterator[Fault]:
-        stored = connection.execute(
-            f"SELECT decode(value) FROM parquet_kv_metadata({path_literal(self._path)}) "
-            f"WHERE decode(key) = '{PROVENANCE_KEY}'"
-        ).fetchone()
-        if stored is None:
-            yield self._fault(FaultKind.UNREADABLE, "does not say what it was made from")
+
+def _rederive(path: Path, data: DataDir, month: str, days: tuple[Record, ...]) -> Iterator[_Found]:
+    """Yield whether the month, made again from the daily files, has other rows."""
+    with (
+        TemporaryDirectory(prefix="binder-mirror-") as name,
+        open_duckdb(memory_bytes=_MEMORY_BYTES, scratch=Path(name)) as connection,
+    ):
+        try:
+            build_into(Path(name), data, {month: days})
+        except DatasetError as error:
+            yield FaultKind.DAILY_FILE, error.line()
             return
-        self.provenance = msgspec.json.decode(stored[0], type=Provenance)
-        if not matches(self.provenance, self._days):
-            yield self._fault(FaultKind.BEHIND, _difference(self.provenance, self._days))
-            return
-        described = connection.execute(f"DESCRIBE FROM {self._source}").fetchall()
-        if [row[:2] for row in described] != [(one.name, one.sql_type) for one in DATASET_COLUMNS]:
-            yield self._fault(FaultKind.WRONG_SCHEMA, "has other columns than it should")
-            return
-        # with a hash of them every column of every row is read
-        counted = connection.execute(
-            f"SELECT file, count(*), bit_xor(hash({_COLUMNS})) FROM {self._source} GROUP BY file"
+        rows = f"(SELECT row({_COLUMNS}) AS row FROM"
+        ((differing,),) = connection.execute(
+            f"SELECT count(*) FROM {rows} {_source(path)}) AS here POSITIONAL JOIN "
+            f"{rows} {_source(path_of(Path(name), month))}) AS again "
+            "WHERE here.row IS DISTINCT FROM again.row"
         ).fetchall()
-        rows = {name: count for name, count, _ in counted}
-        for day, record in zip(self.provenance.days, self._days, strict=True):
-            found = rows.pop(day.name, 0)
-            if found != day.rows or found + day.odd != record.lines:
-                detail = (
-                    f"{day.name}: {found:,} rows and {day.odd:,} odd lines, but the file has "
-                    f"{record.lines:,} lines"
-                )
-                yield self._fault(FaultKind.WRONG_ROWS, detail)
-        for name in rows:
-            yield self._fault(FaultKind.WRONG_ROWS, f"{name}: no file of this month")
+    if differing:
+        yield FaultKind.WRONG_ROWS, f"{differing:,} rows are not what the daily files say"
 
-    def _fault(self, kind: FaultKind, detail: str) -> Fault:
-        return Fault(self._month, kind, detail)
+
+def _source(path: Path) -> str:
+    return f"read_parquet({path_literal(path)}, hive_partitioning = false)"
 
 
 def _difference(provenance: Provenance, days: tuple[Record, ...]) -> str:

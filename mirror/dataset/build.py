@@ -164,8 +164,8 @@ def _follow(
     data = builder.data
     built: list[str] = []
     failed: list[str] = []
-    with suppress(_Stopped):
-        for month, made in builder.build_all(plan.build):
+    with suppress(_Stopped), builder.building(plan.build) as months:
+        for month, made in months.items():
             try:
                 recorded[month] = made.result()
             except DatasetError as error:
@@ -188,8 +188,9 @@ def build_into(root: Path, data: DataDir, months: Mapping[str, tuple[Record, ...
     """
     with _scratch(root / ".unfinished") as scratch:
         builder = _Builder(data, root, scratch, show_nothing, threading.Event())
-        for _, made in builder.build_all(months):
-            made.result()
+        with builder.building(months) as made:
+            for one in made.values():
+                one.result()
 
 
 class _Builder(Struct):
@@ -203,17 +204,20 @@ class _Builder(Struct):
     reading: threading.Lock = field(default_factory=threading.Lock)
     """Held by who reads daily files: that is Python's work, of which two only take turns."""
 
-    def build_all(
+    @contextmanager
+    def building(
         self, months: Mapping[str, tuple[Record, ...]]
-    ) -> Iterator[tuple[str, Future[MonthRecord]]]:
-        """Yield each month with what comes of it; one that fails keeps no other from being made."""
-        with ExitStack() as stack:
-            # one is read while the other is written
-            pool = stack.enter_context(ThreadPoolExecutor(max_workers=2))
-            # where the build ends early the others need not be waited for
-            stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-            made = [pool.submit(self._build, month, days) for month, days in months.items()]
-            yield from zip(months, made, strict=True)
+    ) -> Iterator[dict[str, Future[MonthRecord]]]:
+        """Have what comes of each month; one that fails keeps no other from being made."""
+        # one is read while the other is written
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            try:
+                yield {
+                    month: pool.submit(self._build, month, days) for month, days in months.items()
+                }
+            finally:
+                # where the build ends early the others need not be waited for
+                pool.shutdown(wait=False, cancel_futures=True)
 
     def _build(self, month: str, days: tuple[Record, ...]) -> MonthRecord:
         with (
