@@ -39,9 +39,9 @@ from mirror.model import (
     Reason,
     Record,
 )
-from mirror.sync.adopt import adopt_all
 from mirror.sync.fetch import Fetcher
 from mirror.sync.publish import index_body, publish, publish_index, remember
+from mirror.sync.recovery import adopt_all
 from mirror.sync.survey import Survey, Surveyor
 from mirror.text import plural
 

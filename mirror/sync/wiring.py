@@ -21,7 +21,7 @@ from mirror.store.destination import open_store
 from mirror.store.inventory import load_inventory, load_upstream
 from mirror.store.layout import DataDir
 from mirror.sync.poll import Poll, plan_poll
-from mirror.sync.repair import repair, restore
+from mirror.sync.recovery import repair, restore
 from mirror.sync.source import open_source
 from mirror.sync.survey import Surveyor
 
@@ -89,11 +89,11 @@ class Mirror:
         return await inspect_pending(context.destination, upstream, observer, limit_s=limit_s)
 
     async def repair(self, damage: Sequence[Damage], observer: Observer = ignore) -> None:
-        """Put right what a verification found, as far as it can be; see `mirror.sync.repair`."""
+        """Put right what a verification found, as far as it can be; see `mirror.sync.recovery`."""
         await repair(damage, replace(self._context, observer=observer), self._upstream())
 
     async def restore(self, version: Version) -> None:
-        """Publish a predecessor again; see `mirror.sync.repair`."""
+        """Publish a predecessor again; see `mirror.sync.recovery`."""
         await restore(version, self._context, self._upstream())
 
     def _upstream(self) -> Upstream:

@@ -1,0 +1,246 @@
+"""Bodies that are there already: files without a record, damaged ones, predecessors.
+
+*Adoption* takes files without a record that fits on record once upstream has proved them, and
+spares fetching them. They come from other tools, from a lost manifest, or from a copy that did not
+keep times. A file is never taken by its count alone; one that our own SHA256SUMS vouches for is
+held whatever upstream has by now, so that upstream's loss is not ours.
+
+*Repair* takes upstream's body first, else history's with the recorded digest; else the day is no
+longer held: it leaves the listings, and only then does its rotten file go to quarantine. A file
+without a record is not known to be rotten: it is adopted, or left for the next poll.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import date
+
+from msgspec.structs import replace
+
+from mirror.archive.headers import ReplyMeta
+from mirror.archive.intake import Evidence, Intake, Scanner
+from mirror.archive.judge import Expectation, judge, make_record
+from mirror.archive.listings import parse_sums
+from mirror.archive.manifest import Version
+from mirror.archive.ports import Ask, Context, Destination, Listing, OpenBody
+from mirror.archive.upstream import ETags, Upstream, listed_counts
+from mirror.errors import MirrorError, StorageError, UpstreamError, WrongKindError
+from mirror.logs import get_logger
+from mirror.model import Damage, DamageKind, Due, Flag, Reason, Record
+from mirror.sync.fetch import Fetcher, task_group
+from mirror.sync.publish import publish
+
+_READ_BYTES = 1024 * 1024
+_NO_CAP = 2**62
+
+
+async def adopt_all(context: Context, upstream: Upstream) -> int:
+    """Take on record what can be proved; return how many files that was.
+
+    What cannot be proved stays as it is: its day is not held, and so is fetched.
+
+    Args:
+        context: upstream, asked for validators and headers only; where the files are; settings.
+        upstream: what is known of it: what its listings promise, and what its ETags are.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    destination, log = context.destination, get_logger()
+    unverified = dict(destination.inventory.unverified)
+    if not unverified:
+        return 0
+    listed = listed_counts(upstream, now=context.now())
+    sums: dict[str, str] = {}
+    with suppress(WrongKindError):
+        sums = parse_sums(destination.read(Listing.SUMS) or b"")
+    slots = asyncio.Semaphore(context.config.http.concurrency)
+
+    async def adopt(day: date, claims: Sequence[Record]) -> bool:
+        name = destination.days.name_of(day)
+        try:
+            record = await _prove(
+                context, day, claims, listed.get(day), sums.get(name), upstream.etags
+            )
+        except StorageError:
+            raise
+        except MirrorError as error:
+            log.info("file.not_adopted", file=name, problem=error.line())
+            return False
+        finally:
+            slots.release()
+        if record is not None:
+            await destination.note(record)
+        return record is not None
+
+    tasks: list[asyncio.Task[bool]] = []
+    async with task_group() as group:
+        for day, claims in unverified.items():
+            await slots.acquire()
+            tasks.append(group.create_task(adopt(day, claims)))
+    adopted = sum(task.result() for task in tasks)
+    log.info("files.adopted", adopted=adopted, unverified=len(unverified) - adopted)
+    return adopted
+
+
+async def _prove(
+    context: Context,
+    day: date,
+    claims: Sequence[Record],
+    expected: int | None,
+    published_sha256: str | None,
+    etags: ETags,
+) -> Record | None:
+    """Return a record for a day's file; None where nothing proves it."""
+    days, max_bytes, now = context.destination.days, context.config.http.max_file_size, context.now
+    name, opener = days.name_of(day), context.destination.opener
+    evidence, mtime_ns = await asyncio.to_thread(_read, opener, name, max_bytes)
+    for claim in reversed(claims):
+        if claim.sha256 == evidence.sha256:
+            return replace(claim, mtime_ns=mtime_ns)
+    meta, is_same = await _ask_upstream(context, name, evidence.digests, etags)
+    expectation = Expectation(lines=expected, is_open=not days.is_final(day, now()))
+    verdict = judge(evidence, meta, expectation)
+    flags: tuple[Flag, ...] = ()
+    if is_same and verdict.publish:
+        flags = tuple(flag for flag in verdict.flags if flag is not Flag.UNLISTED)
+    elif published_sha256 == evidence.sha256:
+        # Published by us once, and so verified. Where its count or upstream's word is against it
+        # the day is due, and what replaces it finds a predecessor to keep.
+        is_agreed = evidence.lines == expected and is_same is not False
+        meta, expected = ReplyMeta(), expected if is_agreed else None
+    else:
+        return None
+    flags = (Flag.ADOPTED, *flags)
+    record = make_record(day, name, evidence, meta, index_count=expected, flags=flags, now=now())
+    return replace(record, mtime_ns=mtime_ns)
+
+
+async def _ask_upstream(
+    context: Context, name: str, own: dict[str, str], etags: ETags
+) -> tuple[ReplyMeta, bool | None]:
+    """Return what upstream says, and whether a file with these digests is its own; None: unsaid."""
+    etag = f'"{own["md5"]}"'
+    try:
+        async with context.source.open(name, Ask(if_none_match=etag, head=True)) as reply:
+            meta = reply.meta
+            if reply.status == 304:
+                return replace(meta, etag=meta.etag or etag), True
+            if reply.status == 404:
+                return ReplyMeta(), None
+    except UpstreamError as error:
+        context.source.traffic.fail(error.failure)
+        get_logger().info("file.not_proved", file=name, problem=error.line())
+        return ReplyMeta(), None
+    # digests of an encoded or stored representation are over other bytes than the file's
+    if meta.encoding not in ("", "identity") or meta.stored_encoding != "identity":
+        return ReplyMeta(), None
+    right = [
+        digest.value == own[digest.algorithm]
+        for digest in meta.digests
+        if not (etags is ETags.OPAQUE and digest.source == "etag")
+    ]
+    return meta, all(right) if right else None
+
+
+def _read(open_body: OpenBody, name: str, max_bytes: int) -> tuple[Evidence, int]:
+    """Return what is seen of a file that is there, and its modification time in ns."""
+    scanner = Scanner(("sha256", "md5"), max_bytes=max_bytes)
+    with open_body(name) as (file, mtime_ns):
+        while chunk := file.read(_READ_BYTES):
+            scanner.feed(chunk)
+    return scanner.finish(), mtime_ns
+
+
+async def repair(damage: Sequence[Damage], context: Context, upstream: Upstream) -> None:
+    """Put right what a verification found, as far as it can be."""
+    destination = context.destination
+    inventory = destination.inventory
+    doubted = set(inventory.unverified)
+    await adopt_all(context, upstream)
+    rotten = {one.day for one in damage if one.kind is not DamageKind.WRONG_KIND}
+    rotten -= doubted & inventory.records.keys()
+    # what was on record of the days, before it is doubted
+    known = inventory.claimed() | inventory.missing | inventory.records
+    claims = {day: claim for day, claim in known.items() if day in rotten}
+    for day in claims:
+        inventory.doubt(day)
+    listed = listed_counts(upstream, now=context.now())
+    due = [
+        Due(day, claims[day].name, Reason.DAMAGED, listed.get(day), 0)
+        for day in sorted(claims, reverse=True)
+    ]
+    await Fetcher(context, upstream).fetch_all(due)
+    for day in claims.keys() - inventory.records.keys():
+        await _take_from_history(destination, claims[day])
+    # a listing must not name what is about to be taken away
+    await asyncio.to_thread(publish, destination, upstream)
+    for day in claims.keys() - inventory.records.keys():
+        reason = "it was published, and is rotten"
+        await asyncio.to_thread(destination.retire, claims[day].name, day, reason)
+    await asyncio.to_thread(publish, destination, upstream)
+
+
+async def restore(version: Version, context: Context, upstream: Upstream) -> None:
+    """Publish a predecessor again; what it replaces goes to history in its turn.
+
+    Raises:
+        StorageError: it is damaged, or the disk refused; nothing has changed.
+    """
+    destination, day = context.destination, version.date
+    held = destination.inventory.records.get(day)
+    record = Record(
+        date=day,
+        name=destination.days.name_of(day),
+        size=0,
+        sha256=version.sha256,
+        lines=0,
+        mtime_ns=0,
+        fetched_at=version.fetched_at,
+        checked_at=context.now(),
+        index_count=held.index_count if held is not None else upstream.accepted.get(day),
+        last_modified=version.last_modified,
+        flags=(Flag.RESTORED,),
+    )
+    if not await _put_back(destination, version, record):
+        raise StorageError(
+            f"the version {version.sha256[:12]} of {day} is damaged in history",
+            hint="restore another one: see `binder-mirror history`",
+        )
+    await asyncio.to_thread(publish, destination, upstream)
+
+
+async def _take_from_history(destination: Destination, claim: Record) -> None:
+    """Publish the body on record from history, if it is there and sound."""
+    for version in await asyncio.to_thread(destination.list_versions, claim.date):
+        if version.sha256 == claim.sha256 and await _put_back(destination, version, claim):
+            get_logger().info("file.repaired", file=claim.name, source="history")
+            return
+
+
+async def _put_back(destination: Destination, version: Version, record: Record) -> bool:
+    """Publish a predecessor; return False, with nothing changed, where it is damaged.
+
+    Its size and its lines are counted on the way.
+    """
+    intake = Intake(ReplyMeta(), max_bytes=_NO_CAP)
+
+    def read() -> bytes:
+        with suppress(StorageError):  # the digest will say so
+            return next(chunks, b"")
+        return b""
+
+    chunks = destination.read_version(version)
+    async with destination.stage(record.name, intake.feed) as staged:
+        while chunk := await asyncio.to_thread(read):
+            await staged.write([chunk])
+        evidence = intake.finish()
+        if evidence.sha256 != version.sha256:
+            return False
+        held = destination.inventory.records.get(version.date)
+        await staged.publish(
+            replace(record, size=evidence.size, lines=evidence.lines),
+            predecessor=held if held is not None and held.sha256 != record.sha256 else None,
+            is_final=held is not None and destination.days.is_final(held.date, held.checked_at),
+        )
+    return True
