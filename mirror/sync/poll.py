@@ -14,6 +14,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 import structlog
@@ -48,24 +49,18 @@ from mirror.text import plural
 LISTED_PROBLEMS = 20
 """Problems listed one by one in a report; the rest is counted."""
 _LISTED_DAYS = 3
+_LOGGED = ("exit_code", "held", "listed", "requests", "downloaded_bytes", "duration_s")
 
 
+@dataclass
 class Poll:
-    """One pass over one data directory.
+    """One pass over one data directory."""
 
-    Args:
-        context: upstream and where the copy is kept; settings, clock and jitter.
-        upstream: what is known of upstream from before.
-        asked: the days it is about.
-    """
-
-    def __init__(self, context: Context, upstream: Upstream, asked: PollRange) -> None:
-        self._context = context
-        self._destination = context.destination
-        self._now = context.now
-        self._upstream = upstream
-        self._asked = asked
-        self._log = get_logger()
+    context: Context
+    upstream: Upstream
+    """What is known of upstream: from before, then from this pass."""
+    asked: PollRange
+    """The days it is about."""
 
     async def run(self, *, inspect_s: float = float("inf")) -> PollReport:
         """Bring the copy in step with upstream, as far as it can be had.
@@ -77,22 +72,29 @@ class Poll:
         Raises:
             StorageError: the disk refused; what was published stands.
         """
-        started_at, started = self._now(), time.monotonic()
-        poll_id = f"{started_at:%Y%m%dT%H%M%S}-{self._context.rng.getrandbits(24):06x}"
+        context, started_at, started = self.context, self.context.now(), time.monotonic()
+        poll_id = f"{started_at:%Y%m%dT%H%M%S}-{context.rng.getrandbits(24):06x}"
         with structlog.contextvars.bound_contextvars(poll=poll_id):
             report = replace(
                 await self._run(),
                 poll_id=poll_id,
                 started_at=started_at.astimezone(UTC),
                 duration_s=round(time.monotonic() - started, 3),
-                requests=self._context.source.traffic.requests,
-                downloaded_bytes=self._context.source.traffic.received_bytes,
+                requests=context.source.traffic.requests,
+                downloaded_bytes=context.source.traffic.received_bytes,
             )
-            self._destination.append_poll(report)
-            self._log_end(report)
-            self._context.observer(report)
+            context.destination.append_poll(report)
+            logged = {name: getattr(report, name) for name in _LOGGED} | report.outcomes
+            get_logger().info("poll.finished", index_state=report.index_state.value, **logged)
+            context.observer(report)
             if report.pending_findings and inspect_s:
-                report = replace(report, pending_findings=await self._inspect(inspect_s))
+                # where nothing is pending, as most of the time, nobody pays for its import
+                from mirror.sync.inspect import inspect_pending  # noqa: PLC0415
+
+                inspected = await inspect_pending(
+                    context.destination, self.upstream, context.observer, limit_s=inspect_s
+                )
+                report = replace(report, pending_findings=inspected.pending)
         return report
 
     async def _run(self) -> PollReport:
@@ -103,66 +105,66 @@ class Poll:
             problem = Problem(ProblemKind.UPSTREAM_UNUSABLE, text)
             report = self._report(ExitCode.UPSTREAM_UNUSABLE, {}, (problem,))
             return replace(report, index_state=IndexState.UNUSABLE)
-        adopted = await adopt_all(self._context, self._upstream)
+        adopted = await adopt_all(self.context, self.upstream)
+        destination, now = self.context.destination, self.context.now
+        inventory = destination.inventory
         # off the loop, on which a daemon serves: it goes through all days
-        inventory, config = self._destination.inventory, self._context.config
         plan = await asyncio.to_thread(
-            plan_poll, survey, inventory, config, self._asked, now=self._now()
+            plan_poll, survey, inventory, self.context.config, self.asked, now=now()
         )
         outcomes = await self._fetch(plan)
-        unwritten = await self._publish()
-        problems = make_problems(self._upstream, outcomes, inventory.wrong_kind, self._asked)
-        problems = (*unwritten, *problems)
-        warnings = make_warnings(self._upstream, inventory.records.values(), now=self._now())
-        return replace(
-            self._report(
-                ExitCode.INCOMPLETE if problems else ExitCode.COMPLETE,
-                _count_outcomes(outcomes, adopted),
-                problems,
-            ),
-            warnings=(*survey.warnings, *warnings),
-        )
+        problems: tuple[Problem, ...] = ()
+        # the inventory is clean only after the listings were written by it
+        if not (inventory.is_clean and all(map(destination.has, Listing))):
+            problems = await asyncio.to_thread(publish, destination, self.upstream)
+        await asyncio.to_thread(remember, destination, self.upstream)
+        problems += make_problems(self.upstream, outcomes, inventory.wrong_kind, self.asked)
+        warnings = make_warnings(self.upstream, inventory.records.values(), now=now())
+        exit_code = ExitCode.INCOMPLETE if problems else ExitCode.COMPLETE
+        report = self._report(exit_code, _count_outcomes(outcomes, adopted), problems)
+        return replace(report, warnings=(*survey.warnings, *warnings))
 
     async def _survey(self) -> Survey:
         """Ask upstream what it has, and remember it."""
-        context = self._context
+        context, destination = self.context, self.context.destination
         surveyor = Surveyor(context.source, context.config, context.now, context.rng)
-        has_body = index_body(self._destination, self._upstream) is not None
-        survey = await surveyor.survey(self._upstream, has_body=has_body)
-        self._upstream = survey.upstream
-        was_clean = self._destination.inventory.is_clean
-        await asyncio.to_thread(remember, self._destination, survey.upstream, survey.index)
+        has_body = index_body(destination, self.upstream) is not None
+        survey = await surveyor.survey(self.upstream, has_body=has_body)
+        self.upstream = survey.upstream
+        was_clean = destination.inventory.is_clean
+        await asyncio.to_thread(remember, destination, survey.upstream, survey.index)
         if not was_clean:
             # files may be gone or altered since the index was written: first of all, be true
-            await asyncio.to_thread(publish_index, self._destination, self._upstream)
+            await asyncio.to_thread(publish_index, destination, self.upstream)
         return survey
 
     async def _fetch(self, plan: Plan) -> list[Outcome]:
         # what cannot be finished is not begun; a day that is asked about may be unchanged
         needed = sum(due.estimated_bytes for due in plan.due if not due.conditional)
-        min_free = self._context.config.storage.min_free
-        self._destination.require_room(needed, min_free if needed else 0)
-        self._context.observer(plan)
-        self._log.info("poll.planned", due=len(plan.due), listed=plan.listed, **plan.reasons())
-        fetcher = Fetcher(self._context, self._upstream)
+        min_free = self.context.config.storage.min_free
+        destination = self.context.destination
+        destination.require_room(needed, min_free if needed else 0)
+        self.context.observer(plan)
+        get_logger().info("poll.planned", due=len(plan.due), listed=plan.listed, **plan.reasons())
+        fetcher = Fetcher(self.context, self.upstream)
         try:
             outcomes = await fetcher.fetch_all(plan.due)
         except asyncio.CancelledError:
             # interrupted: what has arrived counts, and the next run would do the same anyway
-            await asyncio.shield(asyncio.to_thread(publish, self._destination, self._upstream))
+            await asyncio.shield(asyncio.to_thread(publish, destination, self.upstream))
             raise
         self._learn(plan, outcomes, fetcher)
         return outcomes
 
     def _learn(self, plan: Plan, outcomes: Sequence[Outcome], fetcher: Fetcher) -> None:
         """Remember what the fetching showed: days found by name, disputes, upstream's ETags."""
-        upstream, dues = self._upstream, {due.date: due for due in plan.due}
+        upstream, dues = self.upstream, {due.date: due for due in plan.due}
         found, absent = dict(upstream.found), dict(upstream.absent)
         searched_at = upstream.searched_at
         for outcome in outcomes:
             due = dues[outcome.date]
             if outcome.kind is OutcomeKind.ABSENT:
-                absent[due.date] = self._now()
+                absent[due.date] = self.context.now()
             elif outcome.kind is OutcomeKind.FAILED and due.reason is Reason.BY_NAME:
                 # it may be there: it stays due, and so the search is not over
                 searched_at = None
@@ -171,7 +173,7 @@ class Poll:
                 absent.pop(due.date, None)
         known = upstream.accepted.keys() | found.keys()
         disputes = {day: fetcher.disputes[day] for day in sorted(fetcher.disputes) if day in known}
-        self._upstream = replace(
+        self.upstream = replace(
             upstream,
             found=found,
             absent=absent,
@@ -180,55 +182,22 @@ class Poll:
             etags=fetcher.etags,
         )
 
-    async def _publish(self) -> tuple[Problem, ...]:
-        """Write the listings where they may have to change: what is held has, or one is missing."""
-        destination = self._destination
-        unwritten: tuple[Problem, ...] = ()
-        # the inventory is clean only after the listings were written by it
-        if not (destination.inventory.is_clean and all(map(destination.has, Listing))):
-            unwritten = await asyncio.to_thread(publish, destination, self._upstream)
-        await asyncio.to_thread(remember, destination, self._upstream)
-        return unwritten
-
-    async def _inspect(self, limit_s: float) -> int:
-        """Count what is in the days that are pending; return how many still are."""
-        # where nothing is pending, as most of the time, nobody pays for its import
-        from mirror.sync.inspect import inspect_pending  # noqa: PLC0415
-
-        inspected = await inspect_pending(
-            self._destination, self._upstream, self._context.observer, limit_s=limit_s
-        )
-        return inspected.pending
-
     def _report(
         self, exit_code: ExitCode, outcomes: dict[str, int], problems: tuple[Problem, ...]
     ) -> PollReport:
-        records = self._destination.inventory.records.values()
-        listed = listed_counts(self._upstream, now=self._now())
-        counts_findings = self._context.config.storage.findings
+        records = self.context.destination.inventory.records.values()
+        listed = listed_counts(self.upstream, now=self.context.now())
+        counts_findings = self.context.config.storage.findings
         return PollReport(
             exit_code=int(exit_code),
-            index_state=self._upstream.state,
-            listed=sum(day in self._asked for day in listed),
+            index_state=self.upstream.state,
+            listed=sum(day in self.asked for day in listed),
             held=len(records),
             events=sum(record.lines for record in records),
             archive_bytes=sum(record.size for record in records),
             outcomes=outcomes,
             problems=problems,
             pending_findings=sum(map(is_pending, records)) if counts_findings else 0,
-        )
-
-    def _log_end(self, report: PollReport) -> None:
-        self._log.info(
-            "poll.finished",
-            exit_code=report.exit_code,
-            index_state=report.index_state.value,
-            held=report.held,
-            listed=report.listed,
-            requests=report.requests,
-            downloaded_bytes=report.downloaded_bytes,
-            duration_s=report.duration_s,
-            **report.outcomes,
         )
 
 
@@ -300,9 +269,8 @@ def _refusals(upstream: Upstream) -> Iterator[Problem]:
 
 def make_warnings(
     upstream: Upstream, records: Collection[Record], *, now: datetime
-) -> tuple[Problem, ...]:
-    """Return what a person should know although nothing is missing."""
-    warnings: list[Problem] = []
+) -> Iterator[Problem]:
+    """Yield what a person should know although nothing is missing."""
     since = f"{upstream.state_since:%Y-%m-%d %H:%M} UTC" if upstream.state_since else "now"
     if upstream.state is IndexState.SHRUNK:
         gone = len(upstream.unlisted.keys() - vanished(upstream, now=now))
@@ -310,19 +278,18 @@ def make_warnings(
             f"upstream's index has shrunk (noticed {since}): {plural(gone, 'day')} it listed "
             "before are kept, and looked for elsewhere"
         )
-        warnings.append(Problem(ProblemKind.INDEX_SHRUNK, text))
+        yield Problem(ProblemKind.INDEX_SHRUNK, text)
     if upstream.state is IndexState.STALE:
         text = (
             f"upstream's index stands still (noticed {since}): newer days are looked for in "
             "index.html and by name"
         )
-        warnings.append(Problem(ProblemKind.INDEX_STALE, text))
+        yield Problem(ProblemKind.INDEX_STALE, text)
     if disputed := sorted(record.date for record in records if Flag.DISPUTED in record.flags):
         latest = ", ".join(map(str, disputed[-_LISTED_DAYS:]))
         count = plural(len(disputed), "day")
         text = f"{count} published although index or ETag contradict: {latest}"
-        warnings.append(Problem(ProblemKind.DISPUTED, text))
-    return tuple(warnings)
+        yield Problem(ProblemKind.DISPUTED, text)
 
 
 def _count_outcomes(outcomes: Sequence[Outcome], adopted: int) -> dict[str, int]:

@@ -55,8 +55,9 @@ async def adopt_all(context: Context, upstream: Upstream) -> int:
     with suppress(WrongKindError):
         sums = parse_sums(destination.read(Listing.SUMS) or b"")
     slots = asyncio.Semaphore(context.config.http.concurrency)
+    adopted: list[date] = []
 
-    async def adopt(day: date, claims: Sequence[Record]) -> bool:
+    async def adopt(day: date, claims: Sequence[Record]) -> None:
         name = destination.days.name_of(day)
         try:
             record = await _prove(
@@ -66,21 +67,19 @@ async def adopt_all(context: Context, upstream: Upstream) -> int:
             raise
         except MirrorError as error:
             log.info("file.not_adopted", file=name, problem=error.line())
-            return False
+            return
         finally:
             slots.release()
         if record is not None:
             await destination.note(record)
-        return record is not None
+            adopted.append(day)
 
-    tasks: list[asyncio.Task[bool]] = []
     async with task_group() as group:
         for day, claims in unverified.items():
             await slots.acquire()
-            tasks.append(group.create_task(adopt(day, claims)))
-    adopted = sum(task.result() for task in tasks)
-    log.info("files.adopted", adopted=adopted, unverified=len(unverified) - adopted)
-    return adopted
+            group.create_task(adopt(day, claims))
+    log.info("files.adopted", adopted=len(adopted), unverified=len(unverified) - len(adopted))
+    return len(adopted)
 
 
 async def _prove(
