@@ -95,12 +95,18 @@ def running(root: Path) -> Copy:
     return copy
 
 
-def poll_under_way() -> PollProgress:
-    """Return a poll that has done half of 600 days."""
-    live = PollProgress()
+def plan_of_many() -> Plan:
+    """Return a plan of 600 days."""
     days = [NOW.date() - timedelta(days=number) for number in range(600)]
     due = [Due(day, f"events-{day}.jsonl", Reason.NEW, 7000, 2_000_000) for day in days]
-    live.observe(Plan(tuple(due), 2900, 1_200_000_000))
+    return Plan(tuple(due), 2900, 1_200_000_000)
+
+
+def poll_under_way() -> PollProgress:
+    """Return a poll that has done half of its plan."""
+    live, plan = PollProgress(), plan_of_many()
+    due = plan.due
+    live.observe(plan)
     for one in due[:300]:
         live.observe(Received(one.date, 1_900_000))
         live.observe(Outcome(one.date, OutcomeKind.PUBLISHED))

@@ -20,7 +20,7 @@ from mirror.model import Findings
 from mirror.status.poll_progress import PollProgress
 from mirror.text import shown
 from tests.web.copies import poll_report
-from tests.web.scenes import NOW, SCENES, failing, in_step, poll_under_way
+from tests.web.scenes import NOW, SCENES, failing, in_step, plan_of_many, poll_under_way
 from tests.web.serving import serving
 
 CHROMIUM = shutil.which("chromium")
@@ -181,8 +181,7 @@ async def test_it_follows_the_poll_and_then_the_copy(browser: Browser, tmp_path:
     async with serving(data, now=NOW, live=live) as url, seen(browser, url) as page:
         await page.locator("#months > summary").click()
         await page.evaluate("window.sentence = document.querySelector('[role=status]')")
-        moving = poll_under_way()
-        live.observe(moving._plan)
+        live.observe(plan_of_many())
         await page.get_by_role("heading", name="A poll is running").wait_for()
         assert await page.locator("progress").get_attribute("max") == "600"
         live.stop()
