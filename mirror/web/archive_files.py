@@ -144,26 +144,22 @@ def _open_day(site: Site, claims: tuple[Record, ...]) -> Representation | None:
 
 
 async def _encode(request: web.Request, plain: Representation) -> Representation | None:
-    """Return the body in the coding that the client likes best; None for the plain one."""
+    """Return the body in the coding that the client likes best; None for the plain one.
+
+    A client that asks for a range means a part of what it knows, and that is the plain body unless
+    If-Range names another (aiohttp's clients, fsspec among them, accept gzip with every range,
+    and would fail at a part of it). One that holds the plain body need not be sent any.
+    """
     coding = choose_coding(", ".join(request.headers.getall("Accept-Encoding", ())), CODINGS)
     if coding is None:
         return None
     wanted = replace(plain, tag=f"{plain.tag}-{coding}")
-    if not _may_be_encoded(request, plain.tag, wanted.tag):
+    if "Range" in request.headers:
+        if request.headers.get("If-Range", "").strip() != f'"{wanted.tag}"':
+            return None
+    elif names_tag(request.if_none_match, plain.tag):
         return None
     if names_tag(request.if_none_match, wanted.tag):
         # the client has it: it need not be made to say so
         return wanted
     return await request.app[_ENCODED].open(wanted, coding)
-
-
-def _may_be_encoded(request: web.Request, plain_tag: str, tag: str) -> bool:
-    """Return whether a client that accepts a coding is not served better without it.
-
-    One that asks for a range means a part of what it knows, and that is the plain body unless
-    If-Range names another (aiohttp's clients, fsspec among them, accept gzip with every range,
-    and would fail at a part of it). One that holds the plain body need not be sent any.
-    """
-    if "Range" in request.headers:
-        return request.headers.get("If-Range", "").strip() == f'"{tag}"'
-    return not names_tag(request.if_none_match, plain_tag)

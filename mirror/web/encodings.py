@@ -85,7 +85,7 @@ class EncodedBodies:
         with suppress(OSError):
             names = [_NAME.fullmatch(path.name) for path in self._folder.iterdir()]
             self._kept = {match[1]: match[0] for match in names if match}
-        self._making: dict[str, asyncio.Future[bool]] = {}
+        self._making: dict[str, asyncio.Future[None]] = {}
         # one maker leaves the other processors to those who serve and fetch
         self._maker = ThreadPoolExecutor(1, "encode")
         self._refused_at = -float(_PAUSE_S)
@@ -108,7 +108,8 @@ class EncodedBodies:
             return None
         key = f"{plain.sha256}.{coding}"
         found = self._open_kept(key, plain)
-        if found is None and await self._is_made(key, plain):
+        if found is None:
+            await self._make_once(key, plain)
             found = self._open_kept(key, plain)
         return found
 
@@ -135,35 +136,31 @@ class EncodedBodies:
             headers={**plain.headers, "Content-Encoding": coding},
         )
 
-    async def _is_made(self, key: str, plain: Representation) -> bool:
+    async def _make_once(self, key: str, plain: Representation) -> None:
         making = self._making.get(key)
         if making is None:
             is_refused = time.monotonic() - self._refused_at < _PAUSE_S
             if is_refused or len(self._making) >= _MAX_QUEUE:
-                return False
+                return
             loop = asyncio.get_running_loop()
             making = loop.run_in_executor(self._maker, self._make, key, plain)
             self._making[key] = making
             making.add_done_callback(lambda _: self._making.pop(key, None))
         # a client that leaves does not take the body from those who wait for it too
-        return await asyncio.shield(making)
+        await asyncio.shield(making)
 
-    def _make(self, key: str, plain: Representation) -> bool:
+    def _make(self, key: str, plain: Representation) -> None:
         """Make one, on the maker's thread; after an error of the disk none is made for a while."""
         try:
-            name = self._write(key, plain)
+            self._write(key, plain)
             with suppress(FileNotFoundError):  # another process has trimmed
-                self._trim(self._site.config.server.encoded_size)
+                self._trim()
         except OSError as error:
             self._refused_at = time.monotonic()
             get_logger().warning("encoding.refused", problem=str(error))
-            return False
-        if name is not None:
-            self._kept[key] = name
-        return name is not None
 
-    def _write(self, key: str, plain: Representation) -> str | None:
-        """Write an encoded body, whole or not at all; None if the plain one is gone by now."""
+    def _write(self, key: str, plain: Representation) -> None:
+        """Write an encoded body, whole or not at all; nothing if the plain one is gone by now."""
         if self._site.data.free_bytes() < plain.size + self._site.config.storage.min_free:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if kind_of(self._folder) != "directory":
@@ -174,21 +171,21 @@ class EncodedBodies:
             body = plain.source
             source = io.BytesIO(body) if isinstance(body, bytes) else open_file(body)
             with source, unfinished.open("xb") as target:
-                digests = _encode(source, target, key.rpartition(".")[2])
+                sha256, encoded_sha256 = _encode(source, target, key.rpartition(".")[2])
                 os.fsync(target.fileno())
-            if digests[0] != plain.sha256:
-                return None
-            name = f"{key}.{digests[1]}"
-            unfinished.replace(self._folder / name)
+            if sha256 == plain.sha256:
+                name = f"{key}.{encoded_sha256}"
+                unfinished.replace(self._folder / name)
+                self._kept[key] = name
         except (FileNotFoundError, WrongKindError):
-            return None
+            pass
         finally:
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
-        return name
 
-    def _trim(self, limit: int) -> None:
+    def _trim(self) -> None:
         """Remove the least recently used beyond the limit, until a tenth of it is free."""
+        limit = self._site.config.server.encoded_size
         with os.scandir(self._folder) as entries:
             stats = {
                 entry.name: entry.stat(follow_symlinks=False)

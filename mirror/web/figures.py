@@ -193,12 +193,12 @@ def _year(year: int, days: Days, bounds: Sequence[int]) -> Year:
     start = date(year, 1, 1)
     # makes ordinals of the year's days into places: weeks from 0 on, Mondays on top
     offset = start.weekday() - start.toordinal()
-    firsts = [date(year, month, 1).toordinal() for month in range(1, 13)]
+    firsts = (date(year, month, 1) for month in range(1, 13))
     months = groupby(days.items(), lambda one: one[0].month)
     return Year(
         number=year,
         summary=_summary(days),
-        columns=[(first + offset) // 7 for first in firsts],
+        columns=[(first.toordinal() + offset) // 7 for first in firsts],
         months=[_month(dict(some), offset, bounds) for _, some in months],
     )
 

@@ -110,8 +110,8 @@ async def _json(request: web.Request) -> web.Response:
     facts["advice"] = [ADVICE[problem.kind] for problem in status.problems]
     facts["is_ready"] = site.readiness(snapshot).is_ready
     facts["progress"] = site.live.progress
-    headers = {"Content-Type": "application/json", **_NOT_KEPT}
-    return web.Response(body=msgspec.json.encode(facts), headers=headers)
+    body = msgspec.json.encode(facts)
+    return web.Response(body=body, content_type="application/json", headers=_NOT_KEPT)
 
 
 async def _healthz(_request: web.Request) -> web.Response:
