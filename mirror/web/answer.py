@@ -116,12 +116,7 @@ def _choose_part(request: web.Request, body: Representation) -> range | None:
 
 
 async def _send(
-    request: web.Request,
-    file: IO[bytes],
-    part: range,
-    *,
-    status: int,
-    headers: dict[str, str],
+    request: web.Request, file: IO[bytes], part: range, *, status: int, headers: dict[str, str]
 ) -> web.StreamResponse:
     """Send a part of a file: from the disk's cache to the socket, inside the kernel."""
     if isinstance(file, io.BytesIO):

@@ -43,8 +43,13 @@ class WebServer:
         self._listen = listen
         self._guard = Guard(site)
         self._watching: asyncio.Task[None] | None = None
+        app = web.Application(middlewares=[self._guard.admit, _answer])
+        app[SITE] = site
+        app.on_response_prepare.append(_sign)
+        add_status(app)
+        add_archive(app)
         self._runner = web.AppRunner(
-            _make_app(site, self._guard),
+            app,
             access_log=None,
             handle_signals=False,
             shutdown_timeout=_DRAIN_S,
@@ -83,15 +88,6 @@ class WebServer:
             self._watching.cancel()
             await asyncio.wait({self._watching})
         await self._runner.cleanup()
-
-
-def _make_app(site: Site, guard: Guard) -> web.Application:
-    app = web.Application(middlewares=[guard.admit, _answer])
-    app[SITE] = site
-    app.on_response_prepare.append(_sign)
-    add_status(app)
-    add_archive(app)
-    return app
 
 
 async def _sign(request: web.Request, response: web.StreamResponse) -> None:
