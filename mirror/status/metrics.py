@@ -115,8 +115,7 @@ class Metrics(Collector):
         self._registry = CollectorRegistry()
         if shows_process:
             ProcessCollector(registry=self._registry)
-        self._over = Traffic()
-        self._running: list[Traffic] = []
+        self._over = self._running = Traffic()
         self._copy: _Values = {}
         self._registry.register(self)
         self._counters = _make(Counter, _COUNTERS, self._registry)
@@ -143,13 +142,12 @@ class Metrics(Collector):
 
     @contextmanager
     def following(self, traffic: Traffic) -> Iterator[None]:
-        """Show what a session asks and receives, while it runs and after."""
-        self._running.append(traffic)
+        """Show what a session asks and receives, while it runs and after; one at a time."""
+        self._running = traffic
         try:
             yield
         finally:
-            self._running = [one for one in self._running if one is not traffic]
-            _add(self._over, traffic)
+            self._over, self._running = _sum(self._over, traffic), Traffic()
 
     def job_began(self, job: str, at: datetime) -> None:
         """A job begins."""
@@ -212,10 +210,8 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield what is asked of upstream, and how the copy stands."""
         yield from _families(GaugeMetricFamily, self._copy)
-        total = Traffic()
-        for traffic in (self._over, *self._running):
-            _add(total, traffic)
-        yield from _families(CounterMetricFamily, _upstream_values(total))
+        traffic = _sum(self._over, self._running)
+        yield from _families(CounterMetricFamily, _upstream_values(traffic))
 
 
 def _make(kind: type[_Made], rows: _Definitions, registry: CollectorRegistry) -> dict[str, _Made]:
@@ -282,8 +278,6 @@ def _families(
         yield family
 
 
-def _add(total: Traffic, traffic: Traffic) -> None:
-    total.received_bytes += traffic.received_bytes
-    total.unanswered += traffic.unanswered
-    total.statuses.update(traffic.statuses)
-    total.failures.update(traffic.failures)
+def _sum(one: Traffic, other: Traffic) -> Traffic:
+    names = Traffic.__struct_fields__
+    return Traffic(*(getattr(one, name) + getattr(other, name) for name in names))

@@ -148,15 +148,8 @@ class SnapshotCache:
 
 
 def _fingerprint(data: DataDir) -> Fingerprint:
-    watched = (
-        data.manifest,
-        data.journal,
-        data.upstream,
-        data.polls,
-        data.archive,
-        data.quarantine,
-    )
-    return tuple(_stamp(path) for path in watched)
+    files = data.manifest, data.journal, data.upstream, data.polls
+    return tuple(map(_stamp, (*files, data.archive, data.quarantine)))
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

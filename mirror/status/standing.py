@@ -22,8 +22,8 @@ from mirror.store.aside import Quarantined
 from mirror.store.layout import DataDir, is_being_written
 from mirror.text import plural, shown, utc_minute
 
-GRACE = timedelta(minutes=5)
-INTERVALS = 3
+_GRACE = timedelta(minutes=5)
+_INTERVALS = 3
 """A mirror is ready for so many intervals, and the grace, after a complete poll."""
 _LISTED_DAYS = 5
 _MAX_LENGTH = 400
@@ -227,7 +227,7 @@ def judge_readiness(
     when = (
         f"the last complete poll ended at {last_success_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     )
-    allowed = INTERVALS * interval + GRACE
+    allowed = _INTERVALS * interval + _GRACE
     if now - last_success_at > allowed:
         return Readiness(is_ready=False, reason=f"{when}, more than {allowed} ago")
     return Readiness(is_ready=True, reason=when)
@@ -270,7 +270,10 @@ def _sentence(upstream: Upstream, missing: tuple[date, ...], polls: Sequence[Pol
     if last.index_state is IndexState.UNUSABLE:
         return f"Upstream is unusable {when}; what is held is untouched."
     if missing or last.exit_code:
-        return f"Incomplete {when}: {_lacks(missing, last)}."
+        days = f"{plural(len(missing), 'listed day')} not held"
+        problems = f"{plural(len(last.problems), 'problem')} at the last poll"
+        lacks = ", ".join([days] * bool(missing) + [problems] * bool(last.problems))
+        return f"Incomplete {when}: {lacks}."
     if not upstream.state.is_healthy:
         return f"All that upstream lists is held {when}, but its index is {upstream.state}."
     return f"In step with upstream {when}."
@@ -290,17 +293,12 @@ def _since(polls: Sequence[PollReport]) -> str:
 
 def _is_alike(poll: PollReport, last: PollReport) -> bool:
     """Return whether a poll has ended as the last one did; any that failed is as incomplete."""
+    if bool(poll.exit_code) != bool(last.exit_code):
+        return False
     if last.exit_code and last.index_state is not IndexState.UNUSABLE:
-        return poll.exit_code != 0
+        return True
     healthy = poll.index_state.is_healthy and last.index_state.is_healthy
-    same_state = healthy or poll.index_state is last.index_state
-    return same_state and (poll.exit_code == 0) == (last.exit_code == 0)
-
-
-def _lacks(missing: tuple[date, ...], last: PollReport) -> str:
-    days = f"{plural(len(missing), 'listed day')} not held"
-    problems = f"{plural(len(last.problems), 'problem')} at the last poll"
-    return ", ".join([days] * bool(missing) + [problems] * bool(last.problems))
+    return healthy or poll.index_state is last.index_state
 
 
 def _problems(snapshot: Snapshot, missing: Sequence[date]) -> Iterator[Problem]:
