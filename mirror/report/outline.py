@@ -125,9 +125,7 @@ def describe_days(report: Report) -> str:
 
 
 def describe_pending(report: Report) -> str:
-    """Return of how many days the contents are still to be counted; nothing where of none."""
-    if not report.pending_findings:
-        return ""
+    """Return of how many days the contents are still to be counted."""
     days = plural(report.pending_findings, "day")
     return f"Pending: the contents of {days} are still to be counted."
 
@@ -156,9 +154,9 @@ def make_whole(report: Report) -> Breakdown:
 
 def groups(report: Report) -> Iterator[tuple[Severity, Sequence[Anomaly]]]:
     """Yield the anomalies by severity, the most serious first."""
-    for severity, count in report.found.items():
-        if count:
-            yield severity, [one for one in report.anomalies if one.severity is severity]
+    for severity in Severity:
+        if some := [one for one in report.anomalies if one.severity is severity]:
+            yield severity, some
 
 
 def days_around(report: Report, odd: Anomaly, margin: int) -> list[date]:

@@ -7,7 +7,7 @@ script, loads nothing, and has the numbers of each chart in a table.
 import base64
 import hashlib
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC
 from functools import partial
 from itertools import pairwise
@@ -79,8 +79,8 @@ def render_report(report: Report, style: TerminalStyle) -> str:
 
 def _headline(report: Report, style: TerminalStyle) -> str:
     lines = [style.bold(style.wrap(outline.describe_days(report), 0))]
-    if pending := outline.describe_pending(report):
-        lines.append(style.wrap(pending, 0))
+    if report.pending_findings:
+        lines.append(style.wrap(outline.describe_pending(report), 0))
     found = [
         style.paint(
             f"{count:,} serious" if one is Severity.SERIOUS else plural(count, one), _COLOURS[one]
@@ -96,7 +96,8 @@ def _course(report: Report, style: TerminalStyle) -> str:
     known = {one.start: one.events / one.days for one in report.periods}
     values = [known.get(start) for start in report.starts]
     highest = max(known.values()) or 1
-    labels = [_short(highest), *[""] * (_PLOT_LINES - 2), "0"]
+    top = f"{highest / 1000:.0f}k" if highest >= 10_000 else f"{highest:,.0f}"
+    labels = [top, *[""] * (_PLOT_LINES - 2), "0"]
     margin = max(map(len, labels))
     room = max(10, style.width - margin - 4)
     # few columns are drawn wider
@@ -131,7 +132,10 @@ def _table(table: Table, style: TerminalStyle) -> str:
 
 def _columns(table: Table, longest: int) -> list[str]:
     """Return a table as aligned lines, names of at most so many characters."""
-    rows = [(_cut(name, longest), *numbers) for name, *numbers in (table.columns, *table.rows)]
+    rows = [
+        (name if len(name) <= longest else name[: longest - 1] + "…", *numbers)
+        for name, *numbers in (table.columns, *table.rows)
+    ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  " + "  ".join([name.ljust(widths[0]), *map(str.rjust, numbers, widths[1:])])
@@ -169,25 +173,14 @@ def _plot(odd: Anomaly, report: Report, style: TerminalStyle) -> str:
     return f"{marks[:start]}[{inside}]{marks[stop:]}"
 
 
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def _short(number: float) -> str:
-    return f"{number / 1000:.0f}k" if number >= 10_000 else f"{number:,.0f}"
-
-
-def render_spark(values: Iterable[float | None], ramp: str = BLOCKS) -> str:
+def render_spark(values: Sequence[float | None], ramp: str = BLOCKS) -> str:
     """Return one character for each value; a space for None.
 
     Args:
         values: zero has the lowest mark, so that it can be told from None.
         ramp: characters from empty to full.
     """
-    known = list(values)
-    highest = max((one for one in known if one is not None), default=0) or 1
-    (line,) = render_columns(known, 1, highest, ramp)
-    return line
+    return render_columns(values, 1, max(filter(None, values), default=1), ramp)[0]
 
 
 def render_columns(
