@@ -44,82 +44,76 @@ class DayCount(Struct, frozen=True):
     is_final: bool
 
 
-class DayFiles:
-    """The daily files of a data directory.
+def survey_days(
+    data: DataDir, now: datetime, since: date | None, until: date | None
+) -> tuple[list[Day], list[str]]:
+    """Return the days held of a range, ascending, and the problems that keep others unread.
 
     Args:
         data: the data directory.
-        now: the clock.
+        now: the moment for which it is asked which days are final.
+        since: the first day; None for the first held.
+        until: the last day, itself included; None for the last held.
+
+    Raises:
+        TypeError: `since` or `until` is no date.
+        StorageError, ConfigError: the inventory cannot be read.
     """
-
-    def __init__(self, data: DataDir, now: Callable[[], datetime]) -> None:
-        self.data = data
-        self._now = now
-
-    def survey(self, since: date | None, until: date | None) -> tuple[list[Day], list[str]]:
-        """Return the days held of a range, ascending, and the problems that keep others unread.
-
-        Args:
-            since: the first day; None for the first held.
-            until: the last day, itself included; None for the last held.
-
-        Raises:
-            TypeError: `since` or `until` is no date.
-            StorageError, ConfigError: the inventory cannot be read.
-        """
-        _require_dates(since, until)
-        inventory = load_steady_inventory(self.data)
-        records = [one for one in inventory.records.values() if _is_between(one.date, since, until)]
-        unreadable: tuple[tuple[Iterable[date], str], ...] = (
-            (inventory.missing, "is on record, but its file is gone"),
-            (inventory.unverified, "has a file that is not the one on record"),
-            (inventory.wrong_kind, "has something other than a file in its place"),
+    _require_dates(since, until)
+    inventory = load_steady_inventory(data)
+    days = [
+        Day(
+            one.date,
+            one.name,
+            one.lines,
+            one.size,
+            one.sha256,
+            data.days.is_final(one.date, now),
+            one.flags,
         )
-        problems = [
-            f"{day} {problem}"
-            for days, problem in unreadable
-            for day in days
-            if _is_between(day, since, until)
-        ]
-        return sorted(map(self._day, records), key=lambda day: day.date), sorted(problems)
+        for _, one in sorted(inventory.records.items())
+        if _is_between(one.date, since, until)
+    ]
+    unreadable: tuple[tuple[Iterable[date], str], ...] = (
+        (inventory.missing, "is on record, but its file is gone"),
+        (inventory.unverified, "has a file that is not the one on record"),
+        (inventory.wrong_kind, "has something other than a file in its place"),
+    )
+    problems = [
+        f"{day} {problem}"
+        for found, problem in unreadable
+        for day in found
+        if _is_between(day, since, until)
+    ]
+    return days, sorted(problems)
 
-    def open_each(self, days: Iterable[Day]) -> Iterator[tuple[Day, BinaryIO, Record]]:
-        """Yield days with their opened files, each with the record of just that body.
 
-        The manifest is read once, and again only where a file does not match: then a writer has
-        replaced the file since.
+def open_days(data: DataDir, days: Iterable[Day]) -> Iterator[tuple[Day, BinaryIO, Record]]:
+    """Yield days with their opened files, each with the record of just that body.
 
-        Raises:
-            UnrecordedError: no record matches a file.
-            StorageError: a file cannot be opened.
-        """
-        claims = load_claims(self.data).candidates
-        for day in days:
-            path = self.data.archive / day.name
-            for _ in range(_TRIES):
-                with storage_errors(path):
-                    opened = open_recorded(path, claims.get(day.date, ()))
-                if opened is not None:
-                    break
-                claims = load_claims(self.data).candidates
-            else:
-                raise UnrecordedError(
-                    f"{day.name} is not the file on record", hint="see `binder-mirror verify`"
-                )
-            file, record = opened
-            with file:
-                yield day, file, record
+    The manifest is read once, and again only where a file does not match: then a writer has
+    replaced the file since.
 
-    def _day(self, record: Record) -> Day:
-        return Day(
-            record.date,
-            record.name,
-            record.lines,
-            record.size,
-            record.sha256,
-            self.data.days.is_final(record.date, self._now()),
-            record.flags,
-        )
+    Raises:
+        UnrecordedError: no record matches a file.
+        StorageError: a file cannot be opened.
+    """
+    claims = load_claims(data).candidates
+    for day in days:
+        path = data.archive / day.name
+        for _ in range(_TRIES):
+            with storage_errors(path):
+                opened = open_recorded(path, claims.get(day.date, ()))
+            if opened is not None:
+                break
+            claims = load_claims(data).candidates
+        else:
+            raise UnrecordedError(
+                f"{day.name} is not the file on record", hint="see `binder-mirror verify`"
+            )
+        file, record = opened
+        with file:
+            yield day, file, record
 
 
 def _require_dates(since: object, until: object) -> None:

@@ -28,7 +28,7 @@ from mirror.events.decoder import Decoded, OddLine, decode_blocks, pair_lines
 from mirror.events.launch import Launch
 from mirror.model import Record
 from mirror.progress import Advance, show_nothing, show_reading
-from mirror.reading.days import Day, DayCount, DayFiles, describe, read_blocks
+from mirror.reading.days import Day, DayCount, describe, open_days, read_blocks, survey_days
 from mirror.reading.selection import AllOptions, Options, Selection, Unknown
 from mirror.reading.tables import make_arrow, make_pandas, make_polars
 from mirror.store.disk import storage_errors
@@ -59,6 +59,9 @@ class Archive:
         final_after: how long after a day's end upstream is done with it (`schedule.final_after`).
         now: the clock.
 
+    Attributes:
+        data: where it is.
+
     Raises:
         ConfigError: there is no mirror there.
 
@@ -83,12 +86,8 @@ class Archive:
         self._shown = shown(str(root), 300)
         data = DataDir(check_data_dir(root).root, DayRules(name_template, final_after))
         require_mirror(data)
-        self._files = DayFiles(data, now)
-
-    @property
-    def data(self) -> DataDir:
-        """Where it is."""
-        return self._files.data
+        self.data = data
+        self._now = now
 
     def days(self, since: date | None = None, until: date | None = None) -> list[Day]:
         """Return the days that are held, ascending.
@@ -100,14 +99,14 @@ class Archive:
         Raises:
             StorageError, ConfigError: the inventory cannot be read.
         """
-        return self._files.survey(since, until)[0]
+        return self._survey(since, until)[0]
 
     def problems(self, since: date | None = None, until: date | None = None) -> list[str]:
         """Return what keeps days of a range from being read: one line each, none where all is well.
 
         The arguments and errors are those of `days`.
         """
-        return self._files.survey(since, until)[1]
+        return self._survey(since, until)[1]
 
     @overload
     def events(
@@ -161,7 +160,7 @@ class Archive:
             StorageError, ConfigError: the inventory cannot be read.
         """
         selection = Selection(unknown=unknown, **options)
-        days, problems = self._files.survey(since, until)
+        days, problems = self._survey(since, until)
         if problems:
             more = f", and {len(problems) - 1} more" if problems[1:] else ""
             raise UnrecordedError(
@@ -176,7 +175,7 @@ class Archive:
                 stacklevel=2,
             )
         wanted = [day for day in days if day.is_final or selection.open_days is not False]
-        return Events(self._files, wanted, selection)
+        return Events(self.data, wanted, selection)
 
     def launches_per_day(
         self, since: date | None = None, until: date | None = None, **options: Unpack[AllOptions]
@@ -208,11 +207,14 @@ class Archive:
         """Return the launches that `events` gives as a polars frame."""
         return self.events(since, until, **options).to_polars()
 
+    def _survey(self, since: date | None, until: date | None) -> tuple[list[Day], list[str]]:
+        return survey_days(self.data, self._now(), since, until)
+
     def __repr__(self) -> str:
         return f"Archive({self._shown!r}: {describe(self.days())})"
 
     def _repr_html_(self) -> str:
-        days, problems = self._files.survey(None, None)
+        days, problems = self._survey(None, None)
         rows = {
             "Mirror": self._shown,
             "Held": describe(days),
@@ -232,11 +234,11 @@ class Events(Generic[T_co]):
         odd: how many lines were no launch, by kind, when it was last gone through.
     """
 
-    def __init__(self, files: DayFiles, days: Sequence[Day], selection: Selection) -> None:
+    def __init__(self, data: DataDir, days: Sequence[Day], selection: Selection) -> None:
         self.days = days
         self.given = 0
         self.odd: Counter[str] = Counter()
-        self._files = files
+        self._data = data
         self._selection = selection
 
     def __iter__(self) -> Iterator[T_co]:
@@ -307,7 +309,7 @@ class Events(Generic[T_co]):
         if is_shown is None:
             is_shown = total_bytes >= _LONG_BYTES
         with show_reading(total_bytes) if is_shown else nullcontext(show_nothing) as advance:
-            for day, file, record in self._files.open_each(self.days):
+            for day, file, record in open_days(self._data, self.days):
                 for block, decoded in self._decode(file, record, advance):
                     yield day, block, decoded
 
