@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import format_datetime
 from functools import partial
@@ -73,22 +74,17 @@ async def open_source(
         yield HttpSource(session, base, config, now)
 
 
+@dataclass
 class HttpSource:
     """The archive over a session; see `mirror.archive.ports.Source`. Made by `open_source`."""
 
-    def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        base: str,
-        config: HttpConfig,
-        now: Callable[[], datetime],
-    ) -> None:
-        self.traffic = Traffic()
-        self._session = session
-        self._base = base
-        self._config = config
-        self._now = now
-        self._pace = _Pace(config.rate_limit)
+    _session: aiohttp.ClientSession
+    _base: str
+    _config: HttpConfig
+    _now: Callable[[], datetime]
+    _free_at: float = 0
+    """When what came so far is within `http.rate_limit`."""
+    traffic: Traffic = field(default_factory=Traffic)
 
     @asynccontextmanager
     async def open(self, name: str, ask: Ask) -> AsyncIterator[Reply]:
@@ -113,8 +109,13 @@ class HttpSource:
             response.close()
             if response.status not in _REDIRECTS:
                 raise self._refusal(response)
-            url, new_origin = _redirected(url, response.headers.get("Location", ""))
-            if new_origin != origin:
+            location = response.headers.get("Location", "")
+            try:
+                url = urljoin(url, location)
+                is_elsewhere = origin_of(url) != origin
+            except ValueError:
+                url, is_elsewhere = location, True
+            if is_elsewhere:
                 raise UpstreamError(
                     f"upstream moved to {shown(url)}",
                     hint="if that is right, set upstream.url",
@@ -161,30 +162,33 @@ class HttpSource:
                 self.traffic.received_bytes += len(chunk)
                 if gathered >= BLOCK_BYTES:
                     yield block
-                    await self._pace.wait(gathered)
+                    await self._keep_pace(gathered)
                     block, gathered = [], 0
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _translate(error, response.url.name) from error
         if block:
             yield block
 
+    async def _keep_pace(self, size: int) -> None:
+        """Hold all downloads together to the rate that is set."""
+        if rate := self._config.rate_limit:
+            now = time.monotonic()
+            self._free_at = max(self._free_at, now) + size / rate
+            await asyncio.sleep(self._free_at - now)
+
     def _refusal(self, response: aiohttp.ClientResponse) -> UpstreamError:
         status = response.status
-        hint = "is upstream.url right, and are we allowed to read it?" if status < 500 else ""
+        is_transient = is_transient_status(status)
+        by_class = {4: Failure.HTTP_4XX, 5: Failure.HTTP_5XX}
+        failure = by_class.get(status // 100, Failure.HTTP_OTHER)
         return UpstreamError(
             f"upstream answered {status} {shown(response.reason or '', 40)}".rstrip(),
-            hint="" if is_transient_status(status) else hint,
-            failure=_failure_of(status),
-            transient=is_transient_status(status),
+            hint="" if is_transient else "is upstream.url right, and are we allowed to read it?",
+            failure=Failure.HTTP_429 if status == 429 else failure,
+            transient=is_transient,
             retry_after_s=parse_retry_after(response.headers.get("Retry-After"), self._now()),
             status=status,
         )
-
-
-def _failure_of(status: int) -> Failure:
-    if status == 429:
-        return Failure.HTTP_429
-    return {4: Failure.HTTP_4XX, 5: Failure.HTTP_5XX}.get(status // 100, Failure.HTTP_OTHER)
 
 
 def _tls(base: str) -> ssl.SSLContext | bool:
@@ -216,15 +220,6 @@ def _find_proxy(base: str) -> tuple[URL | None, aiohttp.BasicAuth | None]:
         ) from error
 
 
-def _redirected(url: str, location: str) -> tuple[str, tuple[str, str, int] | None]:
-    """Return where a redirect leads, and its origin; None for one that is no URL at all."""
-    try:
-        url = urljoin(url, location)
-        return url, origin_of(url)
-    except ValueError:
-        return location, None
-
-
 class _SpeedCheck:
     """Notices a download that drips: alive at each read, and yet never done.
 
@@ -250,21 +245,6 @@ class _SpeedCheck:
                 failure=Failure.SLOW,
             )
         self._since, self._bytes = now, 0
-
-
-class _Pace:
-    """Holds all downloads together to a rate in bytes a second; 0 for none."""
-
-    def __init__(self, rate: int) -> None:
-        self._rate = rate
-        self._free_at = 0.0
-
-    async def wait(self, size: int) -> None:
-        """Wait until `size` more bytes are within the rate."""
-        if self._rate:
-            now = time.monotonic()
-            self._free_at = max(self._free_at, now) + size / self._rate
-            await asyncio.sleep(self._free_at - now)
 
 
 def _translate(error: Exception, where: str) -> MirrorError:
