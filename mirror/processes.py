@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Self, TypeVar, TypeVarTuple
 
 from mirror.errors import MirrorError, StorageError
@@ -69,7 +68,9 @@ class Worker:
                     stderr=subprocess.DEVNULL,
                     # what a shell's >(command) opened is written by its descriptor: /dev/fd/63
                     close_fds=not prints,
-                    env={**os.environ, "PYTHONPATH": _search_path()},
+                    # it finds its modules where we do, however that was arranged
+                    env=os.environ
+                    | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
                 )
         except OSError as error:
             self._socket.close()
@@ -124,11 +125,6 @@ class Worker:
         return signal.Signals(-code) if code < 0 else None
 
 
-def _search_path() -> str:
-    """Return where this process found its modules, however that was arranged."""
-    return os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-
-
 def serve() -> None:
     """Run the calls that come over standard input, until there is nobody to make any."""
     # Ctrl-C, and a service's end, reach every process: what they mean is for the parent to say
@@ -155,19 +151,14 @@ def _end_with_parent(descriptor: int) -> None:
 def _reply(function: Callable[..., object], args: tuple[object, ...]) -> bytes:
     try:
         return pickle.dumps((function(*args), None))
+    except (MirrorError, OSError) as error:
+        return pickle.dumps((None, error))
     except BaseException as error:  # noqa: BLE001 - whatever it is, the parent is to hear of it
-        return pickle.dumps((None, _portable(error)))
+        import traceback  # noqa: PLC0415 - for a bug alone
 
-
-def _portable(error: BaseException) -> BaseException:
-    """Return an error that the parent can read: ours and the system's as they are."""
-    if isinstance(error, MirrorError | OSError):
-        return error
-    import traceback  # noqa: PLC0415 - for a bug alone
-
-    bug = RuntimeError(f"{type(error).__name__}: {error}")
-    bug.add_note("".join(traceback.format_exception(error))[-_NOTE_LENGTH:])
-    return bug
+        bug = RuntimeError(f"{type(error).__name__}: {error}")
+        bug.add_note("".join(traceback.format_exception(error))[-_NOTE_LENGTH:])
+        return pickle.dumps((None, bug))
 
 
 if __name__ == "__main__":
