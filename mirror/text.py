@@ -60,21 +60,13 @@ def human_bytes(size: float) -> str:
 
 
 def parse_duration(value: str | float) -> float:
-    """Return seconds from "1s", "30m", "2h", "14d", "0.05" or a number of seconds.
-
-    Raises:
-        ValueError: it is none of these; the message says what is.
-    """
+    """Return seconds from "1s", "30m", "14d", "0.05" or a number; ValueError says what is right."""
     message = 'must be a duration like "30s", "5m", "2h", "14d" or a number of seconds'
     return _parse(value, _DURATION_UNITS, "s", message)
 
 
 def parse_size(value: str | float) -> int:
-    """Return bytes from "20MiB", "1.5GB" or a number of bytes.
-
-    Raises:
-        ValueError: it is none of these; the message says what is.
-    """
+    """Return bytes from "20MiB", "1.5GB" or a number; ValueError says what is right."""
     message = 'must be a size like "20MiB", "1GB" or bytes'
     return round(_parse(value, _DECIMAL_UNITS | _BINARY_UNITS, "B", message))
 
@@ -110,6 +102,11 @@ def _parse(value: str | float, units: Mapping[str, float], default: str, message
     if not 0 <= number <= 1e18:
         raise ValueError(message)
     return number
+
+
+def counts_text(counts: Mapping[str, int]) -> str:
+    """Return each name with its count, where there is one: "published 3, unchanged 1,200"."""
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
 
 
 def utc_minute(at: datetime | None) -> str:

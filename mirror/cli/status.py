@@ -3,7 +3,6 @@
 Works while a sync runs, and on a full or read-only disk.
 """
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import click
@@ -13,7 +12,7 @@ from mirror.cli import common
 from mirror.cli.streams import answer
 from mirror.events.findings import ODDITIES
 from mirror.status.standing import Status, problem_lines, read_status, status_facts
-from mirror.text import ago, human_bytes, plural, utc_minute
+from mirror.text import ago, counts_text, human_bytes, plural, utc_minute
 
 
 @click.command()
@@ -42,9 +41,9 @@ def _render(found: Status, now: datetime) -> str:
         "last success": _when(found.last_success_at, now),
         "open": ", ".join(map(str, found.open_days)),
         "vanished": ", ".join(map(str, found.vanished_days)),
-        "flagged": _counts(found.flagged),
-        "versions": _counts(findings.versions),
-        "providers": _counts(findings.providers),
+        "flagged": counts_text(found.flagged),
+        "versions": counts_text(findings.versions),
+        "providers": counts_text(findings.providers),
         "oddities": "; ".join(f"{what} {count:,}" for what, count in odd if count),
         "pending": pending if found.pending_findings else "",
     }
@@ -74,10 +73,6 @@ def _newest(found: Status, now: datetime) -> str:
         return "none"
     end = end_of(found.newest_day)
     return f"{found.newest_day}, " + (f"ended {ago(end, now=now)}" if end < now else "still open")
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
 
 
 def _when(at: datetime | None, now: datetime) -> str:

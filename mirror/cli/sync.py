@@ -24,7 +24,7 @@ from mirror.status.standing import facts_of, problem_lines, read_status, report_
 from mirror.store.disk import storage_errors, write_durably
 from mirror.store.layout import DataDir
 from mirror.sync.wiring import Preview, open_mirror, preview
-from mirror.text import human_bytes, plural, shown
+from mirror.text import counts_text, human_bytes, plural, shown
 
 if TYPE_CHECKING:
     from mirror.status.metrics import Metrics
@@ -198,9 +198,9 @@ def _render(report: PollReport, *, ranged: bool) -> str:
     lines = [_headline(report)]
     if ranged:
         lines.append(f"  only the days asked for were judged: {report.listed:,} of those listed")
-    done = ", ".join(f"{kind} {count:,}" for kind, count in report.outcomes.items())
+    done, requests = counts_text(report.outcomes), plural(report.requests, "request")
     lines.append(
-        f"  days asked for: {done or 'none'}; {plural(report.requests, 'request')}, "
+        f"  days asked for: {done or 'none'}; {requests}, "
         f"{human_bytes(report.downloaded_bytes)} in {report.duration_s:.1f} s"
     )
     if report.pending_findings:
@@ -249,7 +249,7 @@ def _preview_facts(found: Preview) -> dict[str, object]:
 
 def _render_preview(found: Preview) -> str:
     plan = found.plan
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in plan.reasons().items())
+    reasons = counts_text(plan.reasons())
     listed, size = plural(plan.listed, "listed day"), human_bytes(plan.estimated_bytes)
     lines = [
         f"Would ask for {len(plan.due):,} of {listed}, about {size}: {reasons or 'nothing is due'}"
