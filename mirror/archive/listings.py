@@ -121,7 +121,8 @@ def parse_index(body: bytes, *, name_template: str, today: date) -> ParsedIndex:
             listed.setdefault(entry.date, set()).add(entry)
     if not listed:
         raise IndexUnusableError(_why_unusable(body), failure=Failure.INDEX, transient=False)
-    if _is_cut_short(body):
+    last = body.rpartition(b"\n")[2].strip(b" \t\r")
+    if last.startswith(b"{") and not last.endswith(b"}"):
         raise IndexUnusableError(
             "the index is cut short in the middle of its last line", failure=Failure.CUT
         )
@@ -202,11 +203,6 @@ def _parse_count(value: int | str) -> int:
     if not 0 <= value <= MAX_COUNT:
         raise _RefusedError(f"the count is not between 0 and {MAX_COUNT}")
     return value
-
-
-def _is_cut_short(body: bytes) -> bool:
-    last = body.rpartition(b"\n")[2].strip(b" \t\r")
-    return last.startswith(b"{") and not last.endswith(b"}")
 
 
 def _why_unusable(body: bytes) -> str:

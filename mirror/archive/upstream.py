@@ -189,9 +189,7 @@ def _in_trouble(upstream: Upstream) -> bool:
 
 def is_stale(upstream: Upstream, *, now: datetime, stale_after: timedelta) -> bool:
     """Return whether the index has stood still too long, by its own date or since first seen."""
-    if upstream.index is None:
-        return False
-    return now - upstream.index.changed_at > stale_after
+    return upstream.index is not None and now - upstream.index.changed_at > stale_after
 
 
 def is_shrunk(upstream: Upstream, *, now: datetime) -> bool:

@@ -241,7 +241,6 @@ def crontab_fields(line: str) -> dict[str, str]:
 def _weekdays(field: str) -> str:
     days: set[int] = set()
     for part in field.split(","):
-        match = _WEEKDAYS.fullmatch(part)
         wrong = ValueError(f'"{part}" is no choice of weekdays')
         if (match := _WEEKDAYS.fullmatch(part)) is None:
             raise wrong
