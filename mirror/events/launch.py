@@ -25,26 +25,54 @@ from msgspec import Meta, Struct
 
 LAUNCH_SCHEMA = "binderhub.jupyter.org/launch"
 
-_V1 = ("timestamp", "schema", "version", "provider", "spec", "status")
-_V3 = (*_V1, "origin")
-_V4 = (*_V3, "ref")
-_V5 = (*_V4, "build_token")
-_V6 = (*_V5, "request_origin")
-FIELDS: dict[int, tuple[str, ...]] = {1: _V1, 2: _V1, 3: _V3, 4: _V4, 5: _V5, 6: _V6}
+
+class ColumnType(StrEnum):
+    """The type of a column; each format has its own name for it."""
+
+    TIMESTAMP = "timestamp"
+    """Microseconds, UTC."""
+    STRING = "string"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+
+
+class Column(Struct, frozen=True):
+    """One field of a launch: a column of a table of launches."""
+
+    name: str
+    type: ColumnType
+    since: int
+    """The first version of the schema that has it; null in rows of earlier ones."""
+    doc: str
+
+
+_TIMESTAMP, _TEXT, _INTEGER, _BOOLEAN = ColumnType
+COLUMNS = (
+    Column("timestamp", _TIMESTAMP, 1, "When the launch was, in UTC, rounded down to the minute."),
+    Column("schema", _TEXT, 1, "The kind of event."),
+    Column("version", _INTEGER, 1, "The version of the schema of this kind of event."),
+    Column("provider", _TEXT, 1, "What kind of place the repository lives in."),
+    Column(
+        "spec", _TEXT, 1, "Repository and reference as the provider writes them, percent-encoded."
+    ),
+    Column("status", _TEXT, 1, "Whether the launch succeeded; only successes are recorded."),
+    Column("origin", _TEXT, 3, "The BinderHub that launched it."),
+    Column("ref", _TEXT, 4, "What the reference resolved to, a commit for one."),
+    Column("build_token", _BOOLEAN, 5, "Whether the request carried a build token."),
+    Column(
+        "request_origin", _TEXT, 6, 'The site that the request came from, "same-origin", or empty.'
+    ),
+)
+"""The fields over all versions, in the order in which every format has them."""
+
+FIELDS = {
+    version: tuple(one.name for one in COLUMNS if one.since <= version) for version in range(1, 7)
+}
 """The fields that a launch of each known version has."""
 
-FIELD_TYPES: dict[str, type] = {
-    "timestamp": str,
-    "schema": str,
-    "version": int,
-    "provider": str,
-    "spec": str,
-    "status": str,
-    "origin": str,
-    "ref": str,
-    "build_token": bool,
-    "request_origin": str,
-}
+_JSON_TYPES = {_TIMESTAMP: str, _TEXT: str, _INTEGER: int, _BOOLEAN: bool}
+FIELD_TYPES: dict[str, type] = {one.name: _JSON_TYPES[one.type] for one in COLUMNS}
+"""The type of each field in JSON."""
 
 PROVIDERS = (
     "GitHub",
@@ -88,48 +116,3 @@ class Launch(Struct, frozen=True, gc=False):
     request_origin: str | None = None
     """The site that the request came from, "same-origin", or "" where it named none; since
     version 6."""
-
-
-class ColumnType(StrEnum):
-    """The type of a column; each format has its own name for it."""
-
-    TIMESTAMP = "timestamp"
-    """Microseconds, UTC."""
-    STRING = "string"
-    INTEGER = "integer"
-    BOOLEAN = "boolean"
-
-
-class Column(Struct, frozen=True):
-    """One column of a table of launches."""
-
-    name: str
-    type: ColumnType
-    since: int
-    """The first version of the schema that has it; null in rows of earlier ones."""
-    doc: str
-
-
-_DOCS = {
-    "timestamp": "When the launch was, in UTC, rounded down to the minute.",
-    "schema": "The kind of event.",
-    "version": "The version of the schema of this kind of event.",
-    "provider": "What kind of place the repository lives in.",
-    "spec": "Repository and reference as the provider writes them, percent-encoded.",
-    "status": "Whether the launch succeeded; only successes are recorded.",
-    "origin": "The BinderHub that launched it.",
-    "ref": "What the reference resolved to, a commit for one.",
-    "build_token": "Whether the request carried a build token.",
-    "request_origin": 'The site that the request came from, "same-origin", or empty.',
-}
-_TYPES = {str: ColumnType.STRING, int: ColumnType.INTEGER, bool: ColumnType.BOOLEAN}
-
-
-def _make_column(name: str) -> Column:
-    kind = ColumnType.TIMESTAMP if name == "timestamp" else _TYPES[FIELD_TYPES[name]]
-    since = min(version for version, fields in FIELDS.items() if name in fields)
-    return Column(name, kind, since, _DOCS[name])
-
-
-COLUMNS = tuple(_make_column(name) for name in Launch.__struct_fields__)
-"""The columns over all versions, in the order in which every format has them."""
