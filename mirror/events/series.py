@@ -4,16 +4,14 @@ A poll changes a few days of thousands, and a daemon's page is asked for every s
 whose days are the same as before are taken over and not summed again.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
 from functools import lru_cache
-from itertools import chain
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from mirror.events.findings import add_up, merge, origins_of
+from mirror.events.findings import add_up, origins_of
 from mirror.model import Findings, Record
 
 Period = Callable[[date], date]
@@ -82,27 +80,10 @@ class Month(Struct, frozen=True, gc=False):
 
     records: tuple[Record, ...]
     """Ascending by day; at least one."""
-    lines: int
-    size: int
-    """Bytes."""
-    flags: Mapping[str, int]
-    """Number of days by flag."""
     findings: Findings | None
     """Sums over the days that were looked into, with every name; None where none was."""
     origins: Mapping[str, int]
     """Launches by origin, also of the days before there were any."""
-
-
-class CopyTotal(Struct, frozen=True):
-    """What all held days come to."""
-
-    lines: int
-    size: int
-    """Bytes."""
-    flags: Mapping[str, int]
-    """Number of days by flag."""
-    findings: Findings
-    """Sums over the days that were looked into, the names bounded as a day's are."""
 
 
 Months = Mapping[date, Month]
@@ -123,19 +104,6 @@ def sum_months(records: Iterable[Record], before: Months | None = None) -> dict[
     return {start: _month(tuple(some), known.get(start)) for start, some in grouped.items()}
 
 
-def total_of(months: Months) -> CopyTotal:
-    """Return what the months come to together."""
-    flags: Counter[str] = Counter()
-    for month in months.values():
-        flags.update(month.flags)
-    return CopyTotal(
-        lines=sum(month.lines for month in months.values()),
-        size=sum(month.size for month in months.values()),
-        flags=flags,
-        findings=merge(m.findings for m in months.values() if m.findings is not None),
-    )
-
-
 def _month(records: tuple[Record, ...], before: Month | None) -> Month:
     if before is not None and before.records == records:
         # with the records of now, so that those of then can go
@@ -143,9 +111,6 @@ def _month(records: tuple[Record, ...], before: Month | None) -> Month:
     found = [record.findings for record in records if record.findings is not None]
     return Month(
         records=records,
-        lines=sum(record.lines for record in records),
-        size=sum(record.size for record in records),
-        flags=Counter(flag.value for flag in chain.from_iterable(one.flags for one in records)),
         findings=add_up(found) if found else None,
         origins=add_names(
             origins_of(record.date, record.findings)

@@ -16,8 +16,9 @@ from msgspec import Struct
 from mirror.archive.manifest import Inventory
 from mirror.archive.upstream import Upstream
 from mirror.errors import MirrorError
-from mirror.events.series import CopyTotal, Months, sum_months, total_of
-from mirror.model import PollReport, Record
+from mirror.events.findings import merge
+from mirror.events.series import Months, sum_months
+from mirror.model import Findings, PollReport, Record
 from mirror.store.aside import Quarantined, list_quarantined
 from mirror.store.inventory import compare_inventory, load_claims, load_upstream
 from mirror.store.layout import DataDir
@@ -48,8 +49,8 @@ class Snapshot(Struct, frozen=True):
     quarantined: tuple[Quarantined, ...]
     months: Months
     """What the held days come to, by month."""
-    total: CopyTotal
-    """What all of them come to."""
+    findings: Findings
+    """Sums over the days that were looked into, the names bounded as a day's are."""
 
 
 def load_snapshot(data: DataDir, before: Snapshot | None = None) -> Snapshot:
@@ -74,7 +75,7 @@ def load_snapshot(data: DataDir, before: Snapshot | None = None) -> Snapshot:
         last_success_at=polls.last_complete.ended_at if polls.last_complete else None,
         quarantined=tuple(list_quarantined(data)),
         months=months,
-        total=total_of(months),
+        findings=merge(one.findings for one in months.values() if one.findings is not None),
     )
 
 

@@ -153,13 +153,8 @@ def make_trend(months: Months) -> Trend | None:
     )
     frame = Frame(840, 240, "Events a day, mean of each week", summary)
     rows = [
-        (
-            f"{start:%Y-%m}",
-            str(len(month.records)),
-            f"{month.lines:,}",
-            f"{month.lines / len(month.records):,.0f}",
-        )
-        for start, month in reversed(list(months.items()))
+        (f"{start:%Y-%m}", str(total.days), f"{total.count:,}", f"{total.mean:,.0f}")
+        for start, total in reversed(sum_counts(counts, month_of).items())
     ]
     return Trend(render_stack(periods, {"": means}, frame), summary, rows)
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import aiohttp
 
-from mirror.events.series import sum_months, total_of
+from mirror.events.findings import merge
+from mirror.events.series import sum_months
 from mirror.status.snapshot import load_snapshot
 from mirror.web.status_page import render_page
 from tests.web.copies import Copy, seasonal_counts
@@ -44,8 +45,12 @@ async def main() -> int:
             page = render_page(site, view, _ASSETS)
             return page.before + page.after
 
+        def sum_up() -> None:
+            months = sum_months(view.inventory.records.values())
+            merge(one.findings for one in months.values() if one.findings is not None)
+
         judged_s = _least_cpu(lambda: site.status(view))
-        summed_s = _least_cpu(lambda: total_of(sum_months(view.inventory.records.values())))
+        summed_s = _least_cpu(sum_up)
         made_s = _least_cpu(make)
         size, packed = len(make()), len(gzip.compress(make()))
         async with serving(data, now=_NOW) as url:

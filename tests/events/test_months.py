@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from mirror.events.findings import MAX_KEYS, add_up, merge
-from mirror.events.series import Months, month_of, sum_months, total_of
-from mirror.model import Findings, Flag, Record
+from mirror.events.series import Months, month_of, sum_months
+from mirror.model import Findings, Record
 from tests.making import day, days, record
 
 FINDINGS = st.none() | st.builds(
@@ -18,14 +18,10 @@ FINDINGS = st.none() | st.builds(
     origins=st.dictionaries(st.sampled_from("abc"), st.integers(0, 9)),
     disordered=st.integers(0, 9),
 )
-FLAGS = st.lists(st.sampled_from(Flag), unique=True, max_size=2).map(tuple)
 RECORDS = st.lists(
     st.builds(
         record,
         st.dates(date(2019, 11, 1), date(2020, 3, 31)),
-        lines=st.integers(0, 1000),
-        size=st.integers(0, 1000),
-        flags=FLAGS,
         findings=FINDINGS,
     ),
     unique_by=lambda one: one.date,
@@ -45,15 +41,8 @@ def test_months_come_to_what_their_days_come_to(records: list[Record]) -> None:
     ordered = [one for month in months.values() for one in month.records]
     assert ordered == sorted(records, key=lambda one: one.date)
     assert all(month_of(one.date) == start for start in months for one in months[start].records)
-    for month in months.values():
-        assert month.lines == sum(one.lines for one in month.records)
-        assert month.size == sum(one.size for one in month.records)
-    total = total_of(months)
-    assert total.lines == sum(one.lines for one in records)
-    assert total.size == sum(one.size for one in records)
-    for flag in Flag:
-        assert total.flags.get(flag.value, 0) == sum(flag in one.flags for one in records)
-    assert total.findings == total_findings(records)
+    found = merge(one.findings for one in months.values() if one.findings is not None)
+    assert found == total_findings(records)
 
 
 @given(RECORDS, RECORDS)
@@ -74,12 +63,11 @@ def test_a_month_without_a_look_at_its_days_has_no_findings() -> None:
 def test_only_the_month_of_a_changed_day_is_summed_again() -> None:
     found = [replace(one, findings=Findings(origins={"a": 1})) for one in TWO_MONTHS]
     before = sum_months(found)
-    found[-1] = replace(found[-1], lines=0, findings=Findings(origins={"b": 1}))
+    found[-1] = replace(found[-1], findings=Findings(origins={"b": 1}))
     after = sum_months(read_again(found), before)
     january, february = before
     assert after[january].findings is before[january].findings
     assert after[february].findings == Findings(origins={"a": 9, "b": 1})
-    assert after[february].lines == before[february].lines - 10
 
 
 def test_what_is_taken_over_keeps_nothing_of_before_alive() -> None:
