@@ -14,7 +14,7 @@ from typing import BinaryIO, Protocol
 from msgspec import Struct, field
 
 from mirror.archive.headers import ReplyMeta
-from mirror.archive.manifest import Inventory, Version
+from mirror.archive.manifest import Inventory
 from mirror.archive.plan import DayRules
 from mirror.config.settings import Config
 from mirror.errors import Failure
@@ -187,11 +187,12 @@ class Destination(Protocol):
     def append_poll(self, report: PollReport) -> None:
         """Add to the log of polls; bounded."""
 
-    def list_versions(self, day: date) -> Sequence[Version]:
-        """Return the predecessors of a day that are in history, oldest first."""
+    def read_version(self, day: date, sha256: str) -> Iterator[bytes]:
+        """Yield a predecessor's body in chunks; its digest is the caller's to check.
 
-    def read_version(self, version: Version) -> Iterator[bytes]:
-        """Yield a predecessor's body in chunks; its digest is the caller's to check."""
+        Raises:
+            StorageError: it is damaged, or there is none.
+        """
 
     def require_room(self, needed: int, min_free: int) -> None:
         """Make sure that `needed` bytes fit and `min_free` are left."""

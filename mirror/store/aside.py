@@ -85,7 +85,7 @@ def keep_predecessor(
         fetched_at=record.fetched_at,
         last_modified=record.last_modified,
     )
-    target = _path_of(data, version)
+    target = _path_of(data, record.date, record.sha256)
     if not target.exists():
         with (
             open_file(published) as plain,
@@ -123,9 +123,9 @@ def list_versions(data: DataDir, day: date | None = None) -> list[Version]:
     return sorted(found, key=lambda version: (version.date, version.kept_at))
 
 
-def read_version(data: DataDir, version: Version) -> Iterator[bytes]:
+def read_version(data: DataDir, day: date, sha256: str) -> Iterator[bytes]:
     """Yield a predecessor's body in chunks; its digest is the caller's to check at the end."""
-    path = _path_of(data, version)
+    path = _path_of(data, day, sha256)
     with storage_errors(path):
         try:
             with open_file(path) as packed, gzip.GzipFile(fileobj=packed) as body:
@@ -137,11 +137,11 @@ def read_version(data: DataDir, version: Version) -> Iterator[bytes]:
 
 def remove_versions(data: DataDir, versions: Iterable[Version]) -> None:
     """Delete predecessors for good."""
-    _unlink(_path_of(data, version) for version in versions)
+    _unlink(_path_of(data, version.date, version.sha256) for version in versions)
 
 
-def _path_of(data: DataDir, version: Version) -> Path:
-    return data.history / f"{version.date}.{version.sha256}.jsonl.gz"
+def _path_of(data: DataDir, day: date, sha256: str) -> Path:
+    return data.history / f"{day}.{sha256}.jsonl.gz"
 
 
 def quarantine(

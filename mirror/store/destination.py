@@ -31,7 +31,7 @@ from typing import TypeVar
 import aiofiles.threadpool
 from msgspec.structs import replace
 
-from mirror.archive.manifest import Inventory, Version
+from mirror.archive.manifest import Inventory
 from mirror.archive.ports import Listing, State, Transform
 from mirror.errors import StorageError, WrongKindError
 from mirror.model import PollReport, Record
@@ -227,13 +227,9 @@ class LocalStore:
         """Add to `polls.jsonl`."""
         append_poll(self.data, report)
 
-    def list_versions(self, day: date) -> list[Version]:
-        """Return the predecessors of a day."""
-        return aside.list_versions(self.data, day)
-
-    def read_version(self, version: Version) -> Iterator[bytes]:
+    def read_version(self, day: date, sha256: str) -> Iterator[bytes]:
         """Yield a predecessor's body."""
-        return aside.read_version(self.data, version)
+        return aside.read_version(self.data, day, sha256)
 
     def require_room(self, needed: int, min_free: int) -> None:
         """Make sure that there is room on the data directory's file system."""

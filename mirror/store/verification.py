@@ -68,7 +68,7 @@ def verify(
     records = sorted(inventory.records.values(), key=lambda record: record.date)
     chosen = choose(records)
     # files that have lost their recorded time, as in a backup: read in any case, by their records
-    claimed = [claims[-1] for claims in inventory.unverified.values() if claims]
+    claimed = inventory.claimed().values()
     held = len(records) + len(claimed) + len(inventory.missing)
     undated = set(inventory.unverified)
     damage = [*_check_files(data, chosen, progress), *_check_names(inventory, data)]
@@ -172,7 +172,9 @@ def _check_listings(data: DataDir, inventory: Inventory, today: date) -> Iterabl
     """Return which listings do not say what is held, unless a sync is about to write them."""
     damage: list[Damage] = []
     for pause_s in _LISTING_LOOKS_S:
-        damage = list(_compare_listings(data, _on_record(inventory), today))
+        # what is damaged or gone is damage of its own, and stays listed
+        claimed = inventory.claimed() | inventory.missing | inventory.records
+        damage = list(_compare_listings(data, claimed, today))
         # Listings are written at the end of a poll; until then the journal is ahead of them.
         if not damage or (data.journal.exists() and is_being_written(data)):
             return ()
@@ -180,12 +182,6 @@ def _check_listings(data: DataDir, inventory: Inventory, today: date) -> Iterabl
         time.sleep(pause_s)
         inventory = load_inventory(data)
     return damage
-
-
-def _on_record(inventory: Inventory) -> dict[date, Record]:
-    """Return what the manifest claims; a file that is damaged or gone is damage of its own."""
-    doubted = {day: claims[-1] for day, claims in inventory.unverified.items() if claims}
-    return doubted | inventory.missing | inventory.records
 
 
 def _compare_listings(

@@ -171,7 +171,8 @@ async def repair(damage: Sequence[Damage], context: Context, upstream: Upstream)
     ]
     await Fetcher(context, upstream).fetch_all(due)
     for day in claims.keys() - inventory.records.keys():
-        await _take_from_history(destination, claims[day])
+        if await _put_back(destination, claims[day]):
+            get_logger().info("file.repaired", file=claims[day].name, source="history")
     # a listing must not name what is about to be taken away
     await asyncio.to_thread(publish, destination, upstream)
     for day in claims.keys() - inventory.records.keys():
@@ -201,7 +202,7 @@ async def restore(version: Version, context: Context, upstream: Upstream) -> Non
         last_modified=version.last_modified,
         flags=(Flag.RESTORED,),
     )
-    if not await _put_back(destination, version, record):
+    if not await _put_back(destination, record):
         raise StorageError(
             f"the version {version.sha256[:12]} of {day} is damaged in history",
             hint="restore another one: see `binder-mirror history`",
@@ -209,16 +210,8 @@ async def restore(version: Version, context: Context, upstream: Upstream) -> Non
     await asyncio.to_thread(publish, destination, upstream)
 
 
-async def _take_from_history(destination: Destination, claim: Record) -> None:
-    """Publish the body on record from history, if it is there and sound."""
-    for version in await asyncio.to_thread(destination.list_versions, claim.date):
-        if version.sha256 == claim.sha256 and await _put_back(destination, version, claim):
-            get_logger().info("file.repaired", file=claim.name, source="history")
-            return
-
-
-async def _put_back(destination: Destination, version: Version, record: Record) -> bool:
-    """Publish a predecessor; return False, with nothing changed, where it is damaged.
+async def _put_back(destination: Destination, record: Record) -> bool:
+    """Publish a predecessor; return False, with nothing changed, where it is gone or damaged.
 
     Its size and its lines are counted on the way.
     """
@@ -229,14 +222,14 @@ async def _put_back(destination: Destination, version: Version, record: Record) 
             return next(chunks, b"")
         return b""
 
-    chunks = destination.read_version(version)
+    chunks = destination.read_version(record.date, record.sha256)
     async with destination.stage(record.name, intake.feed) as staged:
         while chunk := await asyncio.to_thread(read):
             await staged.write([chunk])
         evidence = intake.finish()
-        if evidence.sha256 != version.sha256:
+        if evidence.sha256 != record.sha256:
             return False
-        held = destination.inventory.records.get(version.date)
+        held = destination.inventory.records.get(record.date)
         await staged.publish(
             replace(record, size=evidence.size, lines=evidence.lines),
             predecessor=held if held is not None and held.sha256 != record.sha256 else None,

@@ -74,7 +74,7 @@ class LocalLook:
     def predecessors(self) -> dict[date, list[bytes]]:
         found: dict[date, list[bytes]] = {}
         for version in aside.list_versions(self.data):
-            body = b"".join(aside.read_version(self.data, version))
+            body = b"".join(aside.read_version(self.data, version.date, version.sha256))
             found.setdefault(version.date, []).append(body)
         return found
 

@@ -181,11 +181,11 @@ class MemoryDestination:
     def append_poll(self, report: PollReport) -> None:
         self.memory.polls.append(report)
 
-    def list_versions(self, day: date) -> list[Version]:
-        return [version for version, _ in self.memory.history.get(day, {}).values()]
-
-    def read_version(self, version: Version) -> Iterator[bytes]:
-        yield self.memory.history[version.date][version.sha256][1]
+    def read_version(self, day: date, sha256: str) -> Iterator[bytes]:
+        versions = self.memory.history.get(day, {})
+        if sha256 not in versions:
+            raise StorageError(f"{day}: there is no such predecessor")
+        yield versions[sha256][1]
 
     def require_room(self, needed: int, min_free: int) -> None:
         """There is always room."""

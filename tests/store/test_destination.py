@@ -350,17 +350,16 @@ async def test_a_body_is_opened_by_its_name_with_the_time_on_record(
             pass
 
 
-async def test_a_predecessor_is_listed_and_read(destination: Destination) -> None:
+async def test_a_predecessor_is_read_by_its_digest(destination: Destination) -> None:
     old = await put(destination, OLD)
-    assert list(destination.list_versions(DAY)) == []
+    with pytest.raises(StorageError):
+        list(destination.read_version(DAY, old.sha256))
+
     await put(destination, NEW, predecessor=old, is_final=True)
 
-    (version,) = destination.list_versions(DAY)
-
-    assert b"".join(destination.read_version(version)) == OLD
-    assert (version.sha256, version.lines, version.size) == (old.sha256, old.lines, old.size)
-    assert (version.was_final, version.kept_at) == (True, NOW)
-    assert list(destination.list_versions(DAY + timedelta(days=1))) == []
+    assert b"".join(destination.read_version(DAY, old.sha256)) == OLD
+    with pytest.raises(StorageError):
+        list(destination.read_version(DAY + timedelta(days=1), old.sha256))
 
 
 async def test_a_rotten_body_leaves_for_quarantine_and_is_no_longer_held(

@@ -10,6 +10,7 @@ import pytest
 from mirror.archive.manifest import render_journal_line
 from mirror.archive.upstream import Upstream
 from mirror.errors import LockedError, WrongKindError
+from mirror.store.aside import list_versions
 from mirror.store.destination import open_store
 from mirror.store.inventory import load_inventory
 from mirror.sync.publish import publish
@@ -101,6 +102,17 @@ async def test_a_rotten_predecessor_goes_to_quarantine_and_never_to_history(
     assert look.predecessors() == {}
     assert [body for body, _ in look.refused()] == [rotten]
     assert look.published()[name_of(DAY)] == NEW
+
+
+async def test_a_predecessor_is_logged_with_what_is_known_of_it(look: LocalLook) -> None:
+    with look.opened() as destination:
+        old = await put(destination, OLD)
+        await put(destination, NEW, predecessor=old, is_final=True)
+
+    (version,) = list_versions(look.data, DAY)
+    assert (version.sha256, version.lines, version.size) == (old.sha256, old.lines, old.size)
+    assert (version.was_final, version.kept_at) == (True, NOW)
+    assert list_versions(look.data, DAY + timedelta(days=1)) == []
 
 
 async def test_a_rotten_body_is_noticed_though_history_has_it_from_before(look: LocalLook) -> None:

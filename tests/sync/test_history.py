@@ -25,7 +25,7 @@ def kept(world: World, day) -> list[bytes]:
     """Return the predecessors of a day, the oldest first, and see that each is what it says."""
     bodies = []
     for version in world.predecessors(day):
-        body = b"".join(read_version(world.data, version))
+        body = b"".join(read_version(world.data, version.date, version.sha256))
         assert hashlib.sha256(body).hexdigest() == version.sha256
         assert (version.size, version.lines) == (len(body), body.count(b"\n"))
         bodies.append(body)

@@ -131,7 +131,7 @@ async def test_a_poll_that_replaces_bodies_killed_at_any_moment_loses_none(
     versions = list_versions(shell.data)
     assert {version.date for version in versions} == set(shell.days)
     for version in versions:
-        body = b"".join(read_version(shell.data, version))
+        body = b"".join(read_version(shell.data, version.date, version.sha256))
         assert hashlib.sha256(body).hexdigest() == version.sha256
 
 
