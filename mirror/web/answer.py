@@ -6,7 +6,6 @@ digests: its ETags are made of size and time.
 
 import asyncio
 import base64
-import io
 import os
 import re
 import socket
@@ -31,8 +30,8 @@ class Representation(Struct):
 
     file: IO[bytes]
     """Opened; closed by who opened it."""
-    source: Path | bytes
-    """Where the bytes are that are not encoded, or these themselves."""
+    source: Path
+    """Where the bytes are that are not encoded."""
     size: int
     sha256: str
     tag: str
@@ -119,10 +118,6 @@ async def _send(
     request: web.Request, file: IO[bytes], part: range, *, status: int, headers: dict[str, str]
 ) -> web.StreamResponse:
     """Send a part of a file: from the disk's cache to the socket, inside the kernel."""
-    if isinstance(file, io.BytesIO):
-        return web.Response(
-            body=file.getvalue()[part.start : part.stop], status=status, headers=headers
-        )
     response = web.StreamResponse(status=status, headers=headers)
     response.content_length = len(part)
     if request.method == "HEAD" or not part:

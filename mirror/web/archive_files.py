@@ -6,11 +6,10 @@ of the opened file, so that an answer is whole and true while a sync replaces fi
 
 import asyncio
 import hashlib
-import io
 import os
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -35,7 +34,6 @@ _LISTINGS = {
 }
 _SETTLED = "public, max-age=3600"
 _UNSETTLED = "public, max-age=60"
-_MAX_LISTING_BYTES = 32 * 1024**2
 _ON_LOOP_BYTES = 512 * 1024
 """Reading and digesting so much takes half a millisecond; an index of 3,000 days has half of it."""
 
@@ -90,30 +88,28 @@ async def _find(site: Site, path: str) -> Representation | None:
 
 
 async def _open_listing(path: Path, content_type: str) -> Representation | None:
-    """Read a listing whole: its digest is not on record."""
+    """Open a listing and digest it, for its digest is not on record."""
     try:
-        with open_file(path) as file:
+        with ExitStack() as stack:
+            file = stack.enter_context(open_file(path))
             stats = os.fstat(file.fileno())
             if stats.st_size <= _ON_LOOP_BYTES:
-                body, sha256 = _read_listing(file)
+                digest = hashlib.file_digest(file, "sha256")
             else:
-                body, sha256 = await asyncio.to_thread(_read_listing, file)
+                digest = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
+            stack.pop_all()
     except (OSError, WrongKindError):
         return None
+    sha256 = digest.hexdigest()
     return Representation(
-        file=io.BytesIO(body),
-        source=body,
-        size=len(body),
+        file=file,
+        source=path,
+        size=stats.st_size,
         sha256=sha256,
         tag=sha256,
         modified_at=datetime.fromtimestamp(int(stats.st_mtime), UTC),
         headers={"Content-Type": content_type, "Cache-Control": _UNSETTLED},
     )
-
-
-def _read_listing(file: IO[bytes]) -> tuple[bytes, str]:
-    body = file.read(_MAX_LISTING_BYTES)
-    return body, hashlib.sha256(body).hexdigest()
 
 
 def _open_day(site: Site, claims: tuple[Record, ...]) -> Representation | None:

@@ -9,7 +9,6 @@ well below the 8 MB that RFC 9659 allows).
 import asyncio
 import errno
 import hashlib
-import io
 import os
 import re
 import secrets
@@ -168,9 +167,7 @@ class EncodedBodies:
             self._folder.mkdir()
         unfinished = self._folder / f"{secrets.token_hex(8)}{_UNFINISHED}"
         try:
-            body = plain.source
-            source = io.BytesIO(body) if isinstance(body, bytes) else open_file(body)
-            with source, unfinished.open("xb") as target:
+            with open_file(plain.source) as source, unfinished.open("xb") as target:
                 sha256, encoded_sha256 = _encode(source, target, key.rpartition(".")[2])
                 os.fsync(target.fileno())
             if sha256 == plain.sha256:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -188,15 +189,17 @@ def bounded(size: int, min_free: int = 0) -> Config:
     return Config(server=server, storage=StorageConfig(min_free=min_free))
 
 
-def plain(source: Path | bytes, sha256: str) -> Representation:
-    size = len(source) if isinstance(source, bytes) else 9999
+def plain(source: Path, sha256: str, size: int = 9999) -> Representation:
     at = datetime(2026, 3, 6, tzinfo=UTC)
     return Representation(io.BytesIO(), source, size, sha256, sha256, at, {})
 
 
 async def ask(cache: EncodedBodies, body: bytes) -> bytes | None:
     sha256 = hashlib.sha256(body).hexdigest()
-    found = await cache.open(plain(body, sha256), "gzip")
+    with tempfile.NamedTemporaryFile() as source:
+        source.write(body)
+        source.flush()
+        found = await cache.open(plain(Path(source.name), sha256, len(body)), "gzip")
     if found is None:
         return None
     with found.file as file:
@@ -244,7 +247,9 @@ async def test_neither_a_full_disk_nor_a_body_of_another_digest_is_a_failure(
     bodies: EncodedBodies, site: Site, tmp_path: Path
 ) -> None:
     forged = hashlib.sha256(b"another").hexdigest()
-    assert await bodies.open(plain(some_body(1), forged), "gzip") is None
+    another = tmp_path / "another"
+    another.write_bytes(some_body(1))
+    assert await bodies.open(plain(another, forged), "gzip") is None
     gone = tmp_path / "gone"
     assert await bodies.open(plain(gone, forged), "gzip") is None
     assert list((tmp_path / "encoded").iterdir()) == []
