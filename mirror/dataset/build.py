@@ -241,28 +241,25 @@ class _Builder(Struct):
     def _read(
         self, parts: Iterable[Path], days: Iterable[Record]
     ) -> tuple[tuple[DayProvenance, ...], list[tuple[int, str, int]]]:
-        """Read daily files into the files that DuckDB puts together.
+        """Read daily files into the files that DuckDB puts together; return what came of each.
 
-        Returns:
-            What came of each; and its day of the month, its name, and the lines in those before it.
+        The second is `MonthReader.files`.
 
         Raises:
             DatasetError: one is not the one on record.
         """
         read: list[DayProvenance] = []
-        files: list[tuple[int, str, int]] = []
         with ExitStack() as stack:
             reader = MonthReader(*[stack.enter_context(part.open("xb")) for part in parts])
             for record in days:
                 if self.stop.is_set():
                     raise _Stopped
-                files.append((record.date.day, record.name, reader.line_count))
                 path = self.data.archive / record.name
                 with storage_errors(path), open_file(path) as source:
                     read.append(reader.read(record.date, record.name, source))
                 _check_day(read[-1], record, path)
                 self.progress(1, record.size)
-        return tuple(read), files
+        return tuple(read), reader.files
 
     def _publish(self, made: Path, month: str, provenance: Provenance) -> MonthRecord:
         """Put a month's file in place."""

@@ -63,10 +63,12 @@ class MonthReader:
 
     Attributes:
         line_count: how many lines were read, blank ones too.
+        files: of each daily file the day of the month, its name, and the lines in those before it.
     """
 
     def __init__(self, launches: BinaryIO, moments: BinaryIO, lines: BinaryIO) -> None:
         self.line_count = 0
+        self.files: list[tuple[int, str, int]] = []
         self._launches, self._moments, self._lines = launches, moments, lines
         self._launch_numbers, self._moment_numbers = count(1), count(1)
         self._decoder = RepeatDecoder(self._number_moment, self._number_launch)
@@ -74,7 +76,6 @@ class MonthReader:
         self._known: dict[Launch, bytes] = {}
         self._known_bytes = 0
         self._day: DayProvenance
-        self._lines_before: int
 
     def read(self, day: date, name: str, source: BinaryIO) -> DayProvenance:
         """Read a daily file to its end, and return what came of it.
@@ -85,7 +86,7 @@ class MonthReader:
             source: the file.
         """
         self._day = DayProvenance(day, name, sha256="", rows=0)
-        self._lines_before = self.line_count
+        self.files.append((day.day, name, self.line_count))
         self._decoder.forget_moments()
         digest = hashlib.sha256()
         for block in read_blocks(source, digest.update):
@@ -104,7 +105,8 @@ class MonthReader:
 
     def _read_line(self, line: bytes) -> bytes:
         self.line_count += 1
-        one = decode_line(line, self.line_count - self._lines_before)
+        _, _, lines_before = self.files[-1]
+        one = decode_line(line, self.line_count - lines_before)
         if isinstance(one, Launch):
             self._day.rows += 1
             launch = replace(one, timestamp=ANY_TIME)
