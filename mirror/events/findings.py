@@ -15,13 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from mirror.events.decoder import Oddity, OddLine, cut_blocks, decode_line
-from mirror.events.launch import (
-    FIELDS,
-    ORIGIN_BEFORE,
-    ORIGINS_SINCE,
-    PROVIDERS,
-    Launch,
-)
+from mirror.events.launch import FIELDS, ORIGIN_BEFORE, ORIGINS_SINCE, PROVIDERS, Launch
 from mirror.events.repeats import RepeatDecoder
 from mirror.model import Findings, Record
 from mirror.text import shown
@@ -202,16 +196,11 @@ def is_pending(record: Record) -> bool:
 
 
 def merge(findings: Iterable[Findings]) -> Findings:
-    """Return the sums over many days, the mappings bounded as a day's are."""
+    """Return the sums over many days, of each mapping the `MAX_KEYS` most frequent names alone."""
     total = add_up(findings)
-    return msgspec.structs.replace(
-        total,
-        **{
-            name: dict(sorted(_bounded(value).items()))
-            for name in total.__struct_fields__
-            if isinstance(value := getattr(total, name), dict)
-        },
-    )
+    mappings = ((name, getattr(total, name)) for name in total.__struct_fields__)
+    bounded = {name: _bounded(one) for name, one in mappings if isinstance(one, dict)}
+    return msgspec.structs.replace(total, **bounded)
 
 
 def add_up(findings: Iterable[Findings]) -> Findings:
@@ -233,13 +222,13 @@ def add_up(findings: Iterable[Findings]) -> Findings:
     return _make_findings(counts, tally, version)
 
 
-def _bounded(counter: Mapping[str, int]) -> Counter[str]:
-    """Return the `MAX_KEYS` most frequent values, the rest counted together."""
-    ranked = sorted(counter.items(), key=lambda item: (item[0] == OTHERS, -item[1], item[0]))
-    bounded = Counter(dict(ranked[:MAX_KEYS]))
+def _bounded(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the most frequent values by name, the rest counted together."""
+    ranked = sorted(counts.items(), key=lambda item: (item[0] == OTHERS, -item[1], item[0]))
+    bounded = dict(ranked[:MAX_KEYS])
     if rest := sum(count for _, count in ranked[MAX_KEYS:]):
         bounded[OTHERS] = rest
-    return bounded
+    return dict(sorted(bounded.items()))
 
 
 def _make_findings(
