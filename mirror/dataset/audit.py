@@ -29,7 +29,7 @@ from mirror.errors import DatasetError
 from mirror.model import Record
 from mirror.reading.duck import one_line, open_duckdb, path_literal, require_duckdb
 from mirror.store.disk import digest_of
-from mirror.store.inventory import load_steady_inventory
+from mirror.store.inventory import load_inventory
 from mirror.store.layout import DataDir
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def verify_dataset(data: DataDir, *, rederive: bool = False) -> DatasetVerifyRep
         StorageError: something cannot be read.
     """
     require_duckdb()
-    held = load_steady_inventory(data)
+    held = load_inventory(data)
     wanted = months_of(held.records.values())
     doubted = {month_of(day): day for day in sorted(doubted_days(held), reverse=True)}
     recorded, there = load_months(data), list_months(data)

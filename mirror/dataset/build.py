@@ -43,7 +43,7 @@ from mirror.model import Record
 from mirror.progress import Advance, show_nothing
 from mirror.reading.duck import duckdb_errors, literal, open_duckdb, path_literal, require_duckdb
 from mirror.store.disk import digest_of, open_file, publish_durably, storage_errors
-from mirror.store.inventory import load_steady_inventory
+from mirror.store.inventory import load_inventory
 from mirror.store.layout import DataDir, dataset_lock
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def keep_in_step(
         LockedError: another process makes the data set.
         StorageError: the disk refused.
     """
-    held = load_steady_inventory(data)
+    held = load_inventory(data)
     unread = len(doubted_days(held))
     recorded = load_intact_months(data)
     plan = plan_dataset(data, held, recorded, rebuild=rebuild)

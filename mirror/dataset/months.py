@@ -30,7 +30,7 @@ from mirror.events.decoder import Oddity
 from mirror.model import Record
 from mirror.reading.duck import duckdb_errors, literal, open_duckdb, path_literal, require_duckdb
 from mirror.store.disk import kind_of, read_file, replacing, storage_errors, write_durably
-from mirror.store.inventory import load_steady_inventory
+from mirror.store.inventory import load_inventory
 from mirror.store.layout import DataDir
 from mirror.text import plural
 
@@ -255,7 +255,7 @@ def open_months(
         ConfigError: DuckDB is not installed.
         StorageError, DatasetError: the data set or the daily files cannot be read.
     """
-    inventory = load_steady_inventory(data)
+    inventory = load_inventory(data)
     if months := list_months(data):
         for line in describe_lag(data, inventory):
             notice(line)
@@ -304,7 +304,7 @@ def export_launches(
         raise DatasetError(
             "there is no data set yet", hint="make it with `binder-mirror dataset build`"
         )
-    for line in describe_lag(data, load_steady_inventory(data)):
+    for line in describe_lag(data, load_inventory(data)):
         notice(line)
     files = ", ".join(path_literal(path) for path in months.values())
     with (

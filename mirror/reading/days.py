@@ -14,7 +14,7 @@ from mirror.errors import UnrecordedError
 from mirror.events.decoder import cut_blocks
 from mirror.model import Flag, Record
 from mirror.store.disk import storage_errors
-from mirror.store.inventory import load_claims, load_steady_inventory, open_recorded
+from mirror.store.inventory import load_claims, load_inventory, open_recorded
 from mirror.store.layout import DataDir
 from mirror.text import human_bytes, plural
 
@@ -60,7 +60,7 @@ def survey_days(
         StorageError, ConfigError: the inventory cannot be read.
     """
     _require_dates(since, until)
-    inventory = load_steady_inventory(data)
+    inventory = load_inventory(data)
     days = [
         Day(
             one.date,

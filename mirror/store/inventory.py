@@ -50,23 +50,17 @@ class Claims(Struct, frozen=True):
 def load_inventory(data: DataDir) -> Inventory:
     """Return what manifest, journal and directory say together.
 
+    Read again where files are gone or not on record: a writer may be between journal and rename.
+
     Raises:
+        StorageError: the disk refused.
         ConfigError: they were written by a later version of this software.
     """
-    return compare_inventory(load_claims(data), data)
-
-
-def load_steady_inventory(data: DataDir) -> Inventory:
-    """Return the inventory, read again where a writer may be between journal and rename.
-
-    Raises:
-        StorageError, ConfigError: as for `load_inventory`.
-    """
-    inventory = load_inventory(data)
+    inventory = compare_inventory(load_claims(data), data)
     for _ in range(_LOOKS):
         if not inventory.unverified and not inventory.missing:
             break
-        inventory = load_inventory(data)
+        inventory = compare_inventory(load_claims(data), data)
     return inventory
 
 
