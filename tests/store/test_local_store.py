@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mirror.archive.manifest import render_journal_line
+from mirror.archive.ports import Listing
 from mirror.archive.upstream import Upstream
 from mirror.errors import LockedError, WrongKindError
 from mirror.store.aside import list_versions
@@ -163,7 +164,7 @@ async def test_the_journal_after_a_torn_line_is_read_on(look: LocalLook) -> None
 
 @pytest.mark.parametrize("kind", ["symlink", "file"])
 async def test_a_folder_that_is_none_costs_its_listing_alone(look: LocalLook, kind: str) -> None:
-    style = look.data.style
+    style = look.data.archive / Listing.STYLE
     elsewhere = look.data.root / "elsewhere"
     elsewhere.mkdir(parents=True)
     with look.opened() as destination:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from mirror.archive.ports import Listing, State
 from mirror.store.aside import list_versions, read_version
 from mirror.store.inventory import load_inventory
 from mirror.store.polls import load_polls
@@ -184,7 +185,7 @@ def spoil_upstream(shell: Shell) -> None:
 
 
 def spoil_index_body(shell: Shell) -> None:
-    shell.data.upstream_index.write_bytes(b"")
+    (shell.data.root / State.UPSTREAM_INDEX).write_bytes(b"")
 
 
 def litter(shell: Shell) -> None:
@@ -198,7 +199,7 @@ def tear_polls(shell: Shell) -> None:
 
 
 def lose_listings(shell: Shell) -> None:
-    for path in (shell.data.sums, shell.data.page, shell.data.index):
+    for path in (shell.data.sums, shell.data.archive / Listing.PAGE, shell.data.index):
         path.unlink()
 
 

@@ -15,6 +15,7 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+from mirror.archive.ports import Listing
 from tests.command import PATIENCE_S, Shell
 
 
@@ -276,9 +277,9 @@ async def test_the_page_has_a_style_of_its_own(
     async with http.get(url + path) as answer:
         assert answer.status == 200
         assert answer.headers["Content-Type"] == "text/css; charset=utf-8"
-        assert await answer.read() == shell.data.style.read_bytes()
+        assert await answer.read() == (shell.data.archive / Listing.STYLE).read_bytes()
     # whoever serves the folder by other means has it too
-    assert shell.data.archive / path == shell.data.style
+    assert path == Listing.STYLE
     async with http.get(f"{url}static/") as folder:
         assert folder.status == 404
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from mirror.archive.ports import Listing
 from tests.command import Shell
 from tests.web.wire import ask, exchange, parse_answer
 
@@ -112,7 +113,7 @@ async def test_no_spelling_leads_anywhere_else(shell: Shell, url: str, target: s
     if answer.status == 200:
         # without a path it is the page
         assert target == "http://x"
-        assert answer.body == shell.data.page.read_bytes()
+        assert answer.body == (shell.data.archive / Listing.PAGE).read_bytes()
     else:
         with pytest.raises(ValueError):
             json.loads(answer.body)
