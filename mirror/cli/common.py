@@ -126,14 +126,17 @@ class _Output(click.Path):
 
 
 OUTPUT = _Output(path_type=Path, dir_okay=False)
+output_option = click.option(
+    "-o",
+    "--output",
+    type=OUTPUT,
+    metavar="FILE",
+    help="Write there, whole or not at all; - for standard output.",
+)
 
 
 def check_output(output: Path | None, data: DataDir) -> None:
-    """Refuse to write a user's file among the mirror's own.
-
-    Raises:
-        ConfigError: it is within the data directory.
-    """
+    """Refuse to write a user's file among the mirror's own; raises ConfigError."""
     if output is not None and Path(os.path.realpath(output)).is_relative_to(data.root.resolve()):
         raise ConfigError(
             f"{shown(str(output), 300)} is within the data directory",

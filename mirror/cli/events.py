@@ -80,13 +80,7 @@ def _repository(text: str) -> str:
     type=click.Choice(["none", "gzip", "zstd"]),
     help="None, if the name of the output does not end in .gz or .zst.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=common.OUTPUT,
-    metavar="FILE",
-    help="Write to a file, which is replaced when all is written; - for standard output.",
-)
+@common.output_option
 @click.pass_context
 def events(
     ctx: click.Context,
