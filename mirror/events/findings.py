@@ -63,7 +63,7 @@ Kinds = RepeatDecoder[float, Kind]
 """Remembers the kinds of launches that repeat, within a day and from day to day."""
 
 
-# but for the first four fields, which no launch is without
+# without the first four fields, which every launch has
 _GET_FIELDS = {version: attrgetter(*fields[4:]) for version, fields in FIELDS.items()}
 
 

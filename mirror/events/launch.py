@@ -66,7 +66,8 @@ COLUMNS = (
 """The fields over all versions, in the order in which every format has them."""
 
 FIELDS = {
-    version: tuple(one.name for one in COLUMNS if one.since <= version) for version in range(1, 7)
+    version: tuple(one.name for one in COLUMNS if one.since <= version)
+    for version in range(1, max(one.since for one in COLUMNS) + 1)
 }
 """The fields that a launch of each known version has."""
 
