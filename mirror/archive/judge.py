@@ -1,6 +1,7 @@
 """The judgement on one body: evidence and expectation to a verdict. Pure.
 
-Complete transfers only: one that was cut or badly encoded never gets here.
+Complete transfers only: one that was cut or badly encoded never gets here. The first objection
+holds. A body refused only by a count or an ETag may yet be taken (`mirror.archive.upstream`).
 """
 
 from datetime import date, datetime

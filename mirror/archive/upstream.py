@@ -2,7 +2,9 @@
 
 Its index has stood still for four months and been one line long for another four, so one index is
 never the whole truth: accepted is all that any index ever listed, and two states of trouble,
-*stale* and *shrunk*, start a search for days through `index.html` and by name.
+*stale* and *shrunk*, start a search for days through `index.html` and by name. Kept beside it are
+days that were asked for in vain, whether its ETags are digests, and *disputes*: refused bodies that
+are taken if they are served unchanged for long enough.
 """
 
 from collections.abc import Mapping

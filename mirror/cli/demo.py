@@ -1,4 +1,4 @@
-"""`binder-mirror demo`: the whole system on an archive of its own."""
+"""`binder-mirror demo`: shows the tour of `mirror.demo.tour`."""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""`binder-mirror query`: SQL over the launches; a table, CSV, JSON, Markdown or Parquet."""
+"""`binder-mirror query`: SQL over the launches; a table, CSV, JSON, Markdown or Parquet.
+
+DuckDB runs in a process of its own (`mirror.dataset.query_process`), ended by Ctrl-C.
+"""
 
 import atexit
 import os
@@ -43,12 +46,7 @@ _DESCRIBE = "SELECT column_name, column_type FROM (DESCRIBE launches)"
     type=click.Choice(["table", "csv", "json", "markdown", "parquet"]),
     help="How to answer. A table on a terminal, for a file by its name, else CSV.",
 )
-@click.option(
-    "--output",
-    type=common.OUTPUT,
-    metavar="FILE",
-    help="Write the answer there, whole or not at all; - for standard output.",
-)
+@common.output_option
 @click.option(
     "--memory",
     type=common.SIZE,

@@ -110,13 +110,7 @@ async def _poll(
 
 
 def _poll_measured(config: Config, data: DataDir, asked: PollRange, path: Path) -> PollReport:
-    """Poll, and leave the metrics of it in a file for node_exporter, however it ends.
-
-    https://github.com/prometheus/node_exporter#textfile-collector
-
-    Raises:
-        StorageError: the file cannot be written, after a poll that ended well.
-    """
+    """Poll, and leave metrics for node_exporter's textfile collector, however it ends."""
     # prometheus_client is worth its start-up time only where it is asked for
     from mirror.status.metrics import Metrics  # noqa: PLC0415
 

@@ -1,7 +1,8 @@
 """Loads the settings from TOML, environment and flags, and reports all that is wrong at once.
 
 TOML is overridden by `BINDER_MIRROR_<TABLE>__<KEY>`, that by flags. `config/mirror.toml` is
-`render(Config())`.
+`render(Config())`. Each error names its place, such as a line of TOML. Crontab lines are
+translated, for APScheduler counts weekdays from Monday.
 """
 
 import difflib

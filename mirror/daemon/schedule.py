@@ -1,7 +1,8 @@
 """Decides which job is due: APScheduler only signals, the daemon's task takes one job at a time.
 
 So a job is never run twice at once, none is lost to a late timer, several signals of one kind are
-one job, and the scheduler's own shutdown has nothing to cancel.
+one job, and the scheduler's own shutdown has nothing to cancel. When the wall clock is set, all
+jobs are set anew.
 """
 
 import asyncio

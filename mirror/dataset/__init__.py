@@ -1,1 +1,4 @@
-"""The Parquet data set, and SQL over it and over the daily files."""
+"""The Parquet data set, and SQL over it and over the daily files.
+
+What needs DuckDB raises a ConfigError where that is not installed.
+"""

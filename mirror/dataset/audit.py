@@ -85,10 +85,6 @@ def verify_dataset(data: DataDir, *, rederive: bool = False) -> DatasetVerifyRep
     Args:
         data: the data directory.
         rederive: whether to make each month again, aside, and compare all rows.
-
-    Raises:
-        ConfigError: DuckDB is not installed.
-        StorageError: something cannot be read.
     """
     require_duckdb()
     held = load_inventory(data)

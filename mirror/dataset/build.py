@@ -134,9 +134,7 @@ def keep_in_step(
         stop: when set, the build ends before the next file; what was put in place stays.
 
     Raises:
-        ConfigError: DuckDB is not installed.
         LockedError: another process makes the data set.
-        StorageError: the disk refused.
     """
     held = load_inventory(data)
     unread = len(doubted_days(held))
@@ -181,11 +179,7 @@ def _follow(
 
 
 def build_into(root: Path, data: DataDir, months: Mapping[str, tuple[Record, ...]]) -> None:
-    """Make months under another folder than the data set's, for one use.
-
-    Raises:
-        ConfigError, StorageError, DatasetError: as for `keep_in_step`.
-    """
+    """Make months under another folder than the data set's, for one use."""
     with _scratch(root / ".unfinished") as scratch:
         builder = _Builder(data, root, scratch, show_nothing, threading.Event())
         with builder.building(months) as made:
@@ -241,13 +235,7 @@ class _Builder(Struct):
     def _read(
         self, parts: Iterable[Path], days: Iterable[Record]
     ) -> tuple[tuple[DayProvenance, ...], list[tuple[int, str, int]]]:
-        """Read daily files into the files that DuckDB puts together; return what came of each.
-
-        The second is `MonthReader.files`.
-
-        Raises:
-            DatasetError: one is not the one on record.
-        """
+        """Read daily files; return what came of each, and the files for DuckDB to put together."""
         read: list[DayProvenance] = []
         with ExitStack() as stack:
             reader = MonthReader(*[stack.enter_context(part.open("xb")) for part in parts])
@@ -290,11 +278,7 @@ def _check_day(read: DayProvenance, record: Record, path: Path) -> None:
 
 
 def _copy_month(connection: "DuckDBPyConnection", target: Path, provenance: Provenance) -> None:
-    """Write a month's rows, and make sure that they are all there.
-
-    Raises:
-        DatasetError: they are not.
-    """
+    """Write a month's rows; a DatasetError says that they are not all there."""
     metadata = literal(msgspec.json.encode(provenance).decode())
     written = connection.execute(
         f"COPY ({select_month()}) TO {literal(str(target))} "

@@ -1,4 +1,4 @@
-"""The months of the data set: their files, what each was made from, and who reads them.
+"""The months of the data set: their files, what each was made from, which are to be made.
 
     dataset/year=YYYY/month=MM/launches.parquet
     dataset.json    size, time and digest of each, with its provenance
@@ -155,11 +155,7 @@ def doubted_days(inventory: Inventory) -> set[date]:
 
 
 def describe_lag(data: DataDir, inventory: Inventory) -> list[str]:
-    """Return what whoever reads the data set should know of it, in a line each.
-
-    Raises:
-        StorageError: what is on record of it cannot be read.
-    """
+    """Return what whoever reads the data set should know of it, in a line each."""
     plan = plan_dataset(data, inventory, load_intact_months(data))
     behind = len(plan.build) + len(plan.remove)
     lag = (
@@ -177,11 +173,7 @@ def describe_doubt(inventory: Inventory) -> list[str]:
 
 
 def load_intact_months(data: DataDir) -> dict[str, MonthRecord]:
-    """Return the months whose file is the one on record, by size and time.
-
-    Raises:
-        StorageError: the records cannot be read.
-    """
+    """Return the months whose file is the one on record, by size and time."""
     return {
         month: record
         for month, record in load_months(data).items()
@@ -199,11 +191,7 @@ def is_intact(path: Path, record: MonthRecord | Record) -> bool:
 
 
 def load_months(data: DataDir) -> dict[str, MonthRecord]:
-    """Return all months on record; none where the records are lost or of another format.
-
-    Raises:
-        StorageError: they cannot be read.
-    """
+    """Return all months on record; none where the records are lost or of another format."""
     try:
         records = msgspec.json.decode(read_file(data.dataset_provenance) or b"", type=_Records)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -212,11 +200,7 @@ def load_months(data: DataDir) -> dict[str, MonthRecord]:
 
 
 def save_months(data: DataDir, months: Mapping[str, MonthRecord]) -> None:
-    """Replace the records.
-
-    Raises:
-        StorageError: the disk refused.
-    """
+    """Replace the records."""
     records = _Records(_FORMAT, dict(sorted(months.items())))
     write_durably(data.dataset_provenance, msgspec.json.encode(records), staging=scratch_of(data))
 
@@ -252,8 +236,7 @@ def open_months(
         call: calls the function that makes the files, here or in another process.
 
     Raises:
-        ConfigError: DuckDB is not installed.
-        StorageError, DatasetError: the data set or the daily files cannot be read.
+        DatasetError: a daily file is not the one on record.
     """
     inventory = load_inventory(data)
     if months := list_months(data):
@@ -294,9 +277,7 @@ def export_launches(
         notice: called with what a user should know of the data.
 
     Raises:
-        ConfigError: DuckDB is not installed.
         DatasetError: there is no data set, or it cannot be read.
-        StorageError: the disk refused.
     """
     require_duckdb()
     months = list_months(data)

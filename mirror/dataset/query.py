@@ -103,7 +103,6 @@ class Session:
 
         Raises:
             QueryError: it is wrong, or not allowed.
-            StorageError: the data cannot be read.
         """
         with _query_errors(sql):
             # bytes that are no characters come as lone surrogates
@@ -134,7 +133,6 @@ class Session:
 
         Raises:
             QueryError: a value is wrong, or more memory is wanted than it may have.
-            StorageError: the data cannot be read.
         """
         with _query_errors(answer.typed):
             cursor = self._connection.execute(answer.select(_make_cell))
@@ -150,7 +148,7 @@ class Session:
             form: csv, json (one array of objects), both into a pipe, or parquet.
 
         Raises:
-            QueryError, StorageError: as for `run`.
+            QueryError: as for `run`.
             OSError: the file cannot be written; of a pipe its reader knows why.
         """
         select, options = COPY_FORMATS[form]
@@ -229,9 +227,6 @@ def open_session(
         files: what the view is made of; see `mirror.dataset.months.open_months`.
         bounds: the memory that DuckDB counts is held to them.
         output: the one file that `Session.copy` may write.
-
-    Raises:
-        ConfigError: DuckDB is not installed.
     """
     with open_duckdb(memory_bytes=bounds.memory_bytes, threads=bounds.threads) as connection:
         if files:

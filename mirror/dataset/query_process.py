@@ -58,7 +58,6 @@ def answer_apart(
 
     Raises:
         QueryError: it is wrong, not allowed, or over its bounds.
-        MirrorError: the data cannot be read.
         OSError: the output cannot be written.
     """
     try:
@@ -141,11 +140,7 @@ def _open_text(output: Path | None) -> Iterator[TextIOWrapper]:
 
 @contextmanager
 def _open_pipe(out: TextIOWrapper) -> Iterator[Path]:
-    """Have the path of a pipe, all of which is written to `out`.
-
-    Raises:
-        OSError: `out` cannot be written.
-    """
+    """Have the path of a pipe, all of which is written to `out`; raise what that refuses with."""
     reading, writing = os.pipe()
     with ThreadPoolExecutor(max_workers=1) as pool:
         copied = pool.submit(_copy, reading, out)

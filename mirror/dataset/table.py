@@ -1,6 +1,7 @@
-"""An answer as a table for people: on a terminal, or in Markdown.
+"""An answer as a table for people, bounded: on a terminal, or in Markdown.
 
-Imported where one is printed, for rich takes time to start.
+What is too wide goes row by row; no text can control the terminal, or change the table. Imported
+where one is printed, for rich takes time to start.
 """
 
 from collections.abc import Iterable

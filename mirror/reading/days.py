@@ -1,6 +1,7 @@
 """The days that a mirror holds, as its inventory lists them, and the opened file of one.
 
-A file of another size or time than its record is never taken for it.
+A file of another size or time than its record is never taken for it: the records are read again,
+for a writer may have replaced it since, and in the end the day is refused.
 """
 
 import reprlib

@@ -1,4 +1,7 @@
-"""Opens DuckDB connections and translates its errors; the only place for both."""
+"""Opens DuckDB connections, translates its errors, and writes text and paths as SQL.
+
+An error of the operating system comes as text within one of DuckDB's, and is found by its number.
+"""
 
 import glob
 import os
@@ -27,11 +30,7 @@ _ERRNO = re.compile(r'"errno":"([0-9]{1,4})"')
 
 
 def require_duckdb() -> None:
-    """Make sure that DuckDB can be imported.
-
-    Raises:
-        ConfigError: the extra is not installed.
-    """
+    """Make sure that DuckDB can be imported."""
     try:
         import duckdb  # noqa: F401, PLC0415 - heavy, and an extra
     except ImportError as error:
@@ -50,9 +49,6 @@ def open_duckdb(
         memory_bytes: what it may take.
         threads: processors it may use.
         scratch: a folder for what has no room in memory; None for none.
-
-    Raises:
-        ConfigError: the extra is not installed.
     """
     require_duckdb()
     import duckdb  # noqa: PLC0415 - heavy, and an extra

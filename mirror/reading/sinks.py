@@ -127,8 +127,6 @@ def write_parquet(events: AnyEvents, sink: BinaryIO) -> None:
     folder for temporary files.
 
     Raises:
-        ConfigError: DuckDB is not installed.
-        StorageError: there is no room.
         DatasetError: DuckDB refused.
     """
     from mirror.reading import duck  # noqa: PLC0415 - for this format alone

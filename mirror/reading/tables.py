@@ -1,7 +1,8 @@
 """Launches as tables: Arrow, pandas and polars, all with the one schema of `COLUMNS`.
 
 A reader of JSON that infers the columns from the first lines loses those that came later. Here
-every column is there with its type; a field that a version does not have is null.
+every column is there with its type; a field that a version does not have is null. A ConfigError
+says which of the libraries is not installed.
 """
 
 import importlib
@@ -23,11 +24,7 @@ _GETTERS = [attrgetter(column.name) for column in COLUMNS]
 
 
 def make_arrow(blocks: Iterable[Sequence[Launch]]) -> "pa.Table":
-    """Return launches as an Arrow table.
-
-    Raises:
-        ConfigError: pyarrow is not installed.
-    """
+    """Return launches as an Arrow table."""
     arrow = _load("pyarrow")
     types = {
         ColumnType.TIMESTAMP: arrow.timestamp("us", tz="UTC"),
@@ -44,11 +41,7 @@ def make_arrow(blocks: Iterable[Sequence[Launch]]) -> "pa.Table":
 
 
 def make_pandas(blocks: Iterable[Sequence[Launch]]) -> "pd.DataFrame":
-    """Return launches as a pandas frame; missing values are NA.
-
-    Raises:
-        ConfigError: pandas is not installed.
-    """
+    """Return launches as a pandas frame; missing values are NA."""
     pandas = _load("pandas")
     types = {
         ColumnType.TIMESTAMP: "datetime64[us, UTC]",
@@ -69,11 +62,7 @@ def make_pandas(blocks: Iterable[Sequence[Launch]]) -> "pd.DataFrame":
 
 
 def make_polars(blocks: Iterable[Sequence[Launch]]) -> "pl.DataFrame":
-    """Return launches as a polars frame.
-
-    Raises:
-        ConfigError: polars is not installed.
-    """
+    """Return launches as a polars frame."""
     polars = _load("polars")
     types = {
         ColumnType.TIMESTAMP: polars.Datetime("us", "UTC"),

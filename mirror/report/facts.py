@@ -159,9 +159,6 @@ def read_report(
         stale_after: how long upstream's index may stand still.
         counts: whether the content of days is counted (`storage.findings`).
         now: the current time, aware UTC.
-
-    Raises:
-        StorageError, ConfigError: the inventory cannot be read.
     """
     snapshot = load_snapshot(data)
     records = dict(sorted(snapshot.inventory.records.items()))

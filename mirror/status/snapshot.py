@@ -59,9 +59,6 @@ def load_snapshot(data: DataDir, before: Snapshot | None = None) -> Snapshot:
     Args:
         data: the data directory.
         before: an earlier snapshot, whose sums are taken over where nothing has changed.
-
-    Raises:
-        StorageError, ConfigError: the inventory cannot be read.
     """
     claims = load_claims(data)
     polls = load_polls(data, LOADED_POLLS)
@@ -106,9 +103,6 @@ class SnapshotCache:
 
         Args:
             fresh: look again in any case, as when a file is not the one on record.
-
-        Raises:
-            StorageError, ConfigError: the inventory cannot be read.
         """
         asked_at = time.monotonic()
         is_old = not self._keepers and asked_at - self._looked_at >= self._pause_s

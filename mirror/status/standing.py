@@ -122,11 +122,7 @@ class Health(StrEnum):
 
 
 def read_status(data: DataDir, *, now: datetime, counts: bool = True) -> Status:
-    """Return how the mirror stands.
-
-    Raises:
-        StorageError, ConfigError: the inventory cannot be read.
-    """
+    """Return how the mirror stands."""
     return make_status(load_snapshot(data), data, now=now, counts=counts)
 
 

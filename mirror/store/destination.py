@@ -319,9 +319,8 @@ def open_store(
     """Hold a data directory for writing: made, locked, swept, its inventory loaded.
 
     Raises:
-        ConfigError: it cannot be one, or was written by a later version.
+        ConfigError: it cannot be one.
         LockedError: another process holds it.
-        StorageError: the disk refused.
     """
     make_folders(data)
     with writer_lock(data):

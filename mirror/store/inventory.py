@@ -51,10 +51,6 @@ def load_inventory(data: DataDir) -> Inventory:
     """Return what manifest, journal and directory say together.
 
     Read again where files are gone or not on record: a writer may be between journal and rename.
-
-    Raises:
-        StorageError: the disk refused.
-        ConfigError: they were written by a later version of this software.
     """
     inventory = compare_inventory(load_claims(data), data)
     for _ in range(_LOOKS):
@@ -65,11 +61,7 @@ def load_inventory(data: DataDir) -> Inventory:
 
 
 def load_claims(data: DataDir) -> Claims:
-    """Return what manifest and journal say.
-
-    Raises:
-        ConfigError: they were written by a later version of this software.
-    """
+    """Return what manifest and journal say."""
     # The journal first: a writer that finishes meanwhile moves its lines into the manifest.
     journal = read_file(data.journal) or b""
     known, unreadable = parse_manifest(read_file(data.manifest) or b"")
@@ -151,9 +143,5 @@ def save_manifest(data: DataDir, records: Mapping[date, Record]) -> None:
 
 
 def load_upstream(data: DataDir, url: str) -> Upstream:
-    """Return what is kept of the upstream at `url`; see `mirror.archive.upstream.parse_upstream`.
-
-    Raises:
-        ConfigError: it was written by a later version of this software.
-    """
+    """Return what is kept of the upstream at `url`; see `parse_upstream`."""
     return parse_upstream(read_file(data.upstream), url)

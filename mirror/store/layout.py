@@ -81,11 +81,7 @@ def default_data_dir(environ: Mapping[str, str]) -> Path:
 
 
 def open_data_dir(config: Config, environ: Mapping[str, str]) -> DataDir:
-    """Return the data directory that the settings name, else the default one.
-
-    Raises:
-        ConfigError, StorageError: as for `check_data_dir`.
-    """
+    """Return the data directory that the settings name, else the default one; checked."""
     named = config.storage.data_dir
     root = Path(named) if named else default_data_dir(environ)
     return check_data_dir(root).with_settings(config)
@@ -132,11 +128,7 @@ def check_data_dir(root: Path) -> DataDir:
 
 
 def require_mirror(data: DataDir) -> None:
-    """Make sure that a reader has something to read.
-
-    Raises:
-        ConfigError: there is no mirror there.
-    """
+    """Make sure that a reader has something to read; a ConfigError says that there is nothing."""
     try:
         there = data.archive.is_dir()
     except OSError as error:
@@ -149,11 +141,7 @@ def require_mirror(data: DataDir) -> None:
 
 
 def make_folders(data: DataDir) -> None:
-    """Make the data directory and its folders.
-
-    Raises:
-        ConfigError: one of them is something else.
-    """
+    """Make the data directory and its folders; a ConfigError says that one is something else."""
     for folder in (data.root, data.archive, data.history, data.quarantine, data.staging):
         try:
             folder.mkdir(parents=True, exist_ok=True)

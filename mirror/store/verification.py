@@ -60,9 +60,6 @@ def verify(
         choose: which files to read, by default all; the rest is compared by size and time only.
         progress: called as it goes.
         today: the current UTC date, for reading the local index.
-
-    Raises:
-        StorageError, ConfigError: the manifest or the directory cannot be read.
     """
     inventory = load_inventory(data)
     records = sorted(inventory.records.values(), key=lambda record: record.date)

@@ -76,11 +76,7 @@ class Fetcher:
         self._context = context
 
     async def fetch_all(self, due: Sequence[Due]) -> list[Outcome]:
-        """Fetch every due day and return how each ended.
-
-        Raises:
-            StorageError: the disk refused.
-        """
+        """Fetch every due day and return how each ended."""
         outcomes: list[Outcome] = []
 
         async def fetch(day: _Day) -> None:

@@ -68,9 +68,6 @@ class Poll:
         Args:
             inspect_s: after so many seconds of inspecting, the rest of the days stays pending;
                 0 leaves it to others.
-
-        Raises:
-            StorageError: the disk refused; what was published stands.
         """
         context, started_at, started = self.context, self.context.now(), time.monotonic()
         poll_id = f"{started_at:%Y%m%dT%H%M%S}-{context.rng.getrandbits(24):06x}"

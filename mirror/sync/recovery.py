@@ -42,9 +42,6 @@ async def adopt_all(context: Context, upstream: Upstream) -> int:
     Args:
         context: upstream, asked for validators and headers only; where the files are; settings.
         upstream: what is known of it: what its listings promise, and what its ETags are.
-
-    Raises:
-        StorageError: the disk refused.
     """
     destination, log = context.destination, get_logger()
     unverified = dict(destination.inventory.unverified)

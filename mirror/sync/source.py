@@ -201,11 +201,7 @@ def _tls(base: str) -> ssl.SSLContext | bool:
 
 
 def _find_proxy(base: str) -> tuple[URL | None, aiohttp.BasicAuth | None]:
-    """Return the proxy that the environment names for upstream, and the credentials for it.
-
-    Raises:
-        ConfigError: what it names is no URL.
-    """
+    """Return the proxy that the environment names for upstream, and the credentials for it."""
     url = URL(base)
     named = getproxies().get(url.scheme)
     if not named or url.host is None or proxy_bypass(f"{url.host}:{url.port}"):

@@ -63,11 +63,7 @@ class WebServer:
         return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
     async def open(self) -> None:
-        """Listen.
-
-        Raises:
-            ConfigError: the address cannot be had.
-        """
+        """Listen; a ConfigError says that the address cannot be had."""
         await self._runner.setup()
         host, _, port = self._listen.rpartition(":")
         try:

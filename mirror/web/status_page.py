@@ -1,7 +1,9 @@
-"""Makes the status page from its templates, and keeps it up to date: no request waits for it.
+"""Makes the status page from its templates, ahead of requests.
 
-All text from upstream is escaped and bounded by the templates. Imports Jinja, which takes time: to
-be imported only where a page is made.
+A request gets a page that was right less than `LAG_S` ago, and waits only where there is none. The
+running poll is put in afterwards, between two parts, so that the rest keeps its version. All text
+from upstream is escaped and bounded by the templates. Imported only where a page is made, for Jinja
+takes time to start.
 """
 
 import asyncio
@@ -76,11 +78,7 @@ class PageSource:
         self._pause_s = _LOOK_S
 
     async def page(self) -> Page:
-        """Return the page of now, but for the running poll; or that of at most `LAG_S` ago.
-
-        Raises:
-            StorageError, ConfigError: the inventory cannot be read.
-        """
+        """Return the page of now, but for the running poll; or that of at most `LAG_S` ago."""
         await self.site.snapshots.snapshot()
         if self._clock() - self._right_at >= LAG_S:
             await self._make_right()
