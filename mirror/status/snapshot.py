@@ -6,9 +6,11 @@ a sync runs. A snapshot is loaded again when one of the files behind it has chan
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 
 from msgspec import Struct
@@ -16,9 +18,9 @@ from msgspec import Struct
 from mirror.archive.manifest import Inventory
 from mirror.archive.upstream import Upstream
 from mirror.errors import MirrorError
-from mirror.events.findings import merge
+from mirror.events.findings import is_pending, merge
 from mirror.events.series import Months, sum_months
-from mirror.model import Findings, PollReport, Record
+from mirror.model import Findings, Flag, PollReport, Record
 from mirror.store.aside import Quarantined, list_quarantined
 from mirror.store.inventory import compare_inventory, load_claims, load_upstream
 from mirror.store.layout import DataDir
@@ -49,6 +51,12 @@ class Snapshot(Struct, frozen=True):
     quarantined: tuple[Quarantined, ...]
     months: Months
     """What the held days come to, by month."""
+    events: int
+    archive_bytes: int
+    pending: int
+    """Days whose content is still to be counted, or again."""
+    flags: Mapping[Flag, int]
+    """Number of days by flag."""
     findings: Findings
     """Sums over the days that were looked into, the names bounded as a day's are."""
 
@@ -63,7 +71,8 @@ def load_snapshot(data: DataDir, before: Snapshot | None = None) -> Snapshot:
     claims = load_claims(data)
     polls = load_polls(data, LOADED_POLLS)
     inventory = compare_inventory(claims, data)
-    months = sum_months(inventory.records.values(), before.months if before else None)
+    records = inventory.records.values()
+    months = sum_months(records, before.months if before else None)
     return Snapshot(
         inventory=inventory,
         claims={records[-1].name: records for records in claims.candidates.values()},
@@ -72,6 +81,10 @@ def load_snapshot(data: DataDir, before: Snapshot | None = None) -> Snapshot:
         last_success_at=polls.last_complete.ended_at if polls.last_complete else None,
         quarantined=tuple(list_quarantined(data)),
         months=months,
+        events=sum(one.lines for one in records),
+        archive_bytes=sum(one.size for one in records),
+        pending=sum(map(is_pending, records)),
+        flags=Counter(chain.from_iterable(one.flags for one in records)),
         findings=merge(one.findings for one in months.values() if one.findings is not None),
     )
 

@@ -6,17 +6,15 @@ text may quote upstream.
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from itertools import chain, groupby, takewhile
+from itertools import groupby, takewhile
 
 from msgspec import Struct, structs
 
 from mirror.archive.plan import end_of
 from mirror.archive.upstream import Upstream, listed_counts, vanished
-from mirror.events.findings import is_pending
 from mirror.model import Findings, Flag, IndexState, PollEnd, PollReport, Problem, ProblemKind
 from mirror.status.snapshot import LOADED_POLLS, Snapshot, load_snapshot
 from mirror.store.aside import Quarantined
@@ -136,7 +134,6 @@ def make_status(snapshot: Snapshot, data: DataDir, *, now: datetime, counts: boo
         counts: whether the content of days is counted (`storage.findings`).
     """
     upstream, records = snapshot.upstream, snapshot.inventory.records
-    flags = Counter(chain.from_iterable(one.flags for one in records.values()))
     first, newest = min(records, default=None), max(records, default=None)
     missing = tuple(sorted(listed_counts(upstream, now=now).keys() - records.keys()))
     last_poll = snapshot.polls[-1] if snapshot.polls else None
@@ -152,18 +149,18 @@ def make_status(snapshot: Snapshot, data: DataDir, *, now: datetime, counts: boo
         index_state_since=upstream.state_since,
         index_changed_at=upstream.index.changed_at if upstream.index is not None else None,
         held=len(records),
-        events=sum(one.lines for one in records.values()),
-        archive_bytes=sum(one.size for one in records.values()),
+        events=snapshot.events,
+        archive_bytes=snapshot.archive_bytes,
         first_day=first,
         newest_day=newest,
         newest_day_age_s=(now - end_of(newest)).total_seconds() if newest else None,
         open_days=tuple(sorted(day for day in records if day >= first_open)),
         missing_days=missing,
         vanished_days=tuple(sorted(vanished(upstream, now=now) & records.keys())),
-        flagged={flag.value: flags[flag] for flag in Flag if flags[flag]},
+        flagged={flag.value: n for flag in Flag if (n := snapshot.flags.get(flag, 0))},
         quarantined=snapshot.quarantined,
         findings=snapshot.findings,
-        pending_findings=sum(map(is_pending, records.values())) if counts else 0,
+        pending_findings=snapshot.pending if counts else 0,
         last_poll=last_poll,
         last_success_at=snapshot.last_success_at,
         problems=tuple(_problems(snapshot, missing)),

@@ -179,11 +179,7 @@ async def repair(damage: Sequence[Damage], context: Context, upstream: Upstream)
 
 
 async def restore(version: Version, context: Context, upstream: Upstream) -> None:
-    """Publish a predecessor again; what it replaces goes to history in its turn.
-
-    Raises:
-        StorageError: it is damaged, or the disk refused; nothing has changed.
-    """
+    """Publish a predecessor again, unless it is damaged; what it replaces goes to history."""
     destination, day = context.destination, version.date
     held = destination.inventory.records.get(day)
     record = Record(

@@ -40,11 +40,7 @@ class Preview(Struct, frozen=True):
 
 
 async def preview(config: Config, data: DataDir, asked: PollRange) -> Preview:
-    """Return what a poll would do now; nothing is written.
-
-    Raises:
-        UpstreamError: there is no index to plan from.
-    """
+    """Return what a poll would do now, by the index that is there; nothing is written."""
     there = await asyncio.to_thread(data.archive.is_dir)
     inventory = load_inventory(data) if there else Inventory()
     now = partial(datetime.now, UTC)
@@ -109,11 +105,7 @@ async def open_mirror(
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     rng: Random | None = None,
 ) -> AsyncIterator[Mirror]:
-    """Hold a data directory for writing and open a session with upstream.
-
-    Raises:
-        ConfigError, LockedError, StorageError: the data directory cannot be held.
-    """
+    """Hold a data directory for writing, as `open_store` does, and a session with upstream."""
     # each use of the same mirror must draw another jitter: seeded by the system
     rng = rng if rng is not None else Random()  # noqa: S311
     opening = open_store(
