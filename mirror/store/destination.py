@@ -325,7 +325,7 @@ def open_store(
     make_folders(data)
     with writer_lock(data):
         _sweep(data.staging)
-        inventory = load_inventory(data)
+        inventory = load_inventory(data, looks=1)
         store = LocalStore(data, inventory, now=now, history_versions=history_versions)
         with closing(store):
             yield store

@@ -36,7 +36,6 @@ from mirror.store.disk import (
 from mirror.store.layout import DataDir
 
 _OURS = frozenset(listing.partition("/")[0] for listing in Listing)
-_LOOKS = 3
 
 
 class Claims(Struct, frozen=True):
@@ -47,13 +46,14 @@ class Claims(Struct, frozen=True):
     has_journal: bool
 
 
-def load_inventory(data: DataDir) -> Inventory:
+def load_inventory(data: DataDir, *, looks: int = 4) -> Inventory:
     """Return what manifest, journal and directory say together.
 
-    Read again where files are gone or not on record: a writer may be between journal and rename.
+    Where files are gone or not on record a writer may be between journal and rename, so it is read
+    again, up to `looks` times in all; whoever is the one writer needs one.
     """
     inventory = compare_inventory(load_claims(data), data)
-    for _ in range(_LOOKS):
+    for _ in range(looks - 1):
         if not inventory.unverified and not inventory.missing:
             break
         inventory = compare_inventory(load_claims(data), data)
