@@ -220,9 +220,14 @@ class Outcome(Struct, frozen=True, gc=False):
     date: date
     kind: OutcomeKind
     problem: Problem | None = None
-    """Why the day is not held as upstream lists it."""
+    """Why the day is not held as upstream lists it; or what is odd about upstream's answer."""
     size: int = 0
     """Bytes of the published body."""
+
+    @property
+    def is_only_odd(self) -> bool:
+        """Whether nothing is missing, so that what is wrong is worth a warning and no more."""
+        return self.kind in (OutcomeKind.UNCHANGED, OutcomeKind.ABSENT)
 
 
 class DamageKind(StrEnum):

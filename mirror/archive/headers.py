@@ -43,18 +43,23 @@ class OfferedDigest(Struct, frozen=True, gc=False):
     value: str
 
 
-def parse_meta(headers: Mapping[str, str]) -> ReplyMeta:
+def parse_meta(headers: Mapping[str, str], *, now: datetime) -> ReplyMeta:
     """Return what the headers of an answer say; what cannot be read is as if not sent.
+
+    Nor is a Last-Modified in the future: one of the two clocks is wrong, and kept it would order
+    what comes later.
 
     Args:
         headers: looked up without regard to case.
+        now: the time, aware UTC.
     """
+    modified = parse_http_date(headers.get("Last-Modified"))
     etag = headers.get("ETag", "")
     # undecodable bytes come as lone surrogates, which no record can be written with
     usable = 0 < len(etag) <= _MAX_ETAG and etag.isascii() and etag.isprintable()
     return ReplyMeta(
         etag=etag if usable else None,
-        last_modified=parse_http_date(headers.get("Last-Modified")),
+        last_modified=modified if modified is not None and modified <= now else None,
         generation=_whole(headers.get("x-goog-generation"), 2**63),
         encoding=headers.get("Content-Encoding", "identity").strip().lower(),
         stored_encoding=headers.get("x-goog-stored-content-encoding", "identity").strip().lower(),

@@ -7,6 +7,7 @@ holds. A body refused only by a count or an ETag may yet be taken (`mirror.archi
 from datetime import date, datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from mirror.archive.headers import ReplyMeta
 from mirror.archive.intake import Evidence
@@ -29,6 +30,8 @@ class Verdict(Struct, frozen=True, gc=False):
     """Whether the body may be published now."""
     contestable: bool = False
     """Only a count, an ETag or an age speaks against it: accepted if it stands long enough."""
+    is_older: bool = False
+    """Whether it is of an earlier version than the one held."""
     flags: tuple[Flag, ...] = ()
     """What a reader should know of the body once it is published."""
 
@@ -40,9 +43,13 @@ class Expectation(Struct, frozen=True):
     """The count of a listing: the index's, else `index.html`'s; None where no listing has one."""
     is_open: bool
     """Whether the day may still grow."""
+    now: datetime
+    """The time, aware UTC."""
     held: Record | None = None
     etags_are_opaque: bool = False
     """Whether this upstream's ETags have proved to be no digests."""
+    age_is_settled: bool = False
+    """Whether all that came of the day has been older than what is held for long enough."""
 
 
 def judge(evidence: Evidence, meta: ReplyMeta, expected: Expectation) -> Verdict:
@@ -51,12 +58,18 @@ def judge(evidence: Evidence, meta: ReplyMeta, expected: Expectation) -> Verdict
     The first that applies: a wrong digest, an older version than the one held, a web page, then the
     count of lines against the listing's.
     """
-    return (
+    held, sha256 = expected.held, evidence.sha256
+    older = held is not None and is_older(meta, held, sha256=sha256, now=expected.now)
+    verdict = (
         _judge_digests(evidence, expected)
-        or _judge_age(meta, evidence, expected)
+        or (_ROLLED_BACK if older and not expected.age_is_settled else None)
         or _judge_page(meta, evidence, expected)
         or _judge_count(meta, evidence, expected)
     )
+    if not older:
+        return verdict
+    flags = (*verdict.flags, Flag.DISPUTED) if verdict.publish else verdict.flags
+    return replace(verdict, is_older=True, flags=flags)
 
 
 def _judge_digests(evidence: Evidence, expected: Expectation) -> Verdict | None:
@@ -68,21 +81,35 @@ def _judge_digests(evidence: Evidence, expected: Expectation) -> Verdict | None:
     return Verdict(ProblemKind.CORRUPT, reason, Failure.DIGEST, contestable=wrong == ["etag"])
 
 
-def _judge_age(meta: ReplyMeta, evidence: Evidence, expected: Expectation) -> Verdict | None:
-    held = expected.held
-    if held is None or evidence.sha256 == held.sha256 or not is_older(meta, held):
-        return None
-    reason = "it is older than the version held: a stale cache?"
-    return Verdict(ProblemKind.ROLLED_BACK, reason, Failure.ROLLED_BACK, contestable=True)
+_ROLLED_BACK = Verdict(
+    ProblemKind.ROLLED_BACK,
+    "it is older than the version held: a stale cache?",
+    Failure.ROLLED_BACK,
+    contestable=True,
+)
 
 
-def is_older(meta: ReplyMeta, held: Record | IndexFacts) -> bool:
-    """Return whether an answer is of an earlier version than the body kept or accepted last."""
-    if meta.generation is not None and held.generation is not None:
-        return meta.generation < held.generation
-    if meta.last_modified is not None and held.last_modified is not None:
-        return meta.last_modified < held.last_modified
-    return False
+def is_older(
+    meta: ReplyMeta, kept: Record | IndexFacts, *, sha256: str = "", now: datetime
+) -> bool:
+    """Return whether an answer is of an earlier version than what is kept, a day's or the index.
+
+    The generation is the better word. A date ahead of our clock orders nothing, whichever of the
+    two is wrong, and neither do dates of the same bytes: each of a host's machines may have its
+    own.
+
+    Args:
+        meta: the headers of the answer.
+        kept: what was accepted last.
+        sha256: of the body that came; empty where none did.
+        now: the time, aware UTC.
+    """
+    if sha256 == kept.sha256:
+        return False
+    if meta.generation is not None and kept.generation is not None:
+        return meta.generation < kept.generation
+    ours, theirs = kept.last_modified, meta.last_modified
+    return ours is not None and theirs is not None and theirs < ours <= now
 
 
 def _judge_page(meta: ReplyMeta, evidence: Evidence, expected: Expectation) -> Verdict | None:

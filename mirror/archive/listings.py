@@ -93,6 +93,11 @@ class ParsedIndex(Struct, frozen=True):
     conflicts: tuple[date, ...] = ()
     """Days listed with two different counts; none of their lines is among the entries."""
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every line was accepted."""
+        return not self.refused_lines and not self.conflicts
+
 
 def parse_index(body: bytes, *, name_template: str, today: date) -> ParsedIndex:
     """Read the bytes of an index.

@@ -142,7 +142,8 @@ def _reason(
     final = rules.final_at(day)
     if now < final:
         return Reason.OPEN
-    return Reason.SETTLING if held.checked_at < final else None
+    # a clock that was ahead confirmed nothing
+    return None if final <= held.checked_at <= now else Reason.SETTLING
 
 
 def _to_recheck(
@@ -156,7 +157,7 @@ def _to_recheck(
     if not number:
         return frozenset()
     final = [
-        (record.checked_at, day)
+        (record.checked_at if record.checked_at <= now else end_of(day), day)
         for day in days
         if (record := records.get(day)) is not None
         and Flag.RESTORED not in record.flags

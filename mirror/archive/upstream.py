@@ -4,7 +4,11 @@ Its index has stood still for four months and been one line long for another fou
 never the whole truth: accepted is all that any index ever listed, and two states of trouble,
 *stale* and *shrunk*, start a search for days through `index.html` and by name. Kept beside it are
 days that were asked for in vain, whether its ETags are digests, and *disputes*: refused bodies that
-are taken if they are served unchanged for long enough.
+are taken if they are served unchanged for long enough, and, if they are refused for their age, once
+nothing newer has come for long enough, whatever their bytes.
+
+A clock that is wrong leaves moments and days in the future behind: `mend_times` takes the moments
+back once it is right, and days after tomorrow are left alone until they come.
 """
 
 from collections.abc import Mapping
@@ -41,13 +45,15 @@ class ETags(StrEnum):
     OPAQUE = "opaque"
 
 
-class Dispute(Struct, frozen=True):
+class Dispute(Struct, frozen=True, omit_defaults=True):
     """A body that was refused although only a count, an ETag or its age speaks against it."""
 
     sha256: str
     since: datetime
     """When these very bytes first came."""
     reason: str
+    older_since: datetime | None = None
+    """Since when all that came, these bytes or others, was older than what is held."""
 
 
 class IndexFacts(Struct, frozen=True, omit_defaults=True):
@@ -93,7 +99,8 @@ class Upstream(Struct, frozen=True, omit_defaults=True):
     """The newest day accepted before the trouble; the search begins after it."""
     searched_at: datetime | None = None
     disputes: Mapping[date, Dispute] = field(default_factory=dict, name="trials")
-    index_dispute: Dispute | None = field(default=None, name="index_trial")
+    index_older_since: datetime | None = None
+    """Since when every index that came was older than the one accepted."""
     etags: ETags = ETags.UNKNOWN
 
 
@@ -123,14 +130,14 @@ def accept_index(
         conflicts=parsed.conflicts,
         refused=parsed.refused,
         refused_lines=parsed.refused_lines,
-        index_dispute=None,
+        index_older_since=None,
     )
     return _settle(upstream, after, now=now, stale_after=stale_after)
 
 
 def accept_unchanged(upstream: Upstream, *, now: datetime, stale_after: timedelta) -> Upstream:
     """Return what is known after upstream said that its index is the one we have."""
-    after = replace(upstream, index_dispute=None)
+    after = replace(upstream, index_older_since=None)
     return _settle(upstream, after, now=now, stale_after=stale_after)
 
 
@@ -168,7 +175,7 @@ def _settle(
     elif not _in_trouble(before):
         # one that stands still is whole as far as it goes; else its newest days say nothing
         known = before if shrunk or is_tiny else after
-        after = replace(after, floor=max(known.accepted, default=None))
+        after = replace(after, floor=_newest(known, now))
     worst_first = (
         (shrunk, IndexState.SHRUNK),
         (bool(after.conflicts), IndexState.CONFLICTING),
@@ -195,8 +202,14 @@ def is_stale(upstream: Upstream, *, now: datetime, stale_after: timedelta) -> bo
 
 
 def is_shrunk(upstream: Upstream, *, now: datetime) -> bool:
-    """Return whether the index lists fewer of the accepted days, vanished ones left out."""
-    return not upstream.unlisted.keys() <= vanished(upstream, now=now)
+    """Return whether the index lists fewer of the accepted days."""
+    return bool(dropped(upstream, now=now))
+
+
+def dropped(upstream: Upstream, *, now: datetime) -> frozenset[date]:
+    """Return the accepted days that the index no longer lists, and that have not vanished yet."""
+    tomorrow, gone = _tomorrow(now), vanished(upstream, now=now)
+    return frozenset(day for day in upstream.unlisted if day not in gone and day <= tomorrow)
 
 
 def vanished(upstream: Upstream, *, now: datetime) -> frozenset[date]:
@@ -216,7 +229,7 @@ def is_search_due(upstream: Upstream, *, now: datetime, stale_after: timedelta) 
         or len(upstream.accepted) <= 1
     )
     last = upstream.searched_at
-    return trouble and (last is None or not timedelta(0) <= now - last < SEARCH_EVERY)
+    return trouble and (last is None or now - last >= SEARCH_EVERY)
 
 
 def days_to_ask(upstream: Upstream, *, now: datetime) -> tuple[date, ...]:
@@ -233,15 +246,14 @@ def _is_absent(upstream: Upstream, day: date, now: datetime) -> bool:
     """Return whether a day was not there when it was asked for not long ago."""
     asked = upstream.absent.get(day)
     remembered = _ABSENT_FOR_RECENT if now.date() - day <= _RECENT_DAYS else _ABSENT_FOR
-    # a clock that was wrong and is set back must not keep a day unasked for
-    return asked is not None and timedelta(0) <= now - asked < remembered
+    return asked is not None and now - asked < remembered
 
 
 def listed_counts(upstream: Upstream, *, now: datetime) -> dict[date, int | None]:
     """Return every day that upstream can be asked for, with the count that a listing promises."""
-    gone = vanished(upstream, now=now)
-    kept = {day: count for day, count in upstream.accepted.items() if day not in gone}
-    return {**upstream.found, **kept}
+    tomorrow, gone = _tomorrow(now), vanished(upstream, now=now)
+    known = {**upstream.found, **upstream.accepted}
+    return {day: n for day, n in known.items() if day <= tomorrow and day not in gone}
 
 
 def indexed_counts(upstream: Upstream) -> dict[date, int]:
@@ -249,20 +261,68 @@ def indexed_counts(upstream: Upstream) -> dict[date, int]:
     return {day: n for day, n in upstream.accepted.items() if day not in upstream.unlisted}
 
 
-def open_dispute(dispute: Dispute | None, *, sha256: str, reason: str, now: datetime) -> Dispute:
-    """Return the dispute of a refused body: these bytes' first coming, or a new beginning."""
-    if dispute is not None and dispute.sha256 == sha256 and dispute.since <= now:
-        return dispute
-    return Dispute(sha256, now, reason)
+def _tomorrow(now: datetime) -> date:
+    return now.date() + timedelta(days=1)
 
 
-def has_persisted(
-    dispute: Dispute | None, sha256: str, *, now: datetime, disagree_after: timedelta
-) -> bool:
-    """Return whether a refused body has been served unchanged for long enough to be taken."""
-    return (
-        dispute is not None and dispute.sha256 == sha256 and now - dispute.since >= disagree_after
+def _newest(upstream: Upstream, now: datetime) -> date | None:
+    """Return the newest day accepted that a clock put right leaves possible."""
+    return max((day for day in upstream.accepted if day <= _tomorrow(now)), default=None)
+
+
+def needs_rereading(upstream: Upstream, *, now: datetime) -> bool:
+    """Return whether the index accepted last may say other days now than when it was read.
+
+    A line is refused by the day it comes on; a clock put right, forwards or backwards, moves that.
+    """
+    index = upstream.index
+    latest = max(indexed_counts(upstream), default=date.min)
+    return index is not None and (not index.whole or latest > _tomorrow(now))
+
+
+def mend_times(upstream: Upstream, *, now: datetime) -> Upstream:
+    """Return what is known with no moment in the future: a clock that was ahead wrote those."""
+    index, floor = upstream.index, upstream.floor
+    if index is not None:
+        changed, seen = index.last_modified, index.first_seen_at
+        dated = changed if changed is not None and changed <= now else None
+        index = replace(index, last_modified=dated, first_seen_at=min(seen, now))
+    return replace(
+        upstream,
+        index=index,
+        state_since=_past(upstream.state_since, now),
+        unlisted={day: since and min(since, now) for day, since in upstream.unlisted.items()},
+        absent={day: asked for day, asked in upstream.absent.items() if asked <= now},
+        floor=floor if floor is None or floor <= _tomorrow(now) else _newest(upstream, now),
+        searched_at=_past(upstream.searched_at, now),
+        disputes={
+            day: replace(one, older_since=_past(one.older_since, now))
+            for day, one in upstream.disputes.items()
+            if one.since <= now
+        },
+        index_older_since=_past(upstream.index_older_since, now),
     )
+
+
+def _past(moment: datetime | None, now: datetime) -> datetime | None:
+    return moment if moment is not None and moment <= now else None
+
+
+def open_dispute(
+    dispute: Dispute | None, *, sha256: str, reason: str, now: datetime, is_older: bool = False
+) -> Dispute:
+    """Return the dispute of a refused body: these bytes' first coming, or a new beginning.
+
+    How long all that came has been older than what is held goes on under other bytes.
+    """
+    before = dispute if dispute is not None else Dispute(sha256, now, reason)
+    since = before.since if before.sha256 == sha256 else now
+    return Dispute(sha256, since, reason, (before.older_since or now) if is_older else None)
+
+
+def has_stood(since: datetime | None, *, now: datetime, disagree_after: float) -> bool:
+    """Return whether upstream has said the same for long enough to be believed."""
+    return since is not None and now - since >= timedelta(seconds=disagree_after)
 
 
 _decoder = msgspec.json.Decoder(Upstream)

@@ -34,8 +34,9 @@ class UpstreamConfig(Struct, frozen=True, kw_only=True):
     disagree_after: Annotated[
         float,
         _duration(
-            "Publish a body in spite of the index's count, its ETag or its age once upstream has "
-            "served it unchanged for this long; the day is flagged then."
+            "Publish a body in spite of the index's count or its ETag once upstream has served it "
+            "unchanged for this long, and accept a body or index older than the last one once "
+            "nothing newer has come for this long; the day is flagged then."
         ),
     ] = 6 * 3600
 

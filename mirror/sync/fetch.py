@@ -16,7 +16,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
+from functools import partial
 
 import structlog
 from msgspec.structs import replace
@@ -26,7 +27,7 @@ from mirror.archive.intake import Evidence, Intake
 from mirror.archive.judge import Expectation, Verdict, judge, keeps_predecessor, make_record
 from mirror.archive.plan import retry_delay
 from mirror.archive.ports import Ask, Context, Received, Reply, Retrying, Staged
-from mirror.archive.upstream import ETags, Upstream, has_persisted, open_dispute
+from mirror.archive.upstream import ETags, Upstream, has_stood, open_dispute
 from mirror.errors import Failure, UpstreamError, WrongKindError
 from mirror.logs import get_logger
 from mirror.model import Due, Flag, Outcome, OutcomeKind, Problem, ProblemKind, Reason, Record
@@ -188,6 +189,10 @@ class _Day:
     def _judge(self, evidence: Evidence, meta: ReplyMeta) -> Verdict:
         """Judge a body, with what this upstream's ETags and the body's own past say for it."""
         due, fetcher, now = self.due, self.fetcher, self.context.now()
+        stands = partial(
+            has_stood, now=now, disagree_after=self.context.config.upstream.disagree_after
+        )
+        dispute = fetcher.disputes.get(due.date)
         if fetcher.etags is ETags.UNKNOWN:
             if "etag" in evidence.right:
                 fetcher.etags = ETags.DIGESTS
@@ -197,17 +202,15 @@ class _Day:
         expectation = Expectation(
             lines=due.expected,
             is_open=not self.context.destination.days.is_final(due.date, now),
+            now=now,
             held=due.held,
             etags_are_opaque=fetcher.etags is ETags.OPAQUE,
+            age_is_settled=dispute is not None and stands(dispute.older_since),
         )
         verdict = judge(evidence, meta, expectation)
-        dispute = fetcher.disputes.get(due.date)
-        waited = timedelta(seconds=self.context.config.upstream.disagree_after)
-        if (
-            verdict.contestable
-            and not verdict.publish
-            and has_persisted(dispute, evidence.sha256, now=now, disagree_after=waited)
-        ):
+        by_bytes = verdict.contestable and verdict.problem is not ProblemKind.ROLLED_BACK
+        since = dispute.since if dispute and dispute.sha256 == evidence.sha256 else None
+        if not verdict.publish and by_bytes and stands(since):
             return Verdict(publish=True, flags=(Flag.DISPUTED,))
         return verdict
 
@@ -249,11 +252,16 @@ class _Day:
                 sha256=evidence.sha256,
                 reason=verdict.reason,
                 now=self.context.now(),
+                is_older=verdict.is_older,
             )
+        problem = _problem_of(verdict, due.date)
+        if verdict.problem is ProblemKind.ROLLED_BACK and due.held and fits(due.held, due.expected):
+            # what is held is what the index asks for: nothing is missing
+            return Outcome(due.date, OutcomeKind.UNCHANGED, problem, due.held.size)
         if due.held is None or evidence.sha256 != due.held.sha256:
             reason = f"{verdict.problem}: {verdict.reason}"
             await staged.quarantine(due.date, evidence.sha256, reason)
-        return Outcome(due.date, OutcomeKind.REFUSED, _problem_of(verdict, due.date))
+        return Outcome(due.date, OutcomeKind.REFUSED, problem)
 
     async def _unchanged(self, held: Record) -> Outcome | None:
         """Take a 304, unless the index says by now that the body we hold is not the one."""
@@ -263,9 +271,9 @@ class _Day:
             self.context.source.traffic.fail(Failure.ROLLED_BACK)
             self.past_caches = True
             return None
-        final = destination.days.final_at(due.date)
+        self.fetcher.disputes.pop(due.date, None)
         # that an open day has not changed is nothing to remember
-        matters = now >= final and (held.checked_at < final or due.reason is Reason.RECHECK)
+        matters = due.reason in (Reason.SETTLING, Reason.RECHECK)
         if matters or held.index_count != due.expected:
             flags = () if held.lines == due.expected else held.flags
             await destination.note(
@@ -284,7 +292,7 @@ class _Day:
 
     def _log_end(self, outcome: Outcome) -> None:
         log = get_logger().warning if outcome.problem else get_logger().info
-        if outcome.kind in (OutcomeKind.ABSENT, OutcomeKind.UNCHANGED):
+        if outcome.is_only_odd and not outcome.problem:
             log = get_logger().debug
         extra = {"problem": outcome.problem.text} if outcome.problem else {}
         log(f"file.{outcome.kind}", reason=self.due.reason.value, size=outcome.size, **extra)

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from itertools import islice
 
 import structlog
 from msgspec.structs import replace
@@ -23,7 +24,7 @@ from msgspec.structs import replace
 from mirror.archive.manifest import Inventory
 from mirror.archive.plan import DayRules, PollRange, make_plan
 from mirror.archive.ports import Context, Listing
-from mirror.archive.upstream import Upstream, days_to_ask, listed_counts, vanished
+from mirror.archive.upstream import Upstream, days_to_ask, dropped, listed_counts
 from mirror.config.settings import Config
 from mirror.errors import ExitCode, UpstreamError
 from mirror.events.findings import is_pending
@@ -110,23 +111,25 @@ class Poll:
             plan_poll, survey, inventory, self.context.config, self.asked, now=now()
         )
         outcomes = await self._fetch(plan)
-        problems: tuple[Problem, ...] = ()
+        problems = survey.problems
         # the inventory is clean only after the listings were written by it
         if not (inventory.is_clean and all(map(destination.has, Listing))):
-            problems = await asyncio.to_thread(publish, destination, self.upstream)
+            problems += await asyncio.to_thread(publish, destination, self.upstream)
         await asyncio.to_thread(remember, destination, self.upstream)
         problems += make_problems(self.upstream, outcomes, inventory.wrong_kind, self.asked)
         warnings = make_warnings(self.upstream, inventory.records.values(), now=now())
         exit_code = ExitCode.INCOMPLETE if problems else ExitCode.COMPLETE
         report = self._report(exit_code, _count_outcomes(outcomes, adopted), problems)
-        return replace(report, warnings=(*survey.warnings, *warnings))
+        odd = (one.problem for one in outcomes if one.problem and one.is_only_odd)
+        return replace(
+            report, warnings=(*survey.warnings, *islice(odd, LISTED_PROBLEMS), *warnings)
+        )
 
     async def _survey(self) -> Survey:
         """Ask upstream what it has, and remember it."""
         context, destination = self.context, self.context.destination
         surveyor = Surveyor(context.source, context.config, context.now, context.rng)
-        has_body = index_body(destination, self.upstream) is not None
-        survey = await surveyor.survey(self.upstream, has_body=has_body)
+        survey = await surveyor.survey(self.upstream, index_body(destination, self.upstream))
         self.upstream = survey.upstream
         was_clean = destination.inventory.is_clean
         await asyncio.to_thread(remember, destination, survey.upstream, survey.index)
@@ -229,7 +232,7 @@ def make_problems(
         asked: the range asked for: only its days are judged.
     """
     failed = sorted(
-        (one.problem for one in outcomes if one.problem is not None),
+        (one.problem for one in outcomes if one.problem is not None and not one.is_only_odd),
         key=lambda one: one.day or date.min,
         reverse=True,
     )
@@ -270,7 +273,7 @@ def make_warnings(
     """Yield what a person should know although nothing is missing."""
     since = f"{upstream.state_since:%Y-%m-%d %H:%M} UTC" if upstream.state_since else "now"
     if upstream.state is IndexState.SHRUNK:
-        gone = len(upstream.unlisted.keys() - vanished(upstream, now=now))
+        gone = len(dropped(upstream, now=now))
         text = (
             f"upstream's index has shrunk (noticed {since}): {plural(gone, 'day')} it listed "
             "before are kept, and looked for elsewhere"

@@ -9,7 +9,7 @@ from importlib import resources
 
 from mirror.archive.listings import entries_of, local_index, render_page, render_sums
 from mirror.archive.ports import Destination, Listing, State
-from mirror.archive.upstream import Upstream, indexed_counts, render_upstream
+from mirror.archive.upstream import IndexFacts, Upstream, indexed_counts, render_upstream
 from mirror.errors import WrongKindError
 from mirror.model import Problem, ProblemKind
 
@@ -62,8 +62,13 @@ def index_body(destination: Destination, upstream: Upstream) -> bytes | None:
     facts = upstream.index
     if facts is None or facts.name_template != destination.days.name_template:
         return None
-    body = destination.read(State.UPSTREAM_INDEX)
-    return body if body and hashlib.sha256(body).hexdigest() == facts.sha256 else None
+    return matching(destination.read(State.UPSTREAM_INDEX), facts)
+
+
+def matching(body: bytes | None, facts: IndexFacts | None) -> bytes | None:
+    """Return a body if it is that of this index."""
+    is_right = body and facts and hashlib.sha256(body).hexdigest() == facts.sha256
+    return body if is_right else None
 
 
 def _write(destination: Destination, listings: Mapping[Listing, bytes]) -> tuple[Problem, ...]:

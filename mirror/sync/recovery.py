@@ -95,7 +95,8 @@ async def _prove(
         if claim.sha256 == evidence.sha256:
             return replace(claim, mtime_ns=mtime_ns)
     meta, is_same = await _ask_upstream(context, name, evidence.digests, etags)
-    expectation = Expectation(lines=expected, is_open=not days.is_final(day, now()))
+    is_open = not days.is_final(day, now())
+    expectation = Expectation(lines=expected, is_open=is_open, now=now())
     verdict = judge(evidence, meta, expectation)
     flags: tuple[Flag, ...] = ()
     if is_same and verdict.publish:

@@ -91,7 +91,7 @@ class HttpSource:
         """Ask for an object; see `mirror.archive.ports.Source.open`."""
         response = await self._request(urljoin(self._base, name), ask)
         try:
-            meta = parse_meta(response.headers)
+            meta = parse_meta(response.headers, now=self._now())
             yield Reply(response.status, meta, partial(self._blocks, response))
         finally:
             # what was not read to its end is worth no connection: close, not release

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from random import Random
 from typing import TypeVar
 
@@ -24,9 +24,10 @@ from mirror.archive.upstream import (
     accept_index,
     accept_listing,
     accept_unchanged,
-    has_persisted,
+    has_stood,
     is_search_due,
-    open_dispute,
+    mend_times,
+    needs_rereading,
 )
 from mirror.config.settings import Config
 from mirror.errors import Failure, IndexUnusableError, UpstreamError
@@ -45,6 +46,8 @@ class Survey(Struct, frozen=True):
     upstream: Upstream
     index: bytes | None = None
     """The body of the new index; None where the one we have still holds."""
+    problems: tuple[Problem, ...] = ()
+    """What keeps the copy from being in step: the index that came is not to be believed yet."""
     warnings: tuple[Problem, ...] = ()
     searched: bool = False
     """Whether this poll looks for days by name too."""
@@ -70,52 +73,75 @@ class Surveyor:
     rng: Random
     """The jitter."""
 
-    async def survey(self, upstream: Upstream, *, has_body: bool) -> Survey:
+    async def survey(self, upstream: Upstream, body: bytes | None) -> Survey:
         """Return what upstream has now.
 
         Args:
             upstream: what is known of it.
-            has_body: whether the body of the index accepted last is still at hand; without it
-                upstream is asked for the whole index again.
+            body: of the index accepted last, if it is still at hand; without it upstream is asked
+                for the whole index again.
 
         Raises:
             IndexUnusableError: there is no index to go by; nothing may change.
             UpstreamError: upstream does not answer.
         """
-        survey = await self._read_index(upstream, has_body=has_body)
+        survey = await self._read_index(mend_times(upstream, now=self.now()), body)
         stale_after = self.config.schedule.stale_span
         if is_search_due(survey.upstream, now=self.now(), stale_after=stale_after):
             return await self._search(survey)
         return survey
 
-    async def _read_index(self, upstream: Upstream, *, has_body: bool) -> Survey:
-        facts = upstream.index if has_body else None
+    async def _read_index(self, upstream: Upstream, body: bytes | None) -> Survey:
+        facts = upstream.index if body is not None else None
         ask = Ask(
             if_none_match=facts.etag if facts else None,
             if_modified_since=facts.last_modified if facts else None,
         )
         reply = await self._retrying(lambda: self._ask_for_index(ask))
-        if isinstance(reply, _Index) and (failure := _suspicion(reply, upstream)):
+        if isinstance(reply, _Index) and (failure := self._suspicion(reply, upstream)):
             self.source.traffic.fail(failure)
             reply = await self._retrying(lambda: self._ask_for_index(Ask(past_caches=True)))
         if not isinstance(reply, _Index):
-            return Survey(self._unchanged(_redated(upstream, reply)))
-        if not _is_rolled_back(upstream, reply.meta):
+            return await self._unchanged(self._redated(upstream, reply), body)
+        now, since = self.now(), upstream.index_older_since
+        waited = self.config.upstream.disagree_after
+        is_settled = has_stood(since, now=now, disagree_after=waited)
+        if is_settled or not self._is_rolled_back(reply, upstream):
             return self._accept(upstream, reply)
-        now, sha256, dispute = self.now(), reply.evidence.sha256, upstream.index_dispute
-        waited = timedelta(seconds=self.config.upstream.disagree_after)
-        if has_persisted(dispute, sha256, now=now, disagree_after=waited):
-            return self._accept(upstream, reply)
-        dispute = open_dispute(dispute, sha256=sha256, reason="rolled-back", now=now)
-        text = "upstream's index is older than the one accepted: a stale cache?"
-        return Survey(
-            replace(self._unchanged(upstream), index_dispute=dispute),
-            warnings=(Problem(ProblemKind.INDEX_ROLLED_BACK, text),),
+        survey = await self._unchanged(upstream, body)
+        text = "upstream's index is older than the one accepted, and refused: a stale cache?"
+        return replace(
+            survey,
+            upstream=replace(survey.upstream, index_older_since=since or now),
+            problems=(Problem(ProblemKind.INDEX_ROLLED_BACK, text),),
         )
 
-    def _unchanged(self, upstream: Upstream) -> Upstream:
-        stale_after = self.config.schedule.stale_span
-        return accept_unchanged(upstream, now=self.now(), stale_after=stale_after)
+    async def _unchanged(self, upstream: Upstream, body: bytes | None) -> Survey:
+        """Go on with the index accepted last; read it again where the clock has been put right."""
+        now, stale_after = self.now(), self.config.schedule.stale_span
+        if body is None or upstream.index is None or not needs_rereading(upstream, now=now):
+            return Survey(accept_unchanged(upstream, now=now, stale_after=stale_after))
+        parsed = await self._parse(parse_index, body)
+        facts = replace(upstream.index, whole=parsed.is_whole)
+        after = accept_index(upstream, parsed, facts, now=now, stale_after=stale_after)
+        return Survey(after, body if facts != upstream.index else None)
+
+    def _suspicion(self, reply: _Index, upstream: Upstream) -> Failure | None:
+        """Return what speaks for asking for an index once more, past the caches."""
+        if self._is_rolled_back(reply, upstream):
+            return Failure.ROLLED_BACK
+        return Failure.DIGEST if _is_doubtful(reply, upstream) else None
+
+    def _is_rolled_back(self, reply: _Index, upstream: Upstream) -> bool:
+        meta, index, sha256 = reply.meta, upstream.index, reply.evidence.sha256
+        return index is not None and is_older(meta, index, sha256=sha256, now=self.now())
+
+    def _redated(self, upstream: Upstream, meta: ReplyMeta) -> Upstream:
+        """Return upstream with its index as old as a 304 says: it may be written anew as it was."""
+        index = upstream.index
+        if index is None or meta.last_modified is None or is_older(meta, index, now=self.now()):
+            return upstream
+        return replace(upstream, index=replace(index, last_modified=meta.last_modified))
 
     def _accept(self, upstream: Upstream, reply: _Index) -> Survey:
         now, before, sha256 = self.now(), upstream.index, reply.evidence.sha256
@@ -128,7 +154,7 @@ class Surveyor:
             etag=reply.meta.etag if not _is_doubtful(reply, upstream) else None,
             last_modified=reply.meta.last_modified,
             generation=reply.meta.generation,
-            whole=not parsed.refused_lines and not parsed.conflicts,
+            whole=parsed.is_whole,
             name_template=config.upstream.name_template,
         )
         for refusal in parsed.refused:
@@ -214,27 +240,9 @@ class Surveyor:
                 await asyncio.sleep(delay)
 
 
-def _suspicion(reply: _Index, upstream: Upstream) -> Failure | None:
-    """Return what speaks for asking for an index once more, past the caches."""
-    if _is_rolled_back(upstream, reply.meta):
-        return Failure.ROLLED_BACK
-    return Failure.DIGEST if _is_doubtful(reply, upstream) else None
-
-
-def _is_rolled_back(upstream: Upstream, meta: ReplyMeta) -> bool:
-    return upstream.index is not None and is_older(meta, upstream.index)
-
-
 def _is_doubtful(reply: _Index, upstream: Upstream) -> bool:
     """Return whether only its ETag speaks against a body, where ETags may be digests."""
     return "etag" in reply.evidence.wrong and upstream.etags is not ETags.OPAQUE
-
-
-def _redated(upstream: Upstream, meta: ReplyMeta) -> Upstream:
-    """Return upstream with its index as old as a 304 says: it may be written anew as it was."""
-    if upstream.index is None or meta.last_modified is None or is_older(meta, upstream.index):
-        return upstream
-    return replace(upstream, index=replace(upstream.index, last_modified=meta.last_modified))
 
 
 def _feed(intake: Intake, block: list[bytes]) -> list[bytes]:

@@ -18,9 +18,11 @@ from mirror.archive.upstream import Upstream, parse_upstream
 from mirror.config.settings import Config
 from mirror.model import Damage, IndexState, Plan, PollReport, Problem
 from mirror.store.destination import open_store
+from mirror.store.disk import read_file
 from mirror.store.inventory import load_inventory, load_upstream
 from mirror.store.layout import DataDir
 from mirror.sync.poll import Poll, plan_poll
+from mirror.sync.publish import matching
 from mirror.sync.recovery import repair, restore
 from mirror.sync.source import open_source
 from mirror.sync.survey import Surveyor
@@ -37,6 +39,7 @@ class Preview(Struct, frozen=True):
     """Files that are there without a record: proved first, fetched only if that fails."""
     index_state: IndexState
     warnings: tuple[Problem, ...]
+    """What speaks against upstream's index, and what else a person should know."""
 
 
 async def preview(config: Config, data: DataDir, asked: PollRange) -> Preview:
@@ -47,9 +50,11 @@ async def preview(config: Config, data: DataDir, asked: PollRange) -> Preview:
     async with open_source(config.upstream.url, config.http, now=now) as source:
         surveyor = Surveyor(source, config, now, Random())  # noqa: S311 - jitter
         known = load_upstream(data, config.upstream.url)
-        survey = await surveyor.survey(known, has_body=True)
+        body = matching(read_file(data.root / State.UPSTREAM_INDEX), known.index)
+        survey = await surveyor.survey(known, body)
     plan = plan_poll(survey, inventory, config, asked, now=now())
-    return Preview(plan, len(inventory.unverified), survey.upstream.state, survey.warnings)
+    warnings = (*survey.problems, *survey.warnings)
+    return Preview(plan, len(inventory.unverified), survey.upstream.state, warnings)
 
 
 class Mirror:

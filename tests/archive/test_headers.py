@@ -20,12 +20,13 @@ from mirror.archive.headers import (
 from tests.making import ANY_TEXT, at
 
 BODY = b"a body\n"
+NOW = at("2021-08-03 12:00")
 MD5, SHA256 = hashlib.md5(BODY), hashlib.sha256(BODY)
 MD5_64, SHA256_64 = (base64.b64encode(one.digest()).decode() for one in (MD5, SHA256))
 
 
 def meta(*headers: tuple[str, str]) -> ReplyMeta:
-    return parse_meta(CIMultiDict(headers))
+    return parse_meta(CIMultiDict(headers), now=NOW)
 
 
 def digests(*headers: tuple[str, str]) -> tuple[OfferedDigest, ...]:
@@ -226,6 +227,11 @@ def test_a_date_is_read_in_all_three_forms_as_utc(text, expected):
     assert read is not None
     assert read.utcoffset() == timedelta(0)
     assert meta(("Last-Modified", text)).last_modified == expected
+
+
+def test_a_date_ahead_of_our_clock_is_as_if_not_sent():
+    assert meta(("Last-Modified", "Tue, 03 Aug 2021 12:00:00 GMT")).last_modified == NOW
+    assert meta(("Last-Modified", "Tue, 03 Aug 2021 12:00:01 GMT")).last_modified is None
 
 
 @pytest.mark.parametrize(

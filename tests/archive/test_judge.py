@@ -1,10 +1,12 @@
 """The decision table of a body: digests first, then its age, then its lines."""
 
+from datetime import timedelta
 from itertools import product
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mirror.archive.headers import ReplyMeta
 from mirror.archive.intake import Evidence
@@ -20,6 +22,7 @@ from mirror.model import Flag, ProblemKind, Record
 from tests.making import at, day, record
 
 DAY = day("2021-08-03")
+NOW = at("2021-08-05 12:00")
 HELD = record(DAY, 10, last_modified=at("2021-08-04 07:00"), generation=5)
 
 OK = Verdict(publish=True)
@@ -135,7 +138,7 @@ def test_lines_against_what_is_listed(body, counts, known, expected):
     listed, vouched = counts
     is_open, held = known
     expectation = Expectation(
-        lines=listed, is_open=is_open, held=None if held is None else record(DAY, held)
+        now=NOW, lines=listed, is_open=is_open, held=None if held is None else record(DAY, held)
     )
     evidence = seen(lines, whole=whole, right=("etag",))
     assert judge(evidence, ReplyMeta(events_count=vouched), expectation) == expected
@@ -164,7 +167,7 @@ PAGES = [
 @pytest.mark.parametrize("case", PAGES)
 def test_a_web_page_is_taken_only_where_a_count_vouches_for_it(case):
     lines, listed, vouched, is_open, expected = case
-    expectation = Expectation(lines=listed, is_open=is_open)
+    expectation = Expectation(now=NOW, lines=listed, is_open=is_open)
     meta = ReplyMeta(events_count=vouched)
     assert judge(seen(lines, is_page=True), meta, expectation) == expected
 
@@ -187,7 +190,7 @@ DIGESTS = [
 
 @pytest.mark.parametrize(("wrong", "opaque", "expected"), DIGESTS)
 def test_a_wrong_digest_refuses_and_an_etag_alone_may_be_contested(wrong, opaque, expected):
-    expectation = Expectation(lines=10, is_open=False, etags_are_opaque=opaque)
+    expectation = Expectation(now=NOW, lines=10, is_open=False, etags_are_opaque=opaque)
     assert judge(seen(10, right=("repr-digest",), wrong=wrong), ReplyMeta(), expectation) == (
         expected
     )
@@ -213,8 +216,10 @@ AGES = [
 @pytest.mark.parametrize(("modified", "generation", "older"), AGES)
 def test_an_answer_is_older_by_its_generation_else_by_its_date(modified, generation, older):
     meta = ReplyMeta(last_modified=modified, generation=generation)
-    assert is_older(meta, HELD) is older
-    problem = judge(seen(10), meta, Expectation(lines=10, is_open=False, held=HELD)).problem
+    assert is_older(meta, HELD, now=NOW) is older
+    problem = judge(
+        seen(10), meta, Expectation(now=NOW, lines=10, is_open=False, held=HELD)
+    ).problem
     assert problem is (ProblemKind.ROLLED_BACK if older else None)
 
 
@@ -228,29 +233,49 @@ def test_an_answer_is_older_by_its_generation_else_by_its_date(modified, generat
     ],
 )
 def test_only_what_both_have_can_be_compared(held, older):
-    assert is_older(ReplyMeta(last_modified=OLDER), held) is older
-    assert is_older(ReplyMeta(generation=4), held) is (held.generation is not None)
+    assert is_older(ReplyMeta(last_modified=OLDER), held, now=NOW) is older
+    assert is_older(ReplyMeta(generation=4), held, now=NOW) is (held.generation is not None)
 
 
 def test_an_older_body_is_refused_and_asked_for_again_even_if_its_count_is_right():
-    expectation = Expectation(lines=10, is_open=True, held=HELD)
+    expectation = Expectation(now=NOW, lines=10, is_open=True, held=HELD)
     assert judge(seen(10), ReplyMeta(last_modified=OLDER), expectation) == Verdict(
         ProblemKind.ROLLED_BACK,
         "it is older than the version held: a stale cache?",
         Failure.ROLLED_BACK,
         contestable=True,
+        is_older=True,
     )
+
+
+def test_a_date_ahead_of_the_clock_orders_nothing():
+    early, late = NOW - timedelta(hours=1), NOW + timedelta(seconds=1)
+    assert is_older(ReplyMeta(last_modified=early), record(DAY, last_modified=NOW), now=NOW)
+    assert not is_older(ReplyMeta(last_modified=early), record(DAY, last_modified=late), now=NOW)
+    later = record(DAY, last_modified=late + timedelta(days=1))
+    assert not is_older(ReplyMeta(last_modified=late), later, now=NOW)
+
+
+def test_an_older_body_whose_age_is_settled_is_judged_by_the_rest_and_flagged():
+    old = ReplyMeta(last_modified=OLDER)
+    expectation = Expectation(now=NOW, lines=10, is_open=False, held=HELD, age_is_settled=True)
+    assert judge(seen(10), old, expectation) == replace(OK, is_older=True, flags=(Flag.DISPUTED,))
+    page = judge(seen(9, is_page=True), old, expectation)
+    assert (page.publish, page.failure, page.is_older) == (False, Failure.PAGE, True)
+    behind_too = judge(seen(9), old, expectation)
+    assert (behind_too.publish, behind_too.contestable) == (False, True)
+    assert judge(seen(10), ReplyMeta(last_modified=NEWER), expectation) == OK
 
 
 def test_the_bytes_held_are_never_older_than_themselves():
     meta = ReplyMeta(last_modified=OLDER, generation=1)
-    expectation = Expectation(lines=10, is_open=False, held=HELD)
+    expectation = Expectation(now=NOW, lines=10, is_open=False, held=HELD)
     assert judge(seen(10, sha256=HELD.sha256), meta, expectation) == OK
 
 
 def test_a_wrong_digest_is_told_before_age_and_age_before_count():
     old = ReplyMeta(last_modified=OLDER)
-    expectation = Expectation(lines=12, is_open=False, held=HELD)
+    expectation = Expectation(now=NOW, lines=12, is_open=False, held=HELD)
     assert judge(seen(9, wrong=("etag",)), old, expectation).problem is ProblemKind.CORRUPT
     assert judge(seen(9), old, expectation).problem is ProblemKind.ROLLED_BACK
     assert judge(seen(9), ReplyMeta(), expectation).problem is ProblemKind.BEHIND
@@ -268,6 +293,7 @@ EVIDENCE = st.builds(
 )
 EXPECTATIONS = st.builds(
     Expectation,
+    now=st.just(NOW),
     lines=NUMBERS,
     is_open=st.booleans(),
     held=st.none() | st.builds(record, st.just(DAY), st.integers(0, 3)),
@@ -284,7 +310,7 @@ def test_a_body_not_published_says_why_and_may_be_mended(evidence, expectation, 
 
 def test_an_open_day_never_loses_lines_to_a_body_that_is_behind():
     for lines, held in product(range(4), range(4)):
-        expectation = Expectation(lines=4, is_open=True, held=record(DAY, held))
+        expectation = Expectation(now=NOW, lines=4, is_open=True, held=record(DAY, held))
         assert judge(seen(lines), ReplyMeta(), expectation).publish is (lines > held)
 
 

@@ -221,8 +221,9 @@ def test_only_days_of_the_range_are_rechecked():
 
 def test_a_recheck_is_for_final_days_that_were_not_put_back_by_hand():
     restored = record(WEEK[0], flags=(Flag.RESTORED,))
-    open_day, final = record(WEEK[2]), record(WEEK[1])
-    now = RULES.final_at(WEEK[2]) - A_SECOND
+    end = RULES.final_at(WEEK[2])
+    open_day, final = record(WEEK[2], checked_at=end), record(WEEK[1])
+    now = end - A_SECOND
     made = plan(dict.fromkeys(WEEK[:3], 10), restored, final, open_day, now=now, recheck=9)
     assert [(due.date.day, due.reason) for due in made.due] == [
         (3, Reason.OPEN),
@@ -230,6 +231,13 @@ def test_a_recheck_is_for_final_days_that_were_not_put_back_by_hand():
     ]
     (due, _) = plan({WEEK[1]: 10, WEEK[2]: 10}, final, open_day, now=now + A_SECOND, recheck=9).due
     assert (due.date.day, due.reason) == (3, Reason.RECHECK)
+
+
+def test_a_record_confirmed_by_a_clock_that_was_ahead_is_settled_again():
+    ahead = record(WEEK[0], checked_at=LATER + A_SECOND)
+    (due,) = plan({WEEK[0]: 10}, ahead).due
+    assert due.reason is Reason.SETTLING
+    assert plan({WEEK[0]: 10}, record(WEEK[0], checked_at=LATER)).due == ()
 
 
 def test_a_day_that_is_due_anyway_keeps_its_reason():

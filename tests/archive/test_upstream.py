@@ -11,10 +11,12 @@ from mirror.archive.listings import Refusal
 from mirror.archive.upstream import (
     Dispute,
     accept_index,
-    has_persisted,
+    has_stood,
     is_shrunk,
     is_stale,
     listed_counts,
+    mend_times,
+    needs_rereading,
     open_dispute,
     vanished,
 )
@@ -235,43 +237,95 @@ def test_the_page_may_add_a_count_to_a_day_found_by_name():
 def test_an_index_is_older_by_its_generation_else_by_its_date(generation, modified, older):
     meta = ReplyMeta(generation=generation, last_modified=modified)
     facts = replace(facts_of("x"), generation=5)
-    assert is_older(meta, facts) is older
-    assert is_older(meta, facts_of("x", modified=None)) is False
+    assert is_older(meta, facts, now=NOW) is older
+    assert is_older(meta, facts_of("x", modified=None), now=NOW) is False
     by_date = modified is not None and modified < NOW
-    assert is_older(meta, facts_of("x")) is by_date
+    assert is_older(meta, facts_of("x"), now=NOW) is by_date
+    assert is_older(meta, facts, sha256="x", now=NOW) is False
 
 
-def test_an_accepted_index_ends_the_trial_of_another():
-    on_trial = replace(KNOWN, index_dispute=Dispute("x", NOW, "rolled-back"))
-    assert accept(on_trial, THREE).index_dispute is None
-    assert unchanged(on_trial, NOW + HOUR).index_dispute is None
+def test_an_accepted_index_ends_the_trial_of_older_ones():
+    on_trial = replace(KNOWN, index_older_since=NOW)
+    assert accept(on_trial, THREE).index_older_since is None
+    assert unchanged(on_trial, NOW + HOUR).index_older_since is None
 
 
 def test_a_trial_goes_on_for_the_same_bytes_and_begins_anew_for_others():
     first = open_dispute(None, sha256="x", reason="behind", now=NOW)
     assert first == Dispute("x", NOW, "behind")
-    assert open_dispute(first, sha256="x", reason="other", now=NOW + HOUR) is first
-    assert open_dispute(first, sha256="x", reason="other", now=NOW) is first
+    again = open_dispute(first, sha256="x", reason="other", now=NOW + HOUR)
+    assert again == Dispute("x", NOW, "other")
     other = open_dispute(first, sha256="y", reason="other", now=NOW + HOUR)
     assert other == Dispute("y", NOW + HOUR, "other")
 
 
-def test_a_trial_of_the_future_begins_anew():
-    first = Dispute("x", NOW + timedelta(days=999), "behind")
-    assert open_dispute(first, sha256="x", reason="behind", now=NOW).since == NOW
+def test_a_trial_of_an_age_goes_on_for_any_bytes_until_one_comes_that_is_not_older():
+    first = open_dispute(None, sha256="x", reason="older", now=NOW, is_older=True)
+    assert first == Dispute("x", NOW, "older", NOW)
+    other = open_dispute(first, sha256="y", reason="older", now=NOW + HOUR, is_older=True)
+    assert other == Dispute("y", NOW + HOUR, "older", NOW)
+    newer = open_dispute(other, sha256="y", reason="behind", now=NOW + 2 * HOUR)
+    assert newer == Dispute("y", NOW + HOUR, "behind")
+    later = open_dispute(newer, sha256="y", reason="older", now=NOW + 3 * HOUR, is_older=True)
+    assert later.older_since == NOW + 3 * HOUR
 
 
 @pytest.mark.parametrize(
-    ("sha256", "age", "standing"),
+    ("age", "stands"),
     [
-        ("x", timedelta(hours=6) - A_SECOND, False),
-        ("x", timedelta(hours=6), True),
-        ("x", timedelta(days=9), True),
-        ("y", timedelta(days=9), False),
+        (-timedelta(days=999), False),
+        (timedelta(hours=6) - A_SECOND, False),
+        (timedelta(hours=6), True),
+        (timedelta(days=9), True),
     ],
 )
-def test_a_body_stands_once_it_was_served_unchanged_for_long_enough(sha256, age, standing):
-    dispute = Dispute("x", NOW, "behind")
-    wait = timedelta(hours=6)
-    assert has_persisted(dispute, sha256, now=NOW + age, disagree_after=wait) is standing
-    assert has_persisted(None, sha256, now=NOW + age, disagree_after=wait) is False
+def test_what_upstream_says_stands_once_it_was_said_for_long_enough(age, stands):
+    assert has_stood(NOW, now=NOW + age, disagree_after=6 * 3600) is stands
+    assert has_stood(None, now=NOW + age, disagree_after=0) is False
+
+
+# a clock that was wrong, and is put right
+
+
+def test_no_moment_of_the_future_outlives_the_clock_that_wrote_it():
+    ahead = NOW + timedelta(days=365)
+    wrong = replace(
+        accept(KNOWN, {D3: 3}, now=NOW - HOUR),
+        index=facts_of("x", modified=ahead, seen=ahead),
+        state_since=ahead,
+        unlisted={D1: ahead, D2: None},
+        absent={D4: ahead, D5: NOW},
+        searched_at=ahead,
+        disputes={D3: Dispute("x", ahead, "behind"), D4: Dispute("y", NOW, "older", ahead)},
+        index_older_since=ahead,
+        floor=ahead.date(),
+    )
+    mended = mend_times(wrong, now=NOW)
+    assert mended.index == facts_of("x", modified=None, seen=NOW)
+    assert (mended.state_since, mended.searched_at, mended.index_older_since) == (None, None, None)
+    assert mended.unlisted == {D1: NOW, D2: None}
+    assert mended.absent == {D5: NOW}
+    assert mended.disputes == {D4: Dispute("y", NOW, "older")}
+    assert mended.floor == D3
+    assert mend_times(mended, now=NOW + HOUR) == mended
+    assert mend_times(EMPTY, now=NOW) == EMPTY
+
+
+def test_a_day_after_tomorrow_is_kept_and_is_nothing_to_ask_for_until_it_comes():
+    later = NOW.date() + timedelta(days=2)
+    upstream = accept(replace(KNOWN, found={later: 5}), THREE | {later: 4})
+    assert listed_counts(upstream, now=NOW) == THREE
+    assert listed_counts(upstream, now=NOW + timedelta(days=1)) == THREE | {later: 4}
+    shrunk = accept(upstream, THREE, now=NOW + HOUR)
+    assert (shrunk.state, shrunk.accepted[later]) == (IndexState.FRESH, 4)
+    assert is_shrunk(shrunk, now=NOW + timedelta(days=1))
+    assert accept(upstream, {D2: 2}).floor == D3
+
+
+def test_the_index_is_read_again_where_the_day_it_was_read_on_may_matter():
+    later = NOW.date() + timedelta(days=2)
+    assert not needs_rereading(EMPTY, now=NOW)
+    assert not needs_rereading(KNOWN, now=NOW)
+    assert needs_rereading(accept(KNOWN, THREE | {later: 4}), now=NOW)
+    assert not needs_rereading(accept(KNOWN, THREE | {later: 4}), now=NOW + timedelta(days=1))
+    assert needs_rereading(replace(KNOWN, index=replace(facts_of("x"), whole=False)), now=NOW)

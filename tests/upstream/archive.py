@@ -32,6 +32,7 @@ class StoredObject:
         etag: Its ETag without quotes; the body's MD5 in hex unless given.
         meta: Its own metadata, names in lower case without `x-goog-meta-`.
         encoding: The coding of the stored bytes: "gzip" or "".
+        generation: The number of this write; the microseconds of its time unless given.
     """
 
     body: bytes
@@ -40,16 +41,15 @@ class StoredObject:
     etag: str = ""
     meta: Mapping[str, str] = field(default_factory=dict)
     encoding: str = ""
+    generation: int = 0
 
     def __post_init__(self) -> None:
         if not self.etag:
             digest = hashlib.md5(self.body, usedforsecurity=False).hexdigest()
             object.__setattr__(self, "etag", digest)
-
-    @property
-    def generation(self) -> int:
-        """The number of this write, in microseconds of its time."""
-        return int(self.last_modified.timestamp() * 1_000_000)
+        if not self.generation:
+            number = int(self.last_modified.timestamp() * 1_000_000)
+            object.__setattr__(self, "generation", number)
 
 
 @dataclass(slots=True)
