@@ -260,10 +260,13 @@ def render_page(entries: Iterable[IndexEntry]) -> bytes:
 
 def render_sums(records: Iterable[Record]) -> bytes:
     """Return `SHA256SUMS`: one `digest  name` line a held day, ascending, for `sha256sum -c`."""
-    return b"".join(
-        f"{record.sha256}  {record.name}\n".encode()
-        for record in sorted(records, key=lambda record: record.date)
-    )
+    rows = sorted(records, key=lambda record: record.date)
+    return render_digests({record.name: record.sha256 for record in rows})
+
+
+def render_digests(by_name: Mapping[str, str]) -> bytes:
+    """Return lines for `sha256sum -c`, in the order given."""
+    return b"".join(f"{digest}  {name}\n".encode() for name, digest in by_name.items())
 
 
 def parse_sums(body: bytes) -> dict[str, str]:

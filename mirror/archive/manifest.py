@@ -3,21 +3,28 @@
 JSON Lines: a header that names the format and its version, then a record a held day, ascending. The
 journal has the same lines in the order of events. Where both speak of a day there are candidates,
 and the published file itself decides which one is true.
+
+Each line has a checksum (`mirror.archive.sealed`), and stands for itself: without the right one it
+is not believed, and costs its own day's record alone. The order of lines means nothing; of two of
+one day in the manifest, which no version writes, the later counts. Version 1 had no checksums: its
+lines are believed under its own header, and so are those of a journal beside it; whoever writes
+next writes all of it in the present format.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime
 
 import msgspec
 from msgspec import Struct, field
 
+from mirror.archive.sealed import is_one_byte_off, is_sealed, is_unsealed, seal
 from mirror.errors import BAD_JSON, ConfigError
 from mirror.model import Record
 from mirror.text import shown
 
 FORMAT = "binder-mirror manifest"
-VERSION = 1
+VERSION = 2
 _BLOCK_BYTES = 64 * 1024
 
 
@@ -90,48 +97,70 @@ Candidates = Mapping[date, tuple[Record, ...]]
 _header_decoder = msgspec.json.Decoder(_Header)
 _record_decoder = msgspec.json.Decoder(Record)
 _encoder = msgspec.json.Encoder()
+_HEADER = seal(_encoder.encode(_Header(FORMAT, VERSION)))
+_HEADER_1 = _encoder.encode(_Header(FORMAT, 1))
+
+NameOf = Callable[[date], str]
+"""What a day's file is called."""
+
+
+class Manifest(Struct, frozen=True):
+    """What a manifest says."""
+
+    records: dict[date, Record]
+    unreadable_lines: int
+    """Lines that are not believed: torn, rotten, or with a name that is not their day's."""
+    has_checksums: bool
+    """Whether its lines have them; not before version 2."""
 
 
 def render_manifest(records: Iterable[Record]) -> bytes:
     """Return the whole manifest."""
     rows = sorted(records, key=lambda record: record.date)
-    return _encoder.encode_lines([_Header(FORMAT, VERSION), *rows])
+    return b"".join([_HEADER, b"\n", *map(render_journal_line, rows)])
 
 
 def render_journal_line(record: Record) -> bytes:
-    """Return the journal's line for a day published."""
-    return _encoder.encode(record) + b"\n"
+    """Return the line for a day published, as journal and manifest have it."""
+    return seal(_encoder.encode(record)) + b"\n"
 
 
-def parse_manifest(body: bytes) -> tuple[dict[date, Record], int]:
-    """Return the records and the number of lines that could not be read.
+def parse_manifest(body: bytes, name_of: NameOf) -> Manifest:
+    """Return the records, and how many lines could not be believed.
 
-    A line that cannot be read costs its day's record only: the file is then proved anew.
+    Such a line costs its day's record only: the file is then proved anew.
 
     Raises:
         ConfigError: the manifest was written by a later version of this software.
     """
     head, _, rest = body.partition(b"\n")
-    try:
-        header = _header_decoder.decode(head)
-    except BAD_JSON:
-        return {}, len(body.splitlines())
-    if header.format != FORMAT or header.version > VERSION:
-        raise ConfigError(
-            f"manifest.jsonl is a {shown(header.format, 40)} of format {header.version}; "
-            f"this version knows the {FORMAT} up to format {VERSION}",
-            hint="upgrade binder-mirror, or move manifest.jsonl away to have it rebuilt",
-        )
+    has_checksums = head != _HEADER_1
+    if head not in (_HEADER, _HEADER_1):
+        _require_known(head)
+        # a damaged header costs nothing but itself: every line stands for itself
+        rest = body
     known: dict[date, Record] = {}
     unreadable = 0
     for block in _blocks(rest):
-        try:
-            records = _record_decoder.decode_lines(block)
-        except BAD_JSON:
-            records = _decode_each(block)
-            unreadable += len(list(filter(None, block.split(b"\n")))) - len(records)
+        lines = list(filter(None, block.split(b"\n")))
+        records = _read(lines, name_of, has_checksums=has_checksums)
+        unreadable += len(lines) - len(records)
         known |= {record.date: record for record in records}
-    return known, unreadable
+    return Manifest(known, unreadable, has_checksums)
+
+
+def _require_known(head: bytes) -> None:
+    """Make sure that a header is not that of another format; one of ours may be damaged."""
+    if is_one_byte_off(head, _HEADER) or is_one_byte_off(head, _HEADER_1):
+        return
+    with suppress(*BAD_JSON):
+        header = _header_decoder.decode(head)
+        if header.format != FORMAT or header.version > VERSION:
+            raise ConfigError(
+                f"manifest.jsonl is a {shown(header.format, 40)} of format {header.version}; "
+                f"this version knows the {FORMAT} up to format {VERSION}",
+                hint="upgrade binder-mirror, or move manifest.jsonl away to have it rebuilt",
+            )
 
 
 def _blocks(body: bytes) -> Iterator[bytes]:
@@ -143,22 +172,27 @@ def _blocks(body: bytes) -> Iterator[bytes]:
         start = end
 
 
-def _decode_each(body: bytes) -> list[Record]:
-    """Return the records of the lines that can be read."""
-    records: list[Record] = []
-    for line in filter(None, body.split(b"\n")):
-        with suppress(*BAD_JSON):
-            records.append(_record_decoder.decode(line))
-    return records
+def _read(lines: Sequence[bytes], name_of: NameOf, *, has_checksums: bool) -> list[Record]:
+    """Return the records of the lines that can be believed."""
+    right = [one for one in lines if is_sealed(one) or (not has_checksums and is_unsealed(one))]
+    try:
+        records = _record_decoder.decode_lines(b"\n".join(right))
+    except BAD_JSON:
+        records = []
+        for line in right:
+            with suppress(*BAD_JSON):
+                records.append(_record_decoder.decode(line))
+    return [record for record in records if record.name == name_of(record.date)]
 
 
-def replay_journal(records: Mapping[date, Record], journal: bytes) -> Candidates:
+def replay_journal(manifest: Manifest, journal: bytes, name_of: NameOf) -> Candidates:
     """Return what manifest and journal together claim of each day.
 
     A torn last line, as a kill leaves it, is passed over.
     """
-    candidates = {day: (record,) for day, record in records.items()}
-    for record in _decode_each(journal):
+    candidates = {day: (record,) for day, record in manifest.records.items()}
+    lines = journal.split(b"\n")
+    for record in _read(lines, name_of, has_checksums=manifest.has_checksums):
         candidates[record.date] = (*candidates.get(record.date, ()), record)
     return candidates
 

@@ -122,6 +122,8 @@ class Staged(Protocol):
     ) -> Record:
         """Make the body, complete and judged, durable and visible at once; journal its record.
 
+        Before it is visible, its record is durable, and `SHA256SUMS` says nothing else of it.
+
         Args:
             record: what is known of it; its `mtime_ns` is filled in.
             predecessor: the record of the body it replaces where that goes to history.

@@ -21,6 +21,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from mirror.archive.listings import IndexEntry, ParsedIndex, Refusal
+from mirror.archive.sealed import is_sealed, is_unsealed, seal
 from mirror.config.settings import UpstreamConfig
 from mirror.errors import BAD_JSON, ConfigError
 from mirror.model import IndexState
@@ -329,8 +330,8 @@ _decoder = msgspec.json.Decoder(Upstream)
 
 
 def render_upstream(upstream: Upstream) -> bytes:
-    """Return `upstream.json`."""
-    return msgspec.json.encode(upstream)
+    """Return `upstream.json`, with its checksum; a version that knows of none passes it over."""
+    return seal(msgspec.json.encode(upstream))
 
 
 def parse_upstream(body: bytes | None, url: str) -> Upstream:
@@ -352,4 +353,6 @@ def parse_upstream(body: bytes | None, url: str) -> Upstream:
             "known to this version",
             hint="upgrade binder-mirror",
         )
-    return upstream if not url or upstream.url == url else Upstream(url)
+    # a flipped bit must not become an accepted count, or a validator
+    is_right = is_sealed(body or b"") or is_unsealed(body or b"")
+    return upstream if is_right and url in ("", upstream.url) else Upstream(url)

@@ -27,8 +27,10 @@ from mirror.store.disk import (
     append_line,
     decode_or_none,
     open_file,
+    publish_durably,
     read_file,
     storage_errors,
+    sync_folder,
     taking_place_of,
     write_durably,
 )
@@ -96,6 +98,9 @@ def keep_predecessor(
             shutil.copyfileobj(plain, packed, READ_BYTES)
     line = b"\n" + msgspec.json.encode(version) + b"\n"
     append_line(data.history / "log.jsonl", line, durably=True)
+    with storage_errors(data.history):
+        # the log may be new, and the body that of a process killed before it flushed the folder
+        sync_folder(data.history)
     if versions:
         passing = [one for one in list_versions(data, record.date) if not one.was_final]
         remove_versions(data, passing[:-versions])
@@ -158,8 +163,7 @@ def quarantine(
         msgspec.json.encode(why) + b"\n",
         staging=data.staging,
     )
-    with storage_errors(data.quarantine / name):
-        body.replace(data.quarantine / name)
+    publish_durably(body, data.quarantine / name)
     _bound_quarantine(data, keep=name)
 
 

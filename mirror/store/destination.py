@@ -3,16 +3,21 @@
 What a kill or a power cut leaves is either invisible or whole, by the order of the steps. A body is
 written under `staging/`, which the next writer sweeps, and only one that is complete and judged is
 published: its bytes are flushed; the body that it replaces is copied to history, if it goes there,
-and that copy is flushed; its record goes to the journal; then it is renamed into `archive/`, and
-the folder is flushed.
+and that copy is flushed; its record goes to the journal, flushed, and the line of `SHA256SUMS` that
+will be wrong is taken out (`mirror.store.journal`); then it is renamed into `archive/`, and the
+folder is flushed.
 
-The record goes before the rename. Cut off between the two, the journal claims a body that never
-came, and the file that is still there refutes the claim by its size and time (which are made to
-differ, if they do not). The other way round there would be a file that nobody knows, and that has
-to be proved anew. The journal need not be flushed: a line that a power cut takes is won back from
-the file, by upstream's word. At the end of a poll the manifest, flushed, takes its place.
+The record goes before the rename, and is durable before it. Cut off between the two, the journal
+claims a body that never came, and the file that is still there refutes the claim by its size and
+time (the new body's time is made to differ, if it does not). The other way round there would be a
+file that nobody knows: if upstream has another by the next run, nothing would prove it, and it
+would not be ours to keep. At the end of a poll the manifest, flushed, takes the journal's place.
 
-Many bodies are flushed at a time on threads of their own, and share the flush of their folder.
+A record of a body that stays is flushed too, as adoption and upstream's confirmation cannot be had
+again for certain; but not where only findings are new, for they can be counted again.
+
+Many bodies are flushed at a time on threads of their own, and share the flushes of journal and
+folder.
 """
 
 import asyncio
@@ -37,17 +42,18 @@ from mirror.errors import StorageError, WrongKindError
 from mirror.model import PollReport, Record
 from mirror.store import aside
 from mirror.store.disk import (
-    SharedSync,
-    append_line,
+    GroupWork,
     digest_of,
     kind_of,
     read_file,
     require_file_or_nothing,
     storage_error,
     storage_errors,
+    sync_folder,
     write_durably,
 )
-from mirror.store.inventory import append_journal, load_inventory, open_daily, save_manifest
+from mirror.store.inventory import load_inventory, open_daily
+from mirror.store.journal import Journal
 from mirror.store.layout import DataDir, make_folders, writer_lock
 from mirror.store.polls import append_poll
 from mirror.text import human_bytes, shown
@@ -159,7 +165,8 @@ class LocalStore:
         self.flushers = ThreadPoolExecutor(FLUSHERS, thread_name_prefix="publish")
         self._now = now
         self._history_versions = history_versions
-        self._sync_archive = SharedSync(data.archive)
+        self._journal = Journal(data)
+        self._sync_archive = GroupWork[None](lambda _: sync_folder(data.archive))
 
     @asynccontextmanager
     async def stage(self, name: str, through: Transform) -> AsyncIterator[StagedFile]:
@@ -183,7 +190,9 @@ class LocalStore:
         """Journal a record of a body that stays."""
 
         def note() -> None:
-            append_journal(self.data, record)
+            held = self.inventory.records.get(record.date)
+            is_new = held is None or replace(held, findings=record.findings) != record
+            self._journal.note(record, durably=is_new)
             self.inventory.take_up(record)
 
         await _to_its_end(asyncio.to_thread(note))
@@ -193,6 +202,8 @@ class LocalStore:
         target = self.data.archive / name
         if kind_of(target) == "file":
             self.quarantine(target, day, digest_of(target), reason)
+            with storage_errors(self.data.archive):
+                self._sync_archive(None)
         self.inventory.unverified.pop(day, None)
         self.inventory.is_clean = False
 
@@ -210,17 +221,18 @@ class LocalStore:
         with storage_errors(path.parent):
             path.parent.mkdir(exist_ok=True)
         write_durably(path, content, staging=self.data.staging)
+        self._journal.forget_sums()
 
     def unsettle(self) -> None:
-        """Put an empty line in the journal: with a journal, the manifest does not say it all."""
-        append_line(self.data.journal, b"\n")
+        """Have a journal: with one, the manifest does not say it all."""
+        self._journal.unsettle()
         self.inventory.is_clean = False
 
     def save_manifest(self) -> None:
         """Write the manifest where it does not say it all, claims without a proof included."""
         inventory = self.inventory
         if not inventory.is_clean or not self.data.manifest.exists():
-            save_manifest(self.data, inventory.claimed() | inventory.records)
+            self._journal.settle(inventory.claimed() | inventory.records)
             inventory.is_clean = True
 
     def append_poll(self, report: PollReport) -> None:
@@ -253,18 +265,17 @@ class LocalStore:
         with storage_errors(target):
             descriptor = staged.file.fileno()
             if record.last_modified is not None:
-                when = int(record.last_modified.timestamp()) * 10**9
+                when = _time_for(record, record.last_modified, target)
                 os.utime(descriptor, ns=(when, when))
             os.fsync(descriptor)
             record = replace(record, mtime_ns=os.fstat(descriptor).st_mtime_ns)
             self._make_way(target, record.date, predecessor, is_final=is_final)
-            _differ_in_time(target, record)
-            append_journal(self.data, record)
+            self._journal.announce(record)
             staged.path.replace(target)
             # on this thread: whoever awaits it may be cancelled, and the body is there all the same
             self.inventory.take_up(record)
             staged.file.close()
-            self._sync_archive()
+            self._sync_archive(None)
         return record
 
     def quarantine(self, body: Path, day: date, sha256: str, reason: str) -> None:
@@ -326,17 +337,25 @@ def open_store(
     with writer_lock(data):
         _sweep(data.staging)
         inventory = load_inventory(data, looks=1)
+        if not inventory.is_clean:
+            # what a process that was killed renamed is believed, and put on record for good
+            with storage_errors(data.archive):
+                sync_folder(data.archive)
         store = LocalStore(data, inventory, now=now, history_versions=history_versions)
         with closing(store):
             yield store
 
 
-def _differ_in_time(target: Path, record: Record) -> None:
-    """Make sure that the claim for a new body is not taken for one of the file still there."""
+def _time_for(record: Record, last_modified: datetime, target: Path) -> int:
+    """Return a body's time in ns; not that of a file of the same size which it is to replace.
+
+    The claim for the new body would be taken for one of the file still there.
+    """
+    when = int(last_modified.timestamp()) * 10**9
     with suppress(FileNotFoundError):
         stats = target.lstat()
-        if (stats.st_size, stats.st_mtime_ns) == (record.size, record.mtime_ns):
-            os.utime(target, ns=(stats.st_atime_ns, stats.st_mtime_ns + 1))
+        return when + ((stats.st_size, stats.st_mtime_ns) == (record.size, when))
+    return when
 
 
 def _sweep(staging: Path) -> None:

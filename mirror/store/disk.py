@@ -13,10 +13,10 @@ import os
 import secrets
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, Generic, TypeVar
 
 import msgspec
 
@@ -65,32 +65,44 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-class SharedSync:
-    """Flushes a directory for several threads at a time.
+class GroupWork(Generic[T]):
+    """Does a piece of work for several threads at a time, as flushing what all of them wrote.
 
-    A flush covers every name that was put there before it began; so those who wait for one that is
-    under way share the next, instead of asking the disk once each.
+    One of those who wait does it for all who came before it began; who comes later waits for the
+    next. So a disk that is asked by many is not asked once for each.
+
+    Args:
+        work: does it, for the items of all that wait.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, work: Callable[[Sequence[T]], None]) -> None:
+        self._work = work
         self._counting = threading.Lock()
-        self._flushing = threading.Lock()
-        self._wanted = 0
+        self._working = threading.Lock()
+        self._waiting: list[T] = []
+        self._brought = 0
         self._done = 0
+        self._failure: Exception | None = None
 
-    def __call__(self) -> None:
-        """Return once the names put into the directory before the call are durable."""
+    def __call__(self, item: T) -> None:
+        """Return once the work is done for this item; raise what it raised, then and ever after."""
         with self._counting:
-            self._wanted += 1
-            mine = self._wanted
-        with self._flushing:
-            if self._done >= mine:
-                return
-            with self._counting:
-                covered = self._wanted
-            sync_folder(self._folder)
-            self._done = covered
+            self._waiting.append(item)
+            self._brought += 1
+            mine = self._brought
+        with self._working:
+            if self._done < mine and self._failure is None:
+                with self._counting:
+                    items, self._waiting = self._waiting, []
+                    covered = self._brought
+                try:
+                    self._work(items)
+                    self._done = covered
+                except Exception as error:  # noqa: BLE001 - whatever it is, all are told
+                    # what could not be flushed is lost, even if the next flush says otherwise
+                    self._failure = error
+            if self._done < mine and self._failure is not None:
+                raise self._failure
 
 
 def kind_of(path: Path) -> str | None:

@@ -43,7 +43,8 @@ class Claims(Struct, frozen=True):
 
     candidates: Candidates
     unreadable_lines: int
-    has_journal: bool
+    is_settled: bool
+    """Whether the manifest says it all, and in the present format."""
 
 
 def load_inventory(data: DataDir, *, looks: int = 4) -> Inventory:
@@ -63,9 +64,13 @@ def load_inventory(data: DataDir, *, looks: int = 4) -> Inventory:
 def load_claims(data: DataDir) -> Claims:
     """Return what manifest and journal say."""
     # The journal first: a writer that finishes meanwhile moves its lines into the manifest.
-    journal = read_file(data.journal) or b""
-    known, unreadable = parse_manifest(read_file(data.manifest) or b"")
-    return Claims(replay_journal(known, journal), unreadable, bool(journal))
+    journal, name_of = read_file(data.journal), data.days.name_of
+    manifest = parse_manifest(read_file(data.manifest) or b"", name_of)
+    return Claims(
+        replay_journal(manifest, journal or b"", name_of),
+        manifest.unreadable_lines,
+        is_settled=journal is None and manifest.has_checksums and not manifest.unreadable_lines,
+    )
 
 
 def compare_inventory(claims: Claims, data: DataDir) -> Inventory:
@@ -97,9 +102,7 @@ def compare_inventory(claims: Claims, data: DataDir) -> Inventory:
     inventory.missing = {
         day: candidates[-1] for day, candidates in claims.candidates.items() if day not in seen
     }
-    inventory.is_clean = not (
-        claims.has_journal or claims.unreadable_lines or inventory.missing or inventory.unverified
-    )
+    inventory.is_clean = claims.is_settled and not (inventory.missing or inventory.unverified)
     return inventory
 
 
@@ -126,13 +129,11 @@ def open_daily(archive: Path, name: str) -> Iterator[tuple[BinaryIO, int]]:
         yield file, os.fstat(file.fileno()).st_mtime_ns
 
 
-def append_journal(data: DataDir, record: Record) -> None:
-    """Add a line to the journal, in one write.
-
-    It need not be durable: a line that a power cut takes is won back from the file itself.
-    """
-    # a newline first: a line that a power cut tore must not take this one with it
-    append_line(data.journal, b"\n" + render_journal_line(record))
+def append_journal(data: DataDir, *records: Record, durably: bool = False) -> None:
+    """Add lines to the journal, in one write, and flush them where asked to."""
+    # a newline first: a line that a power cut tore must not take these with it
+    lines = b"\n" + b"".join(map(render_journal_line, records))
+    append_line(data.journal, lines, durably=durably)
 
 
 def save_manifest(data: DataDir, records: Mapping[date, Record]) -> None:

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from msgspec.structs import replace
 
+from mirror.archive.listings import parse_sums, render_digests
 from mirror.archive.manifest import Inventory, Version, match_record
 from mirror.archive.plan import DayRules
 from mirror.archive.ports import Listing, State, Transform
@@ -94,8 +95,9 @@ class MemoryStaged:
         mtime_ns = int(when.timestamp()) * 10**9 if when is not None else memory.ticks
         record = replace(record, mtime_ns=mtime_ns)
         self._destination.make_way(record, predecessor, is_final=is_final)
-        memory.bodies[record.name] = (body, mtime_ns)
         await self._destination.note(record)
+        self._destination.withdraw(record)
+        memory.bodies[record.name] = (body, mtime_ns)
         return record
 
     async def quarantine(self, day: date, sha256: str, reason: str) -> None:
@@ -136,6 +138,13 @@ class MemoryDestination:
                 self._keep(body, predecessor, is_final=is_final)
         if is_rotten or record.date in self.inventory.unverified:
             self.memory.set_aside(body, "it was published and is not what upstream has")
+
+    def withdraw(self, record: Record) -> None:
+        """Take from the checksums what they say of a file that is about to be another."""
+        sums = parse_sums(self.memory.files.get(Listing.SUMS, b""))
+        if sums.get(record.name, record.sha256) != record.sha256:
+            del sums[record.name]
+            self.memory.files[Listing.SUMS] = render_digests(sums)
 
     def _keep(self, body: bytes, record: Record, *, is_final: bool) -> None:
         version = Version(

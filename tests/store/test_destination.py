@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from mirror.archive.listings import render_sums
 from mirror.archive.ports import Destination, Listing, State
 from mirror.errors import StorageError
 from mirror.model import Record
@@ -335,6 +336,28 @@ async def test_listings_and_state_are_read_as_they_were_written(
     assert [destination.read(name) for name in names] == [name.encode() for name in names]
     assert all(map(destination.has, Listing))
     assert look.published() == {name.value: name.encode() for name in Listing}
+
+
+async def test_the_checksums_say_nothing_wrong_of_a_body_that_changes(
+    destination: Destination, look: Look
+) -> None:
+    days = [DAY + timedelta(days=n) for n in range(4)]
+    held = [await put(destination, OLD, day) for day in days]
+    sums = render_sums(held)
+    destination.write(Listing.SUMS, sums)
+
+    await put(destination, OLD, days[0])
+    assert look.published()[Listing.SUMS] == sums
+    await put(destination, NEW, days[1])
+    assert look.published()[Listing.SUMS] == render_sums([held[0], *held[2:]])
+    await asyncio.gather(*(put(destination, NEW, day) for day in days[2:]))
+    assert look.published()[Listing.SUMS] == render_sums(held[:1])
+
+    # written anew, and looked at anew
+    new = render_sums(destination.inventory.records.values())
+    destination.write(Listing.SUMS, new)
+    await put(destination, OLD, days[3])
+    assert look.published()[Listing.SUMS] == b"".join(new.splitlines(keepends=True)[:3])
 
 
 async def test_a_body_is_opened_by_its_name_with_the_time_on_record(

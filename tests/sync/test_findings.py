@@ -125,8 +125,8 @@ async def test_strings_of_upstreams_are_bounded_in_number_and_length(world: Worl
         assert all(len(key) <= 64 and key.isprintable() for key in counts)
     assert findings.not_objects == 2, "half a surrogate is no JSON text"
     assert len(msgspec.json.encode(findings)) < 20_000
-    records, unreadable = parse_manifest(world.data.manifest.read_bytes())
-    assert (len(records), unreadable) == (10, 0)
+    manifest = parse_manifest(world.data.manifest.read_bytes(), world.data.days.name_of)
+    assert (len(manifest.records), manifest.unreadable_lines) == (10, 0)
 
 
 async def test_a_spec_is_never_recorded(world: World) -> None:

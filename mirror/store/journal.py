@@ -1,0 +1,90 @@
+"""The journal as its one writer keeps it: records durable before the rename that they speak of.
+
+Threads that publish at the same time share the work: one writes the lines of all that wait, and
+flushes them once. Before any of them renames, the lines of `SHA256SUMS` that are about to be wrong
+are taken out of it, in one rewrite: at every moment it says nothing but the truth. They come back
+with the listings, at the end of the poll; the journal being there, also after a kill.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import date
+
+from msgspec import Struct
+
+from mirror.archive.listings import parse_sums, render_digests
+from mirror.errors import WrongKindError
+from mirror.model import Record
+from mirror.store.disk import (
+    GroupWork,
+    append_line,
+    read_file,
+    storage_errors,
+    sync_folder,
+    write_durably,
+)
+from mirror.store.inventory import append_journal, save_manifest
+from mirror.store.layout import DataDir
+
+
+class _Entry(Struct, frozen=True):
+    record: Record
+    is_durable: bool
+    """Whether it is worth a flush."""
+    is_replacing: bool
+    """Whether the body at the record's path is about to be another."""
+
+
+class Journal:
+    """The journal of a data directory, held for writing."""
+
+    def __init__(self, data: DataDir) -> None:
+        self._data = data
+        self._write = GroupWork(self._write_together)
+        self._listed: Mapping[str, str] | None = None
+        self._is_named = False
+        """Whether the journal's name is durable: it may be new, or left by a process killed."""
+
+    def announce(self, record: Record) -> None:
+        """Make the record of a body durable that is about to be renamed into its place."""
+        self._write(_Entry(record, is_durable=True, is_replacing=True))
+
+    def note(self, record: Record, *, durably: bool) -> None:
+        """Add the record of a body that stays."""
+        self._write(_Entry(record, is_durable=durably, is_replacing=False))
+
+    def unsettle(self) -> None:
+        """Have a journal: with one, the manifest does not say it all. Durable with its folder."""
+        append_line(self._data.journal, b"\n")
+
+    def settle(self, records: Mapping[date, Record]) -> None:
+        """Write the manifest whole and end the journal."""
+        save_manifest(self._data, records)
+        self._is_named = False
+
+    def forget_sums(self) -> None:
+        """Look anew what `SHA256SUMS` lists."""
+        self._listed = None
+
+    def _write_together(self, entries: Sequence[_Entry]) -> None:
+        is_durable = any(entry.is_durable for entry in entries)
+        append_journal(self._data, *(entry.record for entry in entries), durably=is_durable)
+        if is_durable and not self._is_named:
+            with storage_errors(self._data.root):
+                sync_folder(self._data.root)
+            self._is_named = True
+        self._withdraw([entry.record for entry in entries if entry.is_replacing])
+
+    def _withdraw(self, records: Sequence[Record]) -> None:
+        """Take from `SHA256SUMS` what it says of files that are about to be others."""
+        # where something other than a file stands, there are no lines
+        with suppress(WrongKindError):
+            if self._listed is None:
+                self._listed = parse_sums(read_file(self._data.sums) or b"")
+            listed = self._listed
+            wrong = {one.name for one in records if listed.get(one.name, one.sha256) != one.sha256}
+            if wrong:
+                left = {name: digest for name, digest in listed.items() if name not in wrong}
+                sums = render_digests(left)
+                write_durably(self._data.sums, sums, staging=self._data.staging)
+                self._listed = left
