@@ -22,6 +22,7 @@ from msgspec.structs import replace
 
 from mirror.archive.listings import IndexEntry, ParsedIndex, Refusal
 from mirror.archive.sealed import is_sealed, is_unsealed, seal
+from mirror.config.address import identity_of
 from mirror.config.settings import UpstreamConfig
 from mirror.errors import BAD_JSON, ConfigError
 from mirror.model import IndexState
@@ -80,6 +81,7 @@ class Upstream(Struct, frozen=True, omit_defaults=True):
     """All that upstream has said and that we keep of it."""
 
     url: str
+    """Its identity: see `mirror.config.address`."""
     version: int = VERSION
     index: IndexFacts | None = None
     state: IndexState = IndexState.FRESH
@@ -337,16 +339,18 @@ def render_upstream(upstream: Upstream) -> bytes:
 def parse_upstream(body: bytes | None, url: str) -> Upstream:
     """Return what is kept of the upstream at `url`; nothing known where there is nothing.
 
-    What another upstream said is not taken over; an empty `url` stands for any. What cannot be read
-    is as if lost: it is made anew from the next index.
+    What another upstream said is not taken over, by the identity of its URL, the only spelling that
+    is kept; an empty `url` stands for any. What cannot be read is as if lost: it is made anew from
+    the next index.
 
     Raises:
         ConfigError: it was written by a later version of this software.
     """
+    wanted = identity_of(url)
     try:
         upstream = _decoder.decode(body or b"")
     except BAD_JSON:
-        return Upstream(url)
+        return Upstream(wanted)
     if upstream.version > VERSION:
         raise ConfigError(
             f"upstream.json is in format {upstream.version}, later than {VERSION}, the last one "
@@ -355,4 +359,6 @@ def parse_upstream(body: bytes | None, url: str) -> Upstream:
         )
     # a flipped bit must not become an accepted count, or a validator
     is_right = is_sealed(body or b"") or is_unsealed(body or b"")
-    return upstream if is_right and url in ("", upstream.url) else Upstream(url)
+    known = identity_of(upstream.url)
+    is_same = is_right and wanted in ("", known)
+    return replace(upstream, url=known) if is_same else Upstream(wanted)

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from mirror.cli import common
 from mirror.cli.streams import answer, say
+from mirror.config.address import identity_of
 from mirror.config.settings import Config, UpstreamConfig
 from mirror.errors import ExitCode
 from mirror.model import DamageKind, Record
@@ -97,7 +98,7 @@ def _verify(data: DataDir, share: float = 1.0) -> VerifyReport:
 def _with_known_upstream(config: Config, data: DataDir) -> Config:
     """Return the settings with the upstream that the copy was made from, where none is named."""
     known = load_upstream(data, "").url
-    if not known or config.upstream.url != UpstreamConfig().url:
+    if not known or identity_of(config.upstream.url) != UpstreamConfig().url:
         return config
     return replace(config, upstream=replace(config.upstream, url=known))
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
+from mirror.config.address import identity_of, masked_address
 from mirror.config.settings import Config
 from mirror.errors import ConfigError
 from mirror.text import format_duration, format_size, parse_duration, parse_size, shown
@@ -78,7 +79,10 @@ def load_config(
 
 
 def render(config: Config) -> str:
-    """Return the settings as a TOML file that says of each key what it means."""
+    """Return the settings as a TOML file that says of each key what it means.
+
+    A user and password in upstream's URL are masked.
+    """
     lines: list[str] = []
     for name, keys in _KEYS.items():
         table = getattr(config, name)
@@ -88,7 +92,10 @@ def render(config: Config) -> str:
             lines += textwrap.wrap(
                 meta.description or "", 98, initial_indent="# ", subsequent_indent="# "
             )
-            lines.append(f"{key} = {_render_value(getattr(table, key), meta)}")
+            value = getattr(table, key)
+            if (name, key) == ("upstream", "url"):
+                value = masked_address(value)
+            lines.append(f"{key} = {_render_value(value, meta)}")
         lines.append("")
     return "\n".join(lines)
 
@@ -176,13 +183,14 @@ def _guess(name: str, known: Mapping[str, object]) -> str:
 def _check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
-        # reading the port is what finds a wrong one
-        good = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
-        good = good and not parts.query and not parts.fragment
+        good = parts.scheme in ("http", "https") and identity_of(url) != ""
+        # an @ in the path is most likely the end of a password with a slash in it
+        good = good and not set(url) & set("?#") and "@" not in parts.path
     except ValueError:
         good = False
     if not good:
-        raise ValueError(f'must be a base URL like "https://host/path/", not "{shown(url)}"')
+        safe = shown(masked_address(url))
+        raise ValueError(f'must be a base URL like "https://host/path/", not "{safe}"')
 
 
 def _check_template(template: str) -> None:

@@ -5,8 +5,7 @@
 
 from datetime import timedelta
 from functools import partial
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -181,10 +180,3 @@ class Config(Struct, frozen=True, kw_only=True):
     server: ServerConfig = ServerConfig()
     dataset: DatasetConfig = DatasetConfig()
     log: LogConfig = LogConfig()
-
-
-def origin_of(url: str) -> tuple[str, str, int]:
-    """Return scheme, host and port of a URL: what a redirect may not leave."""
-    parts = urlsplit(url)
-    default: Any = {"http": 80, "https": 443}.get(parts.scheme, 0)
-    return parts.scheme, (parts.hostname or "").lower(), parts.port or default

@@ -25,7 +25,8 @@ from mirror import __version__
 from mirror.archive.headers import parse_meta, parse_retry_after
 from mirror.archive.plan import is_transient_status
 from mirror.archive.ports import Ask, Reply, Traffic
-from mirror.config.settings import HttpConfig, origin_of
+from mirror.config.address import identity_of, masked_address, origin_of
+from mirror.config.settings import HttpConfig
 from mirror.errors import ConfigError, Failure, MirrorError, StorageError, UpstreamError
 from mirror.text import shown
 
@@ -43,14 +44,15 @@ async def open_source(
     """Open a session with the archive at a base URL.
 
     Args:
-        url: the base; names are resolved against it.
+        url: the base; names are resolved against it, and user and password sent as basic auth.
         config: timeouts and limits.
         now: the clock, for dates in `Retry-After`.
 
     Raises:
         ConfigError: the proxy that the environment names is not a URL.
     """
-    base = url if url.endswith("/") else url + "/"
+    # without credentials, so that none can get into an error, a log or a redirect
+    base, auth = identity_of(url), aiohttp.BasicAuth.from_url(URL(url), encoding="utf-8")
     proxy, proxy_auth = _find_proxy(base)
     async with aiohttp.ClientSession(
         auto_decompress=False,  # see mirror.archive.intake
@@ -60,6 +62,7 @@ async def open_source(
         headers={
             "User-Agent": config.user_agent or f"binder-mirror/{__version__}",
             "Accept-Encoding": "identity",
+            **({"Authorization": auth.encode()} if auth else {}),
         },
         timeout=aiohttp.ClientTimeout(
             total=None,
@@ -117,14 +120,14 @@ class HttpSource:
                 url, is_elsewhere = location, True
             if is_elsewhere:
                 raise UpstreamError(
-                    f"upstream moved to {shown(url)}",
+                    f"upstream moved to {shown(masked_address(url))}",
                     hint="if that is right, set upstream.url",
                     failure=Failure.REDIRECT,
                     transient=False,
                     status=response.status,
                 )
         raise UpstreamError(
-            f"upstream redirects in circles at {shown(url)}",
+            f"upstream redirects in circles at {shown(masked_address(url))}",
             failure=Failure.REDIRECT,
             transient=False,
         )
@@ -140,7 +143,10 @@ class HttpSource:
         self.traffic.requests += 1
         try:
             response = await self._session.request(
-                "HEAD" if ask.head else "GET", URL(url), headers=headers, allow_redirects=False
+                "HEAD" if ask.head else "GET",
+                URL(url).with_user(None),  # of a redirect's own choice
+                headers=headers,
+                allow_redirects=False,
             )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             self.traffic.unanswered += 1

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from mirror.config.loading import Setting, load_config, render
-from mirror.config.settings import Config, origin_of
+from mirror.config.settings import Config
 from mirror.errors import ConfigError, ExitCode
 
 
@@ -388,18 +388,24 @@ def test_the_file_that_shows_all_settings_is_what_is_rendered():
     assert rest == render(Config())
 
 
-ORIGINS = {
-    "https://host/a/": ("https", "host", 443),
-    "http://HOST": ("http", "host", 80),
-    "http://host:443/": ("http", "host", 443),
-    "https://host:443": ("https", "host", 443),
-    "https://user:word@host/": ("https", "host", 443),
-    "http://[::1]:8000/": ("http", "::1", 8000),
-    "ftp://host/": ("ftp", "host", 0),
-    "/path": ("", "", 0),
-}
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://me:hunter2@host/",
+        "https://me:hunter2/@host/",
+        "https://me:1/hunter2@host/",
+        "https://me:hunter2@host/?x",
+        "https://me:hunter2@host:port/",
+        "me:hunter2@host",
+    ],
+)
+def test_a_wrong_url_is_told_without_its_password(url):
+    (problem,) = problems_of(flags={"upstream.url": url})
+    assert "hunter2" not in problem
+    assert "must be a base URL" in problem
 
 
-@pytest.mark.parametrize(("url", "origin"), ORIGINS.items())
-def test_an_origin_is_scheme_host_and_port(url, origin):
-    assert origin_of(url) == origin
+def test_a_password_is_not_among_the_settings_shown():
+    config = load_config(None, {}, given({"upstream.url": "https://me:hunter2@host/a/"}))
+    assert 'url = "https://***@host/a/"' in render(config)
+    assert "hunter2" not in render(config)

@@ -234,8 +234,8 @@ async def test_the_real_archive_is_told_day_by_day(tmp_path, real_data, http) ->
 
 
 async def test_a_copy_that_lacks_every_day_is_no_large_page(tmp_path, http) -> None:
-    copy = Copy(tmp_path / "data", seasonal_counts(3000, EIGHT_YEARS_ON), now=NOW)
-    copy.counts = {EIGHT_YEARS_ON: 1}
+    copy = Copy(tmp_path / "data", seasonal_counts(3000, TODAY), now=NOW)
+    copy.counts = {TODAY: 1}
     page = await page_of(copy, http)
     assert "2,985 listed days not held" in text_of(page)
     assert len(page) < 300_000

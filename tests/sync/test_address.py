@@ -1,0 +1,116 @@
+"""Upstream's address: known by any spelling, and its user and password sent and nowhere else."""
+
+import base64
+
+import msgspec
+import pytest
+
+from mirror.archive.upstream import render_upstream
+from mirror.model import IndexState
+from tests.conftest import World
+from tests.upstream import faults
+from tests.upstream.archive import day_name
+
+SECRET = "hunter2"
+AUTHORIZATION = "Basic " + base64.b64encode(f"me:{SECRET}".encode()).decode()
+
+
+def spell(world: World, start: str = "http://", end: str = "/") -> None:
+    """Write upstream's address in another way."""
+    host = world.server.url.removeprefix("http://").rstrip("/")
+    world.configure("upstream", url=f"{start}{host}{end}")
+
+
+def written(world: World) -> bytes:
+    """Return all that is in the data directory, names too."""
+    files = [path for path in world.data.root.rglob("*") if path.is_file()]
+    return b"".join(str(path).encode() + path.read_bytes() for path in files)
+
+
+@pytest.fixture
+def private(world: World) -> World:
+    """An upstream whose address has a password in it."""
+    spell(world, f"http://me:{SECRET}@")
+    return world
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("http://", ""),
+        ("HTTP://", "/"),
+        ("http://", "//"),
+        ("http://", "/a/.."),
+        ("http://u:p@", ""),
+    ],
+)
+async def test_an_upstream_spelt_otherwise_is_the_same(world: World, start: str, end: str) -> None:
+    world.archive.publish(world.clock())
+    await world.sync()
+    world.archive.index_shrunk = True
+    world.archive.publish(world.clock.advance(hours=2))
+    spell(world, start, end)
+
+    report = await world.sync()
+
+    assert (report.listed, report.index_state) == (11, IndexState.SHRUNK)
+    assert world.upstream().url == world.server.url
+
+
+async def test_another_upstream_is_another(world: World) -> None:
+    await world.sync()
+    old = world.archive["index.jsonl"]
+    world.archive.objects["a/index.jsonl"] = old
+    spell(world, end="/a")
+    report = await world.sync()
+    assert report.index_state is IndexState.FRESH
+    assert world.upstream().url == world.server.url + "a/"
+
+
+async def test_user_and_password_are_sent_with_each_request(private: World) -> None:
+    world = private
+    world.server.fail(day_name(world.day(3)), faults.Redirect("/" + day_name(world.day(4))))
+    await world.sync()
+    assert {one.headers.get("authorization") for one in world.server.requests} == {AUTHORIZATION}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [faults.Status(403), faults.Hangup(), faults.Delay(3), faults.Redirect("http://else/")],
+)
+async def test_they_are_neither_written_nor_logged(
+    private: World, capsys: pytest.CaptureFixture[str], fault: faults.Fault
+) -> None:
+    world = private
+    world.configure("http", read_timeout=0.5, retries=0)
+    await world.sync()
+    world.server.fail("*", fault, times=None)
+    assert (await world.sync()).exit_code == 4
+    await world.server.close()
+    assert (await world.sync()).exit_code == 4
+    assert world.data.polls.read_bytes().count(b"upstream is unusable") == 2
+    assert SECRET.encode() not in written(world)
+    assert SECRET not in "".join(capsys.readouterr())
+    assert SECRET not in str(world.status())
+
+
+async def test_what_was_written_before_is_rewritten_even_if_upstream_is_unusable(
+    private: World,
+) -> None:
+    world = private
+    await world.sync()
+    raw = world.config.upstream.url
+    old = msgspec.structs.replace(world.upstream(), url=raw)
+    world.data.upstream.write_bytes(render_upstream(old))
+    last = msgspec.json.decode(world.data.polls.read_bytes().splitlines()[-1])
+    last["problems"] = [{"kind": "other", "text": f"cannot find the host of {raw}"}]
+    world.data.polls.write_bytes(msgspec.json.encode(last) + b"\n")
+    world.server.fail("index.jsonl", faults.Status(403), times=None)
+
+    assert (await world.sync()).exit_code == 4
+
+    assert SECRET.encode() not in written(world)
+    assert b"cannot find the host of http://***@" in world.data.polls.read_bytes()
+    world.server.calm()
+    world.forget()
+    assert ((await world.sync()).requests, world.names_asked(304)) == (1, ["index.jsonl"])
