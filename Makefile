@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all lint format types layers check wheel lock kill mutation mutation-slice real soak bench bench-reading bench-latency fuzz test-container test-systemd clean
+.PHONY: help env demo test test-all lint format types layers check wheel lock kill failpoints crash-states state-machine books mutation mutation-slice real soak bench bench-reading bench-latency fuzz test-container test-systemd clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,18 @@ soak: $(STAMP) ## test 500 polls against an upstream that fails in every way
 
 real: $(STAMP) ## test with the real index, snapshot after snapshot, and bodies of real size (needs MIRROR_REAL_DATA)
 	$(BIN)/python -m pytest -m slow -s tests/system/test_replay.py
+
+failpoints: $(STAMP) ## fail each call of the file system in a poll, a repair, a restore … (30 min; needs gcc)
+	$(BIN)/python -m tests.reliability.failpoints --write
+
+crash-states: $(STAMP) ## cut the power at 6,000 moments, whatever was not flushed (10 min; needs gcc)
+	$(BIN)/python -m tests.reliability.crash_states --write
+
+state-machine: $(STAMP) ## 10,000 steps of an upstream that lives and lies, and of an odd world (10 min; needs gcc)
+	$(BIN)/python -m tests.reliability.machine --write
+
+books: $(STAMP) ## spoil every file of ours in every way (30 min; needs gcc)
+	$(BIN)/python -m tests.reliability.books --write
 
 mutation: $(STAMP) ## mutation-test the decisions of a poll: at least 85 % killed (8 min)
 	$(BIN)/mutmut run

@@ -2,8 +2,8 @@
 
 A data directory has all the books there are: manifest and journal, what upstream said, the logs of
 polls and of history, reasons of the quarantine, and the listings. One of them is spoilt in one way;
-then commands run, upstream having all days or none. None of them may end as a bug, nothing sound may
-leave the archive or be lost, and in the end all is as it was, and verified.
+then commands run, upstream having all days or none. None of them may end as a bug, nothing sound
+may leave the archive or be lost, and in the end all is as it was, and verified.
 
 `make books` tries a fifth of all bytes; `python -m tests.reliability.books --share 100` each one.
 """

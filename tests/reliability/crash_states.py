@@ -1,4 +1,4 @@
-"""What power cuts leave of a poll, an adoption, a repair and a restore: the next poll puts it right.
+"""What power cuts leave of a poll, an adoption, a repair, a restore: the next poll puts it right.
 
 A run is recorded call by call. After each of its calls the power is cut: only what was flushed is
 left, or all, or a seeded choice of what was not (see `disk_model`). The promises must hold of what
@@ -48,7 +48,9 @@ class Cut:
     upstream: str
 
     def __str__(self) -> str:
-        return f"cut after call {self.after}, {self.luck} kept, upstream {self.upstream} ({self.seed})"
+        return (
+            f"cut after call {self.after}, {self.luck} kept, upstream {self.upstream} ({self.seed})"
+        )
 
 
 def move_on(archive: UpstreamArchive, how: str) -> UpstreamArchive:
@@ -79,9 +81,7 @@ async def record(scenario: Scenario, forks: Forks, folder: Path) -> tuple[Disk, 
     async with copied(scenario.template, folder, "record") as root:
         disk, log = Disk.of(root), root.parent / "log"
         environ = scenario.environ(root)
-        ran = await forks.run(
-            scenario.arguments, environ, root=root, log=log, mode=shim.RECORD
-        )
+        ran = await forks.run(scenario.arguments, environ, root=root, log=log, mode=shim.RECORD)
         assert ran.code == 0, ran
         calls = list(shim.read_calls(log, root))
         _require_true(disk, calls, root)
@@ -115,9 +115,7 @@ def cuts(calls: list[shim.Call], count: int, rng: random.Random) -> Iterator[Cut
         yield Cut(place, luck, rng.getrandbits(32), upstream)
 
 
-async def try_cut(
-    scenario: Scenario, disks: Mapping[int, Disk], cut: Cut, root: Path
-) -> list[str]:
+async def try_cut(scenario: Scenario, disks: Mapping[int, Disk], cut: Cut, root: Path) -> list[str]:
     """Return what does not hold after a power cut, and after the next poll."""
     write_out(disks[cut.after].left(random.Random(cut.seed), cut.luck), root)
     try:

@@ -1,4 +1,4 @@
-"""What a power cut may leave of a recorded run: a disk that keeps what was flushed, and some of the rest.
+"""What a power cut may leave of a recorded run: what was flushed, and some of the rest.
 
 The data of a file are durable after its fsync; a name (made, renamed, linked, removed) after an
 fsync of its directory. Of what was not flushed anything may be there or not: each name by itself,
@@ -81,7 +81,7 @@ Names = dict[str, "File | None"]
 
 @dataclass(slots=True)
 class Step:
-    """A change of names: what is gone, what is there, and the directory whose flush makes it last."""
+    """A change of names: what is gone, what is there; a flush of the directory makes it last."""
 
     folder: str
     gone: str = ""

@@ -57,7 +57,7 @@ class Scenario:
     fetched: dict[str, list[str]] = field(default_factory=dict)
 
     def environ(self, root: Path) -> dict[str, str]:
-        """Return the environment of a run on a copy of the template; its requests are told by it."""
+        """Return the environment of a run on a copy; its requests are told by the user agent."""
         return {
             **self.shell.environ,
             "BINDER_MIRROR_STORAGE__DATA_DIR": str(root),

@@ -39,7 +39,8 @@ class Figures:
     def row(self) -> str:
         """Return the row of the table."""
         tried = ", ".join(f"{count:,} {what}" for what, count in self.tried.items())
-        return f"| {self.suite} | {tried} | {len(self.violations):,} | {self.seed} | `make {self.suite}` |"
+        cells = (self.suite, tried, f"{len(self.violations):,}", str(self.seed))
+        return f"| {' | '.join(cells)} | `make {self.suite}` |"
 
 
 def write_row(figures: Figures) -> None:

@@ -13,10 +13,18 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from mirror.archive.plan import DayRules
+from mirror.cli.app import main as main_of_command
+from mirror.config.loading import load_config
+from mirror.errors import MirrorError
+from mirror.logs import configure_logs
+from mirror.store.layout import DataDir
+from mirror.sync.wiring import open_mirror
 from tests.command import ROOT
 from tests.reliability import shim
 
@@ -107,8 +115,9 @@ class Forks:
         fault: Fault | None = None,
         log: Path | None = None,
         mode: int = shim.LIST,
+        now: datetime | None = None,
     ) -> Ran:
-        """Run the command.
+        """Run the command, or one poll by a clock of its own.
 
         Args:
             arguments: the command's.
@@ -117,6 +126,7 @@ class Forks:
             fault: what is to fail there.
             log: where the calls are listed, or recorded (`mode`), if no fault is given.
             mode: `shim.LIST` or `shim.RECORD`.
+            now: the time by which to poll; None runs the command.
         """
         self._runs += 1
         said = self.scratch / f"run-{self._runs}"
@@ -130,6 +140,7 @@ class Forks:
             "lasting": fault.lasting if fault else False,
             "log": str(log) if log else "",
             "said": str(said),
+            "now": now.isoformat() if now else "",
         }
         process = await self._idle.get()
         try:
@@ -174,17 +185,12 @@ def _run(job: dict[str, Any]) -> None:
         os.environ.update(job["environ"])
         sys.argv = ["binder-mirror", *job["arguments"]]
         signal.alarm(RUN_S)
-        # found before anything is armed
-        from mirror.cli.app import main as command  # noqa: PLC0415
-
+        now = datetime.fromisoformat(job["now"]) if job["now"] else None
         shim.arm(
             *(Path(job["root"]), job["mode"], job["number"], job["action"], log),
             lasting=job["lasting"],
         )
-        try:
-            command()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        code = _command() if now is None else asyncio.run(_poll(now))
         sys.stdout.flush()
         sys.stderr.flush()
     except BaseException:
@@ -193,6 +199,26 @@ def _run(job: dict[str, Any]) -> None:
         raise
     finally:
         os._exit(code)
+
+
+def _command() -> int:
+    try:
+        main_of_command()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+async def _poll(now: datetime) -> int:
+    """Poll by a clock that stands still."""
+    config = load_config(None, os.environ)
+    configure_logs(config.log)
+    data = DataDir(Path(config.storage.data_dir), DayRules.of(config))
+    try:
+        async with open_mirror(config, data, now=lambda: now) as mirror:
+            return (await mirror.poll()).exit_code
+    except MirrorError as error:
+        return int(error.exit_code)
 
 
 if __name__ == "__main__":

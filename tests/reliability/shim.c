@@ -92,7 +92,7 @@ static int enter(struct call *call) {
   call->acts = 0;
   if (mode != FAIL) return 0;
   int needs = call->writes == FILLS || (call->writes == CHANGES && action == EROFS);
-  if (number == wanted || (lasting && number > wanted && needs)) call->acts = action;
+  if (lasting ? number >= wanted && needs : number == wanted) call->acts = action;
   if (call->acts == KILL_BEFORE) stop();
   return call->acts == KILL_AFTER ? 0 : call->acts;
 }

@@ -57,8 +57,8 @@ def build_shim() -> Path:
         raise NoCompilerError("a C compiler (gcc) is needed to build the shim")
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / name
-        command = [compiler, "-O1", "-fPIC", "-shared", "-o", made, SOURCE, "-ldl", "-lpthread"]
-        subprocess.run(command, check=True)
+        flags = ("-O1", "-fPIC", "-shared")
+        subprocess.run([compiler, *flags, "-o", made, SOURCE, "-ldl", "-lpthread"], check=True)
         shutil.copy(made, target.with_suffix(".new"))
         target.with_suffix(".new").replace(target)
     return target

@@ -1,4 +1,4 @@
-"""What must hold of a data directory, whatever happened: checked from outside, by its files alone."""
+"""What must hold of a data directory, whatever happened: seen from outside, by its files alone."""
 
 import gzip
 import hashlib
