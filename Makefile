@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all lint format types layers check wheel lock kill failpoints crash-states state-machine books mutation mutation-slice real soak bench bench-reading bench-latency fuzz test-container test-systemd clean
+.PHONY: help env demo test test-all lint format types layers check wheel lock kill failpoints crash-states state-machine sockets books mutation mutation-slice real soak bench bench-reading bench-latency fuzz test-container test-systemd clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ crash-states: $(STAMP) ## cut the power at 6,000 moments, whatever was not flush
 
 state-machine: $(STAMP) ## 10,000 steps of an upstream that lives and lies, and of an odd world (10 min; needs gcc)
 	$(BIN)/python -m tests.reliability.machine --write
+
+sockets: $(STAMP) ## every fault of a connection at every phase of an answer (5 min; needs gcc)
+	$(BIN)/python -m tests.reliability.sockets --write
 
 books: $(STAMP) ## spoil every file of ours in every way (30 min; needs gcc)
 	$(BIN)/python -m tests.reliability.books --write

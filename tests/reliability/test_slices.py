@@ -6,7 +6,7 @@ import pytest
 
 from mirror.config.settings import LogConfig
 from mirror.logs import configure_logs
-from tests.reliability import books, crash_states, failpoints, machine
+from tests.reliability import books, crash_states, failpoints, machine, sockets
 from tests.reliability.figures import Figures
 from tests.reliability.shim import NoCompilerError, build_shim
 
@@ -44,3 +44,7 @@ async def test_histories_by_chance() -> None:
 
 async def test_spoilt_books() -> None:
     assert_holds(await books.run(0.5, SEED))
+
+
+async def test_faults_of_connections() -> None:
+    assert_holds(await sockets.run(6, SEED))
