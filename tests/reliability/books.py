@@ -161,7 +161,18 @@ def spoil(name: str, body: bytes, rng: random.Random, share: float) -> Iterator[
     yield from _retyped(name, body, rng, share)
 
 
-_ODD_VALUES = (None, -1, 10**30, "", "\x00", [], {}, True, "9999-12-31T23:59:59Z", "0001-01-01")
+_ODD_VALUES: tuple[object, ...] = (
+    None,
+    -1,
+    10**30,
+    "",
+    "\x00",
+    [],
+    {},
+    True,
+    "9999-12-31T23:59:59Z",
+    "0001-01-01",
+)
 
 
 def _retyped(name: str, body: bytes, rng: random.Random, share: float) -> Iterator[Spoilt]:
