@@ -41,6 +41,13 @@ _DESCRIPTORS_A_CLIENT = 2
 _UNSENT_BYTES = 64 * 1024**2
 """What may wait in the kernel, unsent, for all clients together."""
 _LEAST_UNSENT_BYTES = 64 * 1024
+_PIECE_BYTES = 16 * 1024
+"""What is copied at once of an answer that was made in memory."""
+_MADE_BYTES = 32 * 1024**2
+"""What all such answers on their way may take together."""
+
+
+_LATER = {"Retry-After": "10", "Connection": "close"}
 
 
 @dataclass(slots=True)
@@ -81,13 +88,14 @@ class Guard:
         self._allowed = _raise_descriptor_limit()
         self._clients: dict[RequestHandler, Client] = {}
         self._busy = 0
+        self._made: list[bytes] = []
+        """The bodies on their way; one that several clients get is there as often."""
 
     @web.middleware
     async def admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer a request unless there are too many; `watch` may end it."""
         if self._busy >= self._limit:
-            headers = {"Retry-After": "10", "Connection": "close"}
-            return web.Response(status=503, headers=headers, text="503: too many clients\n")
+            return web.Response(status=503, headers=_LATER, text="503: too many clients\n")
         client = self._client(request.protocol)
         client.answering = request.task
         self._busy += 1
@@ -98,6 +106,28 @@ class Guard:
         finally:
             client.answering, client.idle_since = None, time.monotonic()
             self._busy -= 1
+
+    @web.middleware
+    async def portion(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Send what was made in memory piece by piece, as the client takes it."""
+        made = await handler(request)
+        body = made.body if isinstance(made, web.Response) else None
+        if not isinstance(body, bytes) or len(body) <= _PIECE_BYTES or request.method == "HEAD":
+            return made
+        others = {id(one): len(one) for one in self._made if one is not body}
+        if sum(others.values()) + len(body) > _MADE_BYTES:
+            return web.Response(status=503, headers=_LATER, text="503: too many clients\n")
+        response = web.StreamResponse(status=made.status, headers=made.headers)
+        response.content_length = len(body)
+        self._made.append(body)
+        try:
+            await response.prepare(request)
+            for start in range(0, len(body), _PIECE_BYTES):
+                await response.write(body[start : start + _PIECE_BYTES])
+                await request.writer.drain()
+        finally:
+            self._made.remove(body)
+        return response
 
     async def watch(self, server: web.Server) -> None:
         """Look at all connections every second, until cancelled."""

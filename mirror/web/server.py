@@ -9,24 +9,18 @@ from aiohttp.typedefs import Handler
 from mirror.errors import ConfigError, MirrorError
 from mirror.logs import get_logger
 from mirror.web.archive_files import add_archive
+from mirror.web.connection import EVERYWHERE, listen
 from mirror.web.guard import Guard
 from mirror.web.site import SITE, Site
 from mirror.web.status_routes import add_status
 
 _METHODS = "GET, HEAD, OPTIONS"
-_EVERYWHERE = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "*",
-    "X-Content-Type-Options": "nosniff",
-}
 _PREFLIGHT = {
     "Allow": _METHODS,
     "Access-Control-Allow-Methods": _METHODS,
     "Access-Control-Allow-Headers": "*",
     "Access-Control-Max-Age": "86400",
 }
-_LINGER_S = 2
-"""For the rest of a request's body, which is not read."""
 _DRAIN_S = 3
 """How long responses under way may go on when the server closes."""
 
@@ -43,52 +37,49 @@ class WebServer:
         self._listen = listen
         self._guard = Guard(site)
         self._watching: asyncio.Task[None] | None = None
-        app = web.Application(middlewares=[self._guard.admit, _answer])
+        app = web.Application(middlewares=[self._guard.admit, self._guard.portion, _answer])
         app[SITE] = site
         app.on_response_prepare.append(_sign)
         add_status(app)
         add_archive(app)
-        self._runner = web.AppRunner(
-            app,
-            access_log=None,
-            handle_signals=False,
-            shutdown_timeout=_DRAIN_S,
-            lingering_time=_LINGER_S,
-        )
+        self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=_DRAIN_S)
+        self._listening: asyncio.Server | None = None
 
     @property
     def url(self) -> str:
         """The address that was taken."""
-        host, port, *_ = self._runner.addresses[0]
+        assert self._listening is not None
+        host, port, *_ = self._listening.sockets[0].getsockname()
         return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
     async def open(self) -> None:
         """Listen; a ConfigError says that the address cannot be had."""
         await self._runner.setup()
+        assert self._runner.server is not None
         host, _, port = self._listen.rpartition(":")
         try:
-            site = web.TCPSite(self._runner, host.strip("[]"), int(port))
-            await site.start()
+            self._listening = await listen(self._runner.server, host.strip("[]"), int(port))
         except (OSError, OverflowError) as error:
             await self._runner.cleanup()
             raise ConfigError(
                 f"cannot listen on {self._listen}: {_problem(error)}",
                 hint="set server.listen to an address of this machine and a free port",
             ) from error
-        if self._runner.server is not None:
-            self._watching = asyncio.create_task(self._guard.watch(self._runner.server))
+        self._watching = asyncio.create_task(self._guard.watch(self._runner.server))
 
     async def close(self) -> None:
         """Stop listening, give answers under way their time, and drop every connection."""
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.wait({self._watching})
+        if self._listening is not None:
+            self._listening.close()
         await self._runner.cleanup()
 
 
 async def _sign(request: web.Request, response: web.StreamResponse) -> None:
     request.app[SITE].metrics.served(response.status)
-    response.headers.update(_EVERYWHERE)
+    response.headers.update(EVERYWHERE)
     response.headers.popall("Server", None)
 
 

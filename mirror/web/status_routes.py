@@ -2,16 +2,18 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from importlib import resources
 
 import msgspec
 from aiohttp import web
 
+from mirror.status.snapshot import Snapshot
 from mirror.status.standing import ADVICE, status_facts
 from mirror.web.encodings import choose_coding
-from mirror.web.site import SITE
+from mirror.web.site import SITE, Site
 from mirror.web.status_page import PageSource
 from mirror.web.stream import EventStreams
 
@@ -19,17 +21,40 @@ POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_ON_THREAD_BYTES = 4096
-"""Answers of more than this are compressed off the loop."""
 _STATIC = {"status.css": "text/css; charset=utf-8", "status.js": "text/javascript; charset=utf-8"}
 _NOT_KEPT = {"Cache-Control": "no-store"}
+_PAUSES = 4
+"""How many times as long as it takes to make an answer, those who ask get the one from before."""
+
+
+class _Lately:
+    """Keeps an answer for those who ask together, so that many cannot take the loop for them."""
+
+    def __init__(self) -> None:
+        self._key: object = None
+        self._made: tuple[bytes, str] = b"", ""
+        self._until = 0.0
+
+    def get(self, key: object, make: Callable[[], tuple[bytes, str]]) -> web.Response:
+        """Answer with a body and its type, made now if there is none of a moment ago."""
+        began = time.monotonic()
+        if key != self._key or began >= self._until:
+            self._made, self._key = make(), key
+            ended = time.monotonic()
+            self._until = ended + _PAUSES * (ended - began)
+        body, content_type = self._made
+        return web.Response(body=body, headers={"Content-Type": content_type, **_NOT_KEPT})
+
+
 _PAGES = web.AppKey("pages", PageSource)
+_FACTS, _METRICS = web.AppKey("facts", _Lately), web.AppKey("metrics", _Lately)
 
 
 def add_status(app: web.Application) -> None:
     """Add the page with its live events and files, `/status.json`, the probes and `/metrics`."""
     site = app[SITE]
     pages = app[_PAGES] = PageSource(site, _add_static(app))
+    app[_FACTS], app[_METRICS] = _Lately(), _Lately()
     streams = EventStreams(pages, site.live)
     app.add_routes(
         [
@@ -75,9 +100,8 @@ async def _keep_right(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _page(request: web.Request) -> web.Response:
-    pages = request.app[_PAGES]
-    page, running = await pages.page(), pages.running().encode()
-    tag = f"{page.version}-{hashlib.sha256(running).hexdigest()[:8]}"
+    coding = choose_coding(request.headers.get("Accept-Encoding", ""), ("gzip",))
+    tag, body = await request.app[_PAGES].body(coding)
     headers = {
         "Content-Security-Policy": POLICY,
         "Cache-Control": "no-cache",
@@ -87,14 +111,10 @@ async def _page(request: web.Request) -> web.Response:
     }
     if any(one.is_weak and one.value == tag for one in request.if_none_match or ()):
         return web.Response(status=304, headers=headers)
-    response = web.Response(
-        body=page.before + running + page.after,
-        headers={**headers, "Content-Type": "text/html; charset=utf-8"},
-        zlib_executor_size=_ON_THREAD_BYTES,
-    )
-    if choose_coding(request.headers.get("Accept-Encoding", ""), ("gzip",)):
-        response.enable_compression(web.ContentCoding.gzip)
-    return response
+    headers["Content-Type"] = "text/html; charset=utf-8"
+    if coding:
+        headers["Content-Encoding"] = coding
+    return web.Response(body=body, headers=headers)
 
 
 # What follows takes a few milliseconds, on the loop: a thread would wait as long for its turn.
@@ -103,6 +123,10 @@ async def _page(request: web.Request) -> web.Response:
 async def _json(request: web.Request) -> web.Response:
     site = request.app[SITE]
     snapshot = await site.snapshots.snapshot()
+    return request.app[_FACTS].get(id(snapshot), partial(_facts, site, snapshot))
+
+
+def _facts(site: Site, snapshot: Snapshot) -> tuple[bytes, str]:
     status = site.status(snapshot)
     facts = status_facts(status)
     # paths of this machine stay private
@@ -110,8 +134,7 @@ async def _json(request: web.Request) -> web.Response:
     facts["advice"] = [ADVICE[problem.kind] for problem in status.problems]
     facts["is_ready"] = site.readiness(snapshot).is_ready
     facts["progress"] = site.live.progress
-    body = msgspec.json.encode(facts)
-    return web.Response(body=body, content_type="application/json", headers=_NOT_KEPT)
+    return msgspec.json.encode(facts), "application/json"
 
 
 async def _healthz(_request: web.Request) -> web.Response:
@@ -126,12 +149,16 @@ async def _readyz(request: web.Request) -> web.Response:
 
 
 async def _metrics(request: web.Request) -> web.Response:
-    site = request.app[SITE]
-    body, content_type = site.metrics.render(
-        site.status(await site.snapshots.snapshot()),
-        interval=site.interval,
-        free_bytes=site.snapshots.free_bytes,
-        now=site.now(),
-        accept=request.headers.get("Accept", ""),
-    )
-    return web.Response(body=body, headers={"Content-Type": content_type, **_NOT_KEPT})
+    site, accept = request.app[SITE], request.headers.get("Accept", "")
+    snapshot = await site.snapshots.snapshot()
+
+    def make() -> tuple[bytes, str]:
+        return site.metrics.render(
+            site.status(snapshot),
+            interval=site.interval,
+            free_bytes=site.snapshots.free_bytes,
+            now=site.now(),
+            accept=accept,
+        )
+
+    return request.app[_METRICS].get((id(snapshot), accept), make)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from mirror.config.settings import ServerConfig
 from tests.command import ROOT
 
 CONFIG = ROOT / "config"
@@ -24,6 +25,8 @@ def test_the_mirror_is_built_here_and_as_caged_as_its_tests_run_it(compose: dict
     assert (CONFIG / mirror["build"]["context"] / "Dockerfile").is_file()
     assert mirror["read_only"] is True
     assert mirror["cap_drop"] == ["ALL"]
+    assert mirror["mem_limit"] == "2g"
+    assert mirror["ulimits"]["nofile"] >= 2 * ServerConfig().max_connections
     assert mirror["security_opt"] == ["no-new-privileges:true"]
     assert mirror["volumes"] == ["archive:/data"]
     assert int(mirror["stop_grace_period"].removesuffix("s")) > 10

@@ -51,3 +51,11 @@ def test_both_services_are_the_same_user_in_the_same_cage() -> None:
 
     assert daemon.startswith("binder-mirror\nGroup=binder-mirror\nStateDirectory=binder-mirror\n")
     assert daemon == poll
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_has_its_memory_and_open_files_bounded(name: str) -> None:
+    text = (UNITS / name).read_text()
+
+    assert re.search(r"^MemoryMax=2G$", text, re.MULTILINE)
+    assert re.search(r"^LimitNOFILE=\d+$", text, re.MULTILINE)

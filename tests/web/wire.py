@@ -14,13 +14,15 @@ class Answer(NamedTuple):
     body: bytes
 
 
-async def exchange(url: str, request: bytes) -> bytes:
-    """Send bytes and return all that comes until the other side closes."""
+async def exchange(url: str, *request: bytes) -> bytes:
+    """Send bytes, each piece by itself, and return all that comes until the other side closes."""
     host, port = url.removeprefix("http://").rstrip("/").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     received = b""
     try:
-        writer.write(request)
+        for piece in request:
+            writer.write(piece)
+            await asyncio.sleep(0)
         async with asyncio.timeout(PATIENCE_S):
             while chunk := await reader.read(65536):
                 received += chunk

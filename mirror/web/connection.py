@@ -1,0 +1,157 @@
+"""Takes in what one client sends, a request at a time, and bounds what all of it may occupy.
+
+aiohttp parses 32 requests ahead, allows each a head of a megabyte, unpacks the bodies that they
+come with and puts the client's own words into its refusals. Here bytes go to its parser only while
+no request waits for its answer, and up to the end of one head; the rest stays in the kernel, which
+has little room for it, so that the client has to wait. No request here needs a long head or a body.
+"""
+
+import asyncio
+import socket
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import StreamReader, web
+from aiohttp.http_exceptions import LineTooLong
+from aiohttp.web_protocol import RequestHandler
+
+from mirror.logs import get_logger
+
+EVERYWHERE = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "*",
+    "X-Content-Type-Options": "nosniff",
+}
+"""The headers that every answer has."""
+_RECEIVE_BYTES = 16 * 1024
+"""What the kernel takes in for a client, about, before it is read; to be set before listening."""
+_MAX_BYTES = 16 * 1024
+"""A request's line and headers together, and whatever body follows."""
+_MAX_LINES = 100
+_LINGER_S = 2
+"""For the rest of a request's body, which is not read."""
+_END_OF_HEAD = b"\r\n\r\n"
+
+
+class Connection(RequestHandler):
+    """Serves one client; refuses by itself what never becomes a request."""
+
+    def __init__(self, server: web.Server) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]
+            lingering_time=_LINGER_S,
+            max_headers=_MAX_LINES,
+            read_bufsize=_MAX_BYTES,
+            auto_decompress=False,
+        )
+        self._held = b""
+        self._parsed = 0
+        """Bytes since the last whole head."""
+        self._is_answering = False
+        self._body: StreamReader | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin; what a client does not take is not piled up here."""
+        assert isinstance(transport, asyncio.Transport)
+        transport.set_write_buffer_limits(high=0)
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; they wait while a request is being answered."""
+        if not data:  # aiohttp's own call to go on with what its parser has kept
+            super().data_received(data)
+            return
+        self._held += data
+        self._feed()
+
+    def _feed(self) -> None:
+        """Parse what is held, up to the end of the next head."""
+        while self._held and not self._is_answering and self.transport is not None:
+            end = self._held.find(_END_OF_HEAD)
+            end = len(self._held) if end < 0 else end + len(_END_OF_HEAD)
+            piece, self._held = self._held[:end], self._held[end:]
+            heads, self._parsed = self._request_count, self._parsed + len(piece)
+            super().data_received(piece)
+            if self._request_count > heads:
+                self._is_answering, self._parsed = True, 0
+            elif self._parsed > _MAX_BYTES:
+                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        if self.transport is not None:
+            # a client that has more to say than it takes has to wait; else its end is noticed
+            if self._held:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer to its end, and only then take up the next request."""
+        if isinstance(resp, web.HTTPException | _Refusal):
+            # not from our routes: aiohttp's text would repeat what the client said
+            if not request.writer.output_size:
+                self._refuse(HTTPStatus(resp.status))
+            return resp, True
+        done = await super().finish_response(request, resp, start_time)
+        await request.writer.drain()
+        self._body, self._is_answering = request.content, False
+        self._feed()
+        return done
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,  # noqa: ARG002 - nothing of it is repeated
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002
+    ) -> web.StreamResponse:
+        """Refuse what went wrong outside of the routes; a client's own faults are not logged."""
+        if isinstance(exc, ConnectionError):
+            raise exc
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            get_logger().error("request.failed", exc_info=exc)
+        is_long = isinstance(exc, LineTooLong)
+        return _Refusal(status=HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if is_long else status)
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Log what went wrong; that a client has left in the middle of its request is no news."""
+        if self.transport is not None:
+            super().log_exception(*args, **kw)
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        """End the connection; say why, unless it is in the middle of a body that nobody reads."""
+        if self.transport is None:
+            return
+        if self._body is None or self._body.is_eof():
+            text = f"{status.value}: {status.phrase}\n"
+            headers = EVERYWHERE | {
+                "Date": formatdate(usegmt=True),
+                "Content-Type": "text/plain; charset=utf-8",
+                "Content-Length": str(len(text)),
+                "Connection": "close",
+            }
+            lines = [f"HTTP/1.1 {status.value} {status.phrase}"]
+            lines += [f"{name}: {value}" for name, value in headers.items()]
+            self.transport.write("\r\n".join([*lines, "", text]).encode())
+        self._held = b""
+        self.force_close()
+
+
+class _Refusal(web.Response):
+    """Stands for a refusal: what is sent is made by the connection."""
+
+
+async def listen(server: web.Server, host: str, port: int) -> asyncio.Server:
+    """Take connections at an address; raises OSError where it cannot be had."""
+    loop = asyncio.get_running_loop()
+    listening = await loop.create_server(
+        lambda: Connection(server), host, port, start_serving=False
+    )
+    for one in listening.sockets:
+        # those of the clients inherit it
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
+    await listening.start_serving()
+    return listening
