@@ -136,7 +136,7 @@ def parse_manifest(body: bytes, name_of: NameOf) -> Manifest:
     head, _, rest = body.partition(b"\n")
     has_checksums = head != _HEADER_1
     if head not in (_HEADER, _HEADER_1):
-        _require_known(head)
+        require_known_format(head)
         # a damaged header costs nothing but itself: every line stands for itself
         rest = body
     known: dict[date, Record] = {}
@@ -149,8 +149,12 @@ def parse_manifest(body: bytes, name_of: NameOf) -> Manifest:
     return Manifest(known, unreadable, has_checksums)
 
 
-def _require_known(head: bytes) -> None:
-    """Make sure that a header is not that of another format; one of ours may be damaged."""
+def require_known_format(head: bytes) -> None:
+    """Make sure that a manifest's first line is not of another format; one of ours may be damaged.
+
+    Raises:
+        ConfigError: it is.
+    """
     if is_one_byte_off(head, _HEADER) or is_one_byte_off(head, _HEADER_1):
         return
     with suppress(*BAD_JSON):

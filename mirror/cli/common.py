@@ -16,6 +16,7 @@ from mirror.config.loading import Setting, load_config
 from mirror.config.settings import Config
 from mirror.errors import ConfigError, ExitCode
 from mirror.logs import configure_logs
+from mirror.store.inventory import require_known_formats
 from mirror.store.layout import DataDir, open_data_dir, require_mirror
 from mirror.text import parse_duration, parse_size, shown
 
@@ -40,7 +41,9 @@ def load(ctx: click.Context) -> tuple[Config, DataDir]:
     """Return settings and data directory, and set up the logs; raises ConfigError likewise."""
     config = load_settings(ctx)
     configure_logs(config.log)
-    return config, open_data_dir(config, os.environ)
+    data = open_data_dir(config, os.environ)
+    require_known_formats(data)
+    return config, data
 
 
 def load_mirror(ctx: click.Context) -> tuple[Config, DataDir]:

@@ -25,7 +25,7 @@ from msgspec import Struct, field
 
 from mirror.archive.manifest import Inventory
 from mirror.dataset.columns import SCHEMA_VERSION
-from mirror.errors import DatasetError
+from mirror.errors import ConfigError, DatasetError
 from mirror.events.decoder import Oddity
 from mirror.model import Record
 from mirror.reading.duck import duckdb_errors, literal, open_duckdb, path_literal, require_duckdb
@@ -191,11 +191,20 @@ def is_intact(path: Path, record: MonthRecord | Record) -> bool:
 
 
 def load_months(data: DataDir) -> dict[str, MonthRecord]:
-    """Return all months on record; none where the records are lost or of another format."""
+    """Return all months on record; none where the records are lost.
+
+    Raises:
+        ConfigError: a later version of this software wrote them.
+    """
     try:
         records = msgspec.json.decode(read_file(data.dataset_provenance) or b"", type=_Records)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return {}
+    if records.format > _FORMAT:
+        raise ConfigError(
+            f"dataset.json is of format {records.format}; this version knows format {_FORMAT}",
+            hint="upgrade binder-mirror, or move dataset.json away to have the data set made anew",
+        )
     return records.months if records.format == _FORMAT else {}
 
 

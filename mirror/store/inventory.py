@@ -21,6 +21,7 @@ from mirror.archive.manifest import (
     render_journal_line,
     render_manifest,
     replay_journal,
+    require_known_format,
 )
 from mirror.archive.ports import Listing
 from mirror.archive.upstream import Upstream, parse_upstream
@@ -141,6 +142,12 @@ def save_manifest(data: DataDir, records: Mapping[date, Record]) -> None:
     write_durably(data.manifest, render_manifest(records.values()), staging=data.staging)
     with storage_errors(data.journal):
         data.journal.unlink(missing_ok=True)
+
+
+def require_known_formats(data: DataDir) -> None:
+    """Make sure that no later version of this software wrote the directory; else a ConfigError."""
+    require_known_format((read_file(data.manifest) or b"").partition(b"\n")[0])
+    load_upstream(data, "")
 
 
 def load_upstream(data: DataDir, url: str) -> Upstream:

@@ -7,7 +7,7 @@ the index lists 40 lines for it, and a body of 22 lies in quarantine.
 
 import json
 import tarfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -15,8 +15,12 @@ import pytest
 
 from mirror.events.findings import FINDINGS_VERSION
 from mirror.model import Findings, Flag, Problem, ProblemKind
+from mirror.store.aside import list_versions
+from mirror.store.layout import DataDir
 from mirror.store.polls import load_polls
+from tests.command import Shell, open_shell
 from tests.conftest import Clock, World
+from tests.running import running
 from tests.upstream.archive import OCTETS, UpstreamArchive, day_name
 from tests.upstream.server import ArchiveServer
 
@@ -130,3 +134,126 @@ async def test_the_problems_of_old_polls_are_read_as_text(world: World) -> None:
     assert [(one.kind, one.day) for one in new.problems] == [(ProblemKind.BEHIND, DISPUTED)]
     # the old lines stay as they were written
     assert world.data.polls.read_bytes().count(b'"problems":["2024') == 2
+
+
+@pytest.fixture
+async def left(tmp_path: Path) -> AsyncIterator[Shell]:
+    """What a poll that was killed left in format 1, and its upstream, for the command itself.
+
+    `data/left-by-format-1.tar.gz`: five final days of May 2024, then one of them replaced and one
+    new, with their records in the journal alone.
+    """
+    root = tmp_path / "data"
+    with tarfile.open(Path(__file__).parent / "data" / "left-by-format-1.tar.gz") as archive:
+        archive.extractall(root, filter="data")
+    known = json.loads((root / "upstream.json").read_text())
+    upstream = UpstreamArchive()
+    at = datetime.fromisoformat(known["index"]["last_modified"])
+    upstream.put("index.jsonl", (root / "upstream-index.jsonl").read_bytes(), at)
+    for path in (root / "archive").glob("events-*"):
+        at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        upstream.put(path.name, path.read_bytes(), at, content_type=OCTETS)
+    async with open_shell(root, upstream) as shell:
+        shell.set(server__listen="127.0.0.1:0")
+        known["url"] = shell.server.url
+        (root / "upstream.json").write_text(json.dumps(known, separators=(",", ":")))
+        yield shell
+
+
+async def test_what_was_left_in_format_1_is_shown_and_served_as_it_is(left: Shell) -> None:
+    status = await left.run("status", "--json")
+    verified = await left.run("verify", "--json")
+    async with running(left, "serve") as daemon:
+        served = await daemon.get("events-2024-05-14.jsonl")
+
+    assert (status.code, status.json["held"]) == (0, 6)
+    assert verified.code == 3
+    # the last poll was killed: its listings are still to come
+    assert {one["kind"] for one in verified.json["damage"]} == {"wrong-listing"}
+    assert served.text == left.path(date(2024, 5, 14)).read_text()
+    assert b'"version":1}' in left.data.manifest.read_bytes()
+
+
+async def test_what_was_left_in_format_1_is_taken_over_without_a_fetch(left: Shell) -> None:
+    done = await left.run("sync")
+
+    assert done.code == 0, (done.out, done.err)
+    fetched = [one.name for one in left.server.requests if (one.method, one.status) == ("GET", 200)]
+    assert [name for name in fetched if name.startswith("events-")] == []
+    assert (await left.run("verify")).code == 0
+    head, *lines = left.data.manifest.read_bytes().splitlines()
+    assert b'"version":2' in head
+    assert len(lines) == 6
+    assert all(b',"crc32":"' in line for line in (head, *lines, left.data.upstream.read_bytes()))
+    assert not left.data.journal.exists()
+    assert [version.lines for version in list_versions(left.data)] == [12]
+    left.assert_complete()
+
+
+COMMANDS = (
+    ("sync",),
+    ("sync", "--dry-run"),
+    ("status",),
+    ("verify",),
+    ("verify", "--repair"),
+    ("history",),
+    ("restore", "2024-05-11", "d8535"),
+    ("prune", "--history"),
+    ("report",),
+    ("events",),
+    ("dataset", "build"),
+    ("dataset", "verify"),
+    ("query", "SELECT 1"),
+    ("health",),
+    ("run",),
+    ("serve",),
+)
+
+
+def later_manifest(data: DataDir) -> None:
+    _, *lines = data.manifest.read_bytes().splitlines(keepends=True)
+    header = b'{"format":"binder-mirror manifest","version":3,"crc32":"00000000","more":1}\n'
+    data.manifest.write_bytes(b"".join([header, *lines]))
+
+
+def later_upstream(data: DataDir) -> None:
+    known = json.loads(data.upstream.read_bytes())
+    data.upstream.write_text(json.dumps(known | {"version": 3}))
+
+
+def kept(data: DataDir) -> dict[Path, tuple[bytes, int]]:
+    """Return all that is there, with its times."""
+    files = (path for path in data.root.rglob("*") if path.is_file() and "lock" not in path.name)
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("later", [later_manifest, later_upstream])
+async def test_every_command_refuses_what_a_later_version_wrote(
+    left: Shell, later: Callable[[DataDir], None], arguments: tuple[str, ...]
+) -> None:
+    later(left.data)
+    before = kept(left.data)
+
+    line = (await left.run(*arguments)).refused(2)
+
+    assert "upgrade binder-mirror" in line
+    assert kept(left.data) == before
+
+
+@pytest.mark.parametrize(
+    "arguments", [("dataset", "build"), ("dataset", "verify"), ("dataset", "export", "x.parquet")]
+)
+async def test_a_data_set_of_a_later_version_is_left_as_it_is(
+    left: Shell, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    left.cwd = tmp_path
+    await left.synced()
+    assert (await left.run("dataset", "build")).code == 0
+    left.data.dataset_provenance.write_text(json.dumps({"format": 2, "months": {}}))
+    before = kept(left.data)
+
+    line = (await left.run(*arguments)).refused(2)
+
+    assert line.startswith("dataset.json is of format 2; ")
+    assert kept(left.data) == before
