@@ -183,6 +183,8 @@ class ProblemKind(StrEnum):
     UNVERIFIED_FILES = "unverified-files"
     UNREADABLE_RECORDS = "unreadable-records"
     QUARANTINE = "quarantine"
+    FINAL_CHANGED = "final-changed"
+    """Upstream has another body of a final day than before."""
     DATASET = "dataset"
     OTHER = "other"
 
@@ -199,6 +201,28 @@ class Problem(Struct, frozen=True, gc=False, omit_defaults=True):
     def line(self) -> str:
         """Return it as one line."""
         return self.text if self.day is None else f"{self.day}: {self.text}"
+
+
+class ChangeKind(StrEnum):
+    """What became of a final day, by its lines."""
+
+    SHRUNK = "shrunk"
+    GROWN = "grown"
+    REWRITTEN = "rewritten"
+    """As many lines, but others."""
+
+
+class FinalChange(Struct, frozen=True, gc=False):
+    """Upstream replaced the body of a day that was final."""
+
+    day: date
+    how: ChangeKind
+    at: datetime
+    """When the new body came."""
+    lines_before: int
+    lines_after: int
+    sha256_before: str
+    sha256_after: str
 
 
 class OutcomeKind(StrEnum):
@@ -223,6 +247,8 @@ class Outcome(Struct, frozen=True, gc=False):
     """Why the day is not held as upstream lists it; or what is odd about upstream's answer."""
     size: int = 0
     """Bytes of the published body."""
+    change: FinalChange | None = None
+    """What upstream did to the day, where it was final."""
 
     @property
     def is_only_odd(self) -> bool:
@@ -292,6 +318,8 @@ class PollReport(Struct, frozen=True):
     """Bytes that came over the wire."""
     pending_findings: int = 0
     """Held days whose content is still to be counted; not part of being complete."""
+    final_changes: tuple[FinalChange, ...] = ()
+    """Final days that upstream has changed, newest day first; bounded."""
 
     @property
     def end(self) -> PollEnd:

@@ -147,18 +147,6 @@ def _judge_count(meta: ReplyMeta, evidence: Evidence, expected: Expectation) -> 
     )
 
 
-def keeps_predecessor(held: Record, sha256: str, lines: int, *, was_final: bool) -> bool:
-    """Return whether the body that is replaced goes to history: upstream's loss is never ours.
-
-    Args:
-        held: the body that is replaced.
-        sha256: the digest of the one that replaces it.
-        lines: its lines.
-        was_final: whether the held body was confirmed when the day was final already.
-    """
-    return held.sha256 != sha256 and (was_final or lines < held.lines)
-
-
 def make_record(
     day: date,
     name: str,

@@ -63,6 +63,11 @@ class Inventory(Struct):
         self.unverified[day] = (record,) if record is not None else ()
         self.is_clean = False
 
+    def last_known(self, day: date) -> Record | None:
+        """Return the record of a day's body published last, be it held, in doubt or gone."""
+        claims = self.unverified.get(day) or (None,)
+        return self.records.get(day) or self.missing.get(day) or claims[-1]
+
     def claimed(self) -> dict[date, Record]:
         """Return the latest claim of each day whose file is not proved."""
         return {day: claims[-1] for day, claims in self.unverified.items() if claims}

@@ -18,7 +18,7 @@ from mirror.archive.manifest import Inventory
 from mirror.archive.plan import DayRules
 from mirror.config.settings import Config
 from mirror.errors import Failure
-from mirror.model import Outcome, Plan, PollReport, Record
+from mirror.model import FinalChange, Outcome, Plan, PollReport, Record
 
 
 class Ask(Struct, frozen=True):
@@ -118,7 +118,12 @@ class Staged(Protocol):
         """Pass a block through the transform and keep what comes out."""
 
     async def publish(
-        self, record: Record, *, predecessor: Record | None, is_final: bool
+        self,
+        record: Record,
+        *,
+        predecessor: Record | None,
+        is_final: bool,
+        change: FinalChange | None = None,
     ) -> Record:
         """Make the body, complete and judged, durable and visible at once; journal its record.
 
@@ -128,6 +133,7 @@ class Staged(Protocol):
             record: what is known of it; its `mtime_ns` is filled in.
             predecessor: the record of the body it replaces where that goes to history.
             is_final: whether that body was a final day's.
+            change: what upstream did to a final day by it; on record before the body is visible.
 
         Raises:
             WrongKindError: something other than a file stands in the way.

@@ -41,6 +41,7 @@ def _render(found: Status, now: datetime) -> str:
         "last success": _when(found.last_success_at, now),
         "open": ", ".join(map(str, found.open_days)),
         "vanished": ", ".join(map(str, found.vanished_days)),
+        "changed": ", ".join(f"{one.day} {one.how}" for one in found.final_changes),
         "flagged": counts_text(found.flagged),
         "versions": counts_text(findings.versions),
         "providers": counts_text(findings.providers),

@@ -10,13 +10,15 @@ import click
 import msgspec
 from msgspec.structs import replace
 
+from mirror.archive.final_days import tell_changes
 from mirror.cli import common
 from mirror.cli.streams import answer, say
 from mirror.config.address import identity_of
 from mirror.config.settings import Config, UpstreamConfig
 from mirror.errors import ExitCode
-from mirror.model import DamageKind, Record
+from mirror.model import DamageKind, FinalChange, Record
 from mirror.progress import show_reading
+from mirror.status.standing import problem_lines
 from mirror.store.inventory import load_inventory, load_upstream
 from mirror.store.layout import DataDir
 from mirror.store.verification import VerifyReport
@@ -57,16 +59,18 @@ def verify(ctx: click.Context, share: float, *, repair: bool, as_json: bool) -> 
     """Read every published file again and compare it with the manifest.
 
     Exits 3 where damage is found and, with --repair, where some is left. With --json and --repair
-    the object lists what was repaired, and which days are no longer held.
+    the object lists what was repaired, which days are no longer held, and final days that upstream
+    had changed.
     """
     config, data = common.load_mirror(ctx)
     report = found = _verify(data, share)
     lost: list[date] = []
+    changes: tuple[FinalChange, ...] = ()
     if repair and (found.damage or found.undated):
         if not as_json:
             say(_render(found))
         config = _with_known_upstream(config, data)
-        common.with_mirror(config, data, lambda mirror: mirror.repair(found.damage))
+        changes = common.with_mirror(config, data, lambda mirror: mirror.repair(found.damage))
         report = _verify(data)
         damaged = {one.day for one in found.damage if one.day is not None}
         held = load_inventory(data).records
@@ -75,11 +79,12 @@ def verify(ctx: click.Context, share: float, *, repair: bool, as_json: bool) -> 
     if repair:
         left = {one.name for one in report.damage}
         repaired = [one for one in found.damage if one.name not in left and one.day not in lost]
-        facts |= {"repaired": repaired, "no_longer_held": lost}
+        facts |= {"repaired": repaired, "no_longer_held": lost, "final_changes": changes}
         if repaired and not left:
             text += f"\nrepaired: {len(repaired):,}"
         why = "neither upstream nor history gave it; a sync asks again"
         text += "".join(f"\nno longer held: {day} ({why})" for day in lost)
+        text = "\n".join([text, *problem_lines(tell_changes(changes), "warning:")])
     answer(facts, text, as_json=as_json)
     return ExitCode.INCOMPLETE if report.damage else ExitCode.COMPLETE
 

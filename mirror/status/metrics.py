@@ -92,6 +92,7 @@ _COLLECTED = {
     "disk_free_bytes": ("Room left where the data directory is.", ""),
     "downloaded_bytes": ("Bytes of bodies received from upstream.", ""),
     "upstream_requests": ("Requests to upstream, by answer.", "status"),
+    "final_days_changed": ("Final days that upstream changed, since the copy was begun.", "how"),
     "download_failures": ("Tries for a day or a listing that failed, by cause.", "reason"),
 }
 """By name: what a metric is that is read where it is counted, and its label if it has one."""
@@ -117,6 +118,7 @@ class Metrics(Collector):
             ProcessCollector(registry=self._registry)
         self._over = self._running = Traffic()
         self._copy: _Values = {}
+        self._changes: _Values = {}
         self._registry.register(self)
         self._counters = _make(Counter, _COUNTERS, self._registry)
         self._gauges = _make(Gauge, _GAUGES, self._registry)
@@ -204,6 +206,7 @@ class Metrics(Collector):
             "poll_interval_seconds": interval.total_seconds(),
             "disk_free_bytes": free_bytes,
         }
+        self._changes = {"final_days_changed": status.final_changes_total}
         encode, content_type = choose_encoder(accept)
         return encode(self._registry), content_type
 
@@ -211,7 +214,8 @@ class Metrics(Collector):
         """Yield what is asked of upstream, and how the copy stands."""
         yield from _families(GaugeMetricFamily, self._copy)
         traffic = _sum(self._over, self._running)
-        yield from _families(CounterMetricFamily, _upstream_values(traffic))
+        counted = {**_upstream_values(traffic), **self._changes}
+        yield from _families(CounterMetricFamily, counted)
 
 
 def _make(kind: type[_Made], rows: _Definitions, registry: CollectorRegistry) -> dict[str, _Made]:

@@ -20,8 +20,8 @@ from mirror.archive.upstream import Upstream
 from mirror.errors import MirrorError
 from mirror.events.findings import is_pending, merge
 from mirror.events.series import Months, sum_months
-from mirror.model import Findings, Flag, PollReport, Record
-from mirror.store.aside import Quarantined, list_quarantined
+from mirror.model import FinalChange, Findings, Flag, PollReport, Record
+from mirror.store.aside import Quarantined, list_quarantined, load_changes
 from mirror.store.inventory import compare_inventory, load_claims, load_upstream
 from mirror.store.layout import DataDir
 from mirror.store.polls import load_polls
@@ -49,6 +49,8 @@ class Snapshot(Struct, frozen=True):
     last_success_at: datetime | None
     """End of the last complete poll, however long ago that was."""
     quarantined: tuple[Quarantined, ...]
+    final_changes: tuple[FinalChange, ...]
+    """What upstream has done to final days, oldest first."""
     months: Months
     """What the held days come to, by month."""
     events: int
@@ -80,6 +82,7 @@ def load_snapshot(data: DataDir, before: Snapshot | None = None) -> Snapshot:
         polls=polls.last,
         last_success_at=polls.last_complete.ended_at if polls.last_complete else None,
         quarantined=tuple(list_quarantined(data)),
+        final_changes=load_changes(data),
         months=months,
         events=sum(one.lines for one in records),
         archive_bytes=sum(one.size for one in records),
@@ -156,7 +159,7 @@ class SnapshotCache:
 
 
 def _fingerprint(data: DataDir) -> Fingerprint:
-    files = data.manifest, data.journal, data.upstream, data.polls
+    files = data.manifest, data.journal, data.upstream, data.polls, data.final_changes
     return tuple(map(_stamp, (*files, data.archive, data.quarantine)))
 
 

@@ -6,6 +6,7 @@ text may quote upstream.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -13,9 +14,20 @@ from itertools import groupby, takewhile
 
 from msgspec import Struct, structs
 
+from mirror.archive.final_days import LISTED_CHANGES, tell_changes, to_tell
 from mirror.archive.plan import end_of
 from mirror.archive.upstream import Upstream, listed_counts, vanished
-from mirror.model import Findings, Flag, IndexState, PollEnd, PollReport, Problem, ProblemKind
+from mirror.model import (
+    ChangeKind,
+    FinalChange,
+    Findings,
+    Flag,
+    IndexState,
+    PollEnd,
+    PollReport,
+    Problem,
+    ProblemKind,
+)
 from mirror.status.snapshot import LOADED_POLLS, Snapshot, load_snapshot
 from mirror.store.aside import Quarantined
 from mirror.store.layout import DataDir, is_being_written
@@ -60,6 +72,10 @@ ADVICE = {
     ProblemKind.QUARANTINE: (
         "Read its reason in quarantine/; `binder-mirror prune` deletes what is old."
     ),
+    ProblemKind.FINAL_CHANGED: (
+        "What was held before is kept, if it was sound: `binder-mirror history DATE` lists it, and "
+        "`binder-mirror restore DATE DIGEST` publishes it again. Tell the archive's publishers."
+    ),
     ProblemKind.DATASET: "The copy is untouched; the next poll tries again.",
     ProblemKind.OTHER: f"{_WAIT} If it lasts for a day, look at the log.",
 }
@@ -93,6 +109,11 @@ class Status(Struct, frozen=True):
     flagged: Mapping[str, int]
     """Number of days by flag."""
     quarantined: tuple[Quarantined, ...]
+    final_changes: tuple[FinalChange, ...]
+    """What upstream has done to final days within 30 days, latest first; bounded, without those
+    whose earlier body is published again."""
+    final_changes_total: Mapping[str, int]
+    """Changes of final days since the copy was begun, by what became of them."""
     findings: Findings
     """Sums over all held days."""
     pending_findings: int
@@ -139,9 +160,11 @@ def make_status(snapshot: Snapshot, data: DataDir, *, now: datetime, counts: boo
     last_poll = snapshot.polls[-1] if snapshot.polls else None
     first_open = data.days.first_open(now)
     # what is known of the index stays as it was where the last poll found none
+    changes = to_tell(snapshot.final_changes, records, now=now)
+    totals = Counter(one.how for one in snapshot.final_changes)
     is_unusable = last_poll is not None and last_poll.index_state is IndexState.UNUSABLE
     return Status(
-        sentence=_sentence(upstream, missing, snapshot.polls),
+        sentence=_sentence(upstream, missing, snapshot.polls, changes),
         data_dir=shown(str(data.root), 4096),
         upstream_url=masked(upstream.url),
         is_syncing=is_being_written(data),
@@ -159,11 +182,13 @@ def make_status(snapshot: Snapshot, data: DataDir, *, now: datetime, counts: boo
         vanished_days=tuple(sorted(vanished(upstream, now=now) & records.keys())),
         flagged={flag.value: n for flag in Flag if (n := snapshot.flags.get(flag, 0))},
         quarantined=snapshot.quarantined,
+        final_changes=changes[:LISTED_CHANGES],
+        final_changes_total={how.value: totals[how] for how in ChangeKind},
         findings=snapshot.findings,
         pending_findings=snapshot.pending if counts else 0,
         last_poll=last_poll,
         last_success_at=snapshot.last_success_at,
-        problems=tuple(_problems(snapshot, missing)),
+        problems=tuple(_problems(snapshot, missing, changes)),
     )
 
 
@@ -239,7 +264,7 @@ def judge_health(status: Status, *, interval: timedelta, now: datetime) -> tuple
     if not judge_readiness(status.last_success_at, interval=interval, now=now).is_ready:
         sentence = f"Upstream has not been asked since {utc_minute(last.started_at)}."
         return Health.FAILING, sentence
-    is_calm = status.index_state.is_healthy and not status.quarantined
+    is_calm = status.index_state.is_healthy and not status.quarantined and not status.final_changes
     return Health.GOOD if is_calm else Health.ATTENTION, status.sentence
 
 
@@ -256,7 +281,20 @@ def printable(text: str) -> str:
     return shown(masked(text), _MAX_LENGTH)
 
 
-def _sentence(upstream: Upstream, missing: tuple[date, ...], polls: Sequence[PollReport]) -> str:
+def _sentence(
+    upstream: Upstream,
+    missing: Sequence[date],
+    polls: Sequence[PollReport],
+    changes: Sequence[FinalChange],
+) -> str:
+    stands = _standing(upstream, missing, polls)
+    if not changes:
+        return stands
+    days = plural(len({one.day for one in changes}), "final day")
+    return f"{stands} Upstream has changed {days}, last noticed {utc_minute(changes[0].at)}."
+
+
+def _standing(upstream: Upstream, missing: Sequence[date], polls: Sequence[PollReport]) -> str:
     if not polls:
         return "Never polled to the end yet."
     last, when = polls[-1], _since(polls)
@@ -294,10 +332,15 @@ def _is_alike(poll: PollReport, last: PollReport) -> bool:
     return healthy or poll.index_state is last.index_state
 
 
-def _problems(snapshot: Snapshot, missing: Sequence[date]) -> Iterator[Problem]:
+def _problems(
+    snapshot: Snapshot, missing: Sequence[date], changes: Sequence[FinalChange]
+) -> Iterator[Problem]:
     inventory, quarantined = snapshot.inventory, snapshot.quarantined
     if snapshot.polls:
-        yield from (*snapshot.polls[-1].problems, *snapshot.polls[-1].warnings)
+        last = snapshot.polls[-1]
+        # changes of final days are told for longer than by the poll that found them
+        told = (one for one in last.warnings if one.kind is not ProblemKind.FINAL_CHANGED)
+        yield from (*last.problems, *tell_changes(changes), *told)
     if missing:
         days = ", ".join(map(str, missing[-_LISTED_DAYS:]))
         more = " among them" if len(missing) > _LISTED_DAYS else ""

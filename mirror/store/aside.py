@@ -2,7 +2,8 @@
 
 `history/` has a gzip of each predecessor, by day and digest, and in `log.jsonl` a line for each:
 when and why it was kept. A body without its line is taken for one of a final day. Nothing leaves
-but by `prune`, and what `storage.history_versions` says of days that were open.
+but by `prune`, and what `storage.history_versions` says of days that were open. `changes.jsonl` has
+a line for each change of a final day by upstream, and outlives what is pruned.
 
 `quarantine/` has refused and damaged bodies as they came, each with its reason beside it. It is
 bounded in number and size: the oldest leave.
@@ -13,15 +14,17 @@ import re
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
+from mirror.archive.final_days import parse_changes
 from mirror.archive.manifest import Version
-from mirror.errors import StorageError
-from mirror.model import Record
+from mirror.errors import MirrorError, StorageError
+from mirror.model import FinalChange, Record
 from mirror.store.disk import (
     READ_BYTES,
     append_line,
@@ -138,6 +141,19 @@ def read_version(data: DataDir, day: date, sha256: str) -> Iterator[bytes]:
                     yield chunk
         except (zlib.error, EOFError, gzip.BadGzipFile) as error:
             raise StorageError(f"{path} is damaged: {error}") from error
+
+
+def log_change(data: DataDir, change: FinalChange) -> None:
+    """Put on record, durably, what upstream does to a final day, before it is published."""
+    line = b"\n" + msgspec.json.encode(change) + b"\n"
+    append_line(data.final_changes, line, durably=True)
+
+
+def load_changes(data: DataDir) -> tuple[FinalChange, ...]:
+    """Return what upstream has done to final days, oldest first; what cannot be read is none."""
+    with suppress(MirrorError):
+        return parse_changes(read_file(data.final_changes) or b"")
+    return ()
 
 
 def remove_versions(data: DataDir, versions: Iterable[Version]) -> None:

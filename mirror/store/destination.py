@@ -39,7 +39,7 @@ from msgspec.structs import replace
 from mirror.archive.manifest import Inventory
 from mirror.archive.ports import Listing, State, Transform
 from mirror.errors import StorageError, WrongKindError
-from mirror.model import PollReport, Record
+from mirror.model import FinalChange, PollReport, Record
 from mirror.store import aside
 from mirror.store.disk import (
     GroupWork,
@@ -131,10 +131,16 @@ class StagedFile:
             raise storage_error(error, self.path) from error
 
     async def publish(
-        self, record: Record, *, predecessor: Record | None, is_final: bool
+        self,
+        record: Record,
+        *,
+        predecessor: Record | None,
+        is_final: bool,
+        change: FinalChange | None = None,
     ) -> Record:
         """Make the body durable and visible, and journal its record."""
-        work = partial(self._store.publish, self, record, predecessor, is_final=is_final)
+        publish = partial(self._store.publish, is_final=is_final, change=change)
+        work = partial(publish, self, record, predecessor)
         loop = asyncio.get_running_loop()
         return await _to_its_end(loop.run_in_executor(self._store.flushers, work))
 
@@ -257,7 +263,13 @@ class LocalStore:
             )
 
     def publish(
-        self, staged: StagedFile, record: Record, predecessor: Record | None, *, is_final: bool
+        self,
+        staged: StagedFile,
+        record: Record,
+        predecessor: Record | None,
+        *,
+        is_final: bool,
+        change: FinalChange | None = None,
     ) -> Record:
         """Publish a staged body; see `mirror.archive.ports.Staged.publish`."""
         target = self.data.archive / record.name
@@ -270,6 +282,8 @@ class LocalStore:
             os.fsync(descriptor)
             record = replace(record, mtime_ns=os.fstat(descriptor).st_mtime_ns)
             self._make_way(target, record.date, predecessor, is_final=is_final)
+            if change is not None:
+                aside.log_change(self.data, change)
             self._journal.announce(record)
             staged.path.replace(target)
             # on this thread: whoever awaits it may be cancelled, and the body is there all the same

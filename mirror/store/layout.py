@@ -31,6 +31,7 @@ class DataDir:
         self.days = days or DayRules()
         self.archive = root / "archive"
         self.history = root / "history"
+        self.final_changes = self.history / "changes.jsonl"
         self.quarantine = root / "quarantine"
         self.staging = root / "staging"
         self.encoded = root / "encoded"

@@ -20,11 +20,13 @@ from datetime import date
 from functools import partial
 
 import structlog
+from msgspec import to_builtins
 from msgspec.structs import replace
 
+from mirror.archive.final_days import find_change, keeps_predecessor
 from mirror.archive.headers import ReplyMeta
 from mirror.archive.intake import Evidence, Intake
-from mirror.archive.judge import Expectation, Verdict, judge, keeps_predecessor, make_record
+from mirror.archive.judge import Expectation, Verdict, judge, make_record
 from mirror.archive.plan import retry_delay
 from mirror.archive.ports import Ask, Context, Received, Reply, Retrying, Staged
 from mirror.archive.upstream import ETags, Upstream, has_stood, open_dispute
@@ -228,20 +230,23 @@ class _Day:
             flags=verdict.flags,
             now=self.context.now(),
         )
-        kind = OutcomeKind.PUBLISHED
-        if held is None:
-            await staged.publish(record, predecessor=None, is_final=False)
-        elif held.sha256 == record.sha256:
+        kind, change = OutcomeKind.PUBLISHED, None
+        if held is not None and held.sha256 == record.sha256:
             kind = OutcomeKind.UNCHANGED
             same = replace(record, mtime_ns=held.mtime_ns, findings=held.findings)
             await destination.note(same)
         else:
-            was_final = destination.days.is_final(due.date, held.checked_at)
-            keeps = keeps_predecessor(held, record.sha256, record.lines, was_final=was_final)
-            predecessor = held if keeps else None
-            await staged.publish(record, predecessor=predecessor, is_final=was_final)
+            before = destination.inventory.last_known(due.date)
+            change = find_change(before, record, destination.days) if before else None
+            keeps = held is not None and keeps_predecessor(held, record, change)
+            await staged.publish(
+                record,
+                predecessor=held if keeps else None,
+                is_final=change is not None,
+                change=change,
+            )
         self.fetcher.disputes.pop(due.date, None)
-        return Outcome(due.date, kind, _problem_of(verdict, due.date), record.size)
+        return Outcome(due.date, kind, _problem_of(verdict, due.date), record.size, change)
 
     async def _refuse(self, staged: Staged, evidence: Evidence, verdict: Verdict) -> Outcome:
         """Quarantine a body; open a dispute if only a count, an ETag or its age is against it."""
@@ -296,6 +301,8 @@ class _Day:
             log = get_logger().debug
         extra = {"problem": outcome.problem.text} if outcome.problem else {}
         log(f"file.{outcome.kind}", reason=self.due.reason.value, size=outcome.size, **extra)
+        if outcome.change is not None:
+            get_logger().warning("final_day.changed", **to_builtins(outcome.change))
 
 
 def _problem_of(verdict: Verdict, day: date) -> Problem | None:

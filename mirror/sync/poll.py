@@ -21,6 +21,7 @@ from itertools import islice
 import structlog
 from msgspec.structs import replace
 
+from mirror.archive.final_days import LISTED_CHANGES, changes_of, tell_changes
 from mirror.archive.manifest import Inventory
 from mirror.archive.plan import DayRules, PollRange, make_plan
 from mirror.archive.ports import Context, Listing, State
@@ -121,8 +122,12 @@ class Poll:
         exit_code = ExitCode.INCOMPLETE if problems else ExitCode.COMPLETE
         report = self._report(exit_code, _count_outcomes(outcomes, adopted), problems)
         odd = (one.problem for one in outcomes if one.problem and one.is_only_odd)
+        changes = changes_of(outcomes)
+        found = (*tell_changes(changes), *islice(odd, LISTED_PROBLEMS), *warnings)
         return replace(
-            report, warnings=(*survey.warnings, *islice(odd, LISTED_PROBLEMS), *warnings)
+            report,
+            warnings=(*survey.warnings, *found),
+            final_changes=changes[:LISTED_CHANGES],
         )
 
     async def _survey(self) -> Survey:

@@ -17,6 +17,7 @@ from datetime import date
 
 from msgspec.structs import replace
 
+from mirror.archive.final_days import changes_of
 from mirror.archive.headers import ReplyMeta
 from mirror.archive.intake import Evidence, Intake, Scanner
 from mirror.archive.judge import Expectation, judge, make_record
@@ -26,7 +27,7 @@ from mirror.archive.ports import Ask, Context, Destination, Listing, OpenBody
 from mirror.archive.upstream import ETags, Upstream, listed_counts
 from mirror.errors import MirrorError, StorageError, UpstreamError, WrongKindError
 from mirror.logs import get_logger
-from mirror.model import Damage, DamageKind, Due, Flag, Reason, Record
+from mirror.model import Damage, DamageKind, Due, FinalChange, Flag, Reason, Record
 from mirror.sync.fetch import Fetcher, task_group
 from mirror.sync.publish import publish
 
@@ -149,8 +150,14 @@ def _read(open_body: OpenBody, name: str, max_bytes: int) -> tuple[Evidence, int
     return scanner.finish(), mtime_ns
 
 
-async def repair(damage: Sequence[Damage], context: Context, upstream: Upstream) -> None:
-    """Put right what a verification found, as far as it can be."""
+async def repair(
+    damage: Sequence[Damage], context: Context, upstream: Upstream
+) -> tuple[FinalChange, ...]:
+    """Put right what a verification found, as far as it can be.
+
+    Returns:
+        Final days that upstream had changed by then: its body, and not the damaged one's, is held.
+    """
     destination = context.destination
     inventory = destination.inventory
     doubted = set(inventory.unverified)
@@ -167,7 +174,7 @@ async def repair(damage: Sequence[Damage], context: Context, upstream: Upstream)
         Due(day, claims[day].name, Reason.DAMAGED, listed.get(day), 0)
         for day in sorted(claims, reverse=True)
     ]
-    await Fetcher(context, upstream).fetch_all(due)
+    outcomes = await Fetcher(context, upstream).fetch_all(due)
     for day in claims.keys() - inventory.records.keys():
         if await _put_back(destination, claims[day]):
             get_logger().info("file.repaired", file=claims[day].name, source="history")
@@ -177,6 +184,7 @@ async def repair(damage: Sequence[Damage], context: Context, upstream: Upstream)
         reason = "it was published, and is rotten"
         await asyncio.to_thread(destination.retire, claims[day].name, day, reason)
     await asyncio.to_thread(publish, destination, upstream)
+    return changes_of(outcomes)
 
 
 async def restore(version: Version, context: Context, upstream: Upstream) -> None:

@@ -4,19 +4,19 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from mirror.archive.final_days import announce_changes
 from mirror.archive.manifest import Inventory, Version
-from mirror.archive.plan import PollRange
+from mirror.archive.plan import DayRules, PollRange
 from mirror.archive.ports import Context, Observer, State, Traffic, ignore
 from mirror.archive.upstream import Upstream, parse_upstream
 from mirror.config.settings import Config
-from mirror.model import Damage, IndexState, Plan, PollReport, Problem
+from mirror.model import Damage, FinalChange, IndexState, Plan, PollReport, Problem
 from mirror.store.destination import open_store
 from mirror.store.disk import read_file
 from mirror.store.inventory import load_inventory, load_upstream
@@ -43,18 +43,24 @@ class Preview(Struct, frozen=True):
     """What speaks against upstream's index, and what else a person should know."""
 
 
-async def preview(config: Config, data: DataDir, asked: PollRange) -> Preview:
+async def preview(
+    config: Config,
+    data: DataDir,
+    asked: PollRange,
+    *,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Preview:
     """Return what a poll would do now, by the index that is there; nothing is written."""
     there = await asyncio.to_thread(data.archive.is_dir)
     inventory = load_inventory(data) if there else Inventory()
-    now = partial(datetime.now, UTC)
     async with open_source(config.upstream.url, config.http, now=now) as source:
         surveyor = Surveyor(source, config, now, Random())  # noqa: S311 - jitter
         known = load_upstream(data, config.upstream.url)
         body = matching(read_file(data.root / State.UPSTREAM_INDEX), known.index)
         survey = await surveyor.survey(known, body)
     plan = plan_poll(survey, inventory, config, asked, now=now())
-    warnings = (*survey.problems, *survey.warnings)
+    announced = announce_changes(plan.due, DayRules.of(config))
+    warnings = (*survey.problems, *survey.warnings, *announced)
     return Preview(plan, len(inventory.unverified), survey.upstream.state, warnings)
 
 
@@ -90,9 +96,11 @@ class Mirror:
             return Inspected()
         return await inspect_pending(context.destination, upstream, observer, limit_s=limit_s)
 
-    async def repair(self, damage: Sequence[Damage], observer: Observer = ignore) -> None:
+    async def repair(
+        self, damage: Sequence[Damage], observer: Observer = ignore
+    ) -> tuple[FinalChange, ...]:
         """Put right what a verification found, as far as it can be; see `mirror.sync.recovery`."""
-        await repair(damage, replace(self._context, observer=observer), self._upstream())
+        return await repair(damage, replace(self._context, observer=observer), self._upstream())
 
     async def restore(self, version: Version) -> None:
         """Publish a predecessor again; see `mirror.sync.recovery`."""

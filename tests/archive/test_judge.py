@@ -10,15 +10,9 @@ from msgspec.structs import replace
 
 from mirror.archive.headers import ReplyMeta
 from mirror.archive.intake import Evidence
-from mirror.archive.judge import (
-    Expectation,
-    Verdict,
-    is_older,
-    judge,
-    keeps_predecessor,
-)
+from mirror.archive.judge import Expectation, Verdict, is_older, judge
 from mirror.errors import Failure
-from mirror.model import Flag, ProblemKind, Record
+from mirror.model import Flag, ProblemKind
 from tests.making import at, day, record
 
 DAY = day("2021-08-03")
@@ -312,22 +306,3 @@ def test_an_open_day_never_loses_lines_to_a_body_that_is_behind():
     for lines, held in product(range(4), range(4)):
         expectation = Expectation(now=NOW, lines=4, is_open=True, held=record(DAY, held))
         assert judge(seen(lines), ReplyMeta(), expectation).publish is (lines > held)
-
-
-PREDECESSORS = [
-    # the new body's lines beside 10 held, whether the held was final: whether it is kept
-    (9, False, True),
-    (9, True, True),
-    (10, False, False),
-    (10, True, True),
-    (11, False, False),
-    (11, True, True),
-    (0, False, True),
-]
-
-
-@pytest.mark.parametrize(("lines", "was_final", "kept"), PREDECESSORS)
-def test_a_predecessor_is_kept_if_it_was_final_or_had_more_lines(lines, was_final, kept):
-    held: Record = HELD
-    assert keeps_predecessor(held, "0" * 64, lines, was_final=was_final) is kept
-    assert keeps_predecessor(held, held.sha256, lines, was_final=was_final) is False

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -36,6 +36,7 @@ PROMISED = {
     "binder_mirror_downloaded_bytes": ("counter", set()),
     "binder_mirror_upstream_requests": ("counter", {"status"}),
     "binder_mirror_problems": ("gauge", set()),
+    "binder_mirror_final_days_changed": ("counter", {"how"}),
 }
 """The parser leaves a counter's `_total` to its samples."""
 
@@ -130,8 +131,32 @@ async def test_every_metric_that_is_promised_is_there_by_its_name_type_and_label
         assert family.documentation, name
         assert {label for sample in family.samples for label in sample.labels} == labels, name
     states = {one.labels["state"] for one in families["binder_mirror_days"].samples}
+    changes = families["binder_mirror_final_days_changed"].samples
+    assert {one.labels["how"]: one.value for one in changes} == {
+        "shrunk": 0,
+        "grown": 0,
+        "rewritten": 0,
+    }
     assert states == {"held", "open", "vanished", "quarantined", "missing"}
     assert all(one.documentation for one in families.values())
+
+
+async def test_changes_of_final_days_are_counted_across_restarts(shell: Shell) -> None:
+    day = shell.days[3]
+    how = "binder_mirror_final_days_changed_total", "shrunk"
+    await Watched(shell).jobs.run(JobKind.POLL)
+    at = shell.archive["index.jsonl"].last_modified + timedelta(minutes=30)
+    shell.archive.put_day(day, 5, at)
+    shell.archive.write_index(at)
+    watched = Watched(shell)
+    before = await watched.scrape()
+    await watched.jobs.run(JobKind.POLL)
+    after = await watched.scrape()
+    await watched.jobs.run(JobKind.POLL)
+
+    assert (before[how], after[how]) == (0, 1)
+    assert (await watched.scrape())[how] == 1
+    assert (await Watched(shell).scrape())[how] == 1
 
 
 async def test_a_scrape_of_a_daemon_tells_what_is_next_and_what_it_holds_open(shell: Shell) -> None:

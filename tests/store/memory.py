@@ -20,7 +20,7 @@ from mirror.archive.manifest import Inventory, Version, match_record
 from mirror.archive.plan import DayRules
 from mirror.archive.ports import Listing, State, Transform
 from mirror.errors import StorageError
-from mirror.model import PollReport, Record
+from mirror.model import FinalChange, PollReport, Record
 from mirror.text import shown
 
 _QUARANTINED_AT_MOST = 50
@@ -37,6 +37,7 @@ class Memory:
     files: dict[Listing | State, bytes] = field(default_factory=dict)
     history: dict[date, dict[str, tuple[Version, bytes]]] = field(default_factory=dict)
     quarantine: list[tuple[bytes, str]] = field(default_factory=list)
+    changes: list[FinalChange] = field(default_factory=list)
     polls: list[PollReport] = field(default_factory=list)
     is_clean: bool = True
     ticks: int = 0
@@ -87,7 +88,12 @@ class MemoryStaged:
                 self._memory.staging[id(self)] += piece
 
     async def publish(
-        self, record: Record, *, predecessor: Record | None, is_final: bool
+        self,
+        record: Record,
+        *,
+        predecessor: Record | None,
+        is_final: bool,
+        change: FinalChange | None = None,
     ) -> Record:
         memory, body = self._memory, self._memory.staging.pop(id(self))
         memory.ticks += 1
@@ -95,6 +101,8 @@ class MemoryStaged:
         mtime_ns = int(when.timestamp()) * 10**9 if when is not None else memory.ticks
         record = replace(record, mtime_ns=mtime_ns)
         self._destination.make_way(record, predecessor, is_final=is_final)
+        if change is not None:
+            memory.changes.append(change)
         await self._destination.note(record)
         self._destination.withdraw(record)
         memory.bodies[record.name] = (body, mtime_ns)

@@ -191,6 +191,40 @@ async def test_status_says_first_how_it_stands(shell: Shell) -> None:
     assert shell.server.url in done.out
 
 
+async def test_a_final_day_that_upstream_replaces_is_told_by_every_command(shell: Shell) -> None:
+    await shell.synced()
+    day, before = shell.days[2], len(shell.body(shell.days[2]).splitlines())
+    at = shell.archive["index.jsonl"].last_modified + timedelta(minutes=30)
+    shell.archive.put_day(day, 5, at)
+    shell.archive.write_index(at)
+
+    dry = await shell.run("sync", "--dry-run")
+    done = await shell.run("sync")
+    quiet = await shell.run("sync")
+    status = await shell.run("status")
+    facts = (await shell.run("status", "--json")).json
+
+    assert (dry.code, done.code, quiet.code, status.code) == (0, 0, 0, 0)
+    assert f"  warning: {day}: upstream lists 5 lines of this final day, {before} are" in dry.out
+    text = f"{day}: upstream shrank this final day from {before} lines to 5; before, its digest "
+    assert f"\n  warning: {text}" in done.out
+    assert "`binder-mirror history DATE`" in done.out
+    (event,) = [one for one in done.logs if one["event"] == "final_day.changed"]
+    assert (event["level"], event["day"], event["how"]) == ("warning", str(day), "shrunk")
+    assert "warning" not in quiet.out
+    assert "Upstream has changed 1 final day, last noticed " in status.out.splitlines()[0]
+    assert f"\n  changed       {day} shrunk\n" in status.out
+    assert f"\n  ! {text}" in status.out
+    (change,) = facts["final_changes"]
+    assert (change["lines_before"], change["lines_after"]) == (before, 5)
+    assert facts["final_changes_total"] == {"shrunk": 1, "grown": 0, "rewritten": 0}
+    assert facts["problems"][0]["kind"] == "final-changed"
+    digest = change["sha256_before"][:12]
+    assert digest in (await shell.run("history", str(day))).out
+    assert (await shell.run("restore", str(day), digest)).code == 0
+    assert "final day" not in (await shell.run("status")).out
+
+
 async def test_history_lists_predecessors_and_restore_puts_one_back_for_good(shell: Shell) -> None:
     old = shell.body(shell.days[2])
     day = await replaced(shell)

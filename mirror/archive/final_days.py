@@ -1,0 +1,124 @@
+"""Changes of final days: what upstream did to a day that was done with, and how it is told. Pure.
+
+Decided once, where a body is about to replace another; everything that shows one shows this value.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+
+import msgspec
+
+from mirror.archive.plan import DayRules
+from mirror.errors import BAD_JSON
+from mirror.model import ChangeKind, Due, FinalChange, Outcome, Problem, ProblemKind, Record
+from mirror.text import plural
+
+LISTED_CHANGES = 20
+"""Changes told one by one; the rest is counted."""
+TOLD_FOR = timedelta(days=30)
+
+_decoder = msgspec.json.Decoder(FinalChange)
+
+
+def find_change(before: Record, after: Record, rules: DayRules) -> FinalChange | None:
+    """Return what happened to a final day where one body of it replaces another.
+
+    Args:
+        before: the body published last; final if it was confirmed when its day was.
+        after: the one that upstream has now.
+        rules: when days are final.
+    """
+    if before.sha256 == after.sha256 or not rules.is_final(before.date, before.checked_at):
+        return None
+    how = ChangeKind.REWRITTEN
+    if after.lines != before.lines:
+        how = ChangeKind.SHRUNK if after.lines < before.lines else ChangeKind.GROWN
+    return FinalChange(
+        day=before.date,
+        how=how,
+        at=after.fetched_at,
+        lines_before=before.lines,
+        lines_after=after.lines,
+        sha256_before=before.sha256,
+        sha256_after=after.sha256,
+    )
+
+
+def keeps_predecessor(held: Record, after: Record, change: FinalChange | None) -> bool:
+    """Return whether a held body that is replaced goes to history: no loss is ever ours."""
+    return change is not None or after.lines < held.lines
+
+
+def changes_of(outcomes: Iterable[Outcome]) -> tuple[FinalChange, ...]:
+    """Return what upstream has done to final days, newest day first."""
+    changes = (one.change for one in outcomes if one.change is not None)
+    return tuple(sorted(changes, key=lambda change: change.day, reverse=True))
+
+
+def parse_changes(body: bytes) -> tuple[FinalChange, ...]:
+    """Return the changes that a log of them has, oldest first; torn lines are passed over.
+
+    A poll that was killed before it published found its change again: that is one.
+    """
+    found: list[FinalChange] = []
+    last: dict[date, tuple[str, str]] = {}
+    for line in body.splitlines():
+        try:
+            change = _decoder.decode(line)
+        except BAD_JSON:
+            continue
+        bodies = change.sha256_before, change.sha256_after
+        if last.get(change.day) != bodies:
+            last[change.day] = bodies
+            found.append(change)
+    return tuple(found)
+
+
+def to_tell(
+    changes: Iterable[FinalChange], records: Mapping[date, Record], *, now: datetime
+) -> tuple[FinalChange, ...]:
+    """Return the changes that people should still hear of, latest first.
+
+    One whose earlier body is published again is settled.
+    """
+    recent = (one for one in changes if now - one.at <= TOLD_FOR)
+    held = {day: record.sha256 for day, record in records.items()}
+    return tuple(one for one in recent if held.get(one.day) != one.sha256_before)[::-1]
+
+
+def tell_changes(changes: Sequence[FinalChange]) -> Iterator[Problem]:
+    """Yield what a person should know of changes, a bounded number of them."""
+    told = ((one.day, _describe(one)) for one in changes)
+    return _bounded(list(told))
+
+
+def announce_changes(due: Iterable[Due], rules: DayRules) -> Iterator[Problem]:
+    """Yield which final days would be replaced, as far as the index says it."""
+    told = [
+        (
+            one.date,
+            f"upstream lists {one.expected:,} lines of this final day, {held.lines:,} are held",
+        )
+        for one in due
+        if (held := one.held) is not None
+        and one.expected not in (None, held.lines, held.index_count)
+        and rules.is_final(one.date, held.checked_at)
+    ]
+    return _bounded(told)
+
+
+def _bounded(told: Sequence[tuple[date, str]]) -> Iterator[Problem]:
+    for day, text in told[:LISTED_CHANGES]:
+        yield Problem(ProblemKind.FINAL_CHANGED, text, day)
+    if (more := len(told) - LISTED_CHANGES) > 0:
+        yield Problem(ProblemKind.FINAL_CHANGED, f"and {plural(more, 'more final day')}")
+
+
+def _describe(change: FinalChange) -> str:
+    before, after = plural(change.lines_before, "line"), f"{change.lines_after:,}"
+    what = {
+        ChangeKind.SHRUNK: f"shrank this final day from {before} to {after}",
+        ChangeKind.GROWN: f"added to this final day: it had {before}, and has {after}",
+        ChangeKind.REWRITTEN: f"rewrote this final day: other content in as many lines, {after}",
+    }[change.how]
+    return f"upstream {what}; before, its digest was {change.sha256_before[:12]}"
