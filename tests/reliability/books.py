@@ -24,7 +24,8 @@ from tests.command import Shell, long_final_days, open_shell
 from tests.reliability import shim
 from tests.reliability.failpoints import Scenario, copied
 from tests.reliability.figures import Figures, arguments, conclude
-from tests.reliability.forking import Fault, Forks
+from tests.reliability.forking import Forks
+from tests.reliability.shim import Fault
 from tests.reliability.truth import Truth, digest, not_converged, published
 from tests.upstream.faults import Corrupt, Status
 from tests.upstream.wire import Exchange
@@ -92,9 +93,10 @@ async def library(folder: Path, forks: Forks) -> AsyncIterator[Library]:
             ran = await forks.run(("sync",), environ, root=root, log=log)
             assert ran.code == 0, ran
             calls = list(shim.read_calls(log, root))
-        at = next(n for n, call in enumerate(calls, 1) if call.to == "manifest.jsonl")
+        renames = [call for call in calls if call.name == "rename"]
+        at = next(n for n, call in enumerate(renames, 1) if call.to == "manifest.jsonl")
         async with copied(template, folder, "kill") as root:
-            fault = Fault(at, shim.KILL_BEFORE)
+            fault = Fault(at, shim.KILL_BEFORE, kind="rename")
             await forks.run(("sync",), scenario.environ(root), root=root, fault=fault)
             root.rename(killed)
             root.mkdir()

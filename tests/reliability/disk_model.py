@@ -16,7 +16,7 @@ from typing import Literal
 
 from tests.reliability.shim import Call
 
-CHANGING = ("open", "write", "truncate", "rename", "link", "unlink", "mkdir", "rmdir", "utime")
+CHANGING = ("create", "write", "truncate", "rename", "link", "unlink", "mkdir", "rmdir", "utime")
 Luck = Literal["none", "all", "some"]
 _NOW_NS = 1_800_000_000 * 10**9
 """The time of a file that was written, and not given another."""
@@ -126,7 +126,7 @@ class Disk:
         if call.result < 0:
             return
         match call.name:
-            case "open":
+            case "create":
                 self._open(call)
             case "write":
                 change = Change("write", call.offset, call.data[: call.result])
@@ -211,7 +211,5 @@ def points(calls: Sequence[Call]) -> list[int]:
     return [0] + [
         number
         for number, call in enumerate(calls, 1)
-        if call.result >= 0
-        and (call.name in (*CHANGING, "fsync"))
-        and not (call.name == "open" and not (call.flags & (os.O_TRUNC | os.O_CREAT)))
+        if call.result >= 0 and call.name in (*CHANGING, "fsync")
     ]

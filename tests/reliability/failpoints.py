@@ -15,6 +15,7 @@ import random
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -24,7 +25,8 @@ from pathlib import Path
 from tests.command import Shell, long_final_days, open_shell
 from tests.reliability import shim
 from tests.reliability.figures import Figures, arguments, conclude
-from tests.reliability.forking import Fault, Forks, Ran
+from tests.reliability.forking import Forks, Ran
+from tests.reliability.shim import Fault
 from tests.reliability.truth import Truth, digest, listed_sums, not_converged, published
 from tests.upstream.faults import Status
 
@@ -229,12 +231,14 @@ async def list_calls(scenario: Scenario, forks: Forks, folder: Path) -> list[shi
 
 def faults_of(calls: Sequence[shim.Call]) -> list[Fault]:
     """Return all that may happen to these calls."""
-    faults = []
-    for number, call in enumerate(calls, 1):
-        for action in call.faults:
-            faults.append(Fault(number, action))
-            if action in _LASTING:
-                faults.append(Fault(number, action, lasting=True))
+    faults: list[Fault] = []
+    seen: Counter[str] = Counter()
+    for call in calls:
+        seen[call.name] += 1
+        number, kind = seen[call.name], call.name
+        faults += [Fault(number, action, kind=kind) for action in call.faults]
+        lasting = [one for one in call.faults if one in _LASTING]
+        faults += [Fault(number, action, lasting=True, kind=kind) for action in lasting]
     return faults
 
 
@@ -328,11 +332,12 @@ async def _try_all(
 
     async def one(fault: Fault) -> None:
         async with slots:
-            name = f"run-{fault.number}-{fault.action}-{int(fault.lasting)}"
+            name = f"run-{fault.kind}-{fault.number}-{fault.action}-{int(fault.lasting)}"
             problems = await try_fault(scenario, forks, fault, folder, name)
-        call = calls[fault.number - 1]
-        where = f"{scenario.name}: {fault} ({call.name} {call.path} {call.to})"
-        figures.violate(where, problems)
+        same = [call for call in calls if call.name == fault.kind]
+        # threads may have ordered the calls otherwise: where it was when nothing happened
+        call = same[fault.number - 1]
+        figures.violate(f"{scenario.name}: {fault} ({call.path} {call.to})", problems)
 
     async with asyncio.TaskGroup() as group:
         for fault in chosen:

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -27,23 +27,10 @@ from mirror.store.layout import DataDir
 from mirror.sync.wiring import open_mirror
 from tests.command import ROOT
 from tests.reliability import shim
+from tests.reliability.shim import Fault
 
 RUN_S = 60
 """How long a run may take before it counts as hanging."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What is to happen at which call."""
-
-    number: int
-    action: int
-    lasting: bool = False
-    """Whether every later call that needs the same fails too, as on a disk that stays full."""
-
-    def __str__(self) -> str:
-        lasting = " from then on" if self.lasting else ""
-        return f"call {self.number} {shim.action_name(self.action)}{lasting}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +122,7 @@ class Forks:
             "environ": dict(environ),
             "root": str(root or ""),
             "mode": shim.FAIL if fault else mode if log else shim.OFF,
-            "number": fault.number if fault else 0,
-            "action": fault.action if fault else 0,
-            "lasting": fault.lasting if fault else False,
+            "fault": asdict(fault or Fault(0, 0)),
             "log": str(log) if log else "",
             "said": str(said),
             "now": now.isoformat() if now else "",
@@ -186,10 +171,7 @@ def _run(job: dict[str, Any]) -> None:
         sys.argv = ["binder-mirror", *job["arguments"]]
         signal.alarm(RUN_S)
         now = datetime.fromisoformat(job["now"]) if job["now"] else None
-        shim.arm(
-            *(Path(job["root"]), job["mode"], job["number"], job["action"], log),
-            lasting=job["lasting"],
-        )
+        shim.arm(Path(job["root"]), job["mode"], Fault(**job["fault"]), log)
         code = _command() if now is None else asyncio.run(_poll(now))
         sys.stdout.flush()
         sys.stderr.flush()

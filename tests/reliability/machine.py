@@ -34,7 +34,8 @@ from mirror.sync.wiring import open_mirror
 from tests.command import plain_environment
 from tests.reliability import shim
 from tests.reliability.figures import Figures, arguments, conclude
-from tests.reliability.forking import Fault, Forks
+from tests.reliability.forking import Forks
+from tests.reliability.shim import Fault
 from tests.reliability.truth import (
     Truth,
     digest,

@@ -29,7 +29,7 @@ enum { SHORT = -1, KILL_BEFORE = -2, KILL_AFTER = -3 };
 enum { READS, FILLS, CHANGES };
 #define DESCRIPTORS 4096
 
-static char root[PATH_MAX];
+static char root[PATH_MAX], kind[32];
 static size_t root_length;
 static int mode = OFF, log_fd = -1, action, lasting;
 static long counted, wanted;
@@ -88,11 +88,13 @@ static void put(const void *data, size_t size) {
 /* Returns 0 to go on, else the errno to fail with, or SHORT. Holds the lock until leave(). */
 static int enter(struct call *call) {
   pthread_mutex_lock(&lock);
-  long number = ++counted;
   call->acts = 0;
+  /* what is counted are the calls of one kind: threads order them among others as they like */
   if (mode != FAIL) return 0;
+  int counts = !kind[0] || !strcmp(kind, call->name);
+  long number = counted += counts;
   int needs = call->writes == FILLS || (call->writes == CHANGES && action == EROFS);
-  if (lasting ? number >= wanted && needs : number == wanted) call->acts = action;
+  if (lasting ? number >= wanted && needs : counts && number == wanted) call->acts = action;
   if (call->acts == KILL_BEFORE) stop();
   return call->acts == KILL_AFTER ? 0 : call->acts;
 }
@@ -115,15 +117,15 @@ static void leave(struct call *call, long long result) {
   pthread_mutex_unlock(&lock);
 }
 
-void shim_arm(const char *folder, int how, long number, int what, int for_good, int log) {
+void shim_arm(const char *folder, const char *name, int how, long number, int what, int for_good,
+              int log) {
   snprintf(root, sizeof root, "%s", folder);
+  snprintf(kind, sizeof kind, "%s", name);
   root_length = strlen(root);
   counted = 0, wanted = number, action = what, lasting = for_good, log_fd = log;
   owner = getpid();
   mode = how;
 }
-
-long shim_counted(void) { return counted; }
 
 #define REAL(name) \
   static __typeof__(name) *real; \
@@ -148,7 +150,10 @@ static int opened(struct call *call, int (*real)(int, const char *, int, ...), i
   call->flags = flags;
   /* whether it is made by this call: that needs room */
   if (syscall(SYS_newfstatat, AT_FDCWD, call->from, &stats, AT_SYMLINK_NOFOLLOW)) call->offset = 1;
-  if (flags & (O_WRONLY | O_RDWR)) call->writes = call->offset ? FILLS : CHANGES;
+  if (flags & (O_WRONLY | O_RDWR)) {
+    call->writes = call->offset ? FILLS : CHANGES;
+    call->name = "create";
+  }
   int refused = enter(call), fd = -1;
   if (refused) errno = refused == SHORT ? EMFILE : refused;
   else fd = real(folder, path, flags, how);

@@ -19,6 +19,7 @@ _SPACE = (errno.ENOSPC, errno.EDQUOT)
 _WRITING = (*_SPACE, errno.EIO, errno.EROFS)
 FAULTS: Mapping[str, Sequence[int]] = {
     "open": (errno.EIO, errno.EMFILE),
+    "create": (*_WRITING, errno.EMFILE),
     "opendir": (errno.EIO, errno.EMFILE),
     "write": (*_SPACE, errno.EIO, SHORT),
     "read": (errno.EIO, SHORT),
@@ -38,7 +39,27 @@ FAULTS: Mapping[str, Sequence[int]] = {
     "sendfile": (*_SPACE, errno.EIO),
 }
 """What each call may fail with; kills come before and after each that changes something."""
-_CREATING = (*_WRITING, errno.EMFILE)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is to happen at which call.
+
+    Attributes:
+        number: which call of its kind, from 1.
+        action: the errno, or one of SHORT, KILL_BEFORE and KILL_AFTER.
+        lasting: whether every later call that needs the same fails too, as on a full disk.
+        kind: the name of the calls that are counted; all of them where it is empty.
+    """
+
+    number: int
+    action: int
+    lasting: bool = False
+    kind: str = ""
+
+    def __str__(self) -> str:
+        lasting = " from then on" if self.lasting else ""
+        return f"{self.kind or 'call'} {self.number} {action_name(self.action)}{lasting}"
 
 
 class NoCompilerError(Exception):
@@ -64,11 +85,12 @@ def build_shim() -> Path:
     return target
 
 
-def arm(root: Path, mode: int, number: int, action: int, log_fd: int, *, lasting: bool) -> None:
+def arm(root: Path, mode: int, fault: Fault, log_fd: int) -> None:
     """Arm the shim that this process was started with."""
     arm = ctypes.CDLL(None).shim_arm
-    arm.argtypes = [ctypes.c_char_p, *[ctypes.c_int, ctypes.c_long], *[ctypes.c_int] * 3]
-    arm(bytes(root), mode, number, action, int(lasting), log_fd)
+    arm.argtypes = [*[ctypes.c_char_p] * 2, *[ctypes.c_int, ctypes.c_long], *[ctypes.c_int] * 3]
+    kind = fault.kind.encode()
+    arm(bytes(root), kind, mode, fault.number, fault.action, int(fault.lasting), log_fd)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +102,9 @@ class Call:
         path: what it was about, relative to the folder watched.
         to: the second path, if it has one.
         inode: the inode of its descriptor, 0 where it has none.
-        offset: where it wrote, how far it cut, which time it set; for "open" whether nothing was
-            there before.
-        flags: those of "open".
+        offset: where it wrote, how far it cut, which time it set; for "create" whether nothing
+            was there before.
+        flags: those of "open" and "create", which opens for writing.
         result: what it returned.
         data: what it wrote, where that is recorded.
     """
@@ -99,8 +121,6 @@ class Call:
     @property
     def faults(self) -> Sequence[int]:
         """What it may fail with, and where the process may be killed."""
-        if self.name == "open" and self.flags & 0o103:
-            return (*_CREATING, KILL_BEFORE, KILL_AFTER)
         if self.name in ("open", "opendir", "read", "stat", "statvfs", "close"):
             return FAULTS[self.name]
         return (*FAULTS[self.name], KILL_BEFORE, KILL_AFTER)
