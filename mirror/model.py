@@ -175,6 +175,8 @@ class ProblemKind(StrEnum):
     BEHIND = "behind"
     ROLLED_BACK = "rolled-back"
     TOO_LARGE = "too-large"
+    SOFT_404 = "soft-404"
+    """Upstream sends something for days that it does not have."""
     DISPUTED = "disputed"
     IN_THE_WAY = "in-the-way"
     """Something other than a file stands where one belongs."""

@@ -16,6 +16,9 @@ from mirror.model import Due, Flag, Plan, Reason, Record
 BYTES_PER_LINE = 320
 """What an event takes in a recent file; used until there are files of our own to go by."""
 UNKNOWN_FILE_BYTES = 2_000_000
+ABSENT_STATUSES = (403, 410)
+"""Statuses that mean absence too, of a day that no listing has: a store that may not be listed
+answers 403 for what it has not."""
 _TRANSIENT_STATUSES = frozenset({408, 425, 429})
 _DAY = timedelta(days=1)
 _DEFAULTS = Config()

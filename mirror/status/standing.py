@@ -61,6 +61,9 @@ ADVICE = {
     ProblemKind.BEHIND: _DISPUTE,
     ProblemKind.ROLLED_BACK: _DISPUTE,
     ProblemKind.TOO_LARGE: "If the file is as it should be, raise http.max_file_size and reload.",
+    ProblemKind.SOFT_404: (
+        "Nothing to do: none of it is published. Days that no listing has are not found meanwhile."
+    ),
     ProblemKind.DISPUTED: "Nothing to do: upstream has served these bytes for hours.",
     ProblemKind.IN_THE_WAY: "Move it away, for it is not followed; the next poll does the rest.",
     ProblemKind.MISSING_DAYS: f"{_WAIT} What failed, and why, is listed above, or in the log.",

@@ -27,18 +27,19 @@ from mirror.archive.final_days import find_change, keeps_predecessor
 from mirror.archive.headers import ReplyMeta
 from mirror.archive.intake import Evidence, Intake
 from mirror.archive.judge import Expectation, Verdict, judge, make_record
-from mirror.archive.plan import retry_delay
+from mirror.archive.plan import ABSENT_STATUSES, retry_delay
 from mirror.archive.ports import Ask, Context, Received, Reply, Retrying, Staged
 from mirror.archive.upstream import ETags, Upstream, has_stood, open_dispute
 from mirror.errors import Failure, UpstreamError, WrongKindError
+from mirror.events.presence import LaunchWatch
 from mirror.logs import get_logger
 from mirror.model import Due, Flag, Outcome, OutcomeKind, Problem, ProblemKind, Reason, Record
 
+NOT_A_DAY = "it has not one launch of its day, and no index lists it"
 SETTLING = 16
 """Bodies that may be on their way from arrived to published, beside those that are arriving."""
-_ABSENT = (403, 410)
-"""Statuses that mean absence too, of a day that no listing has: a store that may not be listed
-answers 403 for what it has not."""
+_REFUSALS = (Failure.REDIRECT, Failure.HTTP_4XX, Failure.HTTP_OTHER)
+"""Answers that a host may have for a name without a file, instead of 404."""
 _PROBLEM_KINDS = {
     Failure.REDIRECT: ProblemKind.MOVED,
     Failure.TOO_LARGE: ProblemKind.TOO_LARGE,
@@ -67,12 +68,14 @@ class Fetcher:
 
     Attributes:
         disputes: refused bodies that may yet be taken, as they stand now.
+        indexed: days that an index has ever listed.
         etags: what this upstream's ETags have proved to be by now.
         room, slots: see above.
     """
 
     def __init__(self, context: Context, upstream: Upstream) -> None:
         self.disputes = dict(upstream.disputes)
+        self.indexed = upstream.accepted.keys()
         self.etags = upstream.etags
         self.room = asyncio.Semaphore(context.config.http.concurrency + SETTLING)
         self.slots = asyncio.Semaphore(context.config.http.concurrency)
@@ -158,8 +161,8 @@ class _Day:
                     return self._absent()
                 return await self._take_in(reply)
         except UpstreamError as error:
-            if due.reason is Reason.BY_NAME and error.status in _ABSENT:
-                return self._absent()
+            if (outcome := self._denied(error)) is not None:
+                return outcome
             self.context.source.traffic.fail(error.failure)
             return error
         except WrongKindError as error:
@@ -168,13 +171,21 @@ class _Day:
     async def _take_in(self, reply: Reply) -> Outcome | UpstreamError:
         due, http = self.due, self.context.config.http
         intake = Intake(reply.meta, max_bytes=http.max_file_size)
-        async with self.context.destination.stage(due.name, intake.feed) as staged:
+        # what no index has listed must prove that it is a daily file
+        watch = None if due.date in self.fetcher.indexed else LaunchWatch(due.date)
+        through = intake.feed if watch is None else watch.over(intake.feed)
+        async with self.context.destination.stage(due.name, through) as staged:
             async with aclosing(reply.blocks()) as blocks:
                 async for block in blocks:
                     await staged.write(block)
                     self.context.observer(Received(due.date, sum(map(len, block))))
             evidence = intake.finish()
             verdict = self._judge(evidence, reply.meta)
+            is_empty = evidence.lines == due.expected == 0
+            if watch is not None and not is_empty and not watch.finish():
+                if due.expected is None:
+                    return self._disbelieved(NOT_A_DAY)
+                verdict = Verdict(ProblemKind.MISMATCH, NOT_A_DAY, Failure.PAGE)
             if verdict.failure and not verdict.publish:
                 self.context.source.traffic.fail(verdict.failure)
             is_new = evidence.sha256 != self.refused_sha256
@@ -291,6 +302,21 @@ class _Day:
             return Outcome(self.due.date, OutcomeKind.ABSENT)
         self.context.source.traffic.fail(Failure.HTTP_4XX)
         return self._failed("upstream lists it, but answers 404: no such file")
+
+    def _denied(self, error: UpstreamError) -> Outcome | None:
+        """Return how a day asked for by name ended if an error says that it is not there."""
+        if self.due.reason is not Reason.BY_NAME or error.transient:
+            return None
+        if error.status in ABSENT_STATUSES:
+            return self._absent()
+        return self._disbelieved(error.line()) if error.failure in _REFUSALS else None
+
+    def _disbelieved(self, why: str) -> Outcome:
+        """Pass over what came for a day that no listing has, and that may not be there."""
+        held = self.due.held
+        kind = OutcomeKind.ABSENT if held is None else OutcomeKind.UNCHANGED
+        problem = Problem(ProblemKind.SOFT_404, f"not believed: {why}", self.due.date)
+        return Outcome(self.due.date, kind, problem, held.size if held is not None else 0)
 
     def _failed(self, text: str, kind: ProblemKind = ProblemKind.OTHER) -> Outcome:
         return Outcome(self.due.date, OutcomeKind.FAILED, Problem(kind, text, self.due.date))

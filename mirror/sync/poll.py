@@ -121,14 +121,9 @@ class Poll:
         warnings = make_warnings(self.upstream, inventory.records.values(), now=now())
         exit_code = ExitCode.INCOMPLETE if problems else ExitCode.COMPLETE
         report = self._report(exit_code, _count_outcomes(outcomes, adopted), problems)
-        odd = (one.problem for one in outcomes if one.problem and one.is_only_odd)
         changes = changes_of(outcomes)
-        found = (*tell_changes(changes), *islice(odd, LISTED_PROBLEMS), *warnings)
-        return replace(
-            report,
-            warnings=(*survey.warnings, *found),
-            final_changes=changes[:LISTED_CHANGES],
-        )
+        found = (*survey.warnings, *tell_changes(changes), *_odd_answers(outcomes), *warnings)
+        return replace(report, warnings=found, final_changes=changes[:LISTED_CHANGES])
 
     async def _survey(self) -> Survey:
         """Ask upstream what it has, and remember it."""
@@ -273,6 +268,20 @@ def _refusals(upstream: Upstream) -> Iterator[Problem]:
         )
     if (more := upstream.refused_lines - len(upstream.refused)) > 0:
         yield Problem(ProblemKind.INDEX_LINE, f"{plural(more, 'more index line')} refused")
+
+
+def _odd_answers(outcomes: Sequence[Outcome]) -> Iterator[Problem]:
+    """Yield what is odd about upstream's answers where nothing is missing; bounded."""
+    odd = [one for one in outcomes if one.problem is not None and one.is_only_odd]
+    held = (one.problem for one in odd if one.kind is OutcomeKind.UNCHANGED and one.problem)
+    yield from islice(held, LISTED_PROBLEMS)
+    if absent := sorted(one.date for one in odd if one.kind is OutcomeKind.ABSENT):
+        latest = ", ".join(map(str, absent[-_LISTED_DAYS:]))
+        text = (
+            f"{plural(len(absent), 'day')} that no listing has, asked for by name, came as "
+            f"something else than a daily file, and count as not there: {latest}"
+        )
+        yield Problem(ProblemKind.SOFT_404, text)
 
 
 def make_warnings(

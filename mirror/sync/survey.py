@@ -15,7 +15,7 @@ from mirror.archive.headers import ReplyMeta
 from mirror.archive.intake import Evidence, Intake
 from mirror.archive.judge import is_older
 from mirror.archive.listings import IndexEntry, ParsedIndex, parse_index, parse_page
-from mirror.archive.plan import retry_delay
+from mirror.archive.plan import ABSENT_STATUSES, retry_delay
 from mirror.archive.ports import Ask, Listing, Reply, Source
 from mirror.archive.upstream import (
     ETags,
@@ -24,6 +24,7 @@ from mirror.archive.upstream import (
     accept_index,
     accept_listing,
     accept_unchanged,
+    days_to_ask,
     has_stood,
     is_search_due,
     mend_times,
@@ -35,6 +36,9 @@ from mirror.logs import get_logger
 from mirror.model import Problem, ProblemKind
 
 T = TypeVar("T")
+
+_NO_DAY = date(2000, 1, 1)
+"""Long before the archive begins: whoever has its file has one for every name."""
 
 MAX_LISTING_BYTES = 32 * 1024**2
 """Cap on a listing, below `http.max_file_size`: it is read into memory, and 400,000 days fit."""
@@ -178,7 +182,30 @@ class Surveyor:
         else:
             upstream = accept_listing(upstream, listing, now=self.now())
         upstream = replace(upstream, searched_at=self.now())
-        return replace(survey, upstream=upstream, warnings=warnings, searched=True)
+        found = replace(survey, upstream=upstream, warnings=warnings)
+        if not days_to_ask(upstream, now=self.now()):
+            return found
+        try:
+            if not await self._retrying(self._ask_for_no_day):
+                return replace(found, searched=True)
+            why = "it answers as if it had a day that cannot exist"
+        except UpstreamError as error:
+            why = error.line()
+            if error.transient:
+                found = replace(found, upstream=replace(upstream, searched_at=None))
+        text = f"days that no listing has are not looked for, for upstream cannot be asked: {why}"
+        return replace(found, warnings=(*warnings, Problem(ProblemKind.SOFT_404, text)))
+
+    async def _ask_for_no_day(self) -> bool:
+        """Return whether upstream answers as if it had a day that cannot exist."""
+        name = self.config.upstream.name_template.format(date=_NO_DAY)
+        try:
+            async with self.source.open(name, Ask()) as reply:
+                return reply.status == 200
+        except UpstreamError as error:
+            if error.status in ABSENT_STATUSES:
+                return False
+            raise
 
     async def _ask_for_index(self, ask: Ask) -> _Index | ReplyMeta:
         """Return the index, or the headers of a 304."""
