@@ -1,6 +1,5 @@
 """The command itself: finds the subcommand, and turns what happens into one line and a code."""
 
-import errno
 import gc
 import importlib
 import os
@@ -15,11 +14,9 @@ from typing import NoReturn, cast
 import click
 
 from mirror import __version__
-from mirror.cli.streams import abandon_stdout, notice, prepare_streams, stdout_error
+from mirror.cli.streams import ReaderGoneError, abandon_stdout, notice, prepare_streams
 from mirror.errors import ExitCode, MirrorError
 from mirror.text import shown
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 COMMANDS = {
     "sync": ("sync", "Bring the copy in step with upstream, once."),
@@ -108,8 +105,13 @@ def main() -> NoReturn:
     """Run the command line and exit."""
     prepare_streams()
     # as PID 1 of a container a process ignores SIGTERM unless it says otherwise
-    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(int(ExitCode.TERMINATED)))
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(sys.argv[1:], os.environ))
+
+
+def _terminate(_number: int, _frame: object) -> None:
+    abandon_stdout()
+    sys.exit(int(ExitCode.TERMINATED))
 
 
 def run(arguments: list[str], environ: Mapping[str, str]) -> int:
@@ -122,11 +124,11 @@ def run(arguments: list[str], environ: Mapping[str, str]) -> int:
     except (MirrorError, click.ClickException) as error:
         return _print_error(error)
     except (click.Abort, KeyboardInterrupt):
+        abandon_stdout()
         notice("interrupted")
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
+    except ReaderGoneError:
         # whoever read our output has had enough: nothing is wrong
-        abandon_stdout()
         return ExitCode.COMPLETE
     except Exception as error:  # noqa: BLE001 - the last line of defence
         return _print_unexpected(error, environ)
@@ -148,10 +150,6 @@ def _print_error(error: MirrorError | click.ClickException) -> ExitCode:
 
 
 def _print_unexpected(error: Exception, environ: Mapping[str, str]) -> ExitCode:
-    if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:
-        # all that we write has its own errors: help and version are written by click
-        abandon_stdout()
-        return _print_error(stdout_error(error))
     if environ.get("BINDER_MIRROR_LOG__LEVEL", "").lower() == "debug":
         import traceback  # noqa: PLC0415 - for whoever asked for it
 

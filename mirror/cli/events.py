@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from mirror.cli import common
-from mirror.cli.streams import notice, stdout_errors
+from mirror.cli.streams import ReaderGoneError, notice
 from mirror.errors import ConfigError, SpecError, UnknownSchemaError
 from mirror.events.spec import repository_key
 from mirror.reading.sinks import (
@@ -117,7 +117,7 @@ def events(
         *days, open_days=not final_only, progress=False if is_for_terminal else None, **choice
     )
     try:
-        with suppress(BrokenPipeError), stdout_errors(), open_sink(output, compression) as sink:
+        with suppress(ReaderGoneError), open_sink(output, compression) as sink:
             WRITERS[form](chosen, sink)
             if output is None:
                 sink.flush()

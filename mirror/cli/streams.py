@@ -1,29 +1,165 @@
-"""Standard input, output and error: made safe at the start, and written to by all commands."""
+"""Standard input, output and error: made safe at the start, and written to by all commands.
 
+Standard output has the answer: that it cannot be written is an error, and that nobody reads it any
+more the end. What goes to standard error is beside the work, and changes nothing of it: no write
+there fails, or waits for a reader.
+"""
+
+import atexit
 import io
 import os
+import select
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from mirror.errors import StorageError
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+_UNWRITTEN_BYTES = 1024 * 1024
+_PARTING_S = 2
+
+
+class ReaderGoneError(Exception):
+    """Nobody reads standard output any more: no failure, but there is no use in going on."""
+
+
+class LossyWriter(io.RawIOBase):
+    """Writes to a descriptor what it takes at once, in order; it never fails, and never blocks.
+
+    What a full pipe does not take is kept, up to a bound, and written when it takes more. What is
+    lost, beyond the bound or because the write failed, is counted; the count is written as soon as
+    something can be.
+
+    Args:
+        descriptor: left open when this is closed.
+        kept_bytes: the bound.
+    """
+
+    def __init__(self, descriptor: int, *, kept_bytes: int = _UNWRITTEN_BYTES) -> None:
+        self._descriptor = descriptor
+        self._kept_bytes = kept_bytes
+        self._unwritten = bytearray()
+        self._lost = 0
+        self._is_torn = False
+        self._is_writing = False
+        self._lock = threading.RLock()
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        """Return whether it is a terminal's."""
+        return os.isatty(self._descriptor)
+
+    def write(self, text: "ReadableBuffer", /) -> int:
+        """Take all of it; return its length."""
+        piece = bytes(text)
+        with self._lock:
+            self._drain()
+            # nothing passes what was lost before it
+            if self._lost or len(self._unwritten) + len(piece) > self._kept_bytes:
+                self._lost += piece.count(b"\n") or 1
+            else:
+                self._unwritten += piece
+                self._drain()
+        return len(piece)
+
+    def part(self) -> None:
+        """Write what is kept, before the process ends; for a while, somebody may be reading."""
+        with self._lock:
+            self._drain(ends_at=time.monotonic() + _PARTING_S)
+
+    def _drain(self, *, ends_at: float = 0) -> None:
+        # a finaliser's warning may come on this very thread: the loop below takes it too
+        if self._is_writing:
+            return
+        self._is_writing = True
+        try:
+            while (self._unwritten or self._lost) and self._has_room(ends_at):
+                if not self._unwritten:
+                    told = f"binder-mirror: {self._lost:,} lines could not be written here\n"
+                    os.write(self._descriptor, b"\n" * self._is_torn + told.encode())
+                    self._lost = 0
+                    continue
+                # a pipe that has any room takes this much at once
+                written = os.write(self._descriptor, self._unwritten[: select.PIPE_BUF])
+                self._is_torn = self._unwritten[written - 1] != ord("\n")
+                del self._unwritten[:written]
+        except BlockingIOError:
+            pass  # somebody else who writes there was quicker
+        except OSError:
+            self._lost += self._unwritten.count(b"\n")
+            self._unwritten.clear()
+        finally:
+            self._is_writing = False
+
+    def _has_room(self, ends_at: float) -> bool:
+        # what is closed or has failed says so too, and the write then says why
+        return bool(self._poll.poll(max(0, ends_at - time.monotonic()) * 1000))
+
+
+class _Stdout(io.FileIO):
+    """Standard output; when it has failed once, or been abandoned, nothing more is written."""
+
+    is_abandoned = False
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        if self.is_abandoned:
+            return memoryview(data).nbytes
+        try:
+            with stdout_errors():
+                return super().write(data)
+        except BaseException:
+            # of a signal too: what is still in the buffer would be tried again, and hang, at exit
+            self.is_abandoned = True
+            raise
+
 
 def prepare_streams() -> None:
     """Make sure that output can be written at all, and that no character of it can be refused."""
     # what whoever started us has closed: its descriptor must not become a file's
-    if sys.stdin is None:
-        os.open(os.devnull, os.O_RDONLY)
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
+    for descriptor, stream in enumerate((sys.stdin, sys.stdout, sys.stderr)):
         if stream is None:
-            setattr(sys, name, Path(os.devnull).open("r+", encoding="utf-8"))  # noqa: SIM115 - for good
-        elif name == "stdout" and isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            os.dup2(os.open(os.devnull, os.O_RDWR), descriptor)
+            os.set_inheritable(descriptor, True)  # noqa: FBT003 - it takes no keyword
+    stdout = io.BufferedWriter(_Stdout(1, "w", closefd=False))
+    sys.stdout = io.TextIOWrapper(
+        stdout,
+        encoding=getattr(sys.stdout, "encoding", "utf-8"),
+        errors="backslashreplace",
+        line_buffering=os.isatty(1),
+    )
+    stderr = LossyWriter(2)
+    sys.stderr = io.TextIOWrapper(
+        stderr,
+        encoding=getattr(sys.stderr, "encoding", "utf-8"),
+        errors="backslashreplace",
+        line_buffering=True,
+    )
+    atexit.register(stderr.part)
+
+
+def abandon_stdout() -> None:
+    """Write nothing more to standard output, not even at exit: its reader may take nothing."""
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    if isinstance(raw, _Stdout):
+        raw.is_abandoned = True
 
 
 def say(text: str) -> None:
@@ -32,7 +168,7 @@ def say(text: str) -> None:
     Raises:
         StorageError: what it is redirected to cannot be written.
     """
-    with suppress(BrokenPipeError), stdout_errors():
+    with suppress(ReaderGoneError):
         click.echo(text)
 
 
@@ -50,29 +186,18 @@ def notice(text: str) -> None:
 
 @contextmanager
 def stdout_errors() -> Iterator[None]:
-    """Name standard output as what cannot be written, and write nothing more to it.
+    """Name standard output as what cannot be written, here or in a worker.
 
     Raises:
-        StorageError: what it is redirected to cannot be written.
-        BrokenPipeError: nobody reads it any more.
+        StorageError: what it is redirected to refuses.
+        ReaderGoneError: nobody reads it any more.
     """
     try:
         yield
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
     except OSError as error:
-        abandon_stdout()
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise stdout_error(error) from error
-
-
-def stdout_error(error: OSError) -> StorageError:
-    """Return what kept us from writing all there was to standard output."""
-    return StorageError(
-        f"standard output: {error.strerror or error}",
-        hint="what has been written is not all: run it again",
-    )
-
-
-def abandon_stdout() -> None:
-    """Make sure that what is still in the buffer is not tried again at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise StorageError(
+            f"standard output: {error.strerror or error}",
+            hint="what has been written is not all: run it again",
+        ) from error

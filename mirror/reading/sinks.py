@@ -50,7 +50,6 @@ def open_sink(path: Path | None, compression: Compression = "none") -> Iterator[
 
     Raises:
         StorageError: it cannot be written.
-        BrokenPipeError: nobody reads standard output any more.
     """
     with ExitStack() as stack:
         if path is None:

@@ -4,12 +4,19 @@ import asyncio
 import os
 import pty
 import re
+import signal
+import socket
 import subprocess
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
-from tests.command import COMMAND, PATIENCE_S, Shell
+from mirror.cli.streams import LossyWriter
+from mirror.store.polls import load_polls
+from tests.command import COMMAND, PATIENCE_S, Shell, interrupt
 from tests.upstream.faults import Gate, Status
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -164,3 +171,142 @@ async def test_closed_streams_hurt_nobody(shell: Shell, closed: str) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
     assert refused.returncode == 2
     assert refused.stdout == b""
+
+
+def full_pipe() -> tuple[int, int]:
+    """Return the ends of a pipe in which there is no room left."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    return reading, writing
+
+
+@contextmanager
+def lost_log(how: str) -> Iterator[int]:
+    """Have a descriptor that takes no log, or not any more."""
+    if how == "full disk":
+        ends = [os.open("/dev/full", os.O_WRONLY)]
+    elif how == "not for writing":
+        ends = [os.open(os.devnull, os.O_RDONLY)]
+    elif how == "stuck pipe":
+        ends = list(reversed(full_pipe()))
+    elif how == "socket gone":
+        # as journald's
+        ours, theirs = socket.socketpair()
+        ends = [ours.detach()]
+        theirs.close()
+    else:
+        reading, writing = os.pipe()
+        os.close(reading)
+        ends = [writing]
+    try:
+        yield ends[0]
+    finally:
+        for end in ends:
+            os.close(end)
+
+
+LOST = ["reader gone", "socket gone", "full disk", "stuck pipe", "not for writing"]
+
+
+@pytest.mark.parametrize("how", LOST)
+async def test_a_lost_log_changes_nothing_of_a_sync(shell: Shell, how: str) -> None:
+    with lost_log(how) as stderr:
+        done = await shell.run("sync", stderr=stderr)
+
+    assert (done.code, done.out.partition(":")[0]) == (0, "In step with upstream")
+    shell.assert_complete()
+
+
+@pytest.mark.parametrize("how", LOST)
+async def test_a_lost_log_is_no_success(shell: Shell, how: str) -> None:
+    await shell.synced()
+    day = shell.days[0]
+    shell.path(day).write_bytes(shell.body(day)[:-1])
+    shell.set(upstream__url="http://127.0.0.1:9/", http__retries="0")
+
+    with lost_log(how) as stderr:
+        repaired = await shell.run("verify", "--repair", "--json", stderr=stderr)
+        synced = await shell.run("sync", stderr=stderr)
+        refused = await shell.run("no-such-command", stderr=stderr)
+
+    assert repaired.json["no_longer_held"] == [str(day)]
+    assert synced.code == 4
+    assert refused.code == 2
+
+
+@pytest.mark.parametrize("how", LOST)
+async def test_a_daemon_without_its_log_works_and_ends_when_it_is_told_to(
+    shell: Shell, how: str
+) -> None:
+    shell.set(server__listen="127.0.0.1:0", schedule__interval="1s", schedule__jitter="0s")
+    with lost_log(how) as stderr:
+        process = await shell.start("run", stderr=stderr)
+        async with asyncio.timeout(PATIENCE_S):
+            while len(load_polls(shell.data, 9).last) < 3:
+                await asyncio.sleep(0.05)
+        done = await interrupt(process, signal.SIGTERM)
+
+    assert done.code == 0
+    shell.assert_complete()
+
+
+async def test_an_answer_that_nobody_takes_is_given_up_when_told_to_end(shell: Shell) -> None:
+    await shell.synced()
+    reading, writing = full_pipe()
+    process = await shell.start("events", stdout=writing)
+    async with asyncio.timeout(PATIENCE_S):
+        while "pipe_write" not in await asyncio.to_thread(
+            Path(f"/proc/{process.pid}/wchan").read_text
+        ):
+            await asyncio.sleep(0.05)
+
+    done = await interrupt(process, signal.SIGTERM)
+    os.close(reading)
+    os.close(writing)
+
+    assert done.code == 143
+
+
+def test_what_a_slow_reader_did_not_take_at_once_comes_later_and_whole() -> None:
+    reading, writing = os.pipe()
+    lines = [f"{number:06} {'x' * 90}\n".encode() for number in range(3000)]
+    writer = LossyWriter(writing)
+
+    for line in lines:
+        writer.write(line)
+    taken = bytearray()
+
+    def read() -> None:
+        while chunk := os.read(reading, 65536):
+            taken.extend(chunk)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    writer.part()
+    os.close(writing)
+    reader.join()
+    os.close(reading)
+
+    assert bytes(taken) == b"".join(lines)
+
+
+def test_what_is_lost_is_counted_where_it_is_missing() -> None:
+    reading, writing = full_pipe()
+    writer = LossyWriter(writing, kept_bytes=100)
+    writer.write(b"kept\n")
+    for _ in range(7):
+        writer.write(b"y" * 99 + b"\n")
+
+    room = os.read(reading, 1024 * 1024)
+    writer.write(b"after\n")
+    said = os.read(reading, 1024)
+    os.close(reading)
+    writer.write(b"nobody\n")
+    os.close(writing)
+
+    assert room == b"x" * len(room)
+    assert said == b"kept\nbinder-mirror: 7 lines could not be written here\nafter\n"
