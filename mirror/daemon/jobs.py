@@ -19,6 +19,7 @@ from mirror.daemon.schedule import SLICE, JobKind, Schedule
 from mirror.errors import LockedError, MirrorError, StorageError
 from mirror.logs import get_logger
 from mirror.model import DamageKind, PollReport, Record
+from mirror.store.disk import machine_error
 from mirror.store.verification import verify
 from mirror.sync.wiring import Mirror
 from mirror.text import human_bytes, plural
@@ -104,9 +105,13 @@ class Jobs:
             outcome = "storage" if isinstance(error, StorageError) else "refused"
             metrics.job_failed(kind, outcome)
             log.error("job.failed", problem=error.line())  # noqa: TRY400 - no bug: no traceback
-        except Exception:
-            metrics.job_failed(kind, "crashed")
-            log.exception("job.crashed", hint="a bug: please report it; the daemon goes on")
+        except Exception as error:
+            if (refused := machine_error(error)) is not None:
+                metrics.job_failed(kind, "storage")
+                log.error("job.failed", problem=refused.line())  # noqa: TRY400 - no bug either
+            else:
+                metrics.job_failed(kind, "crashed")
+                log.exception("job.crashed", hint="a bug: please report it; the daemon goes on")
         finally:
             self.running = None
             metrics.job_ended(kind, now())

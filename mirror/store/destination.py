@@ -44,9 +44,13 @@ from mirror.store import aside
 from mirror.store.disk import (
     GroupWork,
     digest_of,
+    flush,
     kind_of,
+    link_or_copy,
+    optional,
     read_file,
     require_file_or_nothing,
+    set_mtime,
     storage_error,
     storage_errors,
     sync_folder,
@@ -62,6 +66,9 @@ WRITERS = 2
 """Threads that digest, count and write: more would only take the interpreter from each other."""
 FLUSHERS = 16
 """Bodies flushed at a time: a disk takes many at once better than one after the other."""
+
+_STEPS_NS = (0, 1, 2 * 10**9)
+"""By how much times are made to differ: some file systems keep seconds, or every other one."""
 
 T = TypeVar("T")
 
@@ -251,9 +258,11 @@ class LocalStore:
 
     def require_room(self, needed: int, min_free: int) -> None:
         """Make sure that there is room on the data directory's file system."""
-        root = self.data.root
-        with storage_errors(root):
-            free = shutil.disk_usage(root).free
+        root, free = self.data.root, needed + min_free
+        with storage_errors(root), optional("figures of free room: it is not looked for", root):
+            there = shutil.disk_usage(root)
+            # some in user space say that there is nothing of anything
+            free = there.free if there.total else free
         if free < needed + min_free:
             raise StorageError(
                 f"not enough room in {shown(str(root), 300)}: the poll needs about "
@@ -276,11 +285,8 @@ class LocalStore:
         require_file_or_nothing(target)
         with storage_errors(target):
             descriptor = staged.file.fileno()
-            if record.last_modified is not None:
-                when = _time_for(record, record.last_modified, target)
-                os.utime(descriptor, ns=(when, when))
-            os.fsync(descriptor)
-            record = replace(record, mtime_ns=os.fstat(descriptor).st_mtime_ns)
+            record = replace(record, mtime_ns=_give_time(descriptor, record, target))
+            flush(descriptor, target)
             self._make_way(target, record.date, predecessor, is_final=is_final)
             if change is not None:
                 aside.log_change(self.data, change)
@@ -316,7 +322,7 @@ class LocalStore:
         if is_rotten or day in self.inventory.unverified:
             copy = self.data.staging / f"{target.name}.{secrets.token_hex(4)}"
             with suppress(FileNotFoundError):
-                copy.hardlink_to(target)
+                link_or_copy(target, copy)
                 reason = "it was published and is not what upstream has"
                 self.quarantine(copy, day, digest_of(target), reason)
 
@@ -360,16 +366,28 @@ def open_store(
             yield store
 
 
-def _time_for(record: Record, last_modified: datetime, target: Path) -> int:
-    """Return a body's time in ns; not that of a file of the same size which it is to replace.
+def _give_time(descriptor: int, record: Record, target: Path) -> int:
+    """Give a body upstream's time; return, in ns, what became of it.
 
-    The claim for the new body would be taken for one of the file still there.
+    It is not that of a file of the same size which it is to replace: the claim for the new body
+    would be taken for one of the file still there.
     """
-    when = int(last_modified.timestamp()) * 10**9
-    with suppress(FileNotFoundError):
-        stats = target.lstat()
-        return when + ((stats.st_size, stats.st_mtime_ns) == (record.size, when))
-    return when
+    given = record.last_modified
+    wanted = int(given.timestamp()) * 10**9 if given else os.fstat(descriptor).st_mtime_ns
+    for step_ns in _STEPS_NS:
+        if given or step_ns:
+            set_mtime(descriptor, wanted + step_ns, target)
+        mtime_ns = os.fstat(descriptor).st_mtime_ns
+        try:
+            stats = target.lstat()
+        except FileNotFoundError:
+            return mtime_ns
+        if (stats.st_size, stats.st_mtime_ns) != (record.size, mtime_ns):
+            return mtime_ns
+    raise StorageError(
+        f"{shown(str(target), 300)} cannot have another time than what it replaces",
+        hint="run it again, at another time",
+    )
 
 
 def _sweep(staging: Path) -> None:

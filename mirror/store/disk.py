@@ -4,6 +4,9 @@ A file is written under another name, flushed, renamed over its place and its di
 file whose fsync failed is discarded, never flushed again (https://wiki.postgresql.org/wiki/Fsync_Errors).
 Here, and in all of `mirror.store`, a disk that refuses is a StorageError, and something other than
 a file where one belongs is a WrongKindError; what stood there before still stands then.
+
+File systems on the network, in user space or of other systems lack this and that. What can be done
+without is done without, after one warning (`optional`); the rest is a StorageError that says so.
 """
 
 import errno
@@ -11,6 +14,7 @@ import hashlib
 import io
 import os
 import secrets
+import shutil
 import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -21,13 +25,17 @@ from typing import BinaryIO, Generic, TypeVar
 import msgspec
 
 from mirror.errors import BAD_JSON, StorageError, WrongKindError
+from mirror.logs import get_logger
 from mirror.text import shown
 
 READ_BYTES = 1024 * 1024
 
 T = TypeVar("T")
 
-_HINTS = {
+_LACKING = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTTY}
+"""What is answered where something is not there at all."""
+_ELSEWHERE = "the file system cannot do what is needed; keep the data directory on another"
+_HINTS = dict.fromkeys((*_LACKING, errno.EEXIST, errno.ENOLCK, errno.EMLINK), _ELSEWHERE) | {
     errno.ENOSPC: "free some room; what is there is whole, and the next run goes on from it",
     errno.EDQUOT: "the quota is used up; free some room or have it raised",
     errno.EROFS: "mount the file system for writing; a failing disk turns read-only too: see dmesg",
@@ -56,13 +64,80 @@ def storage_error(error: OSError, path: Path) -> StorageError:
     )
 
 
+def machine_error(error: Exception) -> StorageError | None:
+    """Return what the machine refused, wherever it was asked, as one of ours; None for a bug."""
+    if isinstance(error, MemoryError):
+        return StorageError(
+            "no memory is left", hint="give it more, or raise its limit (ulimit -v)"
+        )
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return StorageError("no thread can be started", hint="raise the limit (ulimit -u)")
+    if not isinstance(error, OSError) or isinstance(error, ConnectionError) or not error.errno:
+        return None
+    where = error.filename if isinstance(error.filename, str | bytes) else "the system"
+    return storage_error(error, Path(os.fsdecode(where)))
+
+
+@contextmanager
+def optional(what: str, path: Path, *codes: int) -> Iterator[None]:
+    """Do without what the file system has not got; warn of it once in a process.
+
+    Args:
+        what: what is done without, and what that means.
+        path: where.
+        codes: what else than "not supported" says that it is not there.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _LACKING.union(codes):
+            raise
+        if what not in _warned:
+            _warned.add(what)
+            problem = error.strerror or str(error)
+            get_logger().warning("storage.lacking", path=str(path), lacks=what, problem=problem)
+
+
+_warned: set[str] = set()
+
+
+def flush(descriptor: int, path: Path) -> None:
+    """Flush a file's bytes to the disk."""
+    with optional("flushing of files: a power cut may take what was written last", path):
+        os.fsync(descriptor)
+
+
 def sync_folder(folder: Path) -> None:
     """Flush a directory: makes the names in it durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    with storage_errors(folder):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with optional(
+                "flushing of directories: a power cut may take what was written last",
+                folder,
+                errno.EBADF,
+            ):
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Have a file a second time; a FileNotFoundError says that it is not there."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        target.hardlink_to(source)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        # not every file system has links, nor allows that of another's file
+        with open_file(source) as file, target.open("xb") as copy:
+            shutil.copyfileobj(file, copy, READ_BYTES)
+
+
+def set_mtime(file: int | Path, when_ns: int, path: Path) -> None:
+    """Give a file a time of its content; some file systems round it, or keep their own."""
+    with optional("setting of times: files have those at which they came", path, errno.EPERM):
+        os.utime(file, ns=(when_ns, when_ns))
 
 
 class GroupWork(Generic[T]):
@@ -153,7 +228,7 @@ def publish_durably(unfinished: Path, target: Path) -> None:
     with storage_errors(target):
         require_file_or_nothing(target)
         with unfinished.open("rb") as file:
-            os.fsync(file.fileno())
+            flush(file.fileno(), target)
         unfinished.replace(target)
         sync_folder(target.parent)
 
@@ -167,7 +242,7 @@ def taking_place_of(target: Path, staging: Path) -> Iterator[BinaryIO]:
             with unfinished.open("xb") as file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
+                flush(file.fileno(), target)
             unfinished.replace(target)
             sync_folder(target.parent)
         finally:
@@ -225,7 +300,7 @@ def append_line(path: Path, line: bytes, *, durably: bool = False) -> int:
                 os.ftruncate(descriptor, size)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if durably:
-                os.fsync(descriptor)
+                flush(descriptor, path)
         finally:
             os.close(descriptor)
     return size + written

@@ -1,5 +1,6 @@
 """The paths of a data directory, the check whether it may be used, and the writer's lock."""
 
+import errno
 import fcntl
 import os
 import shutil
@@ -11,7 +12,13 @@ from pathlib import Path
 from mirror.archive.plan import DayRules
 from mirror.config.settings import Config
 from mirror.errors import ConfigError, LockedError
-from mirror.store.disk import kind_of, require_file_or_nothing, storage_error
+from mirror.store.disk import (
+    kind_of,
+    optional,
+    require_file_or_nothing,
+    storage_error,
+    storage_errors,
+)
 from mirror.text import shown
 
 _LOCK_TRIES = 10
@@ -186,7 +193,9 @@ def _locked(path: Path, problem: str) -> Iterator[None]:
     except OSError as error:
         raise storage_error(error, path) from error
     try:
-        if not _take(descriptor):
+        with storage_errors(path):
+            is_ours = _take(descriptor, path)
+        if not is_ours:
             raise LockedError(
                 f"{problem} binder-mirror{_holder(descriptor)}", hint="wait for it, or stop it"
             )
@@ -218,11 +227,12 @@ def is_being_written(data: DataDir) -> bool:
     return False
 
 
-def _take(descriptor: int) -> bool:
+def _take(descriptor: int, path: Path) -> bool:
     # a reader that asks whether somebody writes holds the lock for a moment: try for longer
     for _ in range(_LOCK_TRIES):
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with optional("locks: see to it that one writes at a time", path, errno.ENOLCK):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             time.sleep(_LOCK_PAUSE_S)
         else:

@@ -127,12 +127,12 @@ async def _send(
         raise ConnectionResetError("the client is gone")
     connection = transport.get_extra_info("socket")
     # head and body in the same packets: a head by itself costs as much as a megabyte
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    _cork(connection, is_on=True)
     await response.prepare(request)
     sent = 0
     try:
         sent = await _send_file(transport, connection.fileno(), file, part)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+        _cork(connection, is_on=False)
     except ConnectionError:
         pass  # the client is gone
     except OSError as error:
@@ -141,6 +141,11 @@ async def _send(
         # fewer bytes than Content-Length said: must not look like a whole answer
         transport.abort()
     return response
+
+
+def _cork(connection: socket.socket, *, is_on: bool) -> None:
+    with suppress(OSError):  # a kernel without it sends the head by itself
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, is_on)
 
 
 async def _send_file(
@@ -153,7 +158,8 @@ async def _send_file(
     """
     sent = 0
     if not transport.get_write_buffer_size():
-        with suppress(BlockingIOError):
+        # the loop's way waits for room, and does without sendfile where the kernel has none
+        with suppress(OSError):
             sent = os.sendfile(client, file.fileno(), part.start, len(part))
     if sent < len(part):
         loop = asyncio.get_running_loop()

@@ -203,7 +203,8 @@ def _bound_unsent(transport: asyncio.Transport, clients: int) -> None:
     """Give a client its share of what the kernel may keep for all of them."""
     share = max(_LEAST_UNSENT_BYTES, _UNSENT_BYTES // clients)
     connection = transport.get_extra_info("socket")
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, share)
+    with suppress(OSError):  # a kernel without it bounds each client alone
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, share)
 
 
 def _raise_descriptor_limit() -> int:

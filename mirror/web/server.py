@@ -8,6 +8,7 @@ from aiohttp.typedefs import Handler
 
 from mirror.errors import ConfigError, MirrorError
 from mirror.logs import get_logger
+from mirror.store.disk import machine_error
 from mirror.web.archive_files import add_archive
 from mirror.web.connection import EVERYWHERE, listen
 from mirror.web.guard import Guard
@@ -95,13 +96,14 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except web.HTTPException as error:
         return web.Response(status=error.status, text=f"{error.status}: {error.reason}\n")
-    except MirrorError as error:
-        # the disk is in trouble; what it is belongs into the log alone
-        get_logger().error("request.refused", path=request.path, problem=error.line())
-        return web.Response(status=503, text="503: the copy cannot be read just now\n")
     except ConnectionError:
         raise  # the client has left
-    except Exception:  # noqa: BLE001 - the last line of defence: a bug, logged
+    except Exception as error:  # noqa: BLE001 - the last line of defence
+        refused = error if isinstance(error, MirrorError) else machine_error(error)
+        if refused is not None:
+            # the disk is in trouble; what it is belongs into the log alone
+            get_logger().error("request.refused", path=request.path, problem=refused.line())
+            return web.Response(status=503, text="503: the copy cannot be read just now\n")
         get_logger().exception("request.failed", path=request.raw_path)
         return web.Response(status=500, text="500: a bug, see the log\n")
 
