@@ -104,9 +104,23 @@ def cli(ctx: click.Context, config_file: Path | None) -> None:
 def main() -> NoReturn:
     """Run the command line and exit."""
     prepare_streams()
+    _drop_key_log()
     # as PID 1 of a container a process ignores SIGTERM unless it says otherwise
     signal.signal(signal.SIGTERM, _terminate)
+    # whoever started us may have blocked them, and that is inherited
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
     sys.exit(run(sys.argv[1:], os.environ))
+
+
+def _drop_key_log() -> None:
+    """Do without SSLKEYLOGFILE where it cannot be written: no TLS context could be made with it."""
+    path = os.environ.get("SSLKEYLOGFILE")
+    try:
+        if path:
+            os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o600))
+    except OSError as error:
+        notice(f"SSLKEYLOGFILE {shown(str(path), 300)}: {error.strerror}: it is not written")
+        del os.environ["SSLKEYLOGFILE"]
 
 
 def _terminate(_number: int, _frame: object) -> None:
@@ -150,6 +164,10 @@ def _print_error(error: MirrorError | click.ClickException) -> ExitCode:
 
 
 def _print_unexpected(error: Exception, environ: Mapping[str, str]) -> ExitCode:
+    from mirror.store.disk import machine_error  # noqa: PLC0415 - brings structlog along
+
+    if (refused := machine_error(error)) is not None:
+        return _print_error(refused)
     if environ.get("BINDER_MIRROR_LOG__LEVEL", "").lower() == "debug":
         import traceback  # noqa: PLC0415 - for whoever asked for it
 

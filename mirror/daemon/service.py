@@ -8,6 +8,7 @@ import asyncio
 import ctypes
 import gc
 import os
+import re
 import signal
 import socket
 import sys
@@ -31,6 +32,7 @@ from mirror.web.server import WebServer
 from mirror.web.site import Site
 
 _BEAT_S = 1.0
+_LEAST_BEAT_S = 0.05
 _DRAIN_S = 6
 """For the work to come to a point from which the next run goes on; then the web side has 3 s."""
 _MAX_STATUS = 200
@@ -67,7 +69,7 @@ class Notifier:
         self._address = environ.get("NOTIFY_SOCKET", "")
         self._status = ""
         period, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
-        is_ours = pid in ("", str(os.getpid())) and period.isascii() and period.isdigit()
+        is_ours = pid in ("", str(os.getpid())) and re.fullmatch("[0-9]{1,18}", period)
         self.watchdog_s = int(period) / 1e6 or None if is_ours else None
 
     def send(self, message: str) -> None:
@@ -195,7 +197,7 @@ class _Service:
         """Tell that we live, and what we do, as long as both are so."""
         period = _BEAT_S
         if self._notifier.watchdog_s is not None:
-            period = min(period, self._notifier.watchdog_s / 4)
+            period = min(period, max(_LEAST_BEAT_S, self._notifier.watchdog_s / 4))
         while True:
             before = time.monotonic()
             await asyncio.sleep(period)

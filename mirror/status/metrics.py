@@ -22,6 +22,7 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
+from prometheus_client import values as metric_values
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
@@ -102,6 +103,8 @@ _Made = TypeVar("_Made", Counter, Gauge)
 
 # when each counter began is the process's start, which has a metric of its own
 disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
+# one process counts here; a variable of another program's would have files of counters written
+metric_values.ValueClass = metric_values.MutexValue
 
 
 class Metrics(Collector):
