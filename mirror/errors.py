@@ -130,6 +130,10 @@ class StorageError(MirrorError):
     exit_code = ExitCode.STORAGE
 
 
+class DataDirGoneError(StorageError):
+    """The data directory that is held for writing is not at its path any more."""
+
+
 class WrongKindError(MirrorError):
     """Something other than a regular file stands where a file belongs; it costs that file only."""
 

@@ -3,18 +3,22 @@
 import asyncio
 import os
 import sys
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, ExitStack
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from mirror.cli import common
 from mirror.cli.streams import say
 from mirror.config.settings import Config
-from mirror.errors import ConfigError, ExitCode
+from mirror.errors import ConfigError, DataDirGoneError, ExitCode
 from mirror.status.standing import judge_readiness
 from mirror.store.layout import DataDir, daemon_lock, make_folders
 from mirror.store.polls import load_polls
+
+if TYPE_CHECKING:
+    from mirror.sync.wiring import Mirror
 
 
 @click.command()
@@ -71,13 +75,29 @@ def _serve(ctx: click.Context, config: Config, data: DataDir, *, writes: bool) -
     from mirror.sync.wiring import open_mirror  # noqa: PLC0415
 
     tune_process()
-    with daemon_lock(data) if writes else nullcontext():
+    with ExitStack() as held:
+        require_held = held.enter_context(daemon_lock(data)) if writes else None
+
+        def open_writer(current: Config) -> "AbstractAsyncContextManager[Mirror]":
+            nonlocal require_held
+            if require_held is None:
+                make_folders(data)
+                require_held = held.enter_context(daemon_lock(data))
+            try:
+                require_held()
+            except DataDirGoneError:
+                # this job fails, so that it is seen; the next takes up what is there by then
+                require_held = None
+                held.close()
+                raise
+            return open_mirror(current, data)
+
         in_time = asyncio.run(
             run_service(
                 config,
                 data,
                 load=lambda: common.load_settings(ctx),
-                open_writer=(lambda current: open_mirror(current, data)) if writes else None,
+                open_writer=open_writer if writes else None,
                 environ=os.environ,
                 announce=_announce,
                 now=lambda: datetime.now(UTC),

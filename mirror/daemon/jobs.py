@@ -16,7 +16,7 @@ from mirror.archive.plan import PollRange
 from mirror.archive.ports import PollEvent, Traffic
 from mirror.config.settings import Config
 from mirror.daemon.schedule import SLICE, JobKind, Schedule
-from mirror.errors import LockedError, MirrorError, StorageError
+from mirror.errors import DataDirGoneError, LockedError, MirrorError, StorageError
 from mirror.logs import get_logger
 from mirror.model import DamageKind, PollReport, Record
 from mirror.store.disk import machine_error
@@ -90,7 +90,8 @@ class Jobs:
         """Run a job to its end, whatever comes of it.
 
         Returns:
-            False where another writer was in the way: to be tried again soon.
+            False where another writer was in the way, or the data directory was replaced: to be
+            tried again soon.
         """
         log, metrics, now = get_logger().bind(job=kind.value), self.site.metrics, self.site.now
         self.running = kind
@@ -105,6 +106,9 @@ class Jobs:
             outcome = "storage" if isinstance(error, StorageError) else "refused"
             metrics.job_failed(kind, outcome)
             log.error("job.failed", problem=error.line())  # noqa: TRY400 - no bug: no traceback
+            if isinstance(error, DataDirGoneError):
+                self.last_poll = None
+                return False
         except Exception as error:
             if (refused := machine_error(error)) is not None:
                 metrics.job_failed(kind, "storage")

@@ -29,6 +29,7 @@ from mirror.store.disk import (
     READ_BYTES,
     append_line,
     decode_or_none,
+    kind_of,
     open_file,
     publish_durably,
     read_file,
@@ -91,7 +92,7 @@ def keep_predecessor(
         last_modified=record.last_modified,
     )
     target = _path_of(data, record.date, record.sha256)
-    if not target.exists():
+    if kind_of(target) is None:
         with (
             open_file(published) as plain,
             taking_place_of(target, data.staging) as file,

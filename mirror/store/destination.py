@@ -58,7 +58,7 @@ from mirror.store.disk import (
 )
 from mirror.store.inventory import load_inventory, open_daily
 from mirror.store.journal import Journal
-from mirror.store.layout import DataDir, make_folders, writer_lock
+from mirror.store.layout import DataDir, RequireHeld, make_folders, writer_lock
 from mirror.store.polls import append_poll
 from mirror.text import human_bytes, shown
 
@@ -168,6 +168,7 @@ class LocalStore:
         inventory: Inventory,
         *,
         now: Callable[[], datetime],
+        require_held: RequireHeld,
         history_versions: int = 0,
     ) -> None:
         self.data = data
@@ -177,6 +178,7 @@ class LocalStore:
         self.writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="write")
         self.flushers = ThreadPoolExecutor(FLUSHERS, thread_name_prefix="publish")
         self._now = now
+        self._require_held = require_held
         self._history_versions = history_versions
         self._journal = Journal(data)
         self._sync_archive = GroupWork[None](lambda _: sync_folder(data.archive))
@@ -203,6 +205,7 @@ class LocalStore:
         """Journal a record of a body that stays."""
 
         def note() -> None:
+            self._require_held()
             held = self.inventory.records.get(record.date)
             is_new = held is None or replace(held, findings=record.findings) != record
             self._journal.note(record, durably=is_new)
@@ -230,6 +233,7 @@ class LocalStore:
 
     def write(self, name: Listing | State, content: bytes) -> None:
         """Replace a listing or state."""
+        self._require_held()
         path = self._path_of(name)
         with storage_errors(path.parent):
             path.parent.mkdir(exist_ok=True)
@@ -238,18 +242,21 @@ class LocalStore:
 
     def unsettle(self) -> None:
         """Have a journal: with one, the manifest does not say it all."""
+        self._require_held()
         self._journal.unsettle()
         self.inventory.is_clean = False
 
     def save_manifest(self) -> None:
         """Write the manifest where it does not say it all, claims without a proof included."""
+        self._require_held()
         inventory = self.inventory
-        if not inventory.is_clean or not self.data.manifest.exists():
+        if not inventory.is_clean or kind_of(self.data.manifest) is None:
             self._journal.settle(inventory.claimed() | inventory.records)
             inventory.is_clean = True
 
     def append_poll(self, report: PollReport) -> None:
         """Add to `polls.jsonl`."""
+        self._require_held()
         append_poll(self.data, report)
 
     def read_version(self, day: date, sha256: str) -> Iterator[bytes]:
@@ -281,6 +288,7 @@ class LocalStore:
         change: FinalChange | None = None,
     ) -> Record:
         """Publish a staged body; see `mirror.archive.ports.Staged.publish`."""
+        self._require_held()
         target = self.data.archive / record.name
         require_file_or_nothing(target)
         with storage_errors(target):
@@ -354,14 +362,19 @@ def open_store(
         LockedError: another process holds it.
     """
     make_folders(data)
-    with writer_lock(data):
+    with writer_lock(data) as require_held:
         _sweep(data.staging)
         inventory = load_inventory(data, looks=1)
         if not inventory.is_clean:
             # what a process that was killed renamed is believed, and put on record for good
-            with storage_errors(data.archive):
-                sync_folder(data.archive)
-        store = LocalStore(data, inventory, now=now, history_versions=history_versions)
+            sync_folder(data.archive)
+        store = LocalStore(
+            data,
+            inventory,
+            now=now,
+            require_held=require_held,
+            history_versions=history_versions,
+        )
         with closing(store):
             yield store
 

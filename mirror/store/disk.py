@@ -182,10 +182,9 @@ class GroupWork(Generic[T]):
 
 def kind_of(path: Path) -> str | None:
     """Return what stands at `path`, links not followed: "file", "directory", …, or None."""
-    try:
+    with storage_errors(path), suppress(FileNotFoundError, NotADirectoryError):
         return kind_of_mode(path.lstat().st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    return None
 
 
 def kind_of_mode(mode: int) -> str:

@@ -5,13 +5,14 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from mirror.archive.plan import DayRules
 from mirror.config.settings import Config
-from mirror.errors import ConfigError, LockedError
+from mirror.errors import ConfigError, DataDirGoneError, LockedError
 from mirror.store.disk import (
     kind_of,
     optional,
@@ -21,6 +22,7 @@ from mirror.store.disk import (
 )
 from mirror.text import shown
 
+_WRONG_PATH = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
 _LOCK_TRIES = 10
 _LOCK_PAUSE_S = 0.02
 
@@ -122,9 +124,9 @@ def check_data_dir(root: Path) -> DataDir:
             problem = "it is a root or home directory"
         elif resolved.exists() and not resolved.is_dir():
             problem = "it is not a directory"
-    except PermissionError as error:
-        raise storage_error(error, root) from error
     except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno not in _WRONG_PATH:
+            raise storage_error(error, root) from error
         # a name too long, a circle of symlinks, no such user, a NUL, a current directory gone
         problem = shown((isinstance(error, OSError) and error.strerror) or str(error))
     if problem:
@@ -167,26 +169,30 @@ def make_folders(data: DataDir) -> None:
             )
 
 
+RequireHeld = Callable[[], None]
+"""Raises DataDirGoneError where a lock is no longer in its place: removed with the directory, or
+hidden by a mount. What is written there would be lost, or be written to another disk."""
+
 # Each of the three locks raises LockedError where another process holds it.
 
 
-def writer_lock(data: DataDir) -> AbstractContextManager[None]:
+def writer_lock(data: DataDir) -> AbstractContextManager[RequireHeld]:
     """Hold the data directory as its one writer."""
     return _locked(data.lock, f"{shown(str(data.root), 300)} is being written by another")
 
 
-def daemon_lock(data: DataDir) -> AbstractContextManager[None]:
+def daemon_lock(data: DataDir) -> AbstractContextManager[RequireHeld]:
     """Hold the data directory as its one daemon, which writes from time to time."""
     return _locked(data.daemon_lock, f"{shown(str(data.root), 300)} is kept by another")
 
 
-def dataset_lock(data: DataDir) -> AbstractContextManager[None]:
+def dataset_lock(data: DataDir) -> AbstractContextManager[RequireHeld]:
     """Hold the data set as its one writer; polls go on meanwhile."""
     return _locked(data.dataset_lock, f"{shown(str(data.dataset), 300)} is being made by another")
 
 
 @contextmanager
-def _locked(path: Path, problem: str) -> Iterator[None]:
+def _locked(path: Path, problem: str) -> Iterator[RequireHeld]:
     require_file_or_nothing(path)
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
@@ -203,9 +209,19 @@ def _locked(path: Path, problem: str) -> Iterator[None]:
         with suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
-        yield
+        yield partial(_require_held, path, descriptor)
     finally:
         os.close(descriptor)
+
+
+def _require_held(path: Path, descriptor: int) -> None:
+    with storage_errors(path), suppress(FileNotFoundError, NotADirectoryError):
+        if os.path.samestat(path.lstat(), os.fstat(descriptor)):
+            return
+    raise DataDirGoneError(
+        f"{shown(str(path.parent), 300)} was removed or replaced while it was being written",
+        hint="see that it is there, or mounted, for good, and start again",
+    )
 
 
 def is_being_written(data: DataDir) -> bool:

@@ -173,7 +173,7 @@ def _check_listings(data: DataDir, inventory: Inventory, today: date) -> Iterabl
         claimed = inventory.claimed() | inventory.missing | inventory.records
         damage = list(_compare_listings(data, claimed, today))
         # Listings are written at the end of a poll; until then the journal is ahead of them.
-        if not damage or (data.journal.exists() and is_being_written(data)):
+        if not damage or (kind_of(data.journal) and is_being_written(data)):
             return ()
         # A poll may have ended since the inventory was read.
         time.sleep(pause_s)

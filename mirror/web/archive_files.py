@@ -77,7 +77,11 @@ def _path(request: web.Request) -> str:
 async def _find(site: Site, path: str) -> Representation | None:
     if listing := _LISTINGS.get(path):
         name, content_type = listing
-        return await _open_listing(site.data.archive / name, content_type)
+        found = await _open_listing(site.data.archive / name, content_type)
+        if found is None:
+            # not 404 where the whole copy cannot be read
+            await site.snapshots.snapshot(fresh=True)
+        return found
     for fresh in (False, True):
         snapshot = await site.snapshots.snapshot(fresh=fresh)
         # on the loop: a thread's turn costs more than all the rest of a request
@@ -88,7 +92,7 @@ async def _find(site: Site, path: str) -> Representation | None:
 
 
 async def _open_listing(path: Path, content_type: str) -> Representation | None:
-    """Open a listing and digest it, for its digest is not on record."""
+    """Open a listing and digest it, for its digest is not on record; None where there is none."""
     try:
         with ExitStack() as stack:
             file = stack.enter_context(open_file(path))
@@ -98,7 +102,7 @@ async def _open_listing(path: Path, content_type: str) -> Representation | None:
             else:
                 digest = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
             stack.pop_all()
-    except (OSError, WrongKindError):
+    except (FileNotFoundError, WrongKindError):
         return None
     sha256 = digest.hexdigest()
     return Representation(
@@ -117,7 +121,7 @@ def _open_day(site: Site, claims: tuple[Record, ...]) -> Representation | None:
     path = site.data.archive / claims[-1].name
     try:
         opened = open_recorded(path, claims)
-    except (OSError, WrongKindError):
+    except (FileNotFoundError, WrongKindError):
         return None
     if opened is None:
         return None

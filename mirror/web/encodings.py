@@ -22,9 +22,9 @@ from typing import IO
 from msgspec.structs import replace
 
 from mirror.archive.intake import import_zstd
-from mirror.errors import WrongKindError
+from mirror.errors import StorageError, WrongKindError
 from mirror.logs import get_logger
-from mirror.store.disk import READ_BYTES, kind_of, open_file
+from mirror.store.disk import READ_BYTES, flush, kind_of, open_file
 from mirror.web.answer import Representation
 from mirror.web.site import Site
 
@@ -154,7 +154,7 @@ class EncodedBodies:
             self._write(key, plain)
             with suppress(FileNotFoundError):  # another process has trimmed
                 self._trim()
-        except OSError as error:
+        except (OSError, StorageError) as error:
             self._refused_at = time.monotonic()
             get_logger().warning("encoding.refused", problem=str(error))
 
@@ -169,7 +169,7 @@ class EncodedBodies:
         try:
             with open_file(plain.source) as source, unfinished.open("xb") as target:
                 sha256, encoded_sha256 = _encode(source, target, key.rpartition(".")[2])
-                os.fsync(target.fileno())
+                flush(target.fileno(), unfinished)
             if sha256 == plain.sha256:
                 name = f"{key}.{encoded_sha256}"
                 unfinished.replace(self._folder / name)
