@@ -15,17 +15,21 @@ _DIGEST_BYTES = {"md5": 16, "sha-256": 32}
 _ETAG_MD5 = re.compile(r'"([0-9a-fA-F]{32})"')
 _BYTES = re.compile(r":([^:;]+):\s*(?:;|$)")
 _MAX_ETAG = 1000
+_NO_CODING = ("", "identity")
 
 
 class ReplyMeta(Struct, frozen=True, gc=False):
     """The headers of one answer that matter to us."""
 
     etag: str | None = None
-    """As sent, quotes and `W/` included."""
+    """As sent, quotes and `W/` included; None where it cannot be used, or several differ."""
+    names_etag: bool = False
+    """Whether one was sent at all."""
     last_modified: datetime | None = None
     generation: int | None = None
     """`x-goog-generation`: grows with every rewrite of the object."""
     encoding: str = "identity"
+    """The codings in the order in which they were applied, separated by ", "; all header lines."""
     stored_encoding: str = "identity"
     """`x-goog-stored-content-encoding`: what the stored bytes, and so their digests, are in."""
     events_count: int | None = None
@@ -53,15 +57,18 @@ def parse_meta(headers: Mapping[str, str], *, now: datetime) -> ReplyMeta:
         headers: looked up without regard to case.
         now: the time, aware UTC.
     """
-    modified = parse_http_date(headers.get("Last-Modified"))
-    etag = headers.get("ETag", "")
+    modified = parse_http_date(_only(headers, "last-modified"))
+    etag = _only(headers, "etag")
     # undecodable bytes come as lone surrogates, which no record can be written with
     usable = 0 < len(etag) <= _MAX_ETAG and etag.isascii() and etag.isprintable()
+    codings = ",".join(_lines(headers, "content-encoding")).lower().split(",")
     return ReplyMeta(
         etag=etag if usable else None,
+        names_etag="ETag" in headers,
         last_modified=modified if modified is not None and modified <= now else None,
         generation=_whole(headers.get("x-goog-generation"), 2**63),
-        encoding=headers.get("Content-Encoding", "identity").strip().lower(),
+        encoding=", ".join(one for one in map(str.strip, codings) if one not in _NO_CODING)
+        or "identity",
         stored_encoding=headers.get("x-goog-stored-content-encoding", "identity").strip().lower(),
         events_count=_whole(headers.get("x-goog-meta-events-count"), MAX_COUNT),
         digests=tuple(_digests(headers)),
@@ -100,8 +107,18 @@ def _digests(headers: Mapping[str, str]) -> Iterator[OfferedDigest]:
             yield from _decoded("x-goog-hash", algorithm, value)
     # A strong ETag of 32 hex digits is the body's MD5 where the archive's store made it; a weak
     # one never is a digest.
-    if match := _ETAG_MD5.fullmatch(headers.get("ETag", "")):
+    if match := _ETAG_MD5.fullmatch(_only(headers, "etag")):
         yield OfferedDigest("etag", "md5", match[1].lower())
+
+
+def _lines(headers: Mapping[str, str], name: str) -> list[str]:
+    return [value for key, value in headers.items() if key.lower() == name]
+
+
+def _only(headers: Mapping[str, str], name: str) -> str:
+    """Return what all lines of a header say; nothing where they differ, for one of them lies."""
+    values = set(_lines(headers, name))
+    return values.pop() if len(values) == 1 else ""
 
 
 def _members(headers: Mapping[str, str], name: str) -> Iterator[tuple[str, str]]:
@@ -109,7 +126,7 @@ def _members(headers: Mapping[str, str], name: str) -> Iterator[tuple[str, str]]
 
     RFC 9110, 5.3; Google sends one `x-goog-hash` a digest.
     """
-    for value in (value for key, value in headers.items() if key.lower() == name):
+    for value in _lines(headers, name):
         for member in value.split(","):
             key, _, item = member.partition("=")
             yield key.strip().lower(), item.strip()

@@ -9,7 +9,9 @@ Decoding: aiohttp's own decoder does not notice a gzip body that is cut short wi
 Content-Length, and expands a bomb as far as it goes. Ours yields at most `PIECE_BYTES` at a time,
 so that whoever takes the pieces can stop before a bomb fills the memory. A body is a run of members
 (gzip, RFC 1952) or frames (zstd, RFC 8878; RFC 9659 bounds its window to 8 MB in HTTP) with nothing
-behind the last; one that ends within a member is refused.
+behind the last; one that ends within a member is refused. So is one that decodes to next to nothing
+(empty members, frames to skip, a file name without end): the cap on what it decodes to is then one
+on the wire too.
 
 Scanning: chunks may end anywhere. All that is remembered between two of them is whether the line so
 far is blank and whether a line has just ended. Lines are JSON Lines (https://jsonlines.org): ended
@@ -28,13 +30,22 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from mirror.archive.headers import ReplyMeta
+from mirror.archive.headers import OfferedDigest, ReplyMeta
 from mirror.errors import Failure, UpstreamError
 from mirror.text import human_bytes, shown
 
 PIECE_BYTES = 256 * 1024
 """Most that one step of decoding yields: what a bomb can make us hold at a time."""
 
+_SLICE_BYTES = 16 * 1024
+"""Taken at a time: at each member's end the rest of it is copied, and members can be tiny."""
+_IDLE_BYTES = 256 * 1024
+"""What a coding may take beside twice what it gives."""
+_MAX_CODINGS = 2
+"""Codings one over the other: each has a window of its own in memory."""
+_STORED_DIGESTS = ("etag", "x-goog-hash")
+"""Made by the store, of the object as it is stored: whether a coding was put on before or after is
+not said."""
 _GZIP_WBITS = 16 + zlib.MAX_WBITS
 _ZSTD_WINDOW_LOG = 23
 _IDENTITY = ("", "identity")
@@ -67,21 +78,30 @@ class Decoder:
             problem = f"unknown Content-Encoding {shown(encoding, 40)}"
             raise UpstreamError(problem, failure=Failure.ENCODING, transient=False)
         self._member: Any = self._make_member() if self._make_member else None
+        self._taken = self._given = 0
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """Yield the decoded bytes of `chunk` in pieces of at most `PIECE_BYTES`.
 
         Raises:
-            UpstreamError: it is damaged.
+            UpstreamError: it is damaged, or decodes to next to nothing.
         """
         if self._make_member is None:
             yield chunk
             return
-        while chunk:
-            if self._member.eof:
-                self._member = self._make_member()
-            yield from self._decompress(chunk)
-            chunk = self._member.unused_data
+        for start in range(0, len(chunk), _SLICE_BYTES):
+            part = chunk[start : start + _SLICE_BYTES]
+            self._taken += len(part)
+            while part:
+                if self._member.eof:
+                    self._member = self._make_member()
+                for piece in self._decompress(part):
+                    self._given += len(piece)
+                    yield piece
+                part = self._member.unused_data
+            if self._taken > 2 * self._given + _IDLE_BYTES:
+                problem = f"{self._taken:,} bytes of {self._coding} hold only {self._given:,}"
+                raise UpstreamError(problem, failure=Failure.ENCODING, transient=False)
 
     def finish(self) -> None:
         """Check that the coding has ended; raises UpstreamError where it has not."""
@@ -164,12 +184,15 @@ class Scanner:
     Args:
         algorithms: names as hashlib knows them.
         max_bytes: the cap; one byte more and `feed` raises.
+
+    Attributes:
+        size: bytes so far.
     """
 
     def __init__(self, algorithms: Iterable[str] = ("sha256",), *, max_bytes: int) -> None:
         self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
         self._max_bytes = max_bytes
-        self._size = 0
+        self.size = 0
         self._lines = 0
         self._line_is_blank = True
         self._ends_with_newline = True
@@ -182,8 +205,8 @@ class Scanner:
         """
         if not chunk:
             return
-        self._size += len(chunk)
-        if self._size > self._max_bytes:
+        self.size += len(chunk)
+        if self.size > self._max_bytes:
             raise UpstreamError(
                 f"the body is larger than {human_bytes(self._max_bytes)}",
                 hint="raise http.max_file_size if that is right",
@@ -197,7 +220,7 @@ class Scanner:
     def finish(self) -> Evidence:
         """Return what was seen, a last line without newline counted."""
         return Evidence(
-            size=self._size,
+            size=self.size,
             lines=self._lines + (not self._line_is_blank),
             ends_with_newline=self._ends_with_newline,
             digests={name: digest.hexdigest() for name, digest in self._hashes.items()},
@@ -231,20 +254,28 @@ class Intake:
     """
 
     def __init__(self, meta: ReplyMeta, *, max_bytes: int) -> None:
-        self._decoder = Decoder(meta.encoding)
+        codings = [one for one in meta.encoding.split(", ") if one not in _IDENTITY]
+        if len(codings) > _MAX_CODINGS:
+            problem = f"more than {_MAX_CODINGS} codings: {shown(meta.encoding, 40)}"
+            raise UpstreamError(problem, failure=Failure.ENCODING, transient=False)
+        self._decoders = [Decoder(one) for one in reversed(codings)]
         self._first = b""
-        plain = meta.encoding in _IDENTITY
         self._offered = meta.digests
-        if meta.stored_encoding == "gzip" and plain:
+        if meta.stored_encoding == "gzip" and not codings:
             # digests of the stored object are not over the bytes we get
             # (https://cloud.google.com/storage/docs/transcoding)
-            stored = ("etag", "x-goog-hash")
-            self._offered = tuple(d for d in meta.digests if d.source not in stored)
+            self._offered = tuple(d for d in meta.digests if d.source not in _STORED_DIGESTS)
         wanted = {digest.algorithm for digest in self._offered}
-        self._scanner = Scanner({"sha256"} | (wanted if plain else set()), max_bytes=max_bytes)
-        self._wire = {
-            name: hashlib.new(name, usedforsecurity=False) for name in (set() if plain else wanted)
-        }
+        self._scanner = Scanner({"sha256"} | wanted, max_bytes=max_bytes)
+        # of what goes into each decoder, the wire first
+        self._encoded = [
+            {name: hashlib.new(name, usedforsecurity=False) for name in wanted} for _ in codings
+        ]
+
+    @property
+    def kept_bytes(self) -> int:
+        """The decoded bytes so far."""
+        return self._scanner.size
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """Take wire bytes, yield the decoded bytes to keep.
@@ -252,12 +283,20 @@ class Intake:
         Raises:
             UpstreamError: over the cap, or wrongly encoded.
         """
-        for digest in self._wire.values():
-            digest.update(chunk)
-        for piece in self._decoder.feed(chunk):
+        for piece in self._decode(chunk, 0):
             self._scanner.feed(piece)
             self._first = self._first or piece.lstrip(_BEFORE_TEXT)[:1]
             yield piece
+
+    def _decode(self, chunk: bytes, done: int) -> Iterator[bytes]:
+        """Yield what is left of a chunk that `done` decoders have been over."""
+        if done == len(self._decoders):
+            yield chunk
+            return
+        for digest in self._encoded[done].values():
+            digest.update(chunk)
+        for piece in self._decoders[done].feed(chunk):
+            yield from self._decode(piece, done + 1)
 
     def finish(self) -> Evidence:
         """Return what was seen, once the transfer is complete.
@@ -265,13 +304,19 @@ class Intake:
         Raises:
             UpstreamError: the encoded body does not end where it should.
         """
-        self._decoder.finish()
+        for decoder in self._decoders:
+            decoder.finish()
         seen = self._scanner.finish()
-        # over an encoded body, the digests to compare are those of the wire
-        digests = seen.digests | {name: wire.hexdigest() for name, wire in self._wire.items()}
+        right = {digest: self._is_right(digest, seen) for digest in self._offered}
         return replace(
             seen,
             is_page=self._first == b"<",
-            right=tuple(d.source for d in self._offered if digests[d.algorithm] == d.value),
-            wrong=tuple(d.source for d in self._offered if digests[d.algorithm] != d.value),
+            right=tuple(digest.source for digest in right if right[digest]),
+            wrong=tuple(digest.source for digest in right if not right[digest]),
         )
+
+    def _is_right(self, offered: OfferedDigest, seen: Evidence) -> bool:
+        encoded = [layer[offered.algorithm].hexdigest() for layer in self._encoded]
+        values = [*encoded, seen.digests[offered.algorithm]]
+        # all but those of the store are over the bytes on the wire
+        return offered.value in (values if offered.source in _STORED_DIGESTS else values[:1])

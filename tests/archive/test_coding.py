@@ -1,6 +1,8 @@
 """Content codings: whole in any division, never silently short, never all of a bomb at a time."""
 
 import gzip
+import random
+import re
 import sys
 import zlib
 from datetime import date
@@ -164,3 +166,50 @@ def test_a_zstd_window_over_eight_megabytes_is_refused():
 def test_raw_deflate_is_no_gzip():
     with pytest.raises(UpstreamError, match=r"^the gzip body is damaged: "):
         decode("gzip", zlib.compress(BODY))
+
+
+IDLE = {
+    "empty gzip members": ("gzip", b"", gzip.compress(b"")),
+    "a gzip file name": ("gzip", b"\x1f\x8b\x08\x08" + bytes(6), b"n"),
+    "a gzip comment": ("gzip", b"\x1f\x8b\x08\x10" + bytes(6), b"c"),
+    "gzip extra fields": ("gzip", b"", b"\x1f\x8b\x08\x04" + bytes(6) + b"\xff\xff" + b"x" * 65535),
+    "zstd frames to skip": ("zstd", b"", b"\x50\x2a\x4d\x18\x00\x00\x00\x00"),
+    "a large zstd frame to skip": ("zstd", b"\x50\x2a\x4d\x18\xff\xff\xff\xff", b"x"),
+    "empty zstd frames": ("zstd", b"", zstd.compress(b"")),
+}
+
+
+@pytest.mark.parametrize(("coding", "beginning", "piece"), IDLE.values(), ids=IDLE)
+def test_what_decodes_to_nothing_is_refused_within_a_megabyte(coding, beginning, piece):
+    # a field of extra ends where the next begins: a whole member between them
+    if piece.startswith(b"\x1f\x8b\x08\x04"):
+        piece += gzip.compress(b"")[10:]
+    chunks = [beginning, *[piece * (10_000 // len(piece) + 1)] * 100]
+    taken, problem = take_in_vain(Decoder(coding), chunks)
+    assert taken < 1_000_000
+    assert re.fullmatch(f"[0-9,]+ bytes of {coding} hold only 0", str(problem))
+    assert problem.transient is False
+
+
+def take_in_vain(decoder: Decoder, chunks: list[bytes]) -> tuple[int, UpstreamError]:
+    """Return the bytes after which a decoder that yields nothing refuses more, and its error."""
+    taken = 0
+    for chunk in chunks:
+        taken += len(chunk)
+        try:
+            assert list(decoder.feed(chunk)) == []
+        except UpstreamError as error:
+            return taken, error
+    raise AssertionError("it takes whatever comes")
+
+
+@CODINGS
+def test_many_tiny_members_are_one_body(coding):
+    member = ENCODERS[coding](b"a line of this length\n")
+    body = decode(coding, member * 50_000)
+    assert body == b"a line of this length\n" * 50_000
+
+
+def test_what_grows_by_its_coding_is_no_reason_to_refuse():
+    noise = random.Random(0).randbytes(3_000_000)
+    assert decode("gzip", gzip.compress(noise, 1)) == noise

@@ -48,6 +48,7 @@ def test_the_archives_own_headers_are_all_read():
         ("x-goog-hash", f"crc32c=AAAAAA==,md5={MD5_64}"),
     ) == ReplyMeta(
         etag=f'"{MD5.hexdigest()}"',
+        names_etag=True,
         last_modified=at("2021-08-03 10:20:30"),
         generation=1627984830123456,
         encoding="gzip",
@@ -62,11 +63,33 @@ def test_the_archives_own_headers_are_all_read():
 
 @pytest.mark.parametrize(
     ("sent", "read"),
-    [("gzip", "gzip"), (" GZip ", "gzip"), ("", ""), ("br, gzip", "br, gzip")],
+    [
+        (["gzip"], "gzip"),
+        ([" GZip "], "gzip"),
+        ([""], "identity"),
+        ([" br ,,gzip"], "br, gzip"),
+        (["gzip", "identity"], "gzip"),
+        (["Identity", "zstd", "gzip"], "zstd, gzip"),
+    ],
 )
-def test_codings_are_read_in_lower_case(sent, read):
-    assert meta(("Content-Encoding", sent)).encoding == read
+def test_the_codings_of_all_header_lines_are_read_in_order(sent, read):
+    assert meta(*(("Content-Encoding", line) for line in sent)).encoding == read
+
+
+@pytest.mark.parametrize(("sent", "read"), [("gzip", "gzip"), (" GZip ", "gzip"), ("", "")])
+def test_the_coding_of_what_is_stored_is_read_in_lower_case(sent, read):
     assert meta(("x-goog-stored-content-encoding", sent)).stored_encoding == read
+
+
+def test_a_validator_given_twice_counts_where_both_say_the_same():
+    tag, other = f'"{MD5.hexdigest()}"', '"another"'
+    day, later = "Tue, 03 Aug 2021 10:20:30 GMT", "Tue, 03 Aug 2021 10:20:31 GMT"
+
+    same = meta(("ETag", tag), ("etag", tag), ("Last-Modified", day), ("last-modified", day))
+    assert same == meta(("ETag", tag), ("Last-Modified", day))
+
+    differ = meta(("ETag", tag), ("etag", other), ("Last-Modified", day), ("last-modified", later))
+    assert differ == ReplyMeta(names_etag=True)
 
 
 ETAGS = {

@@ -14,6 +14,7 @@ from tests.upstream.launches import make_day
 DAY = date(2021, 8, 3)
 PLAIN = make_day(DAY, 50)
 ZIPPED = gzip.compress(PLAIN)
+TWICE = gzip.compress(ZIPPED)
 
 
 def md5(body: bytes, source: str = "etag") -> OfferedDigest:
@@ -77,9 +78,21 @@ DIGESTS = {
     ),
     "encoded, over the decoded bytes": (
         (ZIPPED, "gzip", "gzip"),
-        [md5(PLAIN), sha256(PLAIN)],
+        [md5(PLAIN), md5(PLAIN, "x-goog-hash"), md5(PLAIN, "content-md5"), sha256(PLAIN)],
+        ("etag", "x-goog-hash"),
+        ("content-md5", "repr-digest"),
+    ),
+    "encoded twice, over each of the three": (
+        (TWICE, "gzip, gzip", "identity"),
+        [md5(PLAIN), md5(ZIPPED, "x-goog-hash"), md5(TWICE, "content-md5")],
+        ("etag", "x-goog-hash", "content-md5"),
         (),
-        ("etag", "repr-digest"),
+    ),
+    "encoded, over nothing that came": (
+        (ZIPPED, "gzip", "identity"),
+        [md5(b""), md5(b"", "x-goog-hash")],
+        (),
+        ("etag", "x-goog-hash"),
     ),
     "stored encoded and sent plain: those of the store do not apply": (
         (PLAIN, "identity", "gzip"),

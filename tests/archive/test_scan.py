@@ -111,7 +111,7 @@ def test_one_byte_over_the_cap_is_too_much_however_it_comes(cap, chunks):
 
 def test_a_body_over_the_cap_says_what_to_do_and_is_not_asked_for_again():
     scanner = Scanner(max_bytes=256 * 1024**2)
-    scanner._size = 256 * 1024**2
+    scanner.size = 256 * 1024**2
     with pytest.raises(UpstreamError, match=re.escape("the body is larger than 268 MB")) as error:
         scanner.feed(b"x")
     assert str(error.value) == "the body is larger than 268 MB"
