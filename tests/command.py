@@ -103,6 +103,21 @@ class Shell:
         """Run a command to its end."""
         return await finish(await self.start(*arguments, **options))
 
+    async def measured(self, *arguments: str | bytes | Path) -> tuple[Done, int]:
+        """Run a command to its end; return with it the peak of its memory, in bytes."""
+        measure = (
+            "import resource, subprocess, sys\n"
+            "code = subprocess.call(sys.argv[1:])\n"
+            "peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss\n"
+            "print('\\npeak', peak, file=sys.stderr)\n"
+            "sys.exit(code)\n"
+        )
+        prefix, self.prefix = self.prefix, (*self.prefix, sys.executable, "-c", measure)
+        done = await self.run(*arguments)
+        self.prefix = prefix
+        err, _, peak = done.err.rpartition("\npeak ")
+        return Done(done.code, done.out, err), int(peak) * 1024
+
     async def synced(self) -> None:
         """Make a sync, which must be complete; in this process, for that is faster."""
         config = load_config(None, self.environ)

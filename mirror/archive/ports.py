@@ -32,23 +32,45 @@ class Ask(Struct, frozen=True):
     """Ask caches on the way to fetch anew (`Cache-Control: no-cache`)."""
     head: bool = False
     """Ask for the headers alone."""
+    must_name: bool = False
+    """Whether the ETag is none of upstream's own: a 304 has to name it."""
 
     @property
     def is_conditional(self) -> bool:
-        """Whether a 304 is an answer."""
+        """Whether a 304 can be an answer."""
         return self.if_none_match is not None or self.if_modified_since is not None
+
+    def is_answered_by(self, meta: ReplyMeta) -> bool:
+        """Return whether a 304 with these headers says that what we have is what upstream has.
+
+        It may leave out the ETag, but not name another; nor one where we have none, or a later date
+        than ours. `If-None-Match` compares weakly (RFC 9110, 13.1.2); what proves bytes does not.
+        """
+        if not self.is_conditional:
+            return False
+        if meta.names_etag:
+            sent, named = self.if_none_match or "", meta.etag or "other"
+            return named == sent or (not self.must_name and _opaque(named) == _opaque(sent))
+        ours, theirs = self.if_modified_since, meta.last_modified
+        is_later = ours is not None and theirs is not None and theirs > ours
+        return not self.must_name and (self.if_none_match is not None or not is_later)
+
+
+def _opaque(etag: str) -> str:
+    return etag.removeprefix("W/")
 
 
 class Reply(Struct, frozen=True):
     """An answer of upstream's; its body is still on the wire."""
 
     status: int
-    """200, 304 or 404; everything else is an UpstreamError."""
+    """200, 404, or a 304 that answers the question; everything else is an UpstreamError."""
     meta: ReplyMeta
     """The headers that matter."""
-    blocks: Callable[[], AsyncGenerator[list[bytes], None]]
+    blocks: Callable[[Callable[[], int]], AsyncGenerator[list[bytes], None]]
     """Yields the body as it comes over the wire, gathered into blocks worth a hand-over; raises
-    UpstreamError where the transfer fails or is cut short."""
+    UpstreamError where the transfer fails, is cut short or too slow: called with what returns the
+    bytes that were kept of the blocks so far, for nothing else is progress."""
 
 
 class Traffic(Struct):
@@ -58,6 +80,9 @@ class Traffic(Struct):
     unanswered: int = 0
     """Requests that failed without an answer."""
     received_bytes: int = 0
+    """Of bodies, as they came over the wire."""
+    kept_bytes: int = 0
+    """What they decoded to: the progress that there is."""
     statuses: Counter[int] = field(default_factory=Counter)
     failures: Counter[Failure] = field(default_factory=Counter)
     """Tries that failed, by what made them; those who judge what came count here too."""
@@ -207,7 +232,7 @@ class Destination(Protocol):
 
 
 class Received(Struct, frozen=True, gc=False):
-    """More bytes of a day came over the wire."""
+    """More bytes of a day came, and were kept."""
 
     day: date
     size: int

@@ -64,6 +64,8 @@ class IndexFacts(Struct, frozen=True, omit_defaults=True):
     sha256: str
     first_seen_at: datetime
     etag: str | None = None
+    is_doubtful: bool = False
+    """Whether its ETag contradicts it: unless ETags are opaque, it is asked for in full again."""
     last_modified: datetime | None = None
     generation: int | None = None
     whole: bool = True

@@ -70,13 +70,18 @@ class HttpConfig(Struct, frozen=True, kw_only=True):
         float, _duration("Longest wait for a connection to open.", ge=0.001)
     ] = 10
     read_timeout: Annotated[
-        float, _duration("Longest wait for the next byte; a whole download has no limit.", ge=0.001)
+        float,
+        _duration(
+            "Longest wait for the next byte, and for a whole head; a whole download may take an "
+            "hour.",
+            ge=0.001,
+        ),
     ] = 30
     min_speed: Annotated[
         int,
         _size(
-            "Slowest download, in bytes a second over twice the read_timeout; a slower one is "
-            "cut off and retried (0: no limit)."
+            "Slowest download, in bytes to keep a second over twice the read_timeout; a slower one "
+            "is cut off and retried (0: only one that brings nothing)."
         ),
     ] = 100
     retries: Annotated[int, _key("Retries after a failed first try.", ge=0, le=100)] = 4
@@ -84,7 +89,10 @@ class HttpConfig(Struct, frozen=True, kw_only=True):
         float, _duration("Longest wait before the first retry; doubles with each retry.")
     ] = 0.5
     max_backoff: Annotated[
-        float, _duration("Longest wait before any retry; caps a Retry-After too.")
+        float,
+        _duration(
+            "Longest wait before any retry; caps a Retry-After too, which holds back all requests."
+        ),
     ] = 60
     max_file_size: Annotated[int, _size("Largest daily file or index accepted, decoded.", ge=1)] = (
         256 * 1024**2

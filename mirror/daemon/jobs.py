@@ -125,7 +125,7 @@ class Jobs:
     def is_getting_on(self) -> bool:
         """Return whether the running job moves, or the timer does where none runs."""
         now, traffic = time.monotonic(), self._traffic
-        asked = (traffic.requests, traffic.received_bytes) if traffic is not None else ()
+        asked = (traffic.requests, traffic.kept_bytes) if traffic is not None else ()
         pulse = self.running, self.site.live.moved_at, asked
         if pulse != self._pulse:
             self._pulse, self._pulsed_at = pulse, now

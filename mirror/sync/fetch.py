@@ -175,10 +175,12 @@ class _Day:
         watch = None if due.date in self.fetcher.indexed else LaunchWatch(due.date)
         through = intake.feed if watch is None else watch.over(intake.feed)
         async with self.context.destination.stage(due.name, through) as staged:
-            async with aclosing(reply.blocks()) as blocks:
+            async with aclosing(reply.blocks(lambda: intake.kept_bytes)) as blocks:
                 async for block in blocks:
+                    before = intake.kept_bytes
                     await staged.write(block)
-                    self.context.observer(Received(due.date, sum(map(len, block))))
+                    if gain := intake.kept_bytes - before:
+                        self.context.observer(Received(due.date, gain))
             evidence = intake.finish()
             verdict = self._judge(evidence, reply.meta)
             is_empty = evidence.lines == due.expected == 0

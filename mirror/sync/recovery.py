@@ -120,10 +120,11 @@ async def _ask_upstream(
     """Return what upstream says, and whether a file with these digests is its own; None: unsaid."""
     etag = f'"{own["md5"]}"'
     try:
-        async with context.source.open(name, Ask(if_none_match=etag, head=True)) as reply:
+        ask = Ask(if_none_match=etag, head=True, must_name=True)
+        async with context.source.open(name, ask) as reply:
             meta = reply.meta
             if reply.status == 304:
-                return replace(meta, etag=meta.etag or etag), True
+                return meta, True
             if reply.status == 404:
                 return ReplyMeta(), None
     except UpstreamError as error:

@@ -1,7 +1,12 @@
-"""The archive over HTTP: one session, timeouts by the read, no redirect to another host.
+"""The archive over HTTP: one session, every phase of a request bounded, no redirect elsewhere.
 
 Bodies are handed on as they come over the wire; decoding, counting and judging are not done here.
 Every error of aiohttp's becomes an UpstreamError, while streaming too.
+
+Time: an answer's head is there within `http.connect_timeout` and `http.read_timeout` together,
+redirects included. While a body comes, only the time counts that we wait for upstream, for a slow
+disk of ours is not its fault: in twice the read_timeout of it, `http.min_speed` has to be reached
+by what is *kept*, bytes that decode to nothing being none; and no body takes more than an hour.
 """
 
 import asyncio
@@ -22,16 +27,21 @@ import aiohttp
 from yarl import URL
 
 from mirror import __version__
-from mirror.archive.headers import parse_meta, parse_retry_after
+from mirror.archive.headers import ReplyMeta, parse_meta, parse_retry_after
 from mirror.archive.plan import is_transient_status
 from mirror.archive.ports import Ask, Reply, Traffic
 from mirror.config.address import identity_of, masked_address, origin_of
 from mirror.config.settings import HttpConfig
 from mirror.errors import ConfigError, Failure, MirrorError, StorageError, UpstreamError
+from mirror.sync.wire import HEAD_BYTES, Connector
 from mirror.text import shown
 
 BLOCK_BYTES = 512 * 1024
 """Least that is handed on at a time: handing over to a thread costs as much as copying this."""
+_BLOCK_CHUNKS = 4096
+"""Most chunks in what is handed on: each costs memory of its own, however small it is."""
+_BODY_S = 3600
+"""Longest wait for one body in all: 256 MiB in it are 75 kB/s."""
 _MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _ANSWERS = (200, 304, 404)
@@ -57,7 +67,10 @@ async def open_source(
     async with aiohttp.ClientSession(
         auto_decompress=False,  # see mirror.archive.intake
         read_bufsize=BLOCK_BYTES,  # less makes it stop and start reading at every chunk
-        connector=aiohttp.TCPConnector(limit=config.concurrency + 1, ssl=_tls(base)),
+        connector=Connector(limit=config.concurrency + 1, ssl=_tls(base)),
+        max_line_size=HEAD_BYTES,
+        max_field_size=HEAD_BYTES,
+        max_headers=1000,
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={
             "User-Agent": config.user_agent or f"binder-mirror/{__version__}",
@@ -87,14 +100,18 @@ class HttpSource:
     _now: Callable[[], datetime]
     _free_at: float = 0
     """When what came so far is within `http.rate_limit`."""
+    _quiet_until: float = 0
+    """Until when upstream wants to be left alone."""
+    _pauses: int = 0
+    """How often it has wanted that since its last answer."""
     traffic: Traffic = field(default_factory=Traffic)
 
     @asynccontextmanager
     async def open(self, name: str, ask: Ask) -> AsyncIterator[Reply]:
         """Ask for an object; see `mirror.archive.ports.Source.open`."""
-        response = await self._request(urljoin(self._base, name), ask)
+        response = await self._ask(urljoin(self._base, name), ask)
         try:
-            meta = parse_meta(response.headers, now=self._now())
+            meta = self._meta(response)
             yield Reply(response.status, meta, partial(self._blocks, response))
         finally:
             # what was not read to its end is worth no connection: close, not release
@@ -103,11 +120,37 @@ class HttpSource:
             else:
                 response.close()
 
+    def _meta(self, response: aiohttp.ClientResponse) -> ReplyMeta:
+        return parse_meta(response.headers, now=self._now())
+
+    async def _ask(self, url: str, ask: Ask) -> aiohttp.ClientResponse:
+        """Return an answer that counts; one that does not is asked for without conditions."""
+        try:
+            response = await self._request(url, ask)
+        except UpstreamError as error:
+            # what follows a 304 that comes with a body is not HTTP
+            if not (ask.is_conditional and error.failure is Failure.NOT_HTTP):
+                raise
+            self.traffic.fail(error.failure)
+        else:
+            if response.status != 304 or ask.is_answered_by(self._meta(response)):
+                return response
+            response.close()
+        response = await self._request(url, Ask(past_caches=True, head=ask.head))
+        if response.status == 304:
+            response.close()
+            raise self._refusal(response)
+        return response
+
     async def _request(self, url: str, ask: Ask) -> aiohttp.ClientResponse:
-        origin = origin_of(self._base)
+        if (pause_s := self._quiet_until - time.monotonic()) > 0:
+            await asyncio.sleep(pause_s)
+        origin, loop = origin_of(self._base), asyncio.get_running_loop()
+        deadline = loop.time() + self._config.connect_timeout + self._config.read_timeout
         for _ in range(_MAX_REDIRECTS + 1):
-            response = await self._send(url, ask)
-            if response.status in _ANSWERS and (response.status != 304 or ask.is_conditional):
+            response = await self._send(url, ask, deadline)
+            if response.status in _ANSWERS:
+                self._pauses = 0
                 return response
             response.close()
             if response.status not in _REDIRECTS:
@@ -132,7 +175,7 @@ class HttpSource:
             transient=False,
         )
 
-    async def _send(self, url: str, ask: Ask) -> aiohttp.ClientResponse:
+    async def _send(self, url: str, ask: Ask, deadline: float) -> aiohttp.ClientResponse:
         headers: dict[str, str] = {}
         if ask.if_none_match is not None:
             headers["If-None-Match"] = ask.if_none_match
@@ -142,38 +185,51 @@ class HttpSource:
             headers["Cache-Control"] = "no-cache"
         self.traffic.requests += 1
         try:
-            response = await self._session.request(
-                "HEAD" if ask.head else "GET",
-                URL(url).with_user(None),  # of a redirect's own choice
-                headers=headers,
-                allow_redirects=False,
-            )
+            async with asyncio.timeout_at(deadline):
+                response = await self._session.request(
+                    "HEAD" if ask.head else "GET",
+                    URL(url).with_user(None),  # of a redirect's own choice
+                    headers=headers,
+                    allow_redirects=False,
+                )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             self.traffic.unanswered += 1
             raise _translate(error, self._base) from error
         self.traffic.statuses[response.status] += 1
         return response
 
-    async def _blocks(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[bytes], None]:
+    async def _blocks(
+        self, response: aiohttp.ClientResponse, kept: Callable[[], int]
+    ) -> AsyncGenerator[list[bytes], None]:
         """Yield the body's chunks in blocks; see `mirror.archive.ports.Reply.blocks`."""
-        block: list[bytes] = []
-        gathered = 0
-        speed = _SpeedCheck(self._config.min_speed, 2 * self._config.read_timeout)
-        try:
-            # not iter_any, which copies what it joins
-            async for chunk, _ in response.content.iter_chunks():
-                block.append(chunk)
-                gathered += len(chunk)
-                speed.count(len(chunk))
-                self.traffic.received_bytes += len(chunk)
-                if gathered >= BLOCK_BYTES:
-                    yield block
-                    await self._keep_pace(gathered)
-                    block, gathered = [], 0
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _translate(error, response.url.name) from error
-        if block:
-            yield block
+        http, where = self._config, response.url.name
+        # not iter_any, which copies what it joins
+        chunks, is_over = response.content.iter_chunks(), False
+        window_s = min(2 * http.read_timeout, _BODY_S)
+        waited_s = total_s = 0.0
+        seen = new = 0
+        while not is_over:
+            block: list[bytes] = []
+            began, window = time.monotonic(), asyncio.timeout(window_s - waited_s)
+            try:
+                async with window:
+                    is_over = await _gather(chunks, block)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                if not window.expired():
+                    raise _translate(error, where) from error
+            waited_s += time.monotonic() - began
+            if size := sum(map(len, block)):
+                self.traffic.received_bytes += size
+                yield block
+                await self._keep_pace(size)
+                gain = kept() - seen
+                seen, new = seen + gain, new + gain
+                self.traffic.kept_bytes += gain
+            if waited_s >= window_s and not is_over:
+                total_s += waited_s
+                if new < max(1, http.min_speed * window_s) or total_s >= _BODY_S:
+                    raise _too_slow(new, waited_s, total_s)
+                waited_s, new = 0.0, 0
 
     async def _keep_pace(self, size: int) -> None:
         """Hold all downloads together to the rate that is set."""
@@ -184,7 +240,9 @@ class HttpSource:
 
     def _refusal(self, response: aiohttp.ClientResponse) -> UpstreamError:
         status = response.status
-        is_transient = is_transient_status(status)
+        is_transient = is_transient_status(status) or status == 304
+        retry_after_s = parse_retry_after(response.headers.get("Retry-After"), self._now())
+        self._hold_back(min(retry_after_s or 0, self._config.max_backoff))
         by_class = {4: Failure.HTTP_4XX, 5: Failure.HTTP_5XX}
         failure = by_class.get(status // 100, Failure.HTTP_OTHER)
         return UpstreamError(
@@ -192,9 +250,20 @@ class HttpSource:
             hint="" if is_transient else "is upstream.url right, and are we allowed to read it?",
             failure=Failure.HTTP_429 if status == 429 else failure,
             transient=is_transient,
-            retry_after_s=parse_retry_after(response.headers.get("Retry-After"), self._now()),
+            retry_after_s=retry_after_s,
             status=status,
         )
+
+    def _hold_back(self, pause_s: float) -> None:
+        """Ask for nothing for a while: a Retry-After is the host's word, not one file's.
+
+        Where pause upon pause brings no answer, each file keeps to its own: one host that always
+        says so must not make a poll as long as all its files' pauses together.
+        """
+        now = time.monotonic()
+        if pause_s and (now < self._quiet_until or self._pauses <= self._config.retries):
+            self._pauses += now >= self._quiet_until
+            self._quiet_until = max(self._quiet_until, now + pause_s)
 
 
 def _tls(base: str) -> ssl.SSLContext | bool:
@@ -222,31 +291,26 @@ def _find_proxy(base: str) -> tuple[URL | None, aiohttp.BasicAuth | None]:
         ) from error
 
 
-class _SpeedCheck:
-    """Notices a download that drips: alive at each read, and yet never done.
+async def _gather(chunks: AsyncIterator[tuple[bytes, bool]], block: list[bytes]) -> bool:
+    """Add chunks to a block until it is worth a hand-over; return whether the body is over."""
+    size = 0
+    async for chunk, _ in chunks:
+        block.append(chunk)
+        size += len(chunk)
+        if size >= BLOCK_BYTES or len(block) >= _BLOCK_CHUNKS:
+            return False
+    return True
 
-    That is one below `min_speed` bytes a second over `window_s` seconds; 0 for no check.
-    """
 
-    def __init__(self, min_speed: int, window_s: float) -> None:
-        self._due_bytes = min_speed * window_s
-        self._window_s = window_s
-        self._since = time.monotonic()
-        self._bytes = 0
-
-    def count(self, size: int) -> None:
-        """Take note of `size` bytes; raise UpstreamError if the last window brought too few."""
-        self._bytes += size
-        now = time.monotonic()
-        if now - self._since < self._window_s:
-            return
-        if self._bytes < self._due_bytes:
-            raise UpstreamError(
-                f"only {self._bytes:,} bytes came in {now - self._since:.0f} s",
-                hint="see http.min_speed",
-                failure=Failure.SLOW,
-            )
-        self._since, self._bytes = now, 0
+def _too_slow(new: int, waited_s: float, total_s: float) -> UpstreamError:
+    is_late = total_s >= _BODY_S
+    text = f"the body has not come within {total_s / 60:.0f} minutes"
+    return UpstreamError(
+        text if is_late else f"only {new:,} bytes came in {waited_s:.0f} s",
+        hint="" if is_late else "see http.min_speed",
+        failure=Failure.SLOW,
+        transient=not is_late,
+    )
 
 
 def _translate(error: Exception, where: str) -> MirrorError:
@@ -254,7 +318,7 @@ def _translate(error: Exception, where: str) -> MirrorError:
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         hint = "raise the limit of open files (ulimit -n), or lower http.concurrency"
         return StorageError(f"a connection: {error.strerror}", hint=hint)
-    text = str(error) or type(error).__name__
+    text = " ".join(str(getattr(error, "message", error)).split()) or type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorError) and error.errno and error.errno > 0:
         text = f"{error.host}:{error.port}: {os.strerror(error.errno)}"
     failure, message, hint = next(row[1:] for row in _TRANSLATIONS if isinstance(error, row[0]))

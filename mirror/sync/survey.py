@@ -97,6 +97,8 @@ class Surveyor:
 
     async def _read_index(self, upstream: Upstream, body: bytes | None) -> Survey:
         facts = upstream.index if body is not None else None
+        if facts is not None and facts.is_doubtful and upstream.etags is not ETags.OPAQUE:
+            facts = None
         ask = Ask(
             if_none_match=facts.etag if facts else None,
             if_modified_since=facts.last_modified if facts else None,
@@ -154,8 +156,8 @@ class Surveyor:
         facts = IndexFacts(
             sha256=sha256,
             first_seen_at=before.first_seen_at if before is not None and is_same else now,
-            # a body that its ETag still contradicts is asked for in full the next time
-            etag=reply.meta.etag if not _is_doubtful(reply, upstream) else None,
+            etag=reply.meta.etag,
+            is_doubtful=_is_doubtful(reply, upstream),
             last_modified=reply.meta.last_modified,
             generation=reply.meta.generation,
             whole=parsed.is_whole,
@@ -240,7 +242,7 @@ class Surveyor:
         max_bytes = min(self.config.http.max_file_size, MAX_LISTING_BYTES)
         intake = Intake(reply.meta, max_bytes=max_bytes)
         pieces: list[bytes] = []
-        async with aclosing(reply.blocks()) as blocks:
+        async with aclosing(reply.blocks(lambda: intake.kept_bytes)) as blocks:
             async for block in blocks:
                 pieces += await asyncio.to_thread(_feed, intake, block)
         evidence = intake.finish()

@@ -261,14 +261,42 @@ async def test_retry_after_is_kept_up_to_the_cap(world: World, retry_after, cap,
 
 
 async def test_a_day_that_waits_gives_its_place_to_others(world: World) -> None:
-    world.configure("http", concurrency=1, max_backoff=0.3, read_timeout=5)
+    world.configure("http", concurrency=1, backoff=0.5, max_backoff=0.5, read_timeout=5)
     slow = world.day(1)
-    world.server.fail(day_name(slow), faults.Status(503, retry_after=1))
+    world.server.fail(day_name(slow), faults.Status(503))
 
     assert (await world.sync()).exit_code == 0
 
     names = world.names_asked()
     assert names[1] == names[-1] == day_name(slow), "the newest first, and again at the end"
+
+
+async def test_a_retry_after_holds_back_the_host(world: World) -> None:
+    world.configure("http", concurrency=1, max_backoff=0.5, read_timeout=5)
+    asked_off = world.day(1)
+    world.server.fail(day_name(asked_off), faults.Status(503, retry_after=60))
+
+    assert (await world.sync()).exit_code == 0
+
+    index, first, *others = world.server.requests
+    assert (index.name, first.name) == ("index.jsonl", day_name(asked_off))
+    assert len(others) == 4
+    assert min(request.at for request in others) - first.at >= 0.5, "capped by max_backoff"
+
+
+async def test_a_retry_after_at_every_turn_does_not_add_up_over_the_days(world: World) -> None:
+    world.configure("http", concurrency=1, retries=1, backoff=0, max_backoff=0.2, read_timeout=5)
+    for back in range(5, 35):
+        world.archive.put_day(world.day(back), 3, world.clock() - timedelta(days=1))
+    world.archive.write_index(world.clock() - timedelta(hours=1))
+    world.server.fail("events-*", faults.Status(429, retry_after=60), times=None)
+    began = time.monotonic()
+
+    report = await world.sync()
+
+    assert (report.exit_code, world.server.count("index.jsonl")) == (3, 1)
+    assert world.server.count() == 1 + 2 * 34
+    assert time.monotonic() - began < 34 * 0.2
 
 
 async def test_no_more_downloads_run_at_once_than_asked_for(world: World) -> None:
