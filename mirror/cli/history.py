@@ -1,5 +1,6 @@
 """`binder-mirror history`, `restore` and `prune`: the bodies kept beside those published."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import UTC, date, datetime
 from itertools import groupby
@@ -11,10 +12,12 @@ from mirror.cli import common
 from mirror.cli.streams import answer, say
 from mirror.errors import ConfigError
 from mirror.model import Record
+from mirror.status.standing import printable
 from mirror.store import aside
+from mirror.store.aside import Quarantined
 from mirror.store.inventory import load_inventory
 from mirror.store.layout import writer_lock
-from mirror.text import human_bytes, plural
+from mirror.text import ago, human_bytes, parse_duration, plural, utc_minute
 
 
 @click.command()
@@ -31,11 +34,7 @@ def history(ctx: click.Context, day: date | None, *, as_json: bool) -> None:
     _, data = common.load_mirror(ctx)
     versions = aside.list_versions(data, day)
     published = load_inventory(data).records.get(day) if day is not None else None
-    lines = [
-        f"{_columns(one)}  replaced {one.kept_at:%Y-%m-%d %H:%M} UTC"
-        + (", was final" if one.was_final else "")
-        for one in versions
-    ]
+    lines = [f"{_columns(one)}  {_when(one)}" for one in versions]
     if not lines:
         lines.append(f"No predecessors are kept{f' of {day}' if day else ''}.")
     if published is not None:
@@ -46,6 +45,10 @@ def history(ctx: click.Context, day: date | None, *, as_json: bool) -> None:
 def _columns(one: Version | Record) -> str:
     size = human_bytes(one.size)
     return f"{one.date}  {one.sha256[:12]}  {one.lines:>9,} lines  {size:>8}"
+
+
+def _when(one: Version) -> str:
+    return f"replaced {utc_minute(one.kept_at)}" + ", was final" * one.was_final
 
 
 @click.command()
@@ -72,6 +75,14 @@ def restore(ctx: click.Context, day: date, digest: str) -> None:
     say(f"{day}: {found[0].sha256[:12]} is published again, {lines}")
 
 
+@common.option_type
+def _parse_age(text: str) -> float:
+    """Return seconds; what deletes for good takes no number whose unit is anybody's guess."""
+    if text.strip().replace(".", "").isdigit():
+        raise ValueError(f'has no unit: say "{text.strip()}d" for days')
+    return parse_duration(text)
+
+
 @click.command()
 @common.data_dir_option
 @click.option("--history", "of_history", is_flag=True, help="Delete predecessors.")
@@ -79,46 +90,76 @@ def restore(ctx: click.Context, day: date, digest: str) -> None:
 @click.option(
     "--keep",
     type=click.IntRange(min=0),
-    default=0,
     metavar="N",
     help="Keep the N latest predecessors of each day.",
 )
 @click.option(
     "--older-than",
-    type=common.DURATION,
-    default="0",
+    type=_parse_age,
     metavar="TIME",
-    help='Only what has been there for longer, as "90d".',
+    help='Only what has been there for longer, with a unit, as "90d".',
 )
-@click.option("--dry-run", is_flag=True, help="Show what would be deleted; delete nothing.")
+@click.option("--all", "everything", is_flag=True, help="Delete all of them.")
+@click.option(
+    "--dry-run", is_flag=True, help="List what would be deleted, one a line; delete nothing."
+)
 @click.pass_context
 def prune(
     ctx: click.Context,
-    keep: int,
-    older_than: float,
+    keep: int | None,
+    older_than: float | None,
     *,
     of_history: bool,
     of_quarantine: bool,
+    everything: bool,
     dry_run: bool,
 ) -> None:
-    """Delete predecessors or refused bodies for good. Published files are never touched."""
+    """Delete predecessors or refused bodies for good. Published files are never touched.
+
+    Say what (--history, --quarantine), and how much of it (--older-than or --keep, or --all). What
+    is deleted is listed, one a line; --keep is about predecessors alone.
+    """
     if not of_history and not of_quarantine:
         raise click.UsageError("say what to delete: --history, --quarantine or both")
+    if everything and (older_than is not None or keep is not None):
+        raise click.UsageError("--all leaves nothing: leave out --keep and --older-than")
     _, data = common.load_mirror(ctx)
     # a dry run writes nothing, so that it works on a read-only disk and beside a sync too
-    with nullcontext() if dry_run else writer_lock(data):
+    is_bounded = older_than is not None or (keep is not None and not of_quarantine)
+    is_refused = not (everything or is_bounded or dry_run)
+    with nullcontext() if dry_run or is_refused else writer_lock(data):
         now = datetime.now(UTC)
-        versions = _beyond(keep, aside.list_versions(data)) if of_history else []
-        versions = [one for one in versions if (now - one.kept_at).total_seconds() >= older_than]
-        refused = aside.list_quarantined(data) if of_quarantine else []
-        bodies = [one for one in refused if (now - one.at).total_seconds() >= older_than]
+        versions = _beyond(keep or 0, aside.list_versions(data)) if of_history else []
+        bodies = aside.list_quarantined(data) if of_quarantine else []
+        if older_than is not None:
+            before = now.timestamp() - older_than
+            versions = [one for one in versions if one.kept_at.timestamp() <= before]
+            bodies = [one for one in bodies if one.at.timestamp() <= before]
+        if is_refused:
+            bound = "--older-than TIME" + " or --keep N" * (not of_quarantine)
+            raise click.UsageError(
+                f"this would delete {_sum_up(versions, bodies)}: say --all, or how much by {bound}"
+            )
         if not dry_run:
             aside.remove_versions(data, versions)
             aside.remove_quarantined(data, bodies)
-    size = sum(v.packed_size for v in versions) + sum(b.size for b in bodies)
-    say(
-        f"{'Would delete' if dry_run else 'Deleted'} {plural(len(versions), 'predecessor')} and "
-        f"{len(bodies):,} from quarantine, {human_bytes(size)}"
+    lines = [f"{'Would delete' if dry_run else 'Deleted'} {_sum_up(versions, bodies)}"]
+    lines += [f"  {_columns(one)}  {_when(one)}, {ago(one.kept_at, now=now)}" for one in versions]
+    lines += [
+        f"  {one.date}  {one.sha256[:12]}  in quarantine  {human_bytes(one.size):>8}  "
+        f"{ago(one.at, now=now)}: {printable(one.reason)}"
+        for one in bodies
+    ]
+    say("\n".join(lines))
+
+
+def _sum_up(versions: Sequence[Version], bodies: Sequence[Quarantined]) -> str:
+    final = sum(version.was_final for version in versions)
+    of_final = f" ({final:,} of final days)" if final else ""
+    size = sum(one.packed_size for one in versions) + sum(one.size for one in bodies)
+    return (
+        f"{plural(len(versions), 'predecessor')}{of_final} and {len(bodies):,} from quarantine, "
+        f"{human_bytes(size)}"
     )
 
 

@@ -73,7 +73,8 @@ ADVICE = {
         "Nothing to do: the next poll mends it. If it comes back, look at the disk."
     ),
     ProblemKind.QUARANTINE: (
-        "Read its reason in quarantine/; `binder-mirror prune` deletes what is old."
+        "Read its reason in quarantine/; what is old, `binder-mirror prune --quarantine "
+        "--older-than 30d` deletes."
     ),
     ProblemKind.FINAL_CHANGED: (
         "What was held before is kept, if it was sound: `binder-mirror history DATE` lists it, and "

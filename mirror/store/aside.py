@@ -148,6 +148,8 @@ def log_change(data: DataDir, change: FinalChange) -> None:
     """Put on record, durably, what upstream does to a final day, before it is published."""
     line = b"\n" + msgspec.json.encode(change) + b"\n"
     append_line(data.final_changes, line, durably=True)
+    with storage_errors(data.history):
+        sync_folder(data.history)
 
 
 def load_changes(data: DataDir) -> tuple[FinalChange, ...]:

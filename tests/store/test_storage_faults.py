@@ -156,7 +156,7 @@ async def test_a_read_only_disk_is_exit_5_for_writers_and_fine_for_readers(small
     remount(disk, "ro")
     try:
         sync = await small.run("sync")
-        prune = await small.run("prune", "--history")
+        prune = await small.run("prune", "--history", "--all")
         commands = (("status",), ("verify",), ("history",), ("prune", "--history", "--dry-run"))
         readers = [await small.run(*command) for command in (*commands, ("sync", "--dry-run"))]
     finally:

@@ -3,10 +3,12 @@
 import asyncio
 import json
 import subprocess
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
+import msgspec
 import pytest
 
+from mirror.store.aside import Quarantined
 from tests.command import COMMAND, Shell
 from tests.upstream.faults import SignIn, Status
 from tests.upstream.server import ArchiveServer
@@ -262,12 +264,15 @@ async def test_prune_deletes_what_it_is_told_to_and_nothing_else(shell: Shell) -
     young = await shell.run("prune", "--history", "--older-than", "9999999d")
     kept = await shell.run("prune", "--history", "--keep", "1")
     assert len(list(shell.data.history.glob("*.gz"))) == 1
-    done = await shell.run("prune", "--history")
+    done = await shell.run("prune", "--history", "--all")
 
-    assert tried.out.startswith("Would delete 1 predecessor ")
+    assert tried.out.startswith("Would delete 1 predecessor (1 of final days) ")
+    assert str(shell.days[2]) in tried.out.splitlines()[1]
+    assert ", was final, just now" in tried.out.splitlines()[1]
     assert young.out.startswith("Deleted 0 predecessors ")
     assert kept.out.startswith("Deleted 0 predecessors ")
-    assert done.out.startswith("Deleted 1 predecessor ")
+    assert done.out.startswith("Deleted 1 predecessor (1 of final days) ")
+    assert done.out.splitlines()[1:] == tried.out.splitlines()[1:]
     assert list(shell.data.history.glob("*.gz")) == []
     assert {
         path: path.read_bytes() for path in shell.data.archive.rglob("*") if path.is_file()
@@ -280,6 +285,38 @@ async def test_prune_asks_what_to_delete(shell: Shell) -> None:
     assert "--history, --quarantine or both" in (await shell.run("prune")).refused(2)
 
 
+@pytest.mark.parametrize("what", ["--history", "--quarantine"])
+async def test_prune_deletes_nothing_without_being_told_how_much(shell: Shell, what: str) -> None:
+    day = await replaced(shell)
+    why = Quarantined(day, "a" * 64, 7, "of no use", datetime.now(UTC), "body")
+    shell.data.quarantine.joinpath("body").write_bytes(b"nothing")
+    shell.data.quarantine.joinpath("body.reason.json").write_bytes(msgspec.json.encode(why))
+
+    unbounded = (await shell.run("prune", what)).refused(2)
+    bare = (await shell.run("prune", what, "--older-than", "5")).refused(2)
+    both = (await shell.run("prune", what, "--older-than", "0s", "--all")).refused(2)
+
+    assert len(list(shell.data.history.glob("*.gz"))) == 1
+    assert len(list(shell.data.quarantine.iterdir())) == 2
+    goes = "1 predecessor (1 of final days)" if what == "--history" else "1 from quarantine, 7 B"
+    assert goes in unbounded
+    assert "say --all, or how much by --older-than TIME" in unbounded
+    assert """'5' has no unit: say "5d" for days""" in bare
+    assert "--all leaves nothing" in both
+    tried = await shell.run("prune", what, "--dry-run")
+    assert goes in tried.out
+    assert len(tried.out.splitlines()) == 2
+    done = await shell.run("prune", what, "--older-than", "0s")
+    assert done.out == tried.out.replace("Would delete", "Deleted")
+
+
+async def test_keep_says_nothing_of_the_quarantine(shell: Shell) -> None:
+    await shell.synced()
+
+    for what in (("--quarantine",), ("--history", "--quarantine")):
+        assert "--older-than" in (await shell.run("prune", *what, "--keep", "1")).refused(2)
+
+
 async def test_refused_bodies_can_be_pruned(shell: Shell) -> None:
     day = shell.days[0]
     shell.archive.claims[day] = 1
@@ -288,7 +325,7 @@ async def test_refused_bodies_can_be_pruned(shell: Shell) -> None:
     assert (await shell.run("sync")).code == 3
     assert len(list(shell.data.quarantine.iterdir())) == 2
 
-    done = await shell.run("prune", "--quarantine")
+    done = await shell.run("prune", "--quarantine", "--all")
 
     assert done.code == 0
     assert list(shell.data.quarantine.iterdir()) == []

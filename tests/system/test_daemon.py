@@ -128,7 +128,7 @@ async def test_between_polls_a_sync_by_hand_has_its_way(shell: Shell) -> None:
         await daemon.logged("inspect.finished", waiting=0)
 
         assert (await shell.run("sync")).code == 0
-        assert (await shell.run("prune", "--history")).code == 0
+        assert (await shell.run("prune", "--history", "--all")).code == 0
 
 
 async def test_there_is_one_daemon_for_a_data_directory(shell: Shell) -> None:

@@ -106,7 +106,7 @@ async def test_two_syncs_at_once_are_one_too_many(shell: Shell) -> None:
     process = await held_up(shell, f"events-{shell.days[2]}.jsonl")
 
     second = await shell.run("sync")
-    restore = await shell.run("prune", "--history")
+    restore = await shell.run("prune", "--history", "--all")
 
     line = second.refused(6)
     assert f"{shell.data.root} is being written by another binder-mirror" in line
