@@ -11,7 +11,7 @@ from mirror.dataset.build import DatasetReport, keep_in_step
 from mirror.dataset.months import MAX_REPORTED_LINES, export_launches
 from mirror.errors import ExitCode
 from mirror.progress import show_reading
-from mirror.store.inventory import load_inventory
+from mirror.store.proof import load_proved
 from mirror.text import human_bytes, plural, shown
 
 _SHOWN_LINES = 20
@@ -39,7 +39,7 @@ def build(ctx: click.Context, *, rebuild: bool, anew: bool, as_json: bool) -> Ex
     file and line. Polls may go on meanwhile.
     """
     _, data = common.load_mirror(ctx)
-    total_bytes = sum(one.size for one in load_inventory(data).records.values())
+    total_bytes = sum(one.size for one in load_proved(data).records.values())
     with show_reading(total_bytes) as progress:
         report = keep_in_step(data, rebuild=rebuild or anew, progress=progress)
     answer(report, _render_build(report), as_json=as_json)
@@ -69,7 +69,7 @@ def verify(ctx: click.Context, *, rederive: bool, as_json: bool) -> ExitCode:
 @click.argument("target", type=common.OUTPUT, metavar="FILE")
 @common.data_dir_option
 @click.pass_context
-def export(ctx: click.Context, target: Path | None) -> None:
+def export(ctx: click.Context, target: Path | None) -> ExitCode:
     """Write all launches into one Parquet FILE: origin, provider, spec, timestamp.
 
     These are the columns and types of the JupyterHub project's weekly launches.parquet.
@@ -78,8 +78,12 @@ def export(ctx: click.Context, target: Path | None) -> None:
         raise click.UsageError("Parquet cannot be written to standard output: name a file")
     _, data = common.load_mirror(ctx)
     common.check_output(target, data)
-    count = export_launches(data, target, notice=notice)
+    left_out: list[str] = []
+    count = export_launches(data, target, notice=notice, warn=left_out.append)
+    for line in left_out:
+        notice(line)
     say(f"{shown(str(target), 300)}: {count:,} launches, {human_bytes(target.stat().st_size)}")
+    return ExitCode.INCOMPLETE if left_out else ExitCode.COMPLETE
 
 
 def _render_build(report: DatasetReport) -> str:

@@ -76,8 +76,10 @@ def query(
     """Answer SQL over the launches: the view `launches`, read-only.
 
     "DESCRIBE launches" lists its columns. SQL is DuckDB's; with - it is read from standard
-    input, without any there is a prompt. Reads the data set (`dataset build`) or, where there is
-    none, the daily files. Nothing else can be read, and nothing written.
+    input, without any there is a prompt. Reads the data set (`dataset build`) and, for what it
+    lacks, the daily files. Nothing else can be read, and nothing written.
+
+    Exits 3 where a day on record has to be left out.
     """
     if output is not None and sql is None:
         raise click.UsageError("--output needs a query")
@@ -96,19 +98,24 @@ def query(
         timeout_s=timeout,
         threads=os.cpu_count() or 1,
     )
+    left_out: list[str] = []
     with (
         replacing(output) if output is not None else nullcontext() as part,
-        open_months(data, notice=notice, call=call_apart) as months,
+        open_months(data, notice=notice, warn=left_out.append, call=call_apart) as months,
     ):
+        for line in left_out:
+            notice(line)
 
         def answer(asked: str) -> None:
             with stdout_errors() if part is None else nullcontext():
                 answer_apart(months, bounds, asked, form, part)
 
         if text is None:
-            return _prompt(answer)
-        answer(text)
-    return ExitCode.COMPLETE
+            code = _prompt(answer)
+        else:
+            code = ExitCode.COMPLETE
+            answer(text)
+    return code or (ExitCode.INCOMPLETE if left_out else ExitCode.COMPLETE)
 
 
 def _read_sql() -> str:

@@ -29,8 +29,8 @@ from mirror.errors import DatasetError
 from mirror.model import Record
 from mirror.reading.duck import one_line, open_duckdb, path_literal, require_duckdb
 from mirror.store.disk import digest_of
-from mirror.store.inventory import load_inventory
 from mirror.store.layout import DataDir
+from mirror.store.proof import load_proved
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -87,7 +87,7 @@ def verify_dataset(data: DataDir, *, rederive: bool = False) -> DatasetVerifyRep
         rederive: whether to make each month again, aside, and compare all rows.
     """
     require_duckdb()
-    held = load_inventory(data)
+    held = load_proved(data)
     wanted = months_of(held.records.values())
     doubted = {month_of(day): day for day in sorted(doubted_days(held), reverse=True)}
     recorded, there = load_months(data), list_months(data)

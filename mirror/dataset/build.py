@@ -43,8 +43,8 @@ from mirror.model import Record
 from mirror.progress import Advance, show_nothing
 from mirror.reading.duck import duckdb_errors, literal, open_duckdb, path_literal, require_duckdb
 from mirror.store.disk import digest_of, open_file, publish_durably, storage_errors
-from mirror.store.inventory import load_inventory
 from mirror.store.layout import DataDir, dataset_lock
+from mirror.store.proof import load_proved
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -136,7 +136,7 @@ def keep_in_step(
     Raises:
         LockedError: another process makes the data set.
     """
-    held = load_inventory(data)
+    held = load_proved(data)
     unread = len(doubted_days(held))
     recorded = load_intact_months(data)
     plan = plan_dataset(data, held, recorded, rebuild=rebuild)

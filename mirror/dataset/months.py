@@ -12,8 +12,9 @@ The one file of `export_launches` has the columns and types of the JupyterHub pr
 `launches.parquet` (https://github.com/jupyterhub/binder-data), and its order: by time.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from itertools import groupby
 from operator import attrgetter
@@ -25,13 +26,13 @@ from msgspec import Struct, field
 
 from mirror.archive.manifest import Inventory
 from mirror.dataset.columns import SCHEMA_VERSION
-from mirror.errors import ConfigError, DatasetError
+from mirror.errors import BAD_JSON, ConfigError, DatasetError, WrongKindError
 from mirror.events.decoder import Oddity
 from mirror.model import Record
 from mirror.reading.duck import duckdb_errors, literal, open_duckdb, path_literal, require_duckdb
 from mirror.store.disk import kind_of, read_file, replacing, storage_errors, write_durably
-from mirror.store.inventory import load_inventory
 from mirror.store.layout import DataDir
+from mirror.store.proof import load_proved, prove_file
 from mirror.text import plural
 
 PROVENANCE_KEY = "binder_mirror"
@@ -41,6 +42,8 @@ MAX_REPORTED_LINES = 1000
 _FORMAT = 1
 _EXPORT_MEMORY_BYTES = 1024**3
 _EXPORT_COLUMNS = "origin, provider, spec, timestamp"
+_MONTH = re.compile(r"year=[0-9]{4}/month=[0-9]{2}")
+_NAMED_DAYS = 10
 
 
 class OddReport(Struct, frozen=True):
@@ -114,10 +117,14 @@ def months_of(records: Iterable[Record]) -> dict[str, tuple[Record, ...]]:
 
 def matches(provenance: Provenance, days: Collection[Record]) -> bool:
     """Return whether a month was made from just these bodies, by this schema."""
-    made_from = [(day.name, day.sha256) for day in provenance.days]
-    return provenance.schema_version == SCHEMA_VERSION and made_from == [
-        (day.name, day.sha256) for day in days
-    ]
+    return _covers(provenance, days) and len(provenance.days) == len(days)
+
+
+def _covers(provenance: Provenance, days: Collection[Record]) -> bool:
+    """Return whether a month was made from these bodies, and maybe others, by this schema."""
+    made_from = {(day.name, day.sha256) for day in provenance.days}
+    is_current = provenance.schema_version == SCHEMA_VERSION
+    return is_current and made_from >= {(day.name, day.sha256) for day in days}
 
 
 def plan_dataset(
@@ -154,31 +161,25 @@ def doubted_days(inventory: Inventory) -> set[date]:
     return {*inventory.unverified, *inventory.missing, *inventory.wrong_kind}
 
 
-def describe_lag(data: DataDir, inventory: Inventory) -> list[str]:
-    """Return what whoever reads the data set should know of it, in a line each."""
-    plan = plan_dataset(data, inventory, load_intact_months(data))
-    behind = len(plan.build) + len(plan.remove)
-    lag = (
-        f"the data set is behind in {plural(behind, 'month')}: `binder-mirror dataset build` "
-        "brings it in step"
-    )
-    return ([lag] if behind else []) + describe_doubt(inventory)
-
-
-def describe_doubt(inventory: Inventory) -> list[str]:
-    """Return a line about days that are not read; none where there are none."""
-    count = len(doubted_days(inventory))
-    line = f"{plural(count, 'day')} not read, not being as on record: see `binder-mirror verify`"
-    return [line] if count else []
+def describe_doubt(inventory: Inventory) -> str:
+    """Return a line about days that are not read; "" where there are none."""
+    days = sorted(doubted_days(inventory))
+    named = ", ".join(map(str, days[:_NAMED_DAYS])) + ", …" * (len(days) > _NAMED_DAYS)
+    count = plural(len(days), "day")
+    line = f"{count} not read, not being as on record: {named} (see `binder-mirror verify`)"
+    return line if days else ""
 
 
 def load_intact_months(data: DataDir) -> dict[str, MonthRecord]:
-    """Return the months whose file is the one on record, by size and time."""
-    return {
-        month: record
-        for month, record in load_months(data).items()
-        if is_intact(path_of(data.dataset, month), record)
-    }
+    """Return the months whose file is the one on record: by size and time, else by its digest."""
+
+    def is_ours(path: Path, record: MonthRecord) -> bool:
+        with suppress(OSError, WrongKindError):
+            return is_intact(path, record) or prove_file(data, path, [record]) is not None
+        return False
+
+    months = load_months(data).items()
+    return {month: one for month, one in months if is_ours(path_of(data.dataset, month), one)}
 
 
 def is_intact(path: Path, record: MonthRecord | Record) -> bool:
@@ -198,14 +199,16 @@ def load_months(data: DataDir) -> dict[str, MonthRecord]:
     """
     try:
         records = msgspec.json.decode(read_file(data.dataset_provenance) or b"", type=_Records)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except BAD_JSON:
         return {}
     if records.format > _FORMAT:
         raise ConfigError(
             f"dataset.json is of format {records.format}; this version knows format {_FORMAT}",
             hint="upgrade binder-mirror, or move dataset.json away to have the data set made anew",
         )
-    return records.months if records.format == _FORMAT else {}
+    if records.format != _FORMAT:
+        return {}
+    return {month: one for month, one in records.months.items() if _MONTH.fullmatch(month)}
 
 
 def save_months(data: DataDir, months: Mapping[str, MonthRecord]) -> None:
@@ -235,41 +238,53 @@ def open_months(
     data: DataDir,
     *,
     notice: Callable[[str], None] = lambda _text: None,
+    warn: Callable[[str], None] = lambda _text: None,
     call: Callable[..., None] = lambda function, *args: function(*args),
 ) -> Iterator[Sequence[Path]]:
-    """Have the months' files: the data set's or, where there is none, some made for the moment.
+    """Have the months' files: those of the data set, and for what is not in it some made for now.
 
     Args:
         data: the data directory.
         notice: called with what a user should know of the data.
+        warn: called with what is on record, or listed, and not in the files.
         call: calls the function that makes the files, here or in another process.
 
     Raises:
         DatasetError: a daily file is not the one on record.
     """
-    inventory = load_inventory(data)
-    if months := list_months(data):
-        for line in describe_lag(data, inventory):
-            notice(line)
-        yield list(months.values())
+    inventory = load_proved(data)
+    recorded = load_intact_months(data)
+    plan = plan_dataset(data, inventory, recorded)
+    # a month with a doubted day serves as it is, unless it lacks another
+    wanted = months_of(inventory.records.values())
+    lacking = {
+        month: days
+        for month, days in wanted.items()
+        if month in plan.build or not _covers(recorded[month].provenance, days)
+    }
+    there = sorted(recorded.keys() - lacking.keys() - set(plan.remove))
+    files = [path_of(data.dataset, month) for month in there]
+    if doubt := describe_doubt(inventory):
+        warn(doubt)
+    if files and not lacking:
+        yield files
         return
     # here alone, for all that DuckDB does is done in another process: it takes long to import
     require_duckdb()
-    records = inventory.records.values()
-    for line in describe_doubt(inventory):
-        notice(line)
+    records = [record for days in lacking.values() for record in days]
     size = sum(record.size for record in records)
+    state = f"the data set is behind in {plural(len(lacking), 'month')}"
     notice(
-        f"there is no data set: reading {plural(len(records), 'daily file')}, {size / 1e6:,.0f} MB "
+        f"{state if recorded else 'there is no data set'}: reading "
+        f"{plural(len(records), 'daily file')}, {size / 1e6:,.0f} MB "
         "(`binder-mirror dataset build` makes one, for all queries to come)"
     )
     # only where it is used: a small query takes as long as what it imports
     from mirror.dataset.build import build_into  # noqa: PLC0415
 
     with TemporaryDirectory(prefix="binder-mirror-") as folder:
-        wanted = months_of(records)
-        call(build_into, Path(folder), data, wanted)
-        yield [path_of(Path(folder), month) for month in wanted]
+        call(build_into, Path(folder), data, lacking)
+        yield files + [path_of(Path(folder), month) for month in lacking]
 
 
 def export_launches(
@@ -277,34 +292,34 @@ def export_launches(
     target: Path,
     *,
     notice: Callable[[str], None] = lambda _text: None,
+    warn: Callable[[str], None] = lambda _text: None,
 ) -> int:
-    """Write all launches of the data set into one Parquet file; return how many there are.
+    """Write all launches into one Parquet file; return how many there are.
 
     Args:
         data: the data directory, with a data set.
         target: the file; replaced whole.
         notice: called with what a user should know of the data.
+        warn: called with what is on record, or listed, and not in the file.
 
     Raises:
         DatasetError: there is no data set, or it cannot be read.
     """
     require_duckdb()
-    months = list_months(data)
-    if not months:
+    if not list_months(data):
         raise DatasetError(
             "there is no data set yet", hint="make it with `binder-mirror dataset build`"
         )
-    for line in describe_lag(data, load_inventory(data)):
-        notice(line)
-    files = ", ".join(path_literal(path) for path in months.values())
     with (
+        open_months(data, notice=notice, warn=warn) as months,
         replacing(target) as unfinished,
         duckdb_errors(f"cannot write {target}"),
         open_duckdb(memory_bytes=_EXPORT_MEMORY_BYTES, scratch=target.parent) as connection,
     ):
+        files = ", ".join(map(path_literal, months))
         written = connection.execute(
-            f"COPY (SELECT {_EXPORT_COLUMNS} FROM read_parquet([{files}]) "
-            f"ORDER BY timestamp, file, line) TO {literal(str(unfinished))} "
-            "(FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"
+            f"COPY (SELECT {_EXPORT_COLUMNS} FROM read_parquet([{files}], "
+            "hive_partitioning = false) ORDER BY timestamp, file, line) "
+            f"TO {literal(str(unfinished))} (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"
         ).fetchone()
     return int(written[0]) if written is not None else 0

@@ -231,8 +231,14 @@ def open_session(
     with open_duckdb(memory_bytes=bounds.memory_bytes, threads=bounds.threads) as connection:
         if files:
             columns = ", ".join(f'"{one.name}"' for one in DATASET_COLUMNS)
-            paths = ", ".join(path_literal(path) for path in files)
-            view = f"SELECT {columns}, year, month FROM read_parquet([{paths}], {_HIVE})"
+            roots: dict[Path, list[str]] = {path.parents[2]: [] for path in files}
+            for path in files:
+                roots[path.parents[2]].append(path_literal(path))
+            # folders above them may look like partitions too
+            view = " UNION ALL ".join(
+                f"SELECT {columns}, year, month FROM read_parquet([{', '.join(paths)}], {_HIVE})"
+                for paths in roots.values()
+            )
         else:
             nulls = ", ".join(f'NULL::{one.sql_type} AS "{one.name}"' for one in DATASET_COLUMNS)
             view = f"SELECT {nulls}, 0 AS year, 0 AS month WHERE false"

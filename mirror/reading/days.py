@@ -1,7 +1,8 @@
 """The days that a mirror holds, as its inventory lists them, and the opened file of one.
 
-A file of another size or time than its record is never taken for it: the records are read again,
-for a writer may have replaced it since, and in the end the day is refused.
+A file of another size or time than its record is read first, and taken for it only if it has its
+digest. Where it has not, the records are read again, for a writer may have replaced it since, and
+in the end the day is refused.
 """
 
 import reprlib
@@ -15,8 +16,9 @@ from mirror.errors import UnrecordedError
 from mirror.events.decoder import cut_blocks
 from mirror.model import Flag, Record
 from mirror.store.disk import storage_errors
-from mirror.store.inventory import load_claims, load_inventory, open_recorded
+from mirror.store.inventory import load_claims
 from mirror.store.layout import DataDir
+from mirror.store.proof import load_proved, open_proved
 from mirror.text import human_bytes, plural
 
 _READ_BYTES = 256 * 1024
@@ -61,7 +63,7 @@ def survey_days(
         StorageError, ConfigError: the inventory cannot be read.
     """
     _require_dates(since, until)
-    inventory = load_inventory(data)
+    inventory = load_proved(data)
     days = [
         Day(
             one.date,
@@ -104,7 +106,7 @@ def open_days(data: DataDir, days: Iterable[Day]) -> Iterator[tuple[Day, BinaryI
         path = data.archive / day.name
         for _ in range(_TRIES):
             with storage_errors(path):
-                opened = open_recorded(path, claims.get(day.date, ()))
+                opened = open_proved(data, day.date, claims.get(day.date, ()))
             if opened is not None:
                 break
             claims = load_claims(data).candidates

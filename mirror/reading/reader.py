@@ -6,9 +6,10 @@
     for launch in archive.events(since=date(2024, 1, 1), open_days=False):
         ...
 
-No lock is taken and nothing is written. What is read is what the inventory says: a file of another
-size or time than its record, or of another number of lines, is an error and never an answer. A file
-that is replaced meanwhile is read to its end as it was. One block of lines is in memory at a time.
+No lock is taken, and nothing is written but the times that a copy has lost. What is read is what
+the inventory says: a file of another size than its record, of another time and digest, or of
+another number of lines, is an error and never an answer. A file that is replaced meanwhile is read
+to its end as it was. One block of lines is in memory at a time.
 """
 
 import os

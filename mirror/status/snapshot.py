@@ -17,14 +17,16 @@ from msgspec import Struct
 
 from mirror.archive.manifest import Inventory
 from mirror.archive.upstream import Upstream
-from mirror.errors import MirrorError
+from mirror.errors import MirrorError, WrongKindError
 from mirror.events.findings import is_pending, merge
 from mirror.events.series import Months, sum_months
 from mirror.model import FinalChange, Findings, Flag, PollReport, Record
 from mirror.store.aside import Quarantined, list_quarantined, load_changes
+from mirror.store.disk import read_file
 from mirror.store.inventory import compare_inventory, load_claims, load_upstream
 from mirror.store.layout import DataDir
 from mirror.store.polls import load_polls
+from mirror.store.proof import prove
 
 LOADED_POLLS = 200
 """The last polls that a snapshot has."""
@@ -61,23 +63,34 @@ class Snapshot(Struct, frozen=True):
     """Number of days by flag."""
     findings: Findings
     """Sums over the days that were looked into, the names bounded as a day's are."""
+    is_proved: bool
+    """Whether all was tried to prove files that are not as recorded."""
+    is_overstated: bool
+    """Whether the listings on disk list a day whose file is gone or not the one on record."""
 
 
-def load_snapshot(data: DataDir, before: Snapshot | None = None) -> Snapshot:
+def load_snapshot(
+    data: DataDir, before: Snapshot | None = None, *, proving: bool = True
+) -> Snapshot:
     """Return the snapshot of now.
 
     Args:
         data: the data directory.
         before: an earlier snapshot, whose sums are taken over where nothing has changed.
+        proving: whether to prove files that have lost their recorded time, which may take long.
     """
     claims = load_claims(data)
     polls = load_polls(data, LOADED_POLLS)
     inventory = compare_inventory(claims, data)
+    is_proved = proving or not inventory.unverified
+    if is_proved:
+        prove(data, inventory)
     records = inventory.records.values()
+    proved = {one.name: (one,) for one in records if one.date not in claims.candidates}
     months = sum_months(records, before.months if before else None)
     return Snapshot(
         inventory=inventory,
-        claims={records[-1].name: records for records in claims.candidates.values()},
+        claims=proved | {all_[-1].name: all_ for all_ in claims.candidates.values()},
         upstream=load_upstream(data, ""),
         polls=polls.last,
         last_success_at=polls.last_complete.ended_at if polls.last_complete else None,
@@ -89,7 +102,19 @@ def load_snapshot(data: DataDir, before: Snapshot | None = None) -> Snapshot:
         pending=sum(map(is_pending, records)),
         flags=Counter(chain.from_iterable(one.flags for one in records)),
         findings=merge(one.findings for one in months.values() if one.findings is not None),
+        is_proved=is_proved,
+        is_overstated=is_proved and _is_overstated(data, inventory),
     )
+
+
+def _is_overstated(data: DataDir, inventory: Inventory) -> bool:
+    lost = (*inventory.missing, *inventory.unverified, *inventory.wrong_kind)
+    names = [data.days.name_of(day).encode() for day in lost]
+    listed = b""
+    for path in (data.sums, data.index) if names else ():
+        with suppress(WrongKindError):
+            listed += read_file(path) or b""
+    return any(name in listed for name in names)
 
 
 class SnapshotCache:
@@ -131,6 +156,10 @@ class SnapshotCache:
             return self._seen
         raise self._seen or RuntimeError("a look without a snapshot")
 
+    def doubt(self) -> None:
+        """Load all again at the next look: a file is not the one on record any more."""
+        self._fingerprint = ()
+
     async def keep_fresh(self) -> None:
         """Look again and again, until cancelled, so that no request waits for a long load."""
         self._keepers += 1
@@ -149,7 +178,11 @@ class SnapshotCache:
         before = self._seen if isinstance(self._seen, Snapshot) else None
         try:
             fingerprint = _fingerprint(self._data)
-            if before is None or fingerprint != self._fingerprint:
+            if before is None:
+                # what has to be proved can be long: the next look does it, and nobody waits for it
+                self._seen = load_snapshot(self._data, proving=False)
+                self._fingerprint = fingerprint if self._seen.is_proved else ()
+            elif fingerprint != self._fingerprint:
                 self._seen = load_snapshot(self._data, before)
                 self._fingerprint = fingerprint
         except MirrorError as error:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mirror.archive.plan import DayRules
 from mirror.config.settings import Config
@@ -21,6 +22,9 @@ from mirror.store.disk import (
     storage_errors,
 )
 from mirror.text import shown
+
+if TYPE_CHECKING:
+    from mirror.store.proof import Proof
 
 _WRONG_PATH = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
 _LOCK_TRIES = 10
@@ -57,10 +61,14 @@ class DataDir:
         self.sums = self.archive / "SHA256SUMS"
         self.datapackage = self.archive / "datapackage.json"
         self.croissant = self.archive / "croissant.json"
+        self.proofs: dict[Path, Proof] = {}
+        """What readers have proved of files that have lost their recorded time."""
 
     def with_settings(self, config: Config) -> "DataDir":
         """Return the same place with the rules of these settings."""
-        return DataDir(self.root, DayRules.of(config))
+        there = DataDir(self.root, DayRules.of(config))
+        there.proofs = self.proofs
+        return there
 
     def free_bytes(self) -> int:
         """Return the bytes that are free for us; 0 where that is not known."""

@@ -1,7 +1,8 @@
 """Our copy against the manifest: every published byte read again, several files at a time.
 
 Finds flipped bits, missing, extra and truncated files, and listings that do not say what is held.
-Reads only; takes no lock, so a sync may go on meanwhile.
+Writes nothing but the times that a copy has lost (`mirror.store.proof`); takes no lock, so a sync
+may go on meanwhile.
 """
 
 import hashlib
@@ -24,6 +25,7 @@ from mirror.progress import Advance, show_nothing
 from mirror.store.disk import READ_BYTES, kind_of, open_file, read_file
 from mirror.store.inventory import load_inventory
 from mirror.store.layout import DataDir, is_being_written
+from mirror.store.proof import load_proved, prove
 from mirror.text import shown
 
 _LISTING_LOOKS_S = (0, 0.2, 1)
@@ -39,7 +41,7 @@ class VerifyReport(Struct, frozen=True):
     held: int
     damage: tuple[Damage, ...]
     undated: int = 0
-    """Files that are as recorded but for their time; nobody reads them until that is recorded."""
+    """Files that are as recorded but for their time, which could not be given back to them."""
 
 
 Choose = Callable[[Sequence[Record]], Sequence[Record]]
@@ -62,16 +64,16 @@ def verify(
         today: the current UTC date, for reading the local index.
     """
     inventory = load_inventory(data)
+    doubted = dict(inventory.unverified)
+    prove(data, inventory, by_sums=False)
+    undated = {day for day in doubted if data.archive / data.days.name_of(day) in data.proofs}
     records = sorted(inventory.records.values(), key=lambda record: record.date)
     chosen = choose(records)
-    # files that have lost their recorded time, as in a backup: read in any case, by their records
-    claimed = inventory.claimed().values()
-    held = len(records) + len(claimed) + len(inventory.missing)
-    undated = set(inventory.unverified)
+    held = len(records) + len(inventory.claimed()) + len(inventory.missing)
     damage = [*_check_files(data, chosen, progress), *_check_names(inventory, data)]
     if suspects := {one.day for one in damage if one.day is not None}:
         # a sync may have replaced files while they were read: look again at what seems wrong
-        inventory = load_inventory(data)
+        inventory = load_proved(data, by_sums=False)
         damage = list(_look_again(data, inventory, suspects))
     damage += (
         Damage(shown(name), DamageKind.STRANGER, "does not belong to the archive")
@@ -79,8 +81,8 @@ def verify(
     )
     damage += _check_listings(data, inventory, today)
     return VerifyReport(
-        checked=len(chosen) + len(claimed),
-        checked_bytes=sum(record.size for record in (*chosen, *claimed)),
+        checked=len(chosen),
+        checked_bytes=sum(record.size for record in chosen),
         held=held,
         damage=tuple(damage),
         undated=len(undated & inventory.records.keys()),
@@ -177,7 +179,7 @@ def _check_listings(data: DataDir, inventory: Inventory, today: date) -> Iterabl
             return ()
         # A poll may have ended since the inventory was read.
         time.sleep(pause_s)
-        inventory = load_inventory(data)
+        inventory = load_proved(data, by_sums=False)
     return damage
 
 

@@ -7,18 +7,25 @@ of the opened file, so that an answer is whole and true while a sync replaces fi
 import asyncio
 import hashlib
 import os
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
-from pathlib import Path
+from functools import partial
+from io import FileIO
+from typing import BinaryIO
 from urllib.parse import unquote
 
 from aiohttp import web
 from msgspec.structs import replace
 
-from mirror.errors import WrongKindError
+from mirror.archive.listings import entries_of, render_index, render_page, render_sums
+from mirror.archive.metadata import render_croissant, render_datapackage
+from mirror.errors import MirrorError, WrongKindError
 from mirror.model import Record
+from mirror.status.snapshot import Snapshot
 from mirror.store.disk import open_file
 from mirror.store.inventory import open_recorded
+from mirror.store.proof import open_proved
 from mirror.web.answer import Representation, answer, names_tag
 from mirror.web.encodings import CODINGS, EncodedBodies, choose_coding
 from mirror.web.site import SITE, Site
@@ -31,6 +38,13 @@ _LISTINGS = {
     "/SHA256SUMS": ("SHA256SUMS", "text/plain; charset=utf-8"),
     "/datapackage.json": ("datapackage.json", "application/json"),
     "/croissant.json": ("croissant.json", "application/ld+json"),
+}
+_RENDER: dict[str, Callable[[Iterable[Record]], bytes]] = {
+    "index.html": lambda records: render_page(entries_of(records)),
+    "index.jsonl": lambda records: render_index(entries_of(records)),
+    "SHA256SUMS": render_sums,
+    "datapackage.json": render_datapackage,
+    "croissant.json": render_croissant,
 }
 _SETTLED = "public, max-age=3600"
 _UNSETTLED = "public, max-age=60"
@@ -76,26 +90,49 @@ def _path(request: web.Request) -> str:
 
 async def _find(site: Site, path: str) -> Representation | None:
     if listing := _LISTINGS.get(path):
-        name, content_type = listing
-        found = await _open_listing(site.data.archive / name, content_type)
+        found = await _open_listing(site, *listing)
         if found is None:
             # not 404 where the whole copy cannot be read
             await site.snapshots.snapshot(fresh=True)
         return found
+    name = path.removeprefix("/")
+    if (day := site.data.days.day_of(name)) is None:
+        return None
+    is_proved = True
     for fresh in (False, True):
         snapshot = await site.snapshots.snapshot(fresh=fresh)
-        # on the loop: a thread's turn costs more than all the rest of a request
-        claims = snapshot.claims.get(path.removeprefix("/"))
-        if claims and (found := _open_day(site, claims)) is not None:
-            return found
+        is_proved = snapshot.is_proved
+        if claims := snapshot.claims.get(name):
+            # on the loop: a thread's turn costs more than all the rest of a request
+            found = _open_day(site, claims, partial(open_recorded, site.data.archive / name))
+            if found is None:
+                prove = partial(open_proved, site.data, day)
+                found = await asyncio.to_thread(_open_day, site, claims, prove)
+            if found is not None:
+                return found
+        if day in snapshot.inventory.records:
+            site.snapshots.doubt()
+    if not is_proved:
+        # the listings may have it: it is not to be said that it is not there
+        raise web.HTTPServiceUnavailable
     return None
 
 
-async def _open_listing(path: Path, content_type: str) -> Representation | None:
-    """Open a listing and digest it, for its digest is not on record; None where there is none."""
+async def _open_listing(site: Site, name: str, content_type: str) -> Representation | None:
+    """Open a listing and digest it, for its digest is not on record; None where there is none.
+
+    One that would list what is not here is made for the moment, of what is.
+    """
+    path = site.data.archive / name
+    held: Snapshot | None = None
+    with suppress(MirrorError):
+        held = await site.snapshots.snapshot()
     try:
         with ExitStack() as stack:
-            file = stack.enter_context(open_file(path))
+            if held is not None and held.is_overstated and name in _RENDER:
+                file = stack.enter_context(await asyncio.to_thread(_render, name, held))
+            else:
+                file = stack.enter_context(open_file(path))
             stats = os.fstat(file.fileno())
             if stats.st_size <= _ON_LOOP_BYTES:
                 digest = hashlib.file_digest(file, "sha256")
@@ -116,11 +153,24 @@ async def _open_listing(path: Path, content_type: str) -> Representation | None:
     )
 
 
-def _open_day(site: Site, claims: tuple[Record, ...]) -> Representation | None:
+def _render(name: str, snapshot: Snapshot) -> FileIO:
+    """Return a listing of just what is held, in memory."""
+    body = _RENDER[name](snapshot.inventory.records.values())
+    file = FileIO(os.memfd_create(name), "w+")
+    file.write(body)
+    file.seek(0)
+    return file
+
+
+def _open_day(
+    site: Site,
+    claims: tuple[Record, ...],
+    open_claimed: Callable[[tuple[Record, ...]], tuple[BinaryIO, Record] | None],
+) -> Representation | None:
     """Open a daily file if it is the one on record; None where it is another, or gone."""
     path = site.data.archive / claims[-1].name
     try:
-        opened = open_recorded(path, claims)
+        opened = open_claimed(claims)
     except (FileNotFoundError, WrongKindError):
         return None
     if opened is None:

@@ -81,13 +81,15 @@ def test_an_empty_mirror_answers_with_nothing(tmp_path: Path):
         assert answer(empty, "SELECT count(*), max(repository) FROM launches") == [(0, None)]
 
 
-def test_a_data_set_that_is_behind_is_told(tmp_path: Path):
+def test_what_the_data_set_lacks_is_read_and_told(tmp_path: Path):
     data = make_mirror(tmp_path / "data", BODIES)
     keep_in_step(data)
-    hold(data, {date(2020, 6, 18): BODIES[date(2020, 6, 18)][:-1]})
+    new, changed = date(2020, 6, 19), date(2020, 6, 18)
+    first = BODIES[changed].partition(b"\n")[0] + b"\n"
+    hold(data, {changed: BODIES[changed] + first, new: first})
     told: list[str] = []
     with opened(data, notice=told.append) as session:
-        assert answer(session, "SELECT count(*) FROM launches") == [(LINES,)]
+        assert answer(session, "SELECT count(*) FROM launches") == [(LINES + 2,)]
     assert told[0].startswith("the data set is behind in 1 month")
 
 
