@@ -282,6 +282,16 @@ class Damage(Struct, frozen=True):
     """The day, where it is a daily file."""
 
 
+class Repair(Struct, frozen=True):
+    """What a repair came to."""
+
+    sources: Mapping[date, str] = {}
+    """Where what is held of a day now came from: "upstream", "history", or "the file" that was
+    there and is proved."""
+    changes: tuple[FinalChange, ...] = ()
+    """Final days that upstream had changed by then: its body, not the damaged one's, is held."""
+
+
 class PollEnd(StrEnum):
     """How a poll ended."""
 

@@ -16,7 +16,7 @@ from mirror.cli.streams import answer, say
 from mirror.config.address import identity_of
 from mirror.config.settings import Config, UpstreamConfig
 from mirror.errors import ExitCode
-from mirror.model import DamageKind, FinalChange, Record
+from mirror.model import DamageKind, Record, Repair
 from mirror.progress import show_reading
 from mirror.status.standing import problem_lines
 from mirror.store.inventory import load_inventory, load_upstream
@@ -58,19 +58,19 @@ def _parse_share(text: str) -> float:
 def verify(ctx: click.Context, share: float, *, repair: bool, as_json: bool) -> ExitCode:
     """Read every published file again and compare it with the manifest.
 
-    Exits 3 where damage is found and, with --repair, where some is left. With --json and --repair
-    the object lists what was repaired, which days are no longer held, and final days that upstream
-    had changed.
+    Exits 3 where damage is found and, with --repair, where some is left or a day was lost. With
+    --json and --repair the object lists what was repaired, from where, which days are no longer
+    held, and final days that upstream had changed.
     """
     config, data = common.load_mirror(ctx)
     report = found = _verify(data, share)
     lost: list[date] = []
-    changes: tuple[FinalChange, ...] = ()
+    done = Repair()
     if repair and (found.damage or found.undated):
         if not as_json:
             say(_render(found))
         config = _with_known_upstream(config, data)
-        changes = common.with_mirror(config, data, lambda mirror: mirror.repair(found.damage))
+        done = common.with_mirror(config, data, lambda mirror: mirror.repair(found.damage))
         report = _verify(data)
         damaged = {one.day for one in found.damage if one.day is not None}
         held = load_inventory(data).records
@@ -78,15 +78,21 @@ def verify(ctx: click.Context, share: float, *, repair: bool, as_json: bool) -> 
     facts, text = msgspec.to_builtins(report), _render(report)
     if repair:
         left = {one.name for one in report.damage}
-        repaired = [one for one in found.damage if one.name not in left and one.day not in lost]
-        facts |= {"repaired": repaired, "no_longer_held": lost, "final_changes": changes}
+        repaired = [
+            # what is of no day is a listing, made anew of what is held
+            msgspec.to_builtins(one)
+            | {"source": done.sources.get(one.day or date.min, "what is held")}
+            for one in found.damage
+            if one.name not in left and one.day not in lost
+        ]
+        facts |= {"repaired": repaired, "no_longer_held": lost, "final_changes": done.changes}
         if repaired and not left:
             text += f"\nrepaired: {len(repaired):,}"
-        why = "neither upstream nor history gave it; a sync asks again"
+        why = "neither upstream nor history has it; its rotten body, if any, is in quarantine/"
         text += "".join(f"\nno longer held: {day} ({why})" for day in lost)
-        text = "\n".join([text, *problem_lines(tell_changes(changes), "warning:")])
+        text = "\n".join([text, *problem_lines(tell_changes(done.changes), "warning:")])
     answer(facts, text, as_json=as_json)
-    return ExitCode.INCOMPLETE if report.damage else ExitCode.COMPLETE
+    return ExitCode.INCOMPLETE if report.damage or lost else ExitCode.COMPLETE
 
 
 def _verify(data: DataDir, share: float = 1.0) -> VerifyReport:

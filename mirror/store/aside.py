@@ -10,29 +10,33 @@ bounded in number and size: the oldest leave.
 """
 
 import gzip
+import hashlib
 import re
-import shutil
+import stat
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 from msgspec import Struct
 
 from mirror.archive.final_days import parse_changes
 from mirror.archive.manifest import Version
-from mirror.errors import MirrorError, StorageError
+from mirror.errors import MirrorError, StorageError, WrongKindError
+from mirror.logs import get_logger
 from mirror.model import FinalChange, Record
 from mirror.store.disk import (
     READ_BYTES,
     append_line,
     decode_or_none,
-    kind_of,
+    digest_of,
     open_file,
     publish_durably,
     read_file,
+    require_file_or_nothing,
     storage_errors,
     sync_folder,
     taking_place_of,
@@ -42,6 +46,7 @@ from mirror.store.layout import DataDir
 from mirror.text import shown
 
 _PREDECESSOR = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})\.([0-9a-f]{64})\.jsonl\.gz")
+_LOG = "log.jsonl"
 _QUARANTINED_BODIES = 50
 _QUARANTINED_BYTES = 512 * 1024**2
 
@@ -56,6 +61,8 @@ class Quarantined(Struct, frozen=True):
     at: datetime
     file: str
     """The body's name in the folder."""
+    was_published: bool = False
+    """Whether it was held here once: then nothing but `prune` deletes it."""
 
 
 _version_decoder = msgspec.json.Decoder(Version)
@@ -70,16 +77,22 @@ def keep_predecessor(
     kept_at: datetime,
     is_final: bool,
     versions: int = 0,
-) -> None:
+) -> bool:
     """Copy the published body into history, durably, before it is replaced.
 
     Args:
         data: the data directory.
-        published: the body's file, which has its recorded digest.
+        published: the body's file.
         record: what is known of it.
         kept_at: the time.
         is_final: whether it is the body of a final day; such a one is kept until `prune`.
         versions: how many bodies of a day that was open are kept; 0 for all.
+
+    Returns:
+        Whether the file has its recorded digest; where it has not, nothing of it is kept.
+
+    Raises:
+        WrongKindError: something other than a file stands at its place in history.
     """
     version = Version(
         date=record.date,
@@ -92,39 +105,84 @@ def keep_predecessor(
         last_modified=record.last_modified,
     )
     target = _path_of(data, record.date, record.sha256)
-    if kind_of(target) is None:
-        with (
-            open_file(published) as plain,
-            taking_place_of(target, data.staging) as file,
-            # mtime=0: the same body gives the same file
-            gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed,
-        ):
-            shutil.copyfileobj(plain, packed, READ_BYTES)
+    require_file_or_nothing(target)
+    if _is_kept(data, record):
+        if digest_of(published) != record.sha256:
+            return False
+    else:
+        try:
+            # what is torn there, or another's, gives way
+            with taking_place_of(target, data.staging) as file:
+                _pack(published, file, record.sha256)
+        except _OtherBodyError:
+            return False
     line = b"\n" + msgspec.json.encode(version) + b"\n"
-    append_line(data.history / "log.jsonl", line, durably=True)
+    try:
+        append_line(data.history / _LOG, line, durably=True)
+    except WrongKindError as error:
+        # the body is what must not be lost; without its line it is one of a final day
+        get_logger().warning("history.not_logged", problem=error.line())
     with storage_errors(data.history):
         # the log may be new, and the body that of a process killed before it flushed the folder
         sync_folder(data.history)
     if versions:
         passing = [one for one in list_versions(data, record.date) if not one.was_final]
         remove_versions(data, passing[:-versions])
+    return True
+
+
+class _OtherBodyError(Exception):
+    """What was read has not the digest that it should have."""
+
+
+def _pack(published: Path, target: BinaryIO, sha256: str) -> None:
+    """Pack a body into a file; raise _OtherBodyError where what was read is another."""
+    digest = hashlib.sha256()
+    with storage_errors(published):
+        plain = open_file(published)
+    with (
+        plain,
+        # mtime=0: the same body gives the same file
+        gzip.GzipFile(filename="", mode="wb", fileobj=target, mtime=0) as packed,
+    ):
+        while chunk := plain.read(READ_BYTES):
+            digest.update(chunk)
+            packed.write(chunk)
+    if digest.hexdigest() != sha256:
+        raise _OtherBodyError
+
+
+def _is_kept(data: DataDir, record: Record) -> bool:
+    """Return whether history has a body, whole."""
+    digest = hashlib.sha256()
+    with suppress(StorageError):
+        for chunk in read_version(data, record.date, record.sha256):
+            digest.update(chunk)
+    return digest.hexdigest() == record.sha256
 
 
 def list_versions(data: DataDir, day: date | None = None) -> list[Version]:
     """Return the predecessors kept, of one day or of all, by day and then by time."""
-    lines = (read_file(data.history / "log.jsonl") or b"").splitlines()
+    lines: list[bytes] = []
+    with suppress(WrongKindError):
+        lines = (read_file(data.history / _LOG) or b"").splitlines()
     versions = (decode_or_none(_version_decoder, line) for line in lines)
     logged = {(one.date, one.sha256): one for one in versions if one is not None}
     with storage_errors(data.history):
         if not data.history.is_dir():
             return []
-        entries = [(path, path.stat()) for path in data.history.iterdir()]
+        entries = [(path, path.lstat()) for path in data.history.iterdir()]
     found: list[Version] = []
     for path, stats in entries:
         match = _PREDECESSOR.fullmatch(path.name)
-        if match is None or (day is not None and match[1] != day.isoformat()):
+        if match is None or not stat.S_ISREG(stats.st_mode):
             continue
-        of_day, sha256 = date.fromisoformat(match[1]), match[2]
+        try:
+            of_day, sha256 = date.fromisoformat(match[1]), match[2]
+        except ValueError:
+            continue
+        if day not in (None, of_day):
+            continue
         when = datetime.fromtimestamp(stats.st_mtime).astimezone()
         unlogged = Version(of_day, sha256, 0, 0, kept_at=when, was_final=True, fetched_at=when)
         version = logged.get((of_day, sha256), unlogged)
@@ -169,13 +227,20 @@ def _path_of(data: DataDir, day: date, sha256: str) -> Path:
 
 
 def quarantine(
-    data: DataDir, body: Path, day: date, sha256: str, *, reason: str, at: datetime
+    data: DataDir,
+    body: Path,
+    day: date,
+    sha256: str,
+    *,
+    reason: str,
+    at: datetime,
+    was_published: bool = False,
 ) -> None:
-    """Move a body, staged or published, into quarantine, and drop the oldest beyond the bounds."""
+    """Move a body into quarantine, and drop the oldest of the refused beyond the bounds."""
     name = f"{day}.{sha256[:16]}.jsonl"
     with storage_errors(body):
         size = body.lstat().st_size
-    why = Quarantined(day, sha256, size, shown(reason, 500), at, name)
+    why = Quarantined(day, sha256, size, shown(reason, 500), at, name, was_published)
     # the reason first: a body without one would be counted by nobody
     write_durably(
         data.quarantine / f"{name}.reason.json",
@@ -203,7 +268,8 @@ def remove_quarantined(data: DataDir, bodies: Iterable[Quarantined]) -> None:
 
 
 def _bound_quarantine(data: DataDir, *, keep: str) -> None:
-    bodies = list_quarantined(data)
+    # what upstream may have lost meanwhile is not ours to drop
+    bodies = [one for one in list_quarantined(data) if not one.was_published]
     count, size = len(bodies), sum(one.size for one in bodies)
     for one in bodies:
         if count <= _QUARANTINED_BODIES and size <= _QUARANTINED_BYTES:

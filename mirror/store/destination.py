@@ -217,7 +217,7 @@ class LocalStore:
         """Take a rotten file away into quarantine."""
         target = self.data.archive / name
         if kind_of(target) == "file":
-            self.quarantine(target, day, digest_of(target), reason)
+            self.quarantine(target, day, digest_of(target), reason, was_published=True)
             with storage_errors(self.data.archive):
                 self._sync_archive(None)
         self.inventory.unverified.pop(day, None)
@@ -306,9 +306,19 @@ class LocalStore:
             self._sync_archive(None)
         return record
 
-    def quarantine(self, body: Path, day: date, sha256: str, reason: str) -> None:
+    def quarantine(
+        self, body: Path, day: date, sha256: str, reason: str, *, was_published: bool = False
+    ) -> None:
         """Move a body, staged or published, into quarantine."""
-        aside.quarantine(self.data, body, day, sha256, reason=reason, at=self._now())
+        aside.quarantine(
+            self.data,
+            body,
+            day,
+            sha256,
+            reason=reason,
+            at=self._now(),
+            was_published=was_published,
+        )
 
     def _make_way(
         self, target: Path, day: date, predecessor: Record | None, *, is_final: bool
@@ -317,9 +327,9 @@ class LocalStore:
 
         A file that is rotten, or that nobody could prove, is kept in quarantine.
         """
-        is_rotten = predecessor is not None and digest_of(target) != predecessor.sha256
-        if predecessor is not None and not is_rotten:
-            aside.keep_predecessor(
+        is_rotten = False
+        if predecessor is not None:
+            is_rotten = not aside.keep_predecessor(
                 self.data,
                 target,
                 predecessor,
@@ -332,7 +342,7 @@ class LocalStore:
             with suppress(FileNotFoundError):
                 link_or_copy(target, copy)
                 reason = "it was published and is not what upstream has"
-                self.quarantine(copy, day, digest_of(target), reason)
+                self.quarantine(copy, day, digest_of(copy), reason, was_published=True)
 
     def _path_of(self, name: Listing | State) -> Path:
         """Return where a listing or state is; its folder must be one, and no link to one."""

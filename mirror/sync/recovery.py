@@ -27,7 +27,7 @@ from mirror.archive.ports import Ask, Context, Destination, Listing, OpenBody
 from mirror.archive.upstream import ETags, Upstream, listed_counts
 from mirror.errors import MirrorError, StorageError, UpstreamError, WrongKindError
 from mirror.logs import get_logger
-from mirror.model import Damage, DamageKind, Due, FinalChange, Flag, Reason, Record
+from mirror.model import Damage, DamageKind, Due, Flag, Reason, Record, Repair
 from mirror.sync.fetch import Fetcher, task_group
 from mirror.sync.publish import publish
 
@@ -151,18 +151,13 @@ def _read(open_body: OpenBody, name: str, max_bytes: int) -> tuple[Evidence, int
     return scanner.finish(), mtime_ns
 
 
-async def repair(
-    damage: Sequence[Damage], context: Context, upstream: Upstream
-) -> tuple[FinalChange, ...]:
-    """Put right what a verification found, as far as it can be.
-
-    Returns:
-        Final days that upstream had changed by then: its body, and not the damaged one's, is held.
-    """
+async def repair(damage: Sequence[Damage], context: Context, upstream: Upstream) -> Repair:
+    """Put right what a verification found, as far as it can be."""
     destination = context.destination
     inventory = destination.inventory
     doubted = set(inventory.unverified)
     await adopt_all(context, upstream)
+    sources = dict.fromkeys(doubted & inventory.records.keys(), "the file")
     rotten = {one.day for one in damage if one.kind is not DamageKind.WRONG_KIND}
     rotten -= doubted & inventory.records.keys()
     # what was on record of the days, before it is doubted
@@ -176,16 +171,19 @@ async def repair(
         for day in sorted(claims, reverse=True)
     ]
     outcomes = await Fetcher(context, upstream).fetch_all(due)
+    sources |= dict.fromkeys(claims.keys() & inventory.records.keys(), "upstream")
     for day in claims.keys() - inventory.records.keys():
         if await _put_back(destination, claims[day]):
             get_logger().info("file.repaired", file=claims[day].name, source="history")
+            sources[day] = "history"
     # a listing must not name what is about to be taken away
     await asyncio.to_thread(publish, destination, upstream)
     for day in claims.keys() - inventory.records.keys():
         reason = "it was published, and is rotten"
         await asyncio.to_thread(destination.retire, claims[day].name, day, reason)
+        get_logger().error("file.lost", file=claims[day].name, sha256=claims[day].sha256)
     await asyncio.to_thread(publish, destination, upstream)
-    return changes_of(outcomes)
+    return Repair(sources, changes_of(outcomes))
 
 
 async def restore(version: Version, context: Context, upstream: Upstream) -> None:
@@ -221,7 +219,7 @@ async def _put_back(destination: Destination, record: Record) -> bool:
     intake = Intake(ReplyMeta(), max_bytes=_NO_CAP)
 
     def read() -> bytes:
-        with suppress(StorageError):  # the digest will say so
+        with suppress(StorageError, WrongKindError):  # the digest will say so
             return next(chunks, b"")
         return b""
 

@@ -16,7 +16,7 @@ from mirror.archive.plan import DayRules, PollRange
 from mirror.archive.ports import Context, Observer, State, Traffic, ignore
 from mirror.archive.upstream import Upstream, parse_upstream
 from mirror.config.settings import Config
-from mirror.model import Damage, FinalChange, IndexState, Plan, PollReport, Problem
+from mirror.model import Damage, IndexState, Plan, PollReport, Problem, Repair
 from mirror.store.destination import open_store
 from mirror.store.disk import read_file
 from mirror.store.inventory import load_inventory, load_upstream
@@ -96,9 +96,7 @@ class Mirror:
             return Inspected()
         return await inspect_pending(context.destination, upstream, observer, limit_s=limit_s)
 
-    async def repair(
-        self, damage: Sequence[Damage], observer: Observer = ignore
-    ) -> tuple[FinalChange, ...]:
+    async def repair(self, damage: Sequence[Damage], observer: Observer = ignore) -> Repair:
         """Put right what a verification found, as far as it can be; see `mirror.sync.recovery`."""
         return await repair(damage, replace(self._context, observer=observer), self._upstream())
 

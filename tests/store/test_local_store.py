@@ -1,7 +1,10 @@
 """What the local disk adds to the contract: journal before rename, and claims a file can refute."""
 
 import asyncio
+import gzip
+import hashlib
 import os
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from mirror.archive.manifest import render_journal_line
 from mirror.archive.ports import Listing
 from mirror.archive.upstream import Upstream
 from mirror.errors import LockedError, WrongKindError
-from mirror.store.aside import list_versions
+from mirror.store.aside import list_versions, quarantine
 from mirror.store.destination import open_store
 from mirror.store.inventory import load_inventory
 from mirror.sync.publish import publish
@@ -198,3 +201,84 @@ async def test_what_a_broken_process_left_unfinished_is_swept(look: LocalLook) -
     with look.opened():
         assert look.unfinished() == []
         assert look.published() == {}
+
+
+FOREIGN = {
+    "empty": b"",
+    "torn": gzip.compress(OLD)[:-9],
+    "another body": gzip.compress(NEW),
+    "no gzip": OLD,
+}
+
+
+def place_of(look: LocalLook, body: bytes) -> Path:
+    """Return where a body of the day is in history."""
+    return look.data.history / f"{DAY}.{hashlib.sha256(body).hexdigest()}.jsonl.gz"
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+async def test_a_torn_or_foreign_file_is_not_taken_for_a_predecessor(
+    look: LocalLook, kind: str
+) -> None:
+    with look.opened() as destination:
+        old = await put(destination, OLD)
+        place_of(look, OLD).write_bytes(FOREIGN[kind])
+
+        await put(destination, NEW, predecessor=old, is_final=True)
+
+    assert look.predecessors() == {DAY: [OLD]}
+    assert look.published()[name_of(DAY)] == NEW
+
+
+def make_link(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("make", [make_link, os.mkfifo, Path.mkdir])
+async def test_something_else_at_a_predecessors_place_keeps_the_body_published(
+    look: LocalLook, make: Callable[[Path], object]
+) -> None:
+    with look.opened() as destination:
+        old = await put(destination, OLD)
+        make(place_of(look, OLD))
+
+        with pytest.raises(WrongKindError, match="not a file"):
+            await put(destination, NEW, predecessor=old, is_final=True)
+
+    assert look.published()[name_of(DAY)] == OLD
+    assert look.predecessors() == {}
+
+
+@pytest.mark.parametrize("make", [make_link, os.mkfifo, Path.mkdir])
+async def test_something_else_in_the_logs_place_costs_the_line_alone(
+    look: LocalLook, make: Callable[[Path], object]
+) -> None:
+    with look.opened() as destination:
+        old = await put(destination, OLD)
+        make(look.data.history / "log.jsonl")
+        make(look.data.history / f"{DAY}.{'0' * 64}.jsonl.gz")
+        make(look.data.history / f"2024-13-45.{'0' * 64}.jsonl.gz")
+
+        await put(destination, NEW, predecessor=old, is_final=True)
+
+    assert look.predecessors() == {DAY: [OLD]}
+    assert [one.was_final for one in list_versions(look.data, DAY)] == [True]
+
+
+async def test_what_was_published_once_is_not_dropped_from_quarantine(look: LocalLook) -> None:
+    with look.opened() as destination:
+        old = await put(destination, OLD)
+        rotten = OLD.replace(b"old", b"rot")
+        (look.data.archive / name_of(DAY)).write_bytes(rotten)
+        os.utime(look.data.archive / name_of(DAY), ns=(old.mtime_ns, old.mtime_ns))
+        await put(destination, NEW, predecessor=old, is_final=True)
+        for number in range(60):
+            body = look.data.staging / "refused"
+            body.write_bytes(b"%d" % number)
+            sha256 = hashlib.sha256(b"%d" % number).hexdigest()
+            at = NOW + timedelta(minutes=number + 1)
+            quarantine(look.data, body, DAY, sha256, reason="refused", at=at)
+
+    bodies = [body for body, _ in look.refused()]
+    assert rotten in bodies
+    assert len(bodies) == 51

@@ -169,7 +169,7 @@ async def test_a_rotten_final_day_that_upstream_has_rewritten_is_told(world: Wor
     damage = Damage(path.name, DamageKind.ALTERED, "", day)
 
     async with open_mirror(world.config, world.data, now=world.clock) as mirror:
-        (change,) = await mirror.repair([damage])
+        (change,) = (await mirror.repair([damage])).changes
 
     assert (change.day, change.how) == (day, ChangeKind.REWRITTEN)
     assert world.predecessors(day) == []
@@ -184,7 +184,7 @@ async def test_a_rotten_day_that_is_mended_is_no_change(world: World) -> None:
     damage = Damage(path.name, DamageKind.ALTERED, "", day)
 
     async with open_mirror(world.config, world.data, now=world.clock) as mirror:
-        assert await mirror.repair([damage]) == ()
+        assert (await mirror.repair([damage])).changes == ()
 
     assert counted(world) == {}
     world.assert_identical()

@@ -84,8 +84,11 @@ async def test_a_repair_tells_programs_what_was_put_right(shell: Shell) -> None:
     looked = await shell.run("verify", "--json")
 
     assert found.code == 3
-    repaired = {one["day"]: one["kind"] for one in found.json["repaired"]}
-    assert repaired == {str(shell.days[1]): "altered", str(shell.days[2]): "missing"}
+    repaired = {one["day"]: (one["kind"], one["source"]) for one in found.json["repaired"]}
+    assert repaired == {
+        str(shell.days[1]): ("altered", "upstream"),
+        str(shell.days[2]): ("missing", "upstream"),
+    }
     assert [one["name"] for one in found.json["damage"]] == ["stranger"]
     assert found.json["no_longer_held"] == []
     assert again.json["repaired"] == []
@@ -183,9 +186,10 @@ async def test_without_upstream_a_body_comes_back_from_history(shell: Shell) -> 
     flip(shell.path(day))
     await shell.server.close()
 
-    done = await shell.run("verify", "--repair")
+    done = await shell.run("verify", "--repair", "--json")
 
     assert done.code == 0, done.out + done.err
+    assert [one["source"] for one in done.json["repaired"]] == ["history"]
     assert shell.path(day).read_bytes() == old
     assert gzip.decompress(next(shell.data.history.glob(f"*{digest}*")).read_bytes()) == old
 
@@ -198,15 +202,18 @@ async def test_without_any_source_the_day_leaves_the_listings_and_then_the_archi
     flip(shell.path(day))
     await shell.server.close()
 
-    done = await shell.run("verify", "--repair")
+    done = await shell.run("verify", "--repair", "--json")
 
-    assert done.code == 0
+    assert done.code == 3
+    assert done.json["no_longer_held"] == [str(day)]
+    assert (done.json["damage"], done.json["repaired"]) == ([], [])
     assert not shell.path(day).exists()
     assert str(day) not in shell.data.index.read_text()
     assert str(day) not in shell.data.sums.read_text()
     assert len(list(shell.data.quarantine.glob("*.jsonl"))) == 1
     status = await shell.run("status", "--json")
     assert status.json["missing_days"] == [str(day)]
+    assert [one["date"] for one in status.json["quarantined"]] == [str(day)]
     async with shell.server:
         await shell.synced()
     shell.assert_complete()
@@ -241,6 +248,7 @@ async def test_a_copy_without_its_times_is_verified_by_content_and_keeps_its_rec
     await shell.server.close()
     done = await shell.run("verify", "--repair")
 
+    assert done.code == 3
     assert f"no longer held: {shell.days[2]}" in done.out
     assert shell.data.index.read_bytes().count(b"\n") == held - 1
     assert shell.data.sums.read_bytes().count(b"\n") == held - 1
