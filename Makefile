@@ -4,9 +4,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
+TOOLS := .venv-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all lint format types layers check wheel lock kill failpoints crash-states state-machine sockets books mutation mutation-slice real soak bench bench-reading bench-latency fuzz test-container test-systemd clean
+.PHONY: help env demo test test-all lint format types layers check wheel lock kill failpoints crash-states state-machine sockets floods parsers books mutation mutation-slice real soak bench bench-reading bench-latency fuzz sbom audit test-container test-systemd clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +59,7 @@ PIP_COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --no-
 lock: $(STAMP) ## update the lock files to the newest versions, with hashes
 	$(BIN)/python -m pip install --quiet pip-tools
 	$(PIP_COMPILE) --upgrade --extra data --extra dev --output-file requirements.lock pyproject.toml
+	printf 'cyclonedx-bom>=7\npip-audit>=2.9\n' | $(PIP_COMPILE) --upgrade --output-file requirements-tools.lock -
 	$(PIP_COMPILE) --upgrade --extra data --constraint requirements.lock --output-file requirements-runtime.lock pyproject.toml
 
 kill: $(STAMP) ## test SIGKILL at 50 moments of a sync
@@ -80,6 +82,12 @@ state-machine: $(STAMP) ## 10,000 steps of an upstream that lives and lies, and 
 
 sockets: $(STAMP) ## every fault of a connection at every phase of an answer (5 min; needs gcc)
 	$(BIN)/python -m tests.reliability.sockets --write
+
+floods: $(STAMP) ## a thousand connections at once that mean harm, in 32 ways (15 min)
+	$(BIN)/python -m tests.reliability.floods --write
+
+parsers: $(STAMP) ## every parser of what others write, on 70,000 inputs; on any Python (3 min)
+	$(BIN)/python -m tests.reliability.parsers --write
 
 books: $(STAMP) ## spoil every file of ours in every way (30 min; needs gcc)
 	$(BIN)/python -m tests.reliability.books --write
@@ -109,11 +117,25 @@ bench-reading: $(STAMP) ## time reading the events beside pandas, polars and Duc
 bench-latency: $(STAMP) ## time a daemon's answers while it polls: 50 ms at the 99th percentile (needs nginx)
 	$(BIN)/python -m tests.benchmarks.latency --check
 
-fuzz: $(STAMP) ## fuzz the parsers of lines, findings and specs, a minute each (needs Python before 3.13)
+fuzz: $(STAMP) ## fuzz every parser of what others write, a minute each (needs Python before 3.13)
 	$(BIN)/python -m pip install --quiet --editable ".[fuzz]"
-	$(BIN)/python -m tests.fuzz.run lines -max_total_time=60
-	$(BIN)/python -m tests.fuzz.run findings -max_total_time=60
-	$(BIN)/python -m tests.fuzz.run spec -max_total_time=60
+	for target in lines findings spec index page sums manifest upstream settings range accept dates; do \
+	  $(BIN)/python -m tests.fuzz.run $$target -max_total_time=60 || exit 1; \
+	done
+
+sbom: $(TOOLS)/.made ## list what the wheel needs, from the lock file, as CycloneDX: dist/sbom.cdx.json
+	mkdir -p dist
+	$(TOOLS)/bin/cyclonedx-py requirements requirements-runtime.lock --pyproject pyproject.toml \
+	  --output-reproducible --output-format JSON --output-file dist/sbom.cdx.json
+	@test "$$(grep -c '"purl"' dist/sbom.cdx.json)" = "$$(grep -c '==' requirements-runtime.lock)"
+
+audit: $(TOOLS)/.made ## ask for known weaknesses of what is locked; says where the package index is silent
+	$(TOOLS)/bin/python tests/audit.py $(TOOLS)/bin/pip-audit
+
+$(TOOLS)/.made: requirements-tools.lock
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-tools.lock
+	@touch $(TOOLS)/.made
 
 clean: ## remove all that these targets made
-	rm -rf $(VENV) .venv-3.* dist build mutants .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(TOOLS) .venv-3.* dist build mutants .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

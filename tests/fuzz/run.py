@@ -1,6 +1,7 @@
-"""Fuzzes the parsers of lines, findings and specs with atheris (the extra `fuzz`): `make fuzz`.
+"""Fuzzes all parsers of what others write with atheris (the extra `fuzz`): `make fuzz`.
 
-python -m tests.fuzz.run lines|findings|spec [libFuzzer's options, such as -max_total_time=60]
+python -m tests.fuzz.run TARGET [libFuzzer's options, such as -max_total_time=60]; what it finds is
+kept in `corpus/TARGET/`, and tried by every test run from then on.
 """
 
 import sys
@@ -10,17 +11,19 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["mirror"]):
-    from tests.fuzz.seeds import SEEDS
+    from tests.fuzz.seeds import CORPUS, seeds
     from tests.fuzz.targets import TARGETS
 
 
 def main() -> None:
-    """Fuzz until told to stop; a find is written to a file of its own."""
+    """Fuzz until told to stop; a find is written to a file."""
     name = sys.argv.pop(1)
     with tempfile.TemporaryDirectory() as corpus:
-        for number, seed in enumerate(SEEDS[name]):
+        for number, seed in enumerate(seeds(name)):
             Path(corpus, str(number)).write_bytes(seed)
-        atheris.Setup([*sys.argv, corpus], TARGETS[name])
+        kept = CORPUS / name
+        kept.mkdir(parents=True, exist_ok=True)
+        atheris.Setup([*sys.argv, f"-artifact_prefix={kept}/", corpus], TARGETS[name])
         # ends the process itself
         atheris.Fuzz()
 
