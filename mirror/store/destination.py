@@ -22,7 +22,6 @@ folder.
 
 import asyncio
 import io
-import os
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -50,7 +49,7 @@ from mirror.store.disk import (
     optional,
     read_file,
     require_file_or_nothing,
-    set_mtime,
+    set_other_mtime,
     storage_error,
     storage_errors,
     sync_folder,
@@ -66,9 +65,6 @@ WRITERS = 2
 """Threads that digest, count and write: more would only take the interpreter from each other."""
 FLUSHERS = 16
 """Bodies flushed at a time: a disk takes many at once better than one after the other."""
-
-_STEPS_NS = (0, 1, 2 * 10**9)
-"""By how much times are made to differ: some file systems keep seconds, or every other one."""
 
 T = TypeVar("T")
 
@@ -293,7 +289,9 @@ class LocalStore:
         require_file_or_nothing(target)
         with storage_errors(target):
             descriptor = staged.file.fileno()
-            record = replace(record, mtime_ns=_give_time(descriptor, record, target))
+            given = record.last_modified
+            when = int(given.timestamp()) * 10**9 if given else None
+            record = replace(record, mtime_ns=set_other_mtime(descriptor, when, target))
             flush(descriptor, target)
             self._make_way(target, record.date, predecessor, is_final=is_final)
             if change is not None:
@@ -387,30 +385,6 @@ def open_store(
         )
         with closing(store):
             yield store
-
-
-def _give_time(descriptor: int, record: Record, target: Path) -> int:
-    """Give a body upstream's time; return, in ns, what became of it.
-
-    It is not that of a file of the same size which it is to replace: the claim for the new body
-    would be taken for one of the file still there.
-    """
-    given = record.last_modified
-    wanted = int(given.timestamp()) * 10**9 if given else os.fstat(descriptor).st_mtime_ns
-    for step_ns in _STEPS_NS:
-        if given or step_ns:
-            set_mtime(descriptor, wanted + step_ns, target)
-        mtime_ns = os.fstat(descriptor).st_mtime_ns
-        try:
-            stats = target.lstat()
-        except FileNotFoundError:
-            return mtime_ns
-        if (stats.st_size, stats.st_mtime_ns) != (record.size, mtime_ns):
-            return mtime_ns
-    raise StorageError(
-        f"{shown(str(target), 300)} cannot have another time than what it replaces",
-        hint="run it again, at another time",
-    )
 
 
 def _sweep(staging: Path) -> None:

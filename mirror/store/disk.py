@@ -32,6 +32,8 @@ READ_BYTES = 1024 * 1024
 
 T = TypeVar("T")
 
+_STEPS_NS = (0, 1, 2 * 10**9)
+"""By how much times are made to differ: some file systems keep seconds, or every other one."""
 _LACKING = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTTY}
 """What is answered where something is not there at all."""
 _ELSEWHERE = "the file system cannot do what is needed; keep the data directory on another"
@@ -134,10 +136,37 @@ def link_or_copy(source: Path, target: Path) -> None:
             shutil.copyfileobj(file, copy, READ_BYTES)
 
 
-def set_mtime(file: int | Path, when_ns: int, path: Path) -> None:
-    """Give a file a time of its content; some file systems round it, or keep their own."""
-    with optional("setting of times: files have those at which they came", path, errno.EPERM):
-        os.utime(file, ns=(when_ns, when_ns))
+def set_other_mtime(descriptor: int, when_ns: int | None, target: Path) -> int:
+    """Give a finished file a time, other than that of a file of its size which it is to replace.
+
+    Some file systems round it, or keep their own.
+
+    Args:
+        descriptor: the file.
+        when_ns: the time wanted, in ns; None for the one it has.
+        target: where it is to go.
+
+    Returns:
+        The time it has then, in ns.
+    """
+    wanted_ns = when_ns if when_ns is not None else os.fstat(descriptor).st_mtime_ns
+    for step_ns in _STEPS_NS:
+        if step_ns or when_ns is not None:
+            times = wanted_ns + step_ns, wanted_ns + step_ns
+            lost = "setting of times: files have those at which they came"
+            with optional(lost, target, errno.EPERM):
+                os.utime(descriptor, ns=times)
+        ours = os.fstat(descriptor)
+        try:
+            theirs = target.lstat()
+        except FileNotFoundError:
+            return ours.st_mtime_ns
+        if (theirs.st_size, theirs.st_mtime_ns) != (ours.st_size, ours.st_mtime_ns):
+            return ours.st_mtime_ns
+    raise StorageError(
+        f"{shown(str(target), 300)} cannot have another time than what it replaces",
+        hint="run it again, at another time",
+    )
 
 
 class GroupWork(Generic[T]):
