@@ -179,8 +179,10 @@ def run_until_signal(work: Coroutine[Any, Any, T]) -> T:
         received: list[ExitCode] = []
 
         def stop(code: ExitCode) -> None:
+            # once: a second would cut short what the first has it tidy up
+            if not received:
+                task.cancel()
             received.append(code)
-            task.cancel()
 
         loop.add_signal_handler(signal.SIGINT, stop, ExitCode.INTERRUPTED)
         loop.add_signal_handler(signal.SIGTERM, stop, ExitCode.TERMINATED)
@@ -192,7 +194,13 @@ def run_until_signal(work: Coroutine[Any, Any, T]) -> T:
             notice("interrupted; the next run goes on from here")
             raise click.exceptions.Exit(received[0]) from None
 
-    return asyncio.run(guarded())
+    try:
+        return asyncio.run(guarded())
+    except click.exceptions.Exit:
+        # it ends already
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise
 
 
 def with_mirror(config: Config, data: DataDir, work: Callable[["Mirror"], Awaitable[T]]) -> T:

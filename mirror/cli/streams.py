@@ -32,7 +32,7 @@ class ReaderGoneError(Exception):
     """Nobody reads standard output any more: no failure, but there is no use in going on."""
 
 
-class LossyWriter(io.RawIOBase):
+class LossyWriter(io.FileIO):
     """Writes to a descriptor what it takes at once, in order; it never fails, and never blocks.
 
     What a full pipe does not take is kept, up to a bound, and written when it takes more. What is
@@ -45,31 +45,18 @@ class LossyWriter(io.RawIOBase):
     """
 
     def __init__(self, descriptor: int, *, kept_bytes: int = _UNWRITTEN_BYTES) -> None:
-        self._descriptor = descriptor
+        super().__init__(descriptor, "w", closefd=False)
         self._kept_bytes = kept_bytes
         self._unwritten = bytearray()
         self._lost = 0
-        self._is_torn = False
-        self._is_writing = False
+        self._is_torn = self._is_writing = False
         self._lock = threading.RLock()
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLOUT)
 
-    def writable(self) -> bool:
-        """Return True."""
-        return True
-
-    def fileno(self) -> int:
-        """Return the descriptor."""
-        return self._descriptor
-
-    def isatty(self) -> bool:
-        """Return whether it is a terminal's."""
-        return os.isatty(self._descriptor)
-
-    def write(self, text: "ReadableBuffer", /) -> int:
+    def write(self, data: "ReadableBuffer", /) -> int:
         """Take all of it; return its length."""
-        piece = bytes(text)
+        piece = bytes(data)
         with self._lock:
             self._drain()
             # nothing passes what was lost before it
@@ -91,14 +78,17 @@ class LossyWriter(io.RawIOBase):
             return
         self._is_writing = True
         try:
-            while (self._unwritten or self._lost) and self._has_room(ends_at):
+            # what is closed or has failed counts as ready, and the write then says why
+            while (self._unwritten or self._lost) and self._poll.poll(
+                max(0, ends_at - time.monotonic()) * 1000
+            ):
                 if not self._unwritten:
-                    told = f"binder-mirror: {self._lost:,} lines could not be written here\n"
-                    os.write(self._descriptor, b"\n" * self._is_torn + told.encode())
+                    said = f"binder-mirror: {self._lost:,} lines could not be written here\n"
+                    os.write(self.fileno(), b"\n" * self._is_torn + said.encode())
                     self._lost = 0
                     continue
                 # a pipe that has any room takes this much at once
-                written = os.write(self._descriptor, self._unwritten[: select.PIPE_BUF])
+                written = os.write(self.fileno(), self._unwritten[: select.PIPE_BUF])
                 self._is_torn = self._unwritten[written - 1] != ord("\n")
                 del self._unwritten[:written]
         except BlockingIOError:
@@ -108,10 +98,6 @@ class LossyWriter(io.RawIOBase):
             self._unwritten.clear()
         finally:
             self._is_writing = False
-
-    def _has_room(self, ends_at: float) -> bool:
-        # what is closed or has failed says so too, and the write then says why
-        return bool(self._poll.poll(max(0, ends_at - time.monotonic()) * 1000))
 
 
 class _Stdout(io.FileIO):
@@ -138,9 +124,8 @@ def prepare_streams() -> None:
         if stream is None:
             os.dup2(os.open(os.devnull, os.O_RDWR), descriptor)
             os.set_inheritable(descriptor, True)  # noqa: FBT003 - it takes no keyword
-    stdout = io.BufferedWriter(_Stdout(1, "w", closefd=False))
     sys.stdout = io.TextIOWrapper(
-        stdout,
+        io.BufferedWriter(_Stdout(1, "w", closefd=False)),
         encoding=getattr(sys.stdout, "encoding", "utf-8"),
         errors="backslashreplace",
         line_buffering=os.isatty(1),

@@ -82,7 +82,7 @@ def machine_error(error: Exception) -> StorageError | None:
 
 @contextmanager
 def optional(what: str, path: Path, *codes: int) -> Iterator[None]:
-    """Do without what the file system has not got; warn of it once in a process.
+    """Do without `what` the file system has not got, and warn of it once in a process.
 
     Args:
         what: what is done without, and what that means.
@@ -96,8 +96,7 @@ def optional(what: str, path: Path, *codes: int) -> Iterator[None]:
             raise
         if what not in _warned:
             _warned.add(what)
-            problem = error.strerror or str(error)
-            get_logger().warning("storage.lacking", path=str(path), lacks=what, problem=problem)
+            get_logger().warning("storage.lacking", path=str(path), lacks=what, problem=str(error))
 
 
 _warned: set[str] = set()
@@ -137,36 +136,23 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def set_other_mtime(descriptor: int, when_ns: int | None, target: Path) -> int:
-    """Give a finished file a time, other than that of a file of its size which it is to replace.
-
-    Some file systems round it, or keep their own.
-
-    Args:
-        descriptor: the file.
-        when_ns: the time wanted, in ns; None for the one it has.
-        target: where it is to go.
+    """Give a file a time (None: leave it) that differs from that of one of its size at `target`.
 
     Returns:
-        The time it has then, in ns.
+        The time it has then, in ns: some file systems round it, or keep their own.
     """
     wanted_ns = when_ns if when_ns is not None else os.fstat(descriptor).st_mtime_ns
     for step_ns in _STEPS_NS:
         if step_ns or when_ns is not None:
-            times = wanted_ns + step_ns, wanted_ns + step_ns
-            lost = "setting of times: files have those at which they came"
-            with optional(lost, target, errno.EPERM):
-                os.utime(descriptor, ns=times)
+            with optional("times: files have those at which they came", target, errno.EPERM):
+                os.utime(descriptor, ns=(wanted_ns + step_ns,) * 2)
         ours = os.fstat(descriptor)
-        try:
+        with suppress(FileNotFoundError):
             theirs = target.lstat()
-        except FileNotFoundError:
-            return ours.st_mtime_ns
-        if (theirs.st_size, theirs.st_mtime_ns) != (ours.st_size, ours.st_mtime_ns):
-            return ours.st_mtime_ns
-    raise StorageError(
-        f"{shown(str(target), 300)} cannot have another time than what it replaces",
-        hint="run it again, at another time",
-    )
+            if (theirs.st_size, theirs.st_mtime_ns) == (ours.st_size, ours.st_mtime_ns):
+                continue
+        return ours.st_mtime_ns
+    raise OSError(errno.EPERM, "it cannot have another time than what it replaces")
 
 
 class GroupWork(Generic[T]):

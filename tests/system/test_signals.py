@@ -1,8 +1,11 @@
 """Interrupted, terminated, or not alone: what is published stays, and the next run goes on."""
 
 import asyncio
+import os
 import signal
 import time
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -66,6 +69,46 @@ async def test_an_interrupted_sync_ends_at_once_and_lists_what_it_has(
     assert [name for name in shell.asked() if name.startswith("events-")] == [
         f"events-{late}.jsonl"
     ]
+    shell.assert_complete()
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+async def test_further_signals_do_not_cut_short_what_the_first_has_it_do(
+    shell: Shell, number: signal.Signals, code: int
+) -> None:
+    process = await held_up(shell, f"events-{shell.days[2]}.jsonl")
+
+    for _ in range(20):
+        # by its number: asking the process would take its end from the loop
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, number)
+        await asyncio.sleep(0.01)
+    done = await finish(process)
+
+    assert done.code == code
+    assert done.said == ["binder-mirror: interrupted; the next run goes on from here"]
+    assert shell.data.index.read_bytes().count(b"\n") == 5
+    assert (await shell.run("verify")).code == 0
+
+
+@pytest.mark.parametrize("numbers", [[signal.SIGHUP], [signal.SIGSTOP, signal.SIGCONT]])
+async def test_a_hangup_that_is_ignored_and_a_pause_change_nothing(
+    shell: Shell, numbers: list[signal.Signals]
+) -> None:
+    gate = Gate()
+    shell.server.fail(f"events-{shell.days[2]}.jsonl", gate)
+    # as nohup does
+    ignore = partial(signal.signal, signal.SIGHUP, signal.SIG_IGN)
+    process = await shell.start("sync", preexec_fn=ignore)
+    async with asyncio.timeout(PATIENCE_S):
+        await gate.reached.wait()
+
+    for number in numbers:
+        process.send_signal(number)
+        await asyncio.sleep(0.3)
+    gate.opened.set()
+
+    assert (await finish(process)).code == 0
     shell.assert_complete()
 
 
