@@ -143,9 +143,11 @@ def parse_index(body: bytes, *, name_template: str, today: date) -> ParsedIndex:
 def parse_page(body: bytes, *, name_template: str, today: date) -> dict[date, IndexEntry]:
     """Return the days that `index.html` lists with a name and count that belong to them.
 
-    A row that is anything else is passed over: the page is only ever a second opinion.
+    A row that is anything else is passed over, as are rows that contradict one another: the page is
+    only ever a second opinion.
     """
     found: dict[date, IndexEntry] = {}
+    contradicted: set[date] = set()
     for row in _ROW.finditer(body.decode("utf-8", "replace")):
         cells = [cell[1][:_MAX_CELL] for cell in islice(_CELL.finditer(row[1]), 3)]
         if len(cells) < 3:
@@ -153,8 +155,9 @@ def parse_page(body: bytes, *, name_template: str, today: date) -> dict[date, In
         day, name, count = (_TAG.sub("", cell).strip() for cell in cells)
         with suppress(_RefusedError):
             entry = _make_entry(day, name, count.replace(",", ""), name_template, today)
-            found[entry.date] = entry
-    return found
+            if found.setdefault(entry.date, entry) != entry:
+                contradicted.add(entry.date)
+    return {day: entry for day, entry in found.items() if day not in contradicted}
 
 
 class _Line(Struct):

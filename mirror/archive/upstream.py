@@ -280,8 +280,7 @@ def needs_rereading(upstream: Upstream, *, now: datetime) -> bool:
 
     A line is refused by the day it comes on; a clock put right, forwards or backwards, moves that.
     """
-    index = upstream.index
-    latest = max(indexed_counts(upstream), default=date.min)
+    index, latest = upstream.index, max(upstream.accepted, default=date.min)
     return index is not None and (not index.whole or latest > _tomorrow(now))
 
 

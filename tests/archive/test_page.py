@@ -56,6 +56,12 @@ def test_a_row_is_read_in_each_of_its_forms(page):
     assert read(page) == {day("2021-08-03"): entry(day("2021-08-03"), 3)}
 
 
+def test_rows_that_contradict_one_another_are_passed_over():
+    assert read(row(count="3") + row("2021-08-04", count="4") + row(count="5")) == {
+        day("2021-08-04"): entry(day("2021-08-04"), 4)
+    }
+
+
 @pytest.mark.parametrize("one", ["2018-01-01", "2021-08-06", "2021-08-07"])
 def test_days_from_2018_through_tomorrow_are_listed(one):
     assert read(row(one)) == {day(one): entry(day(one), 3)}
