@@ -5,6 +5,7 @@ opened. Readers and the writer load alike; only the writer writes.
 """
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
@@ -36,6 +37,7 @@ from mirror.store.disk import (
 )
 from mirror.store.layout import DataDir
 
+_CREDENTIALS = re.compile(rb'(//)[^/\s"]*@')
 _OURS = frozenset(listing.partition("/")[0] for listing in Listing)
 
 
@@ -148,6 +150,14 @@ def require_known_formats(data: DataDir) -> None:
     """Make sure that no later version of this software wrote the directory; else a ConfigError."""
     require_known_format((read_file(data.manifest) or b"").partition(b"\n")[0])
     load_upstream(data, "")
+
+
+def mask_credentials(data: DataDir) -> None:
+    """Mask users and passwords in addresses, which were written before version 0.2."""
+    for path in (data.upstream, data.polls):
+        body = read_file(path) or b""
+        if (masked := _CREDENTIALS.sub(rb"\1***@", body)) != body:
+            write_durably(path, masked, staging=data.staging)
 
 
 def load_upstream(data: DataDir, url: str) -> Upstream:

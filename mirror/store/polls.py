@@ -1,6 +1,5 @@
 """The log of polls, `polls.jsonl`: one line a poll; bounded, but keeps the last complete one."""
 
-import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import accumulate
@@ -14,7 +13,6 @@ from mirror.model import PollReport, ProblemKind
 from mirror.store.disk import append_line, decode_or_none, read_file, write_durably
 from mirror.store.layout import DataDir
 
-_CREDENTIALS = re.compile(rb'(//)[^/\s"]*@')
 KEPT_POLLS = 2000
 MAX_BYTES = 2_000_000
 """Over this the log is written anew, half as long at most, so that not every poll does so."""
@@ -54,13 +52,6 @@ def append_poll(data: DataDir, report: PollReport) -> None:
         if complete is not None and complete not in kept:
             kept = [complete, *kept]
         write_durably(data.polls, b"".join(line + b"\n" for line in kept), staging=data.staging)
-
-
-def mask_polls(data: DataDir) -> None:
-    """Mask users and passwords of addresses, which were logged before version 0.2."""
-    body = read_file(data.polls) or b""
-    if (masked := _CREDENTIALS.sub(rb"\1***@", body)) != body:
-        write_durably(data.polls, masked, staging=data.staging)
 
 
 def load_polls(data: DataDir, count: int) -> Polls:

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from mirror.archive.final_days import LISTED_CHANGES, changes_of, tell_changes
 from mirror.archive.manifest import Inventory
 from mirror.archive.plan import DayRules, PollRange, make_plan
-from mirror.archive.ports import Context, Listing, State
+from mirror.archive.ports import Context, Listing
 from mirror.archive.upstream import Upstream, days_to_ask, dropped, listed_counts
 from mirror.config.settings import Config
 from mirror.errors import ExitCode, UpstreamError
@@ -128,9 +128,6 @@ class Poll:
     async def _survey(self) -> Survey:
         """Ask upstream what it has, and remember it."""
         context, destination = self.context, self.context.destination
-        if destination.read(State.UPSTREAM):
-            # in the form of today, whatever upstream says: there may be a password in it
-            await asyncio.to_thread(remember, destination, self.upstream)
         surveyor = Surveyor(context.source, context.config, context.now, context.rng)
         survey = await surveyor.survey(self.upstream, index_body(destination, self.upstream))
         self.upstream = survey.upstream

@@ -19,9 +19,8 @@ from mirror.config.settings import Config
 from mirror.model import Damage, IndexState, Plan, PollReport, Problem, Repair
 from mirror.store.destination import open_store
 from mirror.store.disk import read_file
-from mirror.store.inventory import load_inventory, load_upstream
+from mirror.store.inventory import load_inventory, load_upstream, mask_credentials
 from mirror.store.layout import DataDir
-from mirror.store.polls import mask_polls
 from mirror.sync.poll import Poll, plan_poll
 from mirror.sync.publish import matching
 from mirror.sync.recovery import repair, restore
@@ -127,6 +126,6 @@ async def open_mirror(
         # looks at every file there is: off the loop, on which a daemon serves
         store = await asyncio.to_thread(stack.enter_context, opening)
         if "@" in config.upstream.url:
-            await asyncio.to_thread(mask_polls, data)
+            await asyncio.to_thread(mask_credentials, data)
         async with open_source(config.upstream.url, config.http, now=now) as source:
             yield Mirror(Context(source, store, config, ignore, now, rng))

@@ -5,7 +5,6 @@ import base64
 import msgspec
 import pytest
 
-from mirror.archive.upstream import render_upstream
 from mirror.model import IndexState
 from tests.conftest import World
 from tests.upstream import faults
@@ -67,6 +66,16 @@ async def test_another_upstream_is_another(world: World) -> None:
     assert world.upstream().url == world.server.url + "a/"
 
 
+async def test_another_upstream_that_is_unusable_changes_nothing_of_what_is_known(
+    world: World,
+) -> None:
+    await world.sync()
+    known = world.data.upstream.read_bytes()
+    spell(world, "http://me:word@", "/a/")
+    assert (await world.sync()).exit_code == 4
+    assert world.data.upstream.read_bytes() == known
+
+
 async def test_user_and_password_are_sent_with_each_request(private: World) -> None:
     world = private
     world.server.fail(day_name(world.day(3)), faults.Redirect("/" + day_name(world.day(4))))
@@ -101,7 +110,8 @@ async def test_what_was_written_before_is_rewritten_even_if_upstream_is_unusable
     await world.sync()
     raw = world.config.upstream.url
     old = msgspec.structs.replace(world.upstream(), url=raw)
-    world.data.upstream.write_bytes(render_upstream(old))
+    # before there were checksums
+    world.data.upstream.write_bytes(msgspec.json.encode(old))
     last = msgspec.json.decode(world.data.polls.read_bytes().splitlines()[-1])
     last["problems"] = [{"kind": "other", "text": f"cannot find the host of {raw}"}]
     world.data.polls.write_bytes(msgspec.json.encode(last) + b"\n")
