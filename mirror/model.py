@@ -187,6 +187,8 @@ class ProblemKind(StrEnum):
     QUARANTINE = "quarantine"
     FINAL_CHANGED = "final-changed"
     """Upstream has another body of a final day than before."""
+    CLOCK = "clock"
+    """Something is dated in the future."""
     DATASET = "dataset"
     OTHER = "other"
 

@@ -13,7 +13,7 @@ from mirror.cli import common
 from mirror.cli.streams import say
 from mirror.config.settings import Config
 from mirror.errors import ConfigError, DataDirGoneError, ExitCode
-from mirror.status.standing import judge_readiness
+from mirror.status.standing import judge_readiness, last_success
 from mirror.store.layout import DataDir, daemon_lock, make_folders
 from mirror.store.polls import load_polls
 
@@ -62,8 +62,7 @@ def health(ctx: click.Context) -> ExitCode:
     config, data = common.load_mirror(ctx)
     now = datetime.now(UTC)
     interval = longest_interval(config.schedule, now=now)
-    complete = load_polls(data, 1).last_complete
-    ended_at = complete.ended_at if complete is not None else None
+    ended_at = last_success(load_polls(data, 1).successes, now=now)
     found = judge_readiness(ended_at, interval=interval, now=now)
     say(f"{'ready' if found.is_ready else 'not ready'}: {found.reason}")
     return ExitCode.COMPLETE if found.is_ready else ExitCode.INCOMPLETE

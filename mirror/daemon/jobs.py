@@ -226,7 +226,9 @@ class Jobs:
     def _slice_up_to(self, number: int) -> Callable[[Sequence[Record]], Sequence[Record]]:
         """Return what chooses the days of this slice, and of those before that were missed."""
         count = max(1, round(self.site.config.schedule.verify / SLICE.total_seconds()))
-        first = number if self._verified_slice is None else self._verified_slice + 1
+        done = self._verified_slice
+        # a clock that was set back must not leave all unread until it is there again
+        first = number if done is None or done > number else done + 1
         slices = {one % count for one in range(max(first, number - count + 1), number + 1)}
         return lambda records: [one for one in records if one.date.toordinal() % count in slices]
 

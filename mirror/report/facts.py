@@ -171,7 +171,8 @@ def read_report(
         predecessors={day: max(one.lines for one in some) for day, some in versions},
         pending=frozenset(day for day in records if counts and is_pending(records[day])),
     )
-    polls = load_polls(data, _ALL_POLLS).last
+    # those of a clock that was ahead would have an index stand still into the future
+    polls = [one for one in load_polls(data, _ALL_POLLS).last if one.started_at <= now]
     of_index = find_index_anomalies(polls, snapshot.upstream, stale_after=stale_after)
     return make_report(given, (*find_anomalies(given), *of_index), window, now=now)
 

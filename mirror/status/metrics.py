@@ -32,7 +32,7 @@ from mirror.archive.plan import end_of
 from mirror.archive.ports import PollEvent, Retrying, Traffic
 from mirror.errors import Failure
 from mirror.model import IndexState, Outcome, OutcomeKind, Plan, PollEnd, PollReport
-from mirror.status.standing import Status, judge_readiness
+from mirror.status.standing import Status, is_ahead, judge_readiness
 
 _POLL_OUTCOMES = {end: end.name.lower() for end in PollEnd}
 _JOB_OUTCOMES = ("locked", "storage", "refused", "crashed")
@@ -86,8 +86,8 @@ _COLLECTED = {
     "index_state": ("1 for the state of upstream's index.", "state"),
     "index_changed_timestamp_seconds": ("Upstream's own date of its index; 0 for none.", ""),
     "problems": ("What kept the last poll from being complete.", ""),
-    "last_poll_timestamp_seconds": ("End of the last poll; 0 for none.", ""),
-    "last_success_timestamp_seconds": ("End of the last complete poll; 0 for none.", ""),
+    "last_poll_timestamp_seconds": ("End of the last poll; 0 for none, or one in the future.", ""),
+    "last_success_timestamp_seconds": ("End of the last complete poll; 0 likewise.", ""),
     "ready": ("1 where /readyz and health say ready.", ""),
     "poll_interval_seconds": ("Longest time between two polls, as set.", ""),
     "disk_free_bytes": ("Room left where the data directory is.", ""),
@@ -204,7 +204,7 @@ class Metrics(Collector):
         """
         ready = judge_readiness(status.last_success_at, interval=interval, now=now)
         self._copy = {
-            **_copy_values(status),
+            **_copy_values(status, now),
             "ready": ready.is_ready,
             "poll_interval_seconds": interval.total_seconds(),
             "disk_free_bytes": free_bytes,
@@ -238,7 +238,12 @@ def _timestamp(at: datetime | None) -> float:
     return at.timestamp() if at is not None else 0
 
 
-def _copy_values(status: Status) -> _Values:
+def _known(at: datetime | None, now: datetime) -> float:
+    """Return a moment as a timestamp; 0 where it is in the future, of which no age can be told."""
+    return 0 if at is not None and is_ahead(at, now) else _timestamp(at)
+
+
+def _copy_values(status: Status, now: datetime) -> _Values:
     newest, last, bodies = status.newest_day, status.last_poll, status.quarantined
     is_known = status.index_changed_at is not None or last is not None
     return {
@@ -257,8 +262,8 @@ def _copy_values(status: Status) -> _Values:
         "index_state": {one.value: is_known and one is status.index_state for one in IndexState},
         "index_changed_timestamp_seconds": _timestamp(status.index_changed_at),
         "problems": len(last.problems) if last else 0,
-        "last_poll_timestamp_seconds": _timestamp(last.ended_at if last else None),
-        "last_success_timestamp_seconds": _timestamp(status.last_success_at),
+        "last_poll_timestamp_seconds": _known(last.ended_at if last else None, now),
+        "last_success_timestamp_seconds": _known(status.last_success_at, now),
     }
 
 

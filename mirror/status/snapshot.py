@@ -48,8 +48,8 @@ class Snapshot(Struct, frozen=True):
     upstream: Upstream
     polls: tuple[PollReport, ...]
     """The last polls, latest last; at most `LOADED_POLLS`."""
-    last_success_at: datetime | None
-    """End of the last complete poll, however long ago that was."""
+    successes: tuple[datetime, ...]
+    """When complete polls ended, ascending; the last one is there, however long ago that was."""
     quarantined: tuple[Quarantined, ...]
     final_changes: tuple[FinalChange, ...]
     """What upstream has done to final days, oldest first."""
@@ -93,7 +93,7 @@ def load_snapshot(
         claims=proved | {all_[-1].name: all_ for all_ in claims.candidates.values()},
         upstream=load_upstream(data, ""),
         polls=polls.last,
-        last_success_at=polls.last_complete.ended_at if polls.last_complete else None,
+        successes=polls.successes,
         quarantined=tuple(list_quarantined(data)),
         final_changes=load_changes(data),
         months=months,

@@ -80,6 +80,9 @@ ADVICE = {
         "What was held before is kept, if it was sound: `binder-mirror history DATE` lists it, and "
         "`binder-mirror restore DATE DIGEST` publishes it again. Tell the archive's publishers."
     ),
+    ProblemKind.CLOCK: (
+        "Set this machine's clock, if it is wrong now (timedatectl); the next poll does the rest."
+    ),
     ProblemKind.DATASET: "The copy is untouched; the next poll tries again.",
     ProblemKind.OTHER: f"{_WAIT} If it lasts for a day, look at the log.",
 }
@@ -191,8 +194,8 @@ def make_status(snapshot: Snapshot, data: DataDir, *, now: datetime, counts: boo
         findings=snapshot.findings,
         pending_findings=snapshot.pending if counts else 0,
         last_poll=last_poll,
-        last_success_at=snapshot.last_success_at,
-        problems=tuple(_problems(snapshot, missing, changes)),
+        last_success_at=last_success(snapshot.successes, now=now),
+        problems=tuple(_problems(snapshot, missing, changes, now)),
     )
 
 
@@ -231,13 +234,25 @@ def problem_lines(problems: Iterable[Problem], label: str) -> list[str]:
     return lines
 
 
+def is_ahead(at: datetime, now: datetime) -> bool:
+    """Return whether a moment on record is in the future: a clock was wrong, then or now."""
+    return at - now > _GRACE
+
+
+def last_success(successes: Sequence[datetime], *, now: datetime) -> datetime | None:
+    """Return when the last complete poll ended; a moment in the future where there is no other."""
+    past = (at for at in successes if not is_ahead(at, now))
+    return max(past, default=max(successes, default=None))
+
+
 def judge_readiness(
     last_success_at: datetime | None, *, interval: timedelta, now: datetime
 ) -> Readiness:
     """Return whether there was a complete poll, no older than 3 intervals and 5 minutes.
 
-    The one rule for `/readyz` and `health`. The age of the data itself is no part of it: that is
-    upstream's business, and an alert.
+    One dated in the future is of unknown age, and does not count. The one rule for `/readyz` and
+    `health`. The age of the data itself is no part of it: that is upstream's business, and an
+    alert.
 
     Args:
         last_success_at: the end of the last complete poll; None for none.
@@ -250,6 +265,8 @@ def judge_readiness(
         f"the last complete poll ended at {last_success_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     )
     allowed = _INTERVALS * interval + _GRACE
+    if is_ahead(last_success_at, now):
+        return Readiness(is_ready=False, reason=f"{when}, in the future: a clock is or was wrong")
     if now - last_success_at > allowed:
         return Readiness(is_ready=False, reason=f"{when}, more than {allowed} ago")
     return Readiness(is_ready=True, reason=when)
@@ -266,6 +283,8 @@ def judge_health(status: Status, *, interval: timedelta, now: datetime) -> tuple
     if last.end is not PollEnd.COMPLETE or status.missing_days:
         return Health.FAILING, status.sentence
     if not judge_readiness(status.last_success_at, interval=interval, now=now).is_ready:
+        if is_ahead(last.ended_at, now):
+            return Health.FAILING, "The last poll is dated in the future: a clock is or was wrong."
         sentence = f"Upstream has not been asked since {utc_minute(last.started_at)}."
         return Health.FAILING, sentence
     is_calm = status.index_state.is_healthy and not status.quarantined and not status.final_changes
@@ -337,11 +356,14 @@ def _is_alike(poll: PollReport, last: PollReport) -> bool:
 
 
 def _problems(
-    snapshot: Snapshot, missing: Sequence[date], changes: Sequence[FinalChange]
+    snapshot: Snapshot, missing: Sequence[date], changes: Sequence[FinalChange], now: datetime
 ) -> Iterator[Problem]:
     inventory, quarantined = snapshot.inventory, snapshot.quarantined
     if snapshot.polls:
         last = snapshot.polls[-1]
+        if is_ahead(last.ended_at, now):
+            text = f"the last poll is dated {utc_minute(last.ended_at)}, in the future"
+            yield Problem(ProblemKind.CLOCK, text)
         # changes of final days are told for longer than by the poll that found them
         told = (one for one in last.warnings if one.kind is not ProblemKind.FINAL_CHANGED)
         yield from (*last.problems, *tell_changes(changes), *told)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import accumulate
+from operator import itemgetter
 from typing import Annotated, Any
 
 import msgspec
@@ -25,6 +26,8 @@ class Polls(Struct, frozen=True):
     """The last polls, latest last."""
     last_complete: PollReport | None = None
     """The complete poll that ended last by its own time, however long ago that was."""
+    successes: tuple[datetime, ...] = ()
+    """When complete polls ended, ascending; a clock that was wrong may have put some ahead."""
 
 
 class _PollEnd(Struct, frozen=True, gc=False):
@@ -48,19 +51,19 @@ def append_poll(data: DataDir, report: PollReport) -> None:
         latest = lines[-KEPT_POLLS:]
         sizes = accumulate(len(line) + 1 for line in reversed(latest))
         kept = latest[len(latest) - sum(size <= MAX_BYTES // 2 for size in sizes) :]
-        complete = _find_last_complete(lines)
-        if complete is not None and complete not in kept:
-            kept = [complete, *kept]
+        if (complete := _find_complete(lines)) and complete[-1][1] not in kept:
+            kept = [complete[-1][1], *kept]
         write_durably(data.polls, b"".join(line + b"\n" for line in kept), staging=data.staging)
 
 
 def load_polls(data: DataDir, count: int) -> Polls:
     """Return the last `count` polls, and the last complete one; torn lines are passed over."""
     lines = _read_lines(data)
-    complete = _find_last_complete(lines)
+    complete = _find_complete(lines)
     return Polls(
         last=tuple(poll for line in lines[-count:] if (poll := _decode(line)) is not None),
-        last_complete=_decode(complete) if complete is not None else None,
+        last_complete=_decode(complete[-1][1]) if complete else None,
+        successes=tuple(at for at, _ in complete),
     )
 
 
@@ -68,17 +71,18 @@ def _read_lines(data: DataDir) -> list[bytes]:
     return list(filter(None, (read_file(data.polls) or b"").split(b"\n")))
 
 
-def _find_last_complete(lines: Sequence[bytes]) -> bytes | None:
-    latest: tuple[datetime, bytes] | None = None
-    for line in lines:
-        end = decode_or_none(_end_decoder, line)
-        if end is None or end.exit_code != ExitCode.COMPLETE:
-            continue
-        # by time, not by place: a clock that was wrong may have put them out of order
-        at = end.started_at + timedelta(seconds=end.duration_s)
-        if latest is None or at >= latest[0]:
-            latest = at, line
-    return latest[1] if latest is not None else None
+def _find_complete(lines: Sequence[bytes]) -> list[tuple[datetime, bytes]]:
+    """Return the complete polls and when they ended, ascending.
+
+    By time, not by place: a clock that was wrong may have put them out of order.
+    """
+    ends = ((decode_or_none(_end_decoder, line), line) for line in lines)
+    complete = (
+        (end.started_at + timedelta(seconds=end.duration_s), line)
+        for end, line in ends
+        if end is not None and end.exit_code == ExitCode.COMPLETE
+    )
+    return sorted(complete, key=itemgetter(0))
 
 
 def _decode(line: bytes) -> PollReport | None:

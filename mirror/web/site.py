@@ -10,7 +10,13 @@ from mirror.config.settings import Config
 from mirror.status.metrics import Metrics
 from mirror.status.poll_progress import PollProgress
 from mirror.status.snapshot import Snapshot, SnapshotCache
-from mirror.status.standing import Readiness, Status, judge_readiness, make_status
+from mirror.status.standing import (
+    Readiness,
+    Status,
+    judge_readiness,
+    last_success,
+    make_status,
+)
 from mirror.store.layout import DataDir
 
 
@@ -35,7 +41,10 @@ class Site:
 
     def readiness(self, snapshot: Snapshot) -> Readiness:
         """Return whether polls are complete and recent."""
-        return judge_readiness(snapshot.last_success_at, interval=self.interval, now=self.now())
+        now = self.now()
+        return judge_readiness(
+            last_success(snapshot.successes, now=now), interval=self.interval, now=now
+        )
 
 
 SITE = web.AppKey("site", Site)

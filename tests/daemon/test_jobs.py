@@ -150,6 +150,21 @@ async def test_slices_that_were_slept_through_are_made_up_for(shell: Shell) -> N
     assert read[1] == 24
 
 
+async def test_a_clock_that_is_set_back_leaves_nothing_unread(shell: Shell) -> None:
+    shell.set(schedule__verify=str(HOUR))
+    clock = Clock(datetime.now(UTC))
+    jobs = make_jobs(shell, clock=clock)
+    await jobs.run(JobKind.POLL)
+    with capture_logs() as logs:
+        clock.advance(days=365)
+        await jobs.run(JobKind.VERIFY)
+        clock.advance(days=-365)
+        await jobs.run(JobKind.VERIFY)
+    read = [event["files"] for event in logs if event["event"] == "verify.finished"]
+
+    assert read == [24, 24]
+
+
 async def test_a_flipped_bit_is_found_and_put_right(shell: Shell) -> None:
     shell.set(schedule__verify=str(HOUR))
     jobs = make_jobs(shell)

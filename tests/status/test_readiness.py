@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from mirror.model import IndexState, PollReport
-from mirror.status.standing import judge_readiness
+from mirror.status.standing import judge_readiness, last_success
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 INTERVAL = timedelta(minutes=30)
@@ -27,7 +27,9 @@ COMPLETE = PollReport(
         (timedelta(0), True),
         (timedelta(minutes=95), True),
         (timedelta(minutes=95, seconds=1), False),
-        (timedelta(minutes=-10), True),
+        (timedelta(minutes=-5), True),
+        (timedelta(minutes=-5, seconds=-1), False),
+        (timedelta(days=-365), False),
     ],
 )
 def test_a_complete_poll_counts_for_three_intervals_and_five_minutes(
@@ -47,6 +49,23 @@ def test_without_a_complete_poll_it_is_not_ready() -> None:
 
     assert not found.is_ready
     assert found.reason == "no poll has been complete yet"
+
+
+def test_a_poll_dated_in_the_future_is_said_to_be() -> None:
+    found = judge_readiness(NOW + timedelta(days=365), interval=INTERVAL, now=NOW)
+
+    assert found.reason == (
+        "the last complete poll ended at 2027-05-04 12:00:00 UTC, in the future: a clock is or was "
+        "wrong"
+    )
+
+
+def test_the_last_success_is_the_last_one_that_is_no_later_than_now() -> None:
+    ahead, behind = NOW + timedelta(days=365), NOW - timedelta(hours=1)
+
+    assert last_success((behind, ahead), now=NOW) == behind
+    assert last_success((ahead,), now=NOW) == ahead
+    assert last_success((), now=NOW) is None
 
 
 def test_the_reason_says_since_when() -> None:

@@ -248,6 +248,24 @@ def test_a_first_sync_of_hours_is_nothing_to_be_told(tmp_path: Path) -> None:
     try_rules(tmp_path, first, until=FAULT_AT + 10 * HOUR, expected=set())
 
 
+@needs_promtool
+@pytest.mark.parametrize(
+    ("metric", "alert"),
+    [
+        ("binder_mirror_last_poll", "BinderMirrorNotPolling"),
+        ("binder_mirror_last_success", "BinderMirrorNotInStep"),
+    ],
+)
+@pytest.mark.parametrize("shown", [0, 400 * DAY])
+def test_a_poll_dated_in_the_future_is_none_to_trust(
+    tmp_path: Path, metric: str, alert: str, shown: int
+) -> None:
+    idle = {"binder_mirror_job_running_since": lambda t: 0}
+    faults = {metric: lambda t: shown, **idle}
+
+    try_rules(tmp_path, faults, until=FAULT_AT + 2 * HOUR, expected={alert})
+
+
 def test_each_alert_has_its_test_and_tells_what_to_do() -> None:
     assert FIRING.keys() == RULES.keys()
     guide = (ROOT / "docs" / "operations.md").read_text()
