@@ -210,7 +210,11 @@ class Metrics(Collector):
             "disk_free_bytes": free_bytes,
         }
         self._changes = {"final_days_changed": status.final_changes_total}
-        encode, content_type = choose_encoder(accept)
+        try:
+            encode, content_type = choose_encoder(accept)
+        except (TypeError, ValueError):
+            # a version in it is none
+            encode, content_type = choose_encoder("")
         return encode(self._registry), content_type
 
     def collect(self) -> Iterator[Metric]:

@@ -55,7 +55,7 @@ from mirror.store.disk import (
     sync_folder,
     write_durably,
 )
-from mirror.store.inventory import load_inventory, open_daily
+from mirror.store.inventory import load_inventory, open_daily, time_for
 from mirror.store.journal import Journal
 from mirror.store.layout import DataDir, RequireHeld, make_folders, writer_lock
 from mirror.store.polls import append_poll
@@ -289,8 +289,8 @@ class LocalStore:
         require_file_or_nothing(target)
         with storage_errors(target):
             descriptor = staged.file.fileno()
-            given = record.last_modified
-            when = int(given.timestamp()) * 10**9 if given else None
+            held = self.inventory.records.get(record.date)
+            when = time_for(record, held, target, now=self._now())
             record = replace(record, mtime_ns=set_other_mtime(descriptor, when, target))
             flush(descriptor, target)
             self._make_way(target, record.date, predecessor, is_final=is_final)

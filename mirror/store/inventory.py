@@ -7,8 +7,8 @@ opened. Readers and the writer load alike; only the writer writes.
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import date
+from contextlib import contextmanager, suppress
+from datetime import date, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,7 +26,7 @@ from mirror.archive.manifest import (
 )
 from mirror.archive.ports import Listing
 from mirror.archive.upstream import Upstream, parse_upstream
-from mirror.model import Record
+from mirror.model import Flag, Record
 from mirror.store.disk import (
     append_line,
     kind_of_mode,
@@ -130,6 +130,22 @@ def open_daily(archive: Path, name: str) -> Iterator[tuple[BinaryIO, int]]:
     path = archive / name
     with storage_errors(path), open_file(path) as file:
         yield file, os.fstat(file.fileno()).st_mtime_ns
+
+
+def time_for(record: Record, held: Record | None, target: Path, *, now: datetime) -> int:
+    """Return the time for a body's file, in ns: when it was last modified, by upstream's word.
+
+    But later than what was said of the body that it replaces, held or at its path: who has that one
+    and asks by its date must get this one. One from history has a date that was left behind.
+    """
+    told = int(held.last_modified.timestamp()) if held and held.last_modified else -1
+    with suppress(FileNotFoundError):
+        told = max(told, target.lstat().st_mtime_ns // 10**9)
+    given, is_restored = record.last_modified, Flag.RESTORED in record.flags
+    when = int(given.timestamp()) if given and not is_restored else -1
+    if when <= told or when < 0:
+        when = max(told + 1, int(now.timestamp()))
+    return when * 10**9
 
 
 def append_journal(data: DataDir, *records: Record, durably: bool = False) -> None:

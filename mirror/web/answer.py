@@ -9,19 +9,21 @@ import base64
 import os
 import re
 import socket
+from collections.abc import Collection
 from contextlib import suppress
-from datetime import datetime
-from email.utils import format_datetime
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
 from typing import IO
 
 from aiohttp import web
-from aiohttp.helpers import ETag
 from msgspec import Struct
 
 from mirror.logs import get_logger
 
 # at most 18 digits, so that no number is huge
+_TAGS = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\uffff]*)"')
+_ANY = "*"
 _RANGE = re.compile(r"\s*bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*", re.IGNORECASE | re.ASCII)
 
 
@@ -66,9 +68,33 @@ async def answer(request: web.Request, body: Representation) -> web.StreamRespon
     return await _send(request, body.file, part, status=206, headers=headers)
 
 
-def names_tag(tags: tuple[ETag, ...] | None, tag: str) -> bool:
-    """Return whether If-None-Match names a tag, compared weakly."""
-    return tags is not None and any(one.value == tag for one in tags)
+def read_tags(request: web.Request, name: str, *, weak: bool = True) -> Collection[str] | None:
+    """Return the ETags of If-Match or If-None-Match; None where there is no such header.
+
+    Args:
+        request: who asks.
+        name: the header.
+        weak: whether weak tags count.
+
+    Returns:
+        What the tags say; for any tag a bare asterisk, which no tag of ours says.
+    """
+    lines = request.headers.getall(name, None)
+    if lines is None:
+        return None
+    text = ", ".join(lines)
+    if text.strip() == _ANY:
+        return (_ANY,)
+    return [match[2] for match in _TAGS.finditer(text) if weak or not match[1]]
+
+
+def read_date(text: str | None) -> datetime | None:
+    """Return the date of a header; None where there is none, or an impossible one (5.6.7)."""
+    try:
+        date = parsedate_to_datetime(text or "")
+    except (ValueError, OverflowError, TypeError):
+        return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
 
 
 def parse_range(text: str, size: int) -> range | None:
@@ -93,14 +119,14 @@ def parse_range(text: str, size: int) -> range | None:
 def _failed_condition(request: web.Request, body: Representation) -> int | None:
     """Return the status that ends the request, in the order of RFC 9110, 13.2.2."""
     modified_at = body.modified_at
-    if (tags := request.if_match) is not None:
-        if not any(one.value == "*" or (one.value == body.tag and not one.is_weak) for one in tags):
+    if (tags := read_tags(request, "If-Match", weak=False)) is not None:
+        if _ANY not in tags and body.tag not in tags:
             return 412
-    elif (since := request.if_unmodified_since) is not None and modified_at > since:
+    elif (since := read_date(request.headers.get("If-Unmodified-Since"))) and modified_at > since:
         return 412
-    if (tags := request.if_none_match) is not None:
-        return 304 if names_tag(tags, "*") or names_tag(tags, body.tag) else None
-    since = request.if_modified_since
+    if (tags := read_tags(request, "If-None-Match")) is not None:
+        return 304 if _ANY in tags or body.tag in tags else None
+    since = read_date(request.headers.get("If-Modified-Since"))
     return 304 if since is not None and modified_at <= since else None
 
 
@@ -109,7 +135,11 @@ def _choose_part(request: web.Request, body: Representation) -> range | None:
     if request.method != "GET" or "Range" not in request.headers:
         return None
     condition = request.headers.get("If-Range", "").strip()
-    if condition and condition != f'"{body.tag}"' and request.if_range != body.modified_at:
+    if (
+        condition
+        and condition != f'"{body.tag}"'
+        and read_date(request.headers.get("If-Range")) != body.modified_at
+    ):
         return None
     return parse_range(request.headers["Range"], body.size)
 

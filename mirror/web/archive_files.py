@@ -26,7 +26,7 @@ from mirror.status.snapshot import Snapshot
 from mirror.store.disk import open_file
 from mirror.store.inventory import open_recorded
 from mirror.store.proof import open_proved
-from mirror.web.answer import Representation, answer, names_tag
+from mirror.web.answer import Representation, answer, read_tags
 from mirror.web.encodings import CODINGS, EncodedBodies, choose_coding
 from mirror.web.site import SITE, Site
 
@@ -66,7 +66,10 @@ async def _close(app: web.Application) -> None:
 
 
 async def _serve(request: web.Request) -> web.StreamResponse:
-    plain = await _find(request.app[SITE], _path(request))
+    path = _path(request)
+    if path is None:
+        raise web.HTTPBadRequest
+    plain = await _find(request.app[SITE], path)
     if plain is None:
         raise web.HTTPNotFound
     with plain.file:
@@ -75,17 +78,28 @@ async def _serve(request: web.Request) -> web.StreamResponse:
             return await answer(request, sent)
 
 
-def _path(request: web.Request) -> str:
-    """Return the path asked for; what is needlessly percent-encoded is the same (RFC 3986, 6.2.2).
+def _path(request: web.Request) -> str | None:
+    """Return the path asked for, without needless encoding, slashes and dots (RFC 3986, 6.2.2).
 
-    It is compared with names and never opened, so that nothing in it can lead anywhere.
+    Upstream's nginx merges them; None where they lead above the root, which it refuses too. The
+    path is compared with names and never opened, so that nothing in it can lead anywhere.
     """
     target = request.raw_path.partition("?")[0]
     if not target.startswith("/"):
         # the absolute form, which every server has to take (RFC 9112, 3.2.2)
-        _, _, rest = target.partition("://")
-        target = "/" + rest.partition("/")[2]
-    return unquote(target, errors="replace")
+        _, is_absolute, rest = target.partition("://")
+        target = "/" + rest.partition("/")[2] if is_absolute else target
+    names = unquote(target, errors="replace").split("/")
+    path: list[str] = []
+    for name in names:
+        if name == "..":
+            if not path:
+                return None
+            path.pop()
+        elif name not in ("", "."):
+            path.append(name)
+    is_folder = path and names[-1] in ("", ".", "..")
+    return "/" + "/".join(path) + ("/" if is_folder else "")
 
 
 async def _find(site: Site, path: str) -> Representation | None:
@@ -176,6 +190,7 @@ def _open_day(
     if opened is None:
         return None
     file, record = opened
+    published_at = datetime.fromtimestamp(record.mtime_ns // 10**9, UTC)
     is_final = site.data.days.is_final(record.date, site.now())
     return Representation(
         file=file,
@@ -183,7 +198,8 @@ def _open_day(
         size=record.size,
         sha256=record.sha256,
         tag=record.sha256,
-        modified_at=record.last_modified or datetime.fromtimestamp(record.mtime_ns // 10**9, UTC),
+        # one that took another's place was modified then: see `mirror.store.inventory.time_for`
+        modified_at=max(filter(None, (record.last_modified, published_at))),
         headers={
             "Content-Type": "application/octet-stream",
             "Cache-Control": _SETTLED if is_final else _UNSETTLED,
@@ -204,12 +220,13 @@ async def _encode(request: web.Request, plain: Representation) -> Representation
     if coding is None:
         return None
     wanted = replace(plain, tag=f"{plain.tag}-{coding}")
+    held = read_tags(request, "If-None-Match") or ()
     if "Range" in request.headers:
         if request.headers.get("If-Range", "").strip() != f'"{wanted.tag}"':
             return None
-    elif names_tag(request.if_none_match, plain.tag):
+    elif plain.tag in held:
         return None
-    if names_tag(request.if_none_match, wanted.tag):
+    if wanted.tag in held:
         # the client has it: it need not be made to say so
         return wanted
     return await request.app[_ENCODED].open(wanted, coding)

@@ -8,7 +8,9 @@ has little room for it, so that the client has to wait. No request here needs a 
 
 import asyncio
 import socket
+from collections.abc import Awaitable, Callable
 from email.utils import formatdate
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -32,6 +34,7 @@ _MAX_LINES = 100
 _LINGER_S = 2
 """For the rest of a request's body, which is not read."""
 _END_OF_HEAD = b"\r\n\r\n"
+_Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class Connection(RequestHandler):
@@ -51,6 +54,7 @@ class Connection(RequestHandler):
         self._parsed = 0
         """Bytes since the last whole head."""
         self._is_answering = False
+        self._has_ended = False
         self._body: StreamReader | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -66,6 +70,11 @@ class Connection(RequestHandler):
             return
         self._held += data
         self._feed()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Note that the client says no more; return whether it is still to be answered."""
+        self._has_ended = True
+        return self._is_answering
 
     def _feed(self) -> None:
         """Parse what is held, up to the end of the next head."""
@@ -99,6 +108,8 @@ class Connection(RequestHandler):
         await request.writer.drain()
         self._body, self._is_answering = request.content, False
         self._feed()
+        if self._has_ended and not self._is_answering:
+            self.close()
         return done
 
     def handle_error(
@@ -144,9 +155,18 @@ class _Refusal(web.Response):
     """Stands for a refusal: what is sent is made by the connection."""
 
 
+async def _expect(handle: _Handle, request: web.BaseRequest) -> web.StreamResponse:
+    """Refuse what aiohttp would refuse with the client's own words, or fail at."""
+    expected = request.headers.get("Expect", "100-continue")
+    if expected.strip().lower() not in ("", "100-continue"):
+        raise web.HTTPExpectationFailed
+    return await handle(request)
+
+
 async def listen(server: web.Server, host: str, port: int) -> asyncio.Server:
     """Take connections at an address; raises OSError where it cannot be had."""
     loop = asyncio.get_running_loop()
+    server.request_handler = partial(_expect, server.request_handler)
     listening = await loop.create_server(
         lambda: Connection(server), host, port, start_serving=False
     )

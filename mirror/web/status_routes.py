@@ -12,6 +12,7 @@ from aiohttp import web
 
 from mirror.status.snapshot import Snapshot
 from mirror.status.standing import ADVICE, status_facts
+from mirror.web.answer import read_tags
 from mirror.web.encodings import choose_coding
 from mirror.web.site import SITE, Site
 from mirror.web.status_page import PageSource
@@ -79,7 +80,7 @@ def _add_static(app: web.Application) -> dict[str, str]:
         headers = {"Content-Type": content_type, "Cache-Control": "public, max-age=3600"}
         app.router.add_get(f"/static/{name}", partial(_file, body, headers))
         # another version's file is another address: it may be kept for long
-        addresses[name] = f"/static/{name}?{hashlib.sha256(body).hexdigest()[:12]}"
+        addresses[name] = f"static/{name}?{hashlib.sha256(body).hexdigest()[:12]}"
     return addresses
 
 
@@ -109,7 +110,7 @@ async def _page(request: web.Request) -> web.Response:
         "Referrer-Policy": "no-referrer",
         "Vary": "Accept-Encoding",
     }
-    if any(one.is_weak and one.value == tag for one in request.if_none_match or ()):
+    if tag in (read_tags(request, "If-None-Match") or ()):
         return web.Response(status=304, headers=headers)
     headers["Content-Type"] = "text/html; charset=utf-8"
     if coding:

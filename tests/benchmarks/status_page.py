@@ -30,7 +30,7 @@ _NOW = datetime(2027, 1, 19, 15, 12, tzinfo=UTC)
 _ROUNDS = 20
 _MAX_BYTES = 150_000
 _MAX_S = 0.1
-_ASSETS = {"status.css": "/static/status.css", "status.js": "/static/status.js"}
+_ASSETS = {"status.css": "static/status.css", "status.js": "static/status.js"}
 
 
 async def main() -> int:

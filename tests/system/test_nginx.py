@@ -1,21 +1,17 @@
 """The sample configuration for nginx, behind which everything is as it is without."""
 
-import asyncio
 import re
-import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urljoin
 
 import aiohttp
 import pytest
 
-from tests.command import ROOT, Shell
-from tests.running import free_port, poll_every_second, running
+from tests.command import Shell
+from tests.proxies import NGINX, proxied
+from tests.running import poll_every_second, running
 
-NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
-SAMPLE = ROOT / "config" / "nginx" / "binder-mirror.conf"
 
 
 @pytest.fixture
@@ -23,55 +19,11 @@ def shell(shell: Shell) -> Shell:
     return poll_every_second(shell)
 
 
-@asynccontextmanager
-async def proxied(behind: str, folder: Path) -> AsyncIterator[str]:
-    """Run nginx by the sample, its addresses changed for the test's; yield its base URL."""
-    port = free_port()
-    folder.mkdir()
-    sample = SAMPLE.read_text()
-    assert "127.0.0.1:8080" in sample
-    sample = sample.replace("127.0.0.1:8080", behind)
-    sample, listens = re.subn(r"listen 80;\n    listen \[::\]:80;", f"listen {port};", sample)
-    assert listens == 1
-    paths = "".join(
-        f"{name}_temp_path {folder / name};\n"
-        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    config = folder / "nginx.conf"
-    config.write_text(
-        f"daemon off; pid {folder}/pid; error_log stderr; worker_processes 1;\n"
-        f"events {{}}\nhttp {{ access_log off;\n{paths}{sample}}}\n"
-    )
-    assert NGINX is not None
-    nginx = await asyncio.create_subprocess_exec(
-        NGINX, "-c", str(config), "-p", str(folder), stderr=asyncio.subprocess.DEVNULL
-    )
-    try:
-        async with asyncio.timeout(10):
-            while not await _answers(port):
-                await asyncio.sleep(0.05)
-        yield f"http://127.0.0.1:{port}/"
-    finally:
-        nginx.terminate()
-        await nginx.wait()
-
-
-async def _answers(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    await writer.wait_closed()
-    return True
-
-
 async def test_bodies_come_through_as_they_are(shell: Shell, tmp_path: Path) -> None:
     async with running(shell) as daemon:
         await daemon.logged("poll.finished", exit_code=0)
         direct = await daemon.url()
-        behind = direct.removeprefix("http://").removesuffix("/")
-        async with proxied(behind, tmp_path / "nginx") as url, aiohttp.ClientSession() as session:
+        async with proxied(direct, tmp_path / "nginx") as url, aiohttp.ClientSession() as session:
             for path, headers in (
                 (f"events-{shell.days[0]}.jsonl", {}),
                 (f"events-{shell.days[0]}.jsonl", {"Range": "bytes=10-99"}),
@@ -93,11 +45,32 @@ async def test_bodies_come_through_as_they_are(shell: Shell, tmp_path: Path) -> 
 async def test_a_second_mirror_follows_through_it(shell: Shell, tmp_path: Path) -> None:
     async with running(shell) as daemon:
         await daemon.logged("poll.finished", exit_code=0)
-        behind = (await daemon.url()).removeprefix("http://").removesuffix("/")
-        async with proxied(behind, tmp_path / "nginx") as url:
+        async with proxied(await daemon.url(), tmp_path / "nginx") as url:
             copy = tmp_path / "copy"
             done = await shell.run("sync", "--upstream", url, "--data-dir", copy)
 
     assert done.code == 0, done.err
     for path in shell.data.archive.glob("*.jsonl"):
         assert (copy / "archive" / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("page", ["", "index.html", "status"])
+async def test_every_link_of_a_page_holds_below_any_prefix(
+    shell: Shell, tmp_path: Path, page: str
+) -> None:
+    async with running(shell) as daemon:
+        await daemon.logged("poll.finished", exit_code=0)
+        url = await daemon.url()
+        async with (
+            proxied(url, tmp_path / "nginx", prefix="/data/mirror/") as base,
+            aiohttp.ClientSession() as session,
+        ):
+            async with session.get(base + page) as answer:
+                assert answer.status == 200
+                text = await answer.text()
+            links = re.findall(r'(?:href|src)="([^"#]+)"', text)
+            assert len(links) >= 6
+            for link in links:
+                if not link.startswith("data:"):
+                    async with session.get(urljoin(base + page, link)) as answer:
+                        assert answer.status == 200, link

@@ -19,6 +19,7 @@ from mirror.events.findings import MAX_KEY_LENGTH
 from mirror.model import Findings
 from mirror.status.poll_progress import PollProgress
 from mirror.text import shown
+from tests.proxies import NGINX, proxied
 from tests.web.copies import poll_report
 from tests.web.scenes import NOW, SCENES, failing, in_step, plan_of_many, poll_under_way
 from tests.web.serving import serving
@@ -246,3 +247,22 @@ async def test_print_leaves_the_picture(browser: Browser, tmp_path: Path) -> Non
         assert not await page.locator("summary").first.is_visible()
         pdf = await page.pdf()
         assert pdf.startswith(b"%PDF")
+
+
+@pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+async def test_it_looks_and_lives_the_same_below_a_prefix(browser: Browser, tmp_path: Path) -> None:
+    data = in_step(tmp_path / "data").write()
+    live = poll_under_way()
+    async with (
+        serving(data, now=NOW, live=live) as url,
+        proxied(url, tmp_path / "nginx", prefix="/data/mirror/") as base,
+        seen(browser, base) as page,
+    ):
+        await keep(page, "below a prefix")
+        # the style is there, and the script, which asks for what is going on
+        assert await page.evaluate("getComputedStyle(document.querySelector('.tip')).position") == (
+            "absolute"
+        )
+        await page.get_by_role("heading", name="A poll is running").wait_for()
+        links = await page.evaluate("[...document.querySelectorAll('footer a')].map(a => a.href)")
+        assert links == [base, f"{base}status.json", f"{base}metrics"]

@@ -14,8 +14,14 @@ class Answer(NamedTuple):
     body: bytes
 
 
-async def exchange(url: str, *request: bytes) -> bytes:
-    """Send bytes, each piece by itself, and return all that comes until the other side closes."""
+async def exchange(url: str, *request: bytes, ends: bool = False) -> bytes:
+    """Send bytes, each piece by itself, and return all that comes until the other side closes.
+
+    Args:
+        url: the server's.
+        request: the pieces.
+        ends: whether that is all, and the other side is told so.
+    """
     host, port = url.removeprefix("http://").rstrip("/").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     received = b""
@@ -23,6 +29,8 @@ async def exchange(url: str, *request: bytes) -> bytes:
         for piece in request:
             writer.write(piece)
             await asyncio.sleep(0)
+        if ends:
+            writer.write_eof()
         async with asyncio.timeout(PATIENCE_S):
             while chunk := await reader.read(65536):
                 received += chunk

@@ -50,7 +50,7 @@
     if (isFetching) return;
     isFetching = true;
     try {
-      const answer = await fetch("/status");
+      const answer = await fetch("status");
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       if (answer.ok && page.getElementById("main")) take(page);
     } catch {
@@ -61,7 +61,7 @@
   };
 
   const listen = () => {
-    const events = new EventSource("/status/events");
+    const events = new EventSource("status/events");
     events.addEventListener("progress", ({ data }) => {
       document.getElementById("live").innerHTML = data;
     });
