@@ -10,8 +10,9 @@ import re
 import textwrap
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import TYPE_CHECKING, get_args, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
@@ -22,6 +23,9 @@ from mirror.config.settings import Config
 from mirror.errors import ConfigError
 from mirror.text import format_duration, format_size, parse_duration, parse_size, shown
 
+if TYPE_CHECKING:
+    from apscheduler.triggers.cron import CronTrigger
+
 ENV_PREFIX = "BINDER_MIRROR_"
 _MAX_CONFIG_BYTES = 1024 * 1024
 _KEYS = {
@@ -31,6 +35,17 @@ _KEYS = {
 """The type and meaning of each key, by table."""
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _DAY = "|".join(("[0-7]", *_DAYS))
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_NICKNAMES = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+_A_LEAP_YEAR = datetime(2000, 1, 1, tzinfo=UTC)
 _WEEKDAYS = re.compile(rf"(?:\*|({_DAY})(?:-({_DAY}))?)(?:/(0?[1-9]|[1-9][0-9]))?")
 """One choice in a crontab's last field: first day, last day, step."""
 
@@ -208,11 +223,8 @@ def _check_listen(listen: str) -> None:
 def _check_cron(cron: str) -> None:
     if not cron:
         return
-    # slow to import, and only the daemon needs it otherwise
-    from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415
-
     try:
-        CronTrigger(**crontab_fields(cron))
+        crontab_triggers(cron)
     except ValueError as error:
         raise ValueError(f"is no crontab line: {shown(str(error))}") from None
 
@@ -225,26 +237,44 @@ _CHECKS = {
 }
 
 
-def crontab_fields(line: str) -> dict[str, str]:
-    """Return the five fields of a crontab line by APScheduler's names, weekdays by theirs.
+def crontab_triggers(line: str) -> list["CronTrigger"]:
+    """Return what fires at the times of a crontab line.
 
-    Its own reading of a line differs in the last field: it counts the days from Monday, while 0 and
-    7 are Sunday to crontab(5) and to everybody who writes one.
+    Raises:
+        ValueError: it is none, or has no time that ever comes.
+    """
+    # slow to import, and only the daemon needs it otherwise
+    from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415
+
+    triggers = [CronTrigger(**fields, timezone=UTC) for fields in crontab_choices(line)]
+    # to look for a 30 February takes it a second, each time
+    coming = [one for one in triggers if one.get_next_fire_time(None, _A_LEAP_YEAR) is not None]
+    if not coming:
+        raise ValueError("it never comes: its months have no such day")
+    return coming
+
+
+def crontab_choices(line: str) -> list[dict[str, str]]:
+    """Return what a crontab line means: one or two choices of times, by APScheduler's names.
+
+    As crontab(5) has it, a day of the month *or* of the week will do where both are restricted,
+    which is where neither has an asterisk. APScheduler wants both, and counts the days of the week
+    from Monday, while 0 and 7 are Sunday in a crontab.
 
     Raises:
         ValueError: there are not five fields, or the last one is no choice of weekdays.
     """
-    values = line.split()
-    if len(values) != 5:
+    values = _NICKNAMES.get(line.strip().lower(), line).lower().split()
+    if len(values) != 5 or not line.isascii():
         raise ValueError(f"has {len(values)} fields, not 5")
     minute, hour, day, month, weekdays = values
-    return {
-        "minute": minute,
-        "hour": hour,
-        "day": day,
-        "month": month,
-        "day_of_week": weekdays if weekdays == "*" else _weekdays(weekdays.lower()),
-    }
+    for number, name in enumerate(_MONTHS, start=1):
+        month = re.sub(rf"\b{name}\b", str(number), month)
+    times = {"minute": minute, "hour": hour, "month": month}
+    of_week = weekdays if weekdays == "*" else _weekdays(weekdays)
+    if "*" in day or "*" in weekdays:
+        return [{**times, "day": day, "day_of_week": of_week}]
+    return [{**times, "day": day}, {**times, "day_of_week": of_week}]
 
 
 def _weekdays(field: str) -> str:

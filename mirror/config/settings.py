@@ -108,7 +108,7 @@ class ScheduleConfig(Struct, frozen=True, kw_only=True):
 
     interval: Annotated[float, _duration("Time between polls.", ge=1)] = 1800
     cron: Annotated[
-        str, _key('Crontab line in UTC, such as "5 */2 * * *", instead of interval.')
+        str, _key('Crontab line (crontab(5)) in UTC, such as "5 */2 * * *", instead of interval.')
     ] = ""
     jitter: Annotated[float, _duration("Longest random delay of each poll.")] = 60
     final_after: Annotated[

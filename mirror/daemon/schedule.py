@@ -10,20 +10,21 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from itertools import islice, pairwise
+from itertools import pairwise, takewhile
 from typing import Self
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
-from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.combining import OrTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from mirror.config.loading import crontab_fields
+from mirror.config.loading import crontab_triggers
 from mirror.config.settings import ScheduleConfig
 
 SLICE = timedelta(hours=1)
 """The slow jobs go through the archive in slices, one an hour."""
-_FIRES_LOOKED_AT = 51
+_LOOKED_AHEAD = timedelta(days=5 * 366)
+"""A leap day is among them."""
 _JUMP_S = 30
 
 
@@ -127,7 +128,7 @@ def _poll_trigger(config: ScheduleConfig) -> BaseTrigger:
     """Return when to poll: by `schedule.cron`, else by `schedule.interval`; jitter on top."""
     jitter = _jitter_s(config) or None
     if config.cron:
-        return CronTrigger(**crontab_fields(config.cron), timezone=UTC, jitter=jitter)
+        return OrTrigger(crontab_triggers(config.cron), jitter=jitter)
     return IntervalTrigger(seconds=config.interval, timezone=UTC, jitter=jitter)
 
 
@@ -140,13 +141,31 @@ def longest_interval(config: ScheduleConfig, *, now: datetime) -> timedelta:
     """Return the longest time between two polls, jitter included."""
     longest = timedelta(seconds=config.interval)
     if config.cron:
-        trigger = CronTrigger(**crontab_fields(config.cron), timezone=UTC)
-        fires = islice(_fires(trigger, now), _FIRES_LOOKED_AT)
-        longest = max((after - before for before, after in pairwise(fires)), default=timedelta())
+        longest = _longest_pause(OrTrigger(crontab_triggers(config.cron)), now)
     return longest + timedelta(seconds=_jitter_s(config))
 
 
-def _fires(trigger: CronTrigger, now: datetime) -> Iterator[datetime]:
+def _longest_pause(trigger: BaseTrigger, now: datetime) -> timedelta:
+    """Return the longest time between two moments of a crontab line, in the years to come.
+
+    They are at the same times on each of its days: so those of one day are looked at, and its days.
+    """
+    fires = _fires(trigger, _next_midnight(now))
+    first = next(fires)
+    of_day = [first, *takewhile(lambda fire: fire.date() == first.date(), fires)]
+    longest = max((after - before for before, after in pairwise(of_day)), default=timedelta())
+    while first < now + _LOOKED_AHEAD:
+        last = first + (of_day[-1] - of_day[0])
+        first = next(_fires(trigger, _next_midnight(first)))
+        longest = max(longest, first - last)
+    return longest
+
+
+def _next_midnight(now: datetime) -> datetime:
+    return now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+
+
+def _fires(trigger: BaseTrigger, now: datetime) -> Iterator[datetime]:
     """Yield the times at which a trigger fires, from now on."""
     fire = None
     while (fire := trigger.get_next_fire_time(fire, fire or now)) is not None:

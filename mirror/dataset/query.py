@@ -251,9 +251,10 @@ def open_session(
 
 
 def _select_csv(answer: Answer) -> str:
-    """Return the SQL of an answer for CSV: no cell begins like a formula, none is `""` for nothing.
+    """Return the SQL of an answer for CSV: no cell begins like a formula; null is nothing.
 
-    A line that would be empty has `""`: readers pass over empty lines.
+    An empty text is `""`, and so is null where it would be a line by itself: readers pass over
+    empty lines.
     """
     has_one_column = len(answer.columns) == 1
 
@@ -261,9 +262,7 @@ def _select_csv(answer: Answer) -> str:
         cell = _make_cell(value, kind)
         if kind.id not in {*_NUMBERS, "interval"}:
             cell = f"regexp_replace({cell}, '({FORMULA_PATTERN})', '''\\1')"
-        return (
-            f"coalesce({cell}::VARCHAR, '')" if has_one_column else f"nullif({cell}::VARCHAR, '')"
-        )
+        return f"coalesce({cell}::VARCHAR, '')" if has_one_column else f"{cell}::VARCHAR"
 
     return replace(answer, columns=list(map(disarm, answer.columns))).select(make)
 

@@ -33,6 +33,8 @@ COMPRESSION_BY_SUFFIX: dict[str, Compression] = {".gz": "gzip", ".zst": "zstd"}
 
 _GZIP_LEVEL = 6
 _ZSTD_LEVEL = 3
+_EMPTY = "\udfff"
+"""Stands for an empty text until its row is made: no text that can be encoded has it in it."""
 _NAMES = [column.name for column in COLUMNS]
 _get_row: Callable[[Launch], tuple[Any, ...]] = attrgetter(*_NAMES)
 _PARQUET_MEMORY_BYTES = 512 * 1024 * 1024
@@ -86,21 +88,41 @@ def _show_lines(lines: bytes) -> bytes:
 def write_csv(events: AnyEvents, sink: BinaryIO) -> None:
     """Write launches as CSV in UTF-8: a header, ISO 8601, true and false, nothing for null.
 
+    An empty text is `""`, so that it is not taken for null.
+
     What would control a terminal is escaped where it is one that reads.
     """
     make = _make_shown_cell if sink.isatty() else make_cell
     text = io.TextIOWrapper(sink, encoding="utf-8", newline="", write_through=True)
     try:
         # by RFC 4180; a lone carriage return in a cell is quoted only where lines end so
-        writer = csv.writer(text, lineterminator="\r\n")
+        writer = csv.writer(_Rows(text), lineterminator="\r\n")
         writer.writerow(_NAMES)
         for block in events.launch_blocks():
-            writer.writerows([list(map(make, _get_row(launch))) for launch in block])
+            writer.writerows([_make_row(_get_row(launch), make) for launch in block])
         text.flush()
     finally:
         # the sink is closed by whoever opened it
         with suppress(ValueError, OSError):
             text.detach()
+
+
+def _make_row(values: tuple[object, ...], make: Callable[[object], str]) -> list[str]:
+    row = list(map(make, values))
+    if "" in values:
+        row = [_EMPTY if value == "" else cell for value, cell in zip(values, row, strict=True)]
+    return row
+
+
+class _Rows:
+    """Takes rows of CSV, and puts in what Python's writer cannot: `""` for an empty text alone."""
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text = text
+
+    def write(self, row: str) -> None:
+        """Write one."""
+        self._text.write(row.replace(_EMPTY, '""'))
 
 
 def make_cell(value: object) -> str:

@@ -116,7 +116,7 @@ def keep_predecessor(
                 _pack(published, file, record.sha256)
         except _OtherBodyError:
             return False
-    line = b"\n" + msgspec.json.encode(version) + b"\n"
+    line = msgspec.json.encode(version) + b"\n"
     try:
         append_line(data.history / _LOG, line, durably=True)
     except WrongKindError as error:

@@ -298,17 +298,21 @@ def _is_stream(path: Path) -> bool:
 def append_line(path: Path, line: bytes, *, durably: bool = False) -> int:
     """Add a line to a file in one write, whole or not at all; return the file's size.
 
+    It begins a line of its own, also where a power cut tore the one before.
+
     Args:
         path: the file; made where there is none.
         line: the line, its newline included.
         durably: whether to flush it too.
     """
     require_file_or_nothing(path)
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     with storage_errors(path):
         descriptor = os.open(path, flags, 0o644)
         try:
             size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                line = b"\n" + line
             if (written := os.write(descriptor, line)) < len(line):
                 # the last room of a full disk took a part of it
                 os.ftruncate(descriptor, size)

@@ -150,9 +150,7 @@ def time_for(record: Record, held: Record | None, target: Path, *, now: datetime
 
 def append_journal(data: DataDir, *records: Record, durably: bool = False) -> None:
     """Add lines to the journal, in one write, and flush them where asked to."""
-    # a newline first: a line that a power cut tore must not take these with it
-    lines = b"\n" + b"".join(map(render_journal_line, records))
-    append_line(data.journal, lines, durably=durably)
+    append_line(data.journal, b"".join(map(render_journal_line, records)), durably=durably)
 
 
 def save_manifest(data: DataDir, records: Mapping[date, Record]) -> None:

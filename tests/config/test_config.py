@@ -188,7 +188,7 @@ WRONG = {
     "schedule.interval": ["0.5", "500ms", ""],
     "schedule.recheck": ["59m"],
     "schedule.verify": ["0"],
-    "schedule.cron": ["now", "* * * *", "99 * * * *"],
+    "schedule.cron": ["now", "* * * *", "99 * * * *", "0 0 30 2 *"],
     "dataset.enabled": ["maybe", "2", ""],
     "log.format": ["xml", ""],
     "log.level": ["INFO", "trace"],

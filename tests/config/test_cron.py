@@ -1,11 +1,11 @@
 """A crontab line means what crontab(5) says, not what APScheduler makes of it."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
-from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.combining import OrTrigger
 
-from mirror.config.loading import crontab_fields
+from mirror.config.loading import crontab_choices, crontab_triggers
 
 SUNDAY = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -27,7 +27,8 @@ SUNDAY = datetime(2026, 11, 22, 12, tzinfo=UTC)
     ],
 )
 def test_weekdays_are_counted_from_sunday(field: str, days: str) -> None:
-    assert crontab_fields(f"5 4 * * {field}")["day_of_week"] == days
+    (choice,) = crontab_choices(f"5 4 * * {field}")
+    assert choice["day_of_week"] == days
 
 
 @pytest.mark.parametrize(
@@ -43,16 +44,45 @@ def test_weekdays_are_counted_from_sunday(field: str, days: str) -> None:
         "0 0 * * x",
         "0 0 * * ٣",
         "0 0 * * 1//2",
+        "@reboot",
+        "\uff10 0 * * *",
     ],
 )
 def test_what_is_no_crontab_line_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match=r"fields|weekday"):
-        crontab_fields(line)
+        crontab_triggers(line)
 
 
-def test_the_scheduler_fires_on_the_day_that_was_meant() -> None:
-    trigger = CronTrigger(**crontab_fields("30 6 * * 1"), timezone=UTC)
+def fires(line: str, count: int) -> list[str]:
+    """Return the days and times at which a line first fires after a Sunday noon."""
+    trigger, fire, found = OrTrigger(crontab_triggers(line)), None, []
+    while len(found) < count and (fire := trigger.get_next_fire_time(fire, fire or SUNDAY)):
+        found.append(f"{fire:%a %m-%d %H:%M}")
+    return found
 
-    fire = trigger.get_next_fire_time(None, SUNDAY)
 
-    assert fire == SUNDAY.replace(hour=6, minute=30) + timedelta(days=1)
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("30 6 * * 1", ["Mon 11-23 06:30", "Mon 11-30 06:30", "Mon 12-07 06:30"]),
+        # a day of the month or of the week, where both are restricted
+        ("0 12 25 * 5", ["Wed 11-25 12:00", "Fri 11-27 12:00", "Fri 12-04 12:00"]),
+        ("0 0 24-25 11,12 tue", ["Tue 11-24 00:00", "Wed 11-25 00:00", "Tue 12-01 00:00"]),
+        ("0 0 30 2 1", ["Mon 02-01 00:00", "Mon 02-08 00:00", "Mon 02-15 00:00"]),
+        # both, where one has an asterisk
+        ("0 0 */2 * 1", ["Mon 11-23 00:00", "Mon 12-07 00:00", "Mon 12-21 00:00"]),
+        ("0 0 1 Jan,FEB *", ["Fri 01-01 00:00", "Mon 02-01 00:00", "Sat 01-01 00:00"]),
+        ("0 0 1 jan-mar/2 *", ["Fri 01-01 00:00", "Mon 03-01 00:00", "Sat 01-01 00:00"]),
+        ("@hourly", ["Sun 11-22 12:00", "Sun 11-22 13:00", "Sun 11-22 14:00"]),
+        ("@Weekly", ["Sun 11-29 00:00", "Sun 12-06 00:00", "Sun 12-13 00:00"]),
+        ("0 0 29 feb *", ["Tue 02-29 00:00", "Sun 02-29 00:00", "Fri 02-29 00:00"]),
+    ],
+)
+def test_it_fires_when_crontab_5_says(line: str, expected: list[str]) -> None:
+    assert fires(line, len(expected)) == expected
+
+
+@pytest.mark.parametrize("line", ["0 0 30 2 *", "0 0 30-31 feb *", "0 0 31 4,6,9,11 *"])
+def test_a_line_that_never_fires_is_refused(line: str) -> None:
+    with pytest.raises(ValueError, match="never comes"):
+        crontab_triggers(line)

@@ -118,6 +118,11 @@ def test_jitter_is_never_more_than_half_of_the_interval() -> None:
         ("5 */2 * * *", timedelta(hours=2)),
         ("0 8,9 * * *", timedelta(hours=23)),
         ("0 6 * * 1-5", timedelta(days=3)),
+        ("0 12 13 * 5", timedelta(days=7)),
+        ("*/5 * 1 * *", timedelta(days=30, minutes=5)),
+        ("0 0 30 2 1", timedelta(days=350)),
+        ("0 0 29 2 *", timedelta(days=1461)),
+        ("* * * * *", timedelta(minutes=1)),
     ],
 )
 def test_the_longest_interval_of_a_crontab_line(cron: str, longest: timedelta) -> None:

@@ -281,6 +281,11 @@ def test_csv_has_one_text_for_each_value(tmp_path: Path):
     }
 
 
+def test_csv_tells_an_empty_text_from_null(tmp_path: Path):
+    rows = "VALUES (1, '', '=a'), (2, NULL, NULL), (3, 'b', '')"
+    assert copied(tmp_path, rows, "csv").splitlines()[1:] == ['1,"",\'=a', "2,,", '3,b,""']
+
+
 ODD_TEXTS = ["", "a,b", 'say "x"', "two\nlines", "cr\rhere", "x\r\n", " lead", "#"]
 ODD_TEXTS += ["é\u2028\U0001f600", "'"]
 FORMULAS = ["=1", "+1", "-1", "@a", "\tx", "\rx"]

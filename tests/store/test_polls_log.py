@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from mirror.model import IndexState, PollReport, Problem, ProblemKind
 from mirror.status.snapshot import LOADED_POLLS, load_snapshot
+from mirror.store.layout import make_folders
 from mirror.store.polls import KEPT_POLLS, MAX_BYTES, append_poll, load_polls
 from tests.command import Shell
 from tests.conftest import NOON, World
@@ -132,3 +133,18 @@ async def test_polls_of_version_0_1_are_read_whose_problems_were_lines_of_text(
     assert before.problems == (Problem(ProblemKind.OTHER, "2024-05-10: mismatch: it has 2 lines"),)
     assert before.warnings == (Problem(ProblemKind.OTHER, "stands still"),)
     assert after == failed(2)
+
+
+def test_a_line_that_was_torn_takes_no_other_with_it_and_none_is_blank(world: World) -> None:
+    make_folders(world.data)
+    append_poll(world.data, failed(1))
+    with world.data.polls.open("ab") as file:
+        file.write(b'{"exit_code": 3, "list')
+    append_poll(world.data, failed(2))
+    append_poll(world.data, COMPLETE)
+
+    lines = world.data.polls.read_bytes().split(b"\n")
+
+    assert lines.pop() == b""
+    assert [len(line) > 0 for line in lines] == [True] * 4
+    assert load_polls(world.data, 10).last == (failed(1), failed(2), COMPLETE)

@@ -131,6 +131,20 @@ def test_no_cell_is_a_formula(tmp_path):
     )
 
 
+def test_an_empty_text_is_told_from_null(tmp_path):
+    line = json.loads(make_day(date(2026, 4, 1), 1))
+    bodies = [json.dumps({**line, "request_origin": origin}) for origin in ("", None, "=a", "b")]
+    make_mirror(tmp_path, {date(2026, 4, 1): ("\n".join(bodies) + "\n").encode()})
+    done = run(tmp_path, "--format", "csv")
+    assert done.code == 0
+    assert NAMES[-1] == "request_origin"
+    assert [row.rpartition(",")[2] for row in done.out.splitlines()[1:]] == ['""', "", "'=a", "b"]
+    path = tmp_path / "launches.csv"
+    path.write_text(done.out)
+    read = duckdb.sql(f"FROM read_csv('{path}', allow_quoted_nulls = false)")
+    assert [row[-1] for row in read.fetchall()] == ["", None, "'=a", "b"]
+
+
 def test_cells_keep_what_is_no_formula():
     text = 'a,"b"\nc=1+1-2@3'
     assert make_cell(text) == text
