@@ -204,7 +204,7 @@ def read_version(data: DataDir, day: date, sha256: str) -> Iterator[bytes]:
 
 def log_change(data: DataDir, change: FinalChange) -> None:
     """Put on record, durably, what upstream does to a final day, before it is published."""
-    line = b"\n" + msgspec.json.encode(change) + b"\n"
+    line = msgspec.json.encode(change) + b"\n"
     append_line(data.final_changes, line, durably=True)
     with storage_errors(data.history):
         sync_folder(data.history)
