@@ -323,17 +323,22 @@ class LocalStore:
     ) -> None:
         """Keep what is about to be replaced: in history what was asked for, if it is sound.
 
-        A file that is rotten, or that nobody could prove, is kept in quarantine.
+        A file that is rotten, or that nobody could prove, is kept in quarantine. Where it is the
+        one that `SHA256SUMS` lists, its record is wrong, not the file.
         """
         is_rotten = False
         if predecessor is not None:
-            is_rotten = not aside.keep_predecessor(
-                self.data,
-                target,
-                predecessor,
-                kept_at=self._now(),
-                is_final=is_final,
-                versions=self._history_versions,
+            listed = self._journal.listed().get(target.name, predecessor.sha256)
+            is_rotten = not any(
+                aside.keep_predecessor(
+                    self.data,
+                    target,
+                    replace(predecessor, sha256=digest),
+                    kept_at=self._now(),
+                    is_final=is_final,
+                    versions=self._history_versions,
+                )
+                for digest in dict.fromkeys((predecessor.sha256, listed))
             )
         if is_rotten or day in self.inventory.unverified:
             copy = self.data.staging / f"{target.name}.{secrets.token_hex(4)}"

@@ -13,11 +13,14 @@ from datetime import date
 from msgspec import Struct
 
 from mirror.archive.listings import parse_sums, render_digests
+from mirror.archive.ports import Listing
 from mirror.errors import WrongKindError
 from mirror.model import Record
 from mirror.store.disk import (
     GroupWork,
     append_line,
+    digest_of,
+    kind_of,
     read_file,
     storage_errors,
     sync_folder,
@@ -62,6 +65,16 @@ class Journal:
         save_manifest(self._data, records)
         self._is_named = False
 
+    def listed(self) -> Mapping[str, str]:
+        """Return what `SHA256SUMS` says: digest by name."""
+        if self._listed is None:
+            listed: Mapping[str, str] = {}
+            # where something other than a file stands, there are no lines
+            with suppress(WrongKindError):
+                listed = parse_sums(read_file(self._data.sums) or b"")
+            self._listed = listed
+        return self._listed
+
     def forget_sums(self) -> None:
         """Look anew what `SHA256SUMS` lists."""
         self._listed = None
@@ -77,14 +90,14 @@ class Journal:
 
     def _withdraw(self, records: Sequence[Record]) -> None:
         """Take from `SHA256SUMS` what it says of files that are about to be others."""
-        # where something other than a file stands, there are no lines
-        with suppress(WrongKindError):
-            if self._listed is None:
-                self._listed = parse_sums(read_file(self._data.sums) or b"")
-            listed = self._listed
-            wrong = {one.name for one in records if listed.get(one.name, one.sha256) != one.sha256}
-            if wrong:
-                left = {name: digest for name, digest in listed.items() if name not in wrong}
-                sums = render_digests(left)
-                write_durably(self._data.sums, sums, staging=self._data.staging)
-                self._listed = left
+        listed = self.listed()
+        wrong = {one.name for one in records if listed.get(one.name, one.sha256) != one.sha256}
+        if wrong:
+            left = {name: digest for name, digest in listed.items() if name not in wrong}
+            style = self._data.archive / Listing.STYLE
+            if not left and kind_of(style) == "file":
+                # to `sha256sum -c` a list without a line is an error
+                left = {Listing.STYLE: digest_of(style)}
+            with suppress(WrongKindError):
+                write_durably(self._data.sums, render_digests(left), staging=self._data.staging)
+            self._listed = left

@@ -188,6 +188,9 @@ def _compare_listings(
 ) -> Iterator[Damage]:
     if not records and kind_of(data.index) is None:
         return
+    interrupted = ""
+    if data.journal.exists():
+        interrupted = "is as an interrupted poll left it; the next sync completes it"
     rendered = {
         data.sums: render_sums(records.values()),
         data.datapackage: render_datapackage(records.values()),
@@ -196,7 +199,7 @@ def _compare_listings(
     for path, body in rendered.items():
         try:
             if read_file(path) != body:
-                detail = "does not say what the manifest says"
+                detail = interrupted or "does not say what the manifest says"
                 yield Damage(path.name, DamageKind.WRONG_LISTING, detail)
         except WrongKindError as error:
             yield Damage(path.name, DamageKind.WRONG_KIND, error.line())
@@ -211,4 +214,5 @@ def _compare_listings(
     except IndexUnusableError:
         good = not records
     if not good:
-        yield Damage(data.index.name, DamageKind.WRONG_LISTING, "does not list just what is held")
+        detail = interrupted or "does not list just what is held"
+        yield Damage(data.index.name, DamageKind.WRONG_LISTING, detail)

@@ -5,9 +5,11 @@ spares fetching them. They come from other tools, from a lost manifest, or from 
 keep times. A file is never taken by its count alone; one that our own SHA256SUMS vouches for is
 held whatever upstream has by now, so that upstream's loss is not ours.
 
-*Repair* takes upstream's body first, else history's with the recorded digest; else the day is no
-longer held: it leaves the listings, and only then does its rotten file go to quarantine. A file
-without a record is not known to be rotten: it is adopted, or left for the next poll.
+*Repair* hears SHA256SUMS and upstream first where a record speaks against a file, as adoption does:
+what they prove stays, and the record was wrong. Else it takes upstream's body, else history's with
+the recorded digest; else the day is no longer held: it leaves the listings, and only then does its
+rotten file go to quarantine. A file without a record is not known to be rotten: it is adopted, or
+left for the next poll.
 """
 
 import asyncio
@@ -33,6 +35,8 @@ from mirror.sync.publish import publish
 
 _READ_BYTES = 1024 * 1024
 _NO_CAP = 2**62
+_NOT_AS_RECORDED = (DamageKind.TRUNCATED, DamageKind.OVERLONG, DamageKind.ALTERED)
+"""Damage of which only the record speaks: the file can be read."""
 
 
 async def adopt_all(context: Context, upstream: Upstream) -> int:
@@ -155,15 +159,19 @@ async def repair(damage: Sequence[Damage], context: Context, upstream: Upstream)
     """Put right what a verification found, as far as it can be."""
     destination = context.destination
     inventory = destination.inventory
+    # what was on record of the days, before it is doubted
+    known = inventory.claimed() | inventory.missing | inventory.records
+    for day in {one.day for one in damage if one.kind in _NOT_AS_RECORDED}:
+        if day in inventory.records:
+            inventory.doubt(day)
     doubted = set(inventory.unverified)
+    # a record may be wrong, and its file right: SHA256SUMS and upstream are heard before it goes
     await adopt_all(context, upstream)
     sources = dict.fromkeys(doubted & inventory.records.keys(), "the file")
     rotten = {one.day for one in damage if one.kind is not DamageKind.WRONG_KIND}
     rotten -= doubted & inventory.records.keys()
-    # what was on record of the days, before it is doubted
-    known = inventory.claimed() | inventory.missing | inventory.records
     claims = {day: claim for day, claim in known.items() if day in rotten}
-    for day in claims:
+    for day in claims.keys() - inventory.unverified.keys():
         inventory.doubt(day)
     listed = listed_counts(upstream, now=context.now())
     due = [

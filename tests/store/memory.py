@@ -141,7 +141,11 @@ class MemoryDestination:
         body, _ = self.memory.bodies[record.name]
         is_rotten = False
         if predecessor is not None:
-            is_rotten = hashlib.sha256(body).hexdigest() != predecessor.sha256
+            digest = hashlib.sha256(body).hexdigest()
+            sums = parse_sums(self.memory.files.get(Listing.SUMS, b""))
+            if sums.get(record.name) == digest:
+                predecessor = replace(predecessor, sha256=digest)
+            is_rotten = digest != predecessor.sha256
             if not is_rotten:
                 self._keep(body, predecessor, is_final=is_final)
         if is_rotten or record.date in self.inventory.unverified:

@@ -338,6 +338,19 @@ async def test_listings_and_state_are_read_as_they_were_written(
     assert look.published() == {name.value: name.encode() for name in Listing}
 
 
+async def test_a_body_that_the_checksums_vouch_for_is_sound_whatever_its_record_says(
+    destination: Destination, look: Look
+) -> None:
+    old = await put(destination, OLD)
+    destination.write(Listing.SUMS, render_sums([old]))
+    wrong = replace(old, sha256="0" * 64)
+
+    await put(destination, NEW, predecessor=wrong, is_final=True)
+
+    assert look.refused() == []
+    assert look.predecessors() == {DAY: [OLD]}
+
+
 async def test_the_checksums_say_nothing_wrong_of_a_body_that_changes(
     destination: Destination, look: Look
 ) -> None:

@@ -9,12 +9,14 @@ import json
 import os
 import random
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from mirror.archive.listings import parse_sums
 from mirror.archive.ports import Listing, State
 from mirror.store.aside import list_versions, read_version
 from mirror.store.inventory import load_inventory
@@ -58,6 +60,12 @@ async def kill_at(shell: Shell, moment: random.Random, *arguments: str, requests
     await asyncio.wait_for(process.communicate(), PATIENCE_S)
 
 
+def check_sums(archive: Path) -> None:
+    """Have coreutils check what is published."""
+    check = ["sha256sum", "--quiet", "--strict", "-c", "SHA256SUMS"]
+    subprocess.run(check, cwd=archive, check=True, capture_output=True)
+
+
 def assert_sound(shell: Shell, *upstreams: UpstreamArchive) -> None:
     """Each published file is a body that upstream served; listed is only what is held."""
     held = set()
@@ -71,7 +79,8 @@ def assert_sound(shell: Shell, *upstreams: UpstreamArchive) -> None:
             counts = {archive[entry["name"]].body.count(b"\n") for archive in upstreams}
             assert int(entry["count"]) in counts
     if shell.data.sums.exists():
-        assert {line[66:] for line in shell.data.sums.read_text().splitlines()} <= held
+        check_sums(shell.data.archive)
+        assert parse_sums(shell.data.sums.read_bytes()).keys() <= held
 
 
 def journalled(shell: Shell) -> set[str]:

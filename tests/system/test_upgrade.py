@@ -170,6 +170,7 @@ async def test_what_was_left_in_format_1_is_shown_and_served_as_it_is(left: Shel
     assert verified.code == 3
     # the last poll was killed: its listings are still to come
     assert {one["kind"] for one in verified.json["damage"]} == {"wrong-listing"}
+    assert all("as an interrupted poll left it" in one["detail"] for one in verified.json["damage"])
     assert served.text == left.path(date(2024, 5, 14)).read_text()
     assert b'"version":1}' in left.data.manifest.read_bytes()
 
