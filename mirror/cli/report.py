@@ -14,7 +14,9 @@ from msgspec.structs import replace
 
 from mirror.cli import common
 from mirror.cli.streams import answer, say
+from mirror.errors import ExitCode
 from mirror.progress import takes_escapes
+from mirror.report.anomaly import Severity
 from mirror.report.facts import Window, rank_repositories, read_report, to_json
 from mirror.report.render import ASCII, BLOCKS, TerminalStyle, render_page, render_report
 from mirror.store.disk import replacing
@@ -45,6 +47,11 @@ def parse_quarter(text: str) -> Window:
     help="List the N repositories launched most; reads the daily files (default: 20 with --html, "
     "else 0).",
 )
+@click.option(
+    "--fail-on",
+    type=click.Choice([Severity.SERIOUS.value, Severity.WARNING.value]),
+    help="Exit with 3 where something of this severity, or a worse one, is found.",
+)
 @click.option("--html", metavar="FILE", help="Write one self-contained page; - for stdout.")
 @common.json_option
 @click.pass_context
@@ -54,14 +61,16 @@ def report(
     quarter: Window | None,
     *,
     top: int | None,
+    fail_on: str | None,
     html: str | None,
     as_json: bool,
-) -> None:
+) -> ExitCode:
     """Show what is odd about the days held, and how launches developed.
 
     Missing days, days with far fewer events than their neighbours, origins that fell silent,
     duplicate, shrunk and mixed days, odd content, times at which upstream's index stood still.
-    The exit code is 0 when there is a report, whatever it finds; `found` in the JSON counts it.
+    The exit code is 0 when there is a report, whatever it finds, unless --fail-on says otherwise;
+    `found` in the JSON counts it.
     """
     if quarter is not None and any(days):
         raise click.UsageError("--quarter names the days already: leave out --since and --until")
@@ -89,6 +98,9 @@ def report(
     else:
         with replacing(Path(html)) as unfinished:
             unfinished.write_bytes(render_page(found).encode())
+    # the most severe first
+    failing = list(Severity)[: list(Severity).index(Severity(fail_on)) + 1] if fail_on else ()
+    return ExitCode.INCOMPLETE if any(map(found.found.get, failing)) else ExitCode.COMPLETE
 
 
 def _style() -> TerminalStyle:

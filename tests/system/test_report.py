@@ -227,3 +227,43 @@ async def test_a_page_that_cannot_be_written_is_refused(shell: Shell, tmp_path: 
 
     assert "No such file or directory" in nowhere.refused(5)
     assert "ask for one of them" in both.refused(2)
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "code"), [((), 0), (("--fail-on", "serious"), 3), (("--fail-on", "warning"), 3)]
+)
+@pytest.mark.parametrize("form", [(), ("--json",), ("--html", "-"), ("--html", "FILE")])
+def test_it_fails_on_what_it_is_told_to(
+    gaps: Path, tmp_path: Path, fail_on: tuple[str, ...], code: int, form: tuple[str, ...]
+) -> None:
+    page = tmp_path / "page.html"
+    form = tuple(str(page) if one == "FILE" else one for one in form)
+
+    said = run("--data-dir", str(gaps), "--top", "0", *fail_on, *form, home=gaps)
+
+    assert (said.code, said.err) == (code, "")
+    assert "2025-01-09" in (said.out or page.read_text())
+
+
+def test_what_is_less_severe_or_outside_the_window_is_no_failure(gaps: Path) -> None:
+    # the index stood still: a warning
+    window = ("--data-dir", str(gaps), "--since", "2025-07-01", "--until", "2025-09-30")
+
+    assert run(*window, "--fail-on", "warning", home=gaps).code == 3
+    assert run(*window, "--fail-on", "serious", home=gaps).code == 0
+    assert run(*window, "--fail-on", "note", home=gaps).code == 2
+
+
+def test_the_real_index_fails_where_a_known_gap_is_in_it(real_data: Path, tmp_path: Path) -> None:
+    counts = real_counts(real_data)
+    gap = zip(days("2020-02-05", "2020-02-12"), (5216, 3489, 865, 799, 1310, 0, 28, 0), strict=True)
+    whole = make_data_dir(tmp_path / "whole", held(counts).values())
+    torn = make_data_dir(tmp_path / "torn", held(counts | dict(gap)).values())
+
+    calm, found = (
+        run("--data-dir", str(data.root), "--fail-on", "serious", home=tmp_path)
+        for data in (whole, torn)
+    )
+
+    assert (calm.code, found.code) == (0, 3)
+    assert "2020-02-05 to 2020-02-12" in found.out
