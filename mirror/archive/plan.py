@@ -72,6 +72,8 @@ class PollRange(Struct, frozen=True):
     until: date | None = None
     recheck: int = 0
     """Final days to ask again about, those least recently confirmed first."""
+    disputed: frozenset[date] = frozenset()
+    """Days whose body was refused, and may yet be taken: due until that is settled."""
 
     def __contains__(self, day: date) -> bool:
         return (self.since is None or day >= self.since) and (
@@ -116,7 +118,8 @@ def make_plan(
     for day in days:
         held, expected = records.get(day), listed[day]
         reason = _reason(day, held, expected, rules, now)
-        if reason is None and day in rechecked:
+        is_disputed = day in asked.disputed and held is not None and Flag.RESTORED not in held.flags
+        if reason is None and (day in rechecked or is_disputed):
             reason = Reason.RECHECK
         if reason is not None and day not in passed_over:
             known = held.size if held is not None else UNKNOWN_FILE_BYTES

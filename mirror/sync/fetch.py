@@ -297,6 +297,7 @@ class _Day:
             await destination.note(
                 replace(held, checked_at=now, index_count=due.expected, flags=flags)
             )
+        self.fetcher.disputes.pop(due.date, None)
         return Outcome(due.date, OutcomeKind.UNCHANGED, size=held.size)
 
     def _absent(self) -> Outcome:

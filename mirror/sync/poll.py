@@ -209,7 +209,7 @@ def plan_poll(
         listed_counts(survey.upstream, now=now),
         inventory.records,
         DayRules.of(config),
-        asked,
+        replace(asked, disputed=frozenset(survey.upstream.disputes)),
         now=now,
         by_name=days_to_ask(survey.upstream, now=now) if survey.searched else (),
         passed_over=inventory.wrong_kind,

@@ -234,3 +234,25 @@ async def test_a_mass_of_changes_is_bounded_where_it_is_shown_and_counted_whole(
     assert "10 more" in told(report.warnings)[-1].text
     assert len(told(world.status().problems)) == 21
     assert counted(world) == {"shrunk": 30}
+
+
+async def test_a_final_day_whose_body_is_refused_stays_due_until_it_is_settled(
+    world: World,
+) -> None:
+    await world.sync()
+    day = world.day(4)
+    lines = world.records()[day].lines
+    # the index goes on as before
+    world.archive.claims[day] = lines
+    put(world, day, make_day(day, 5))
+    assert (await world.sync(ALL)).exit_code == 3
+
+    world.clock.advance(hours=1)
+    waiting = await world.sync()
+    world.clock.advance(hours=6)
+    taken = await world.sync()
+
+    assert [one.day for one in waiting.problems] == [day]
+    assert waiting.exit_code == 3
+    assert [one.how for one in taken.final_changes] == [ChangeKind.SHRUNK]
+    assert (await world.sync()).outcomes == {}
