@@ -10,6 +10,7 @@ Our own listings name exactly what is held. The index is upstream's own bytes wh
 step, so that a complete mirror is identical to its upstream, byte for byte.
 """
 
+import io
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -33,9 +34,9 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _COUNT = re.compile(r"[0-9]{1,10}")
 # The standard library's HTMLParser takes minutes over 100 kB made for it, and raises AssertionError
 # on "<![x[". Each of these patterns goes over the page once, whatever is in it.
-_ROW = re.compile(r"<tr\b(.*?)(?=<tr\b|\Z)", re.IGNORECASE | re.DOTALL)
-_CELL = re.compile(r"<td\b[^<>]*>(.*?)(?=</?t[dr]\b|\Z)", re.IGNORECASE | re.DOTALL)
-_TAG = re.compile(r"<[^<>]*>")
+_ROW = re.compile(rb"<tr\b(.*?)(?=<tr\b|\Z)", re.IGNORECASE | re.DOTALL)
+_CELL = re.compile(rb"<td\b[^<>]*>(.*?)(?=</?t[dr]\b|\Z)", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(rb"<[^<>]*>")
 _MAX_CELL = 500
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SUM = re.compile(rb"([0-9a-f]{64}) [ *]([^\\/\n]+)")
@@ -113,8 +114,9 @@ def parse_index(body: bytes, *, name_template: str, today: date) -> ParsedIndex:
     listed: dict[date, set[IndexEntry]] = {}
     refused: list[Refusal] = []
     refused_lines = 0
-    for number, line in enumerate(body.removeprefix(_BYTE_ORDER_MARK).split(b"\n"), start=1):
-        if not (stripped := line.strip(b" \t\r")):
+    # one by one: a list of millions of lines is many times as large as they are
+    for number, line in enumerate(io.BytesIO(body.removeprefix(_BYTE_ORDER_MARK)), start=1):
+        if not (stripped := line.strip(b" \t\r\n")):
             continue
         try:
             entry = _parse_line(stripped, name_template, today)
@@ -123,10 +125,12 @@ def parse_index(body: bytes, *, name_template: str, today: date) -> ParsedIndex:
             if len(refused) < KEPT_REFUSALS:
                 refused.append(Refusal(number, str(error), shown(stripped)))
         else:
-            listed.setdefault(entry.date, set()).add(entry)
+            counts = listed.setdefault(entry.date, set())
+            if len(counts) < 2:  # two are a conflict, however many there are
+                counts.add(entry)
     if not listed:
         raise IndexUnusableError(_why_unusable(body), failure=Failure.INDEX, transient=False)
-    last = body.rpartition(b"\n")[2].strip(b" \t\r")
+    last = body[body.rfind(b"\n") + 1 :].strip(b" \t\r")
     if last.startswith(b"{") and not last.endswith(b"}"):
         raise IndexUnusableError(
             "the index is cut short in the middle of its last line", failure=Failure.CUT
@@ -148,11 +152,12 @@ def parse_page(body: bytes, *, name_template: str, today: date) -> dict[date, In
     """
     found: dict[date, IndexEntry] = {}
     contradicted: set[date] = set()
-    for row in _ROW.finditer(body.decode("utf-8", "replace")):
+    for row in _ROW.finditer(body):
         cells = [cell[1][:_MAX_CELL] for cell in islice(_CELL.finditer(row[1]), 3)]
         if len(cells) < 3:
             continue
-        day, name, count = (_TAG.sub("", cell).strip() for cell in cells)
+        texts = (_TAG.sub(b"", cell).decode("utf-8", "replace") for cell in cells)
+        day, name, count = map(str.strip, texts)
         with suppress(_RefusedError):
             entry = _make_entry(day, name, count.replace(",", ""), name_template, today)
             if found.setdefault(entry.date, entry) != entry:

@@ -40,8 +40,8 @@ T = TypeVar("T")
 _NO_DAY = date(2000, 1, 1)
 """Long before the archive begins: whoever has its file has one for every name."""
 
-MAX_LISTING_BYTES = 32 * 1024**2
-"""Cap on a listing, below `http.max_file_size`: it is read into memory, and 400,000 days fit."""
+MAX_LISTING_BYTES = 8 * 1024**2
+"""Cap on a listing, below `http.max_file_size`: it is read into memory, and 100,000 days fit."""
 
 
 class Survey(Struct, frozen=True):
@@ -242,9 +242,14 @@ class Surveyor:
         max_bytes = min(self.config.http.max_file_size, MAX_LISTING_BYTES)
         intake = Intake(reply.meta, max_bytes=max_bytes)
         pieces: list[bytes] = []
-        async with aclosing(reply.blocks(lambda: intake.kept_bytes)) as blocks:
-            async for block in blocks:
-                pieces += await asyncio.to_thread(_feed, intake, block)
+        try:
+            async with aclosing(reply.blocks(lambda: intake.kept_bytes)) as blocks:
+                async for block in blocks:
+                    pieces += await asyncio.to_thread(_feed, intake, block)
+        except UpstreamError as error:
+            if error.failure is Failure.TOO_LARGE and max_bytes == MAX_LISTING_BYTES:
+                error.hint = "no listing may be larger; is upstream.url right?"
+            raise
         evidence = intake.finish()
         # An ETag alone may be no digest: see `_is_doubtful`.
         if wrong := tuple(source for source in evidence.wrong if source != "etag"):
