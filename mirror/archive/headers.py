@@ -15,6 +15,9 @@ _DIGEST_BYTES = {"md5": 16, "sha-256": 32}
 _ETAG_MD5 = re.compile(r'"([0-9a-fA-F]{32})"')
 _BYTES = re.compile(r":([^:;]+):\s*(?:;|$)")
 _MAX_ETAG = 1000
+_MIRROR = re.compile(r"[0-9a-f]{12}")
+MAX_MIRRORS = 16
+"""Mirrors in a chain that are remembered and handed on."""
 _NO_CODING = ("", "identity")
 
 
@@ -35,6 +38,8 @@ class ReplyMeta(Struct, frozen=True, gc=False):
     events_count: int | None = None
     """`x-goog-meta-events-count`: the publisher's own count of this very body."""
     digests: tuple["OfferedDigest", ...] = ()
+    mirrors: tuple[str, ...] = ()
+    """`X-Binder-Mirror`: the identities of the mirror that answers, and of those it follows."""
 
 
 class OfferedDigest(Struct, frozen=True, gc=False):
@@ -62,6 +67,7 @@ def parse_meta(headers: Mapping[str, str], *, now: datetime) -> ReplyMeta:
     # undecodable bytes come as lone surrogates, which no record can be written with
     usable = 0 < len(etag) <= _MAX_ETAG and etag.isascii() and etag.isprintable()
     codings = ",".join(_lines(headers, "content-encoding")).lower().split(",")
+    mirrors = map(str.strip, ",".join(_lines(headers, "x-binder-mirror")).split(","))
     return ReplyMeta(
         etag=etag if usable else None,
         names_etag="ETag" in headers,
@@ -72,6 +78,7 @@ def parse_meta(headers: Mapping[str, str], *, now: datetime) -> ReplyMeta:
         stored_encoding=headers.get("x-goog-stored-content-encoding", "identity").strip().lower(),
         events_count=_whole(headers.get("x-goog-meta-events-count"), MAX_COUNT),
         digests=tuple(_digests(headers)),
+        mirrors=tuple(filter(_MIRROR.fullmatch, mirrors))[:MAX_MIRRORS],
     )
 
 

@@ -185,6 +185,10 @@ class Destination(Protocol):
     def opener(self) -> OpenBody:
         """How daily files are opened; can be pickled, for worker processes to read them too."""
 
+    @property
+    def identity(self) -> str:
+        """What tells it from any other destination, a copy of it included."""
+
     def stage(self, name: str, through: Transform) -> AbstractAsyncContextManager[Staged]:
         """Begin a body; it is gone on exit unless published or quarantined."""
 

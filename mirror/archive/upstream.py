@@ -107,6 +107,8 @@ class Upstream(Struct, frozen=True, omit_defaults=True):
     index_older_since: datetime | None = None
     """Since when every index that came was older than the one accepted."""
     etags: ETags = ETags.UNKNOWN
+    mirrors: tuple[str, ...] = ()
+    """The mirrors that it is a copy of, itself first; none where it is no mirror."""
 
 
 def accept_index(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from mirror.archive.headers import MAX_MIRRORS
 from mirror.archive.manifest import Inventory
 from mirror.archive.upstream import Upstream
 from mirror.errors import MirrorError, WrongKindError
@@ -46,6 +47,8 @@ class Snapshot(Struct, frozen=True):
     """By file name: the records that may speak of the file there, oldest first. Which one does is
     decided by the opened file's size and time (`mirror.archive.manifest.match_record`)."""
     upstream: Upstream
+    mirrors: tuple[str, ...]
+    """The identities of this mirror and of those that it follows, as `X-Binder-Mirror` has them."""
     polls: tuple[PollReport, ...]
     """The last polls, latest last; at most `LOADED_POLLS`."""
     successes: tuple[datetime, ...]
@@ -88,10 +91,12 @@ def load_snapshot(
     records = inventory.records.values()
     proved = {one.name: (one,) for one in records if one.date not in claims.candidates}
     months = sum_months(records, before.months if before else None)
+    upstream = load_upstream(data, "")
     return Snapshot(
         inventory=inventory,
         claims=proved | {all_[-1].name: all_ for all_ in claims.candidates.values()},
-        upstream=load_upstream(data, ""),
+        upstream=upstream,
+        mirrors=tuple(filter(None, (data.identity(), *upstream.mirrors)))[:MAX_MIRRORS],
         polls=polls.last,
         successes=polls.successes,
         quarantined=tuple(list_quarantined(data)),
@@ -136,6 +141,11 @@ class SnapshotCache:
         self._pause_s = _FRESH_S
         self._lock = asyncio.Lock()
         self._keepers = 0
+
+    @property
+    def latest(self) -> Snapshot | None:
+        """The snapshot that there is, however old; None where none is, or could be, loaded."""
+        return self._seen if isinstance(self._seen, Snapshot) else None
 
     async def snapshot(self, *, fresh: bool = False) -> Snapshot:
         """Return a snapshot, at most about a second old.

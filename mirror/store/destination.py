@@ -170,6 +170,7 @@ class LocalStore:
         self.data = data
         self.days = data.days
         self.inventory = inventory
+        self.identity = data.identity()
         self.opener = partial(open_daily, data.archive)
         self.writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="write")
         self.flushers = ThreadPoolExecutor(FLUSHERS, thread_name_prefix="publish")

@@ -128,7 +128,9 @@ class Poll:
     async def _survey(self) -> Survey:
         """Ask upstream what it has, and remember it."""
         context, destination = self.context, self.context.destination
-        surveyor = Surveyor(context.source, context.config, context.now, context.rng)
+        surveyor = Surveyor(
+            context.source, context.config, context.now, context.rng, destination.identity
+        )
         survey = await surveyor.survey(self.upstream, index_body(destination, self.upstream))
         self.upstream = survey.upstream
         was_clean = destination.inventory.is_clean

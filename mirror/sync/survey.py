@@ -76,6 +76,8 @@ class Surveyor:
     """The clock, aware UTC."""
     rng: Random
     """The jitter."""
+    identity: str = ""
+    """Our own, by which a mirror that follows itself is known."""
 
     async def survey(self, upstream: Upstream, body: bytes | None) -> Survey:
         """Return what upstream has now.
@@ -107,6 +109,8 @@ class Surveyor:
         if isinstance(reply, _Index) and (failure := self._suspicion(reply, upstream)):
             self.source.traffic.fail(failure)
             reply = await self._retrying(lambda: self._ask_for_index(Ask(past_caches=True)))
+        meta = reply.meta if isinstance(reply, _Index) else reply
+        upstream = replace(upstream, mirrors=meta.mirrors)
         if not isinstance(reply, _Index):
             return await self._unchanged(self._redated(upstream, reply), body)
         now, since = self.now(), upstream.index_older_since
@@ -212,6 +216,13 @@ class Surveyor:
     async def _ask_for_index(self, ask: Ask) -> _Index | ReplyMeta:
         """Return the index, or the headers of a 304."""
         async with self.source.open(Listing.INDEX, ask) as reply:
+            if self.identity in reply.meta.mirrors:
+                raise IndexUnusableError(
+                    "upstream is this mirror itself, or a mirror of it",
+                    hint="set upstream.url to the archive's",
+                    failure=Failure.INDEX,
+                    transient=False,
+                )
             if reply.status == 304:
                 return reply.meta
             if reply.status == 404:

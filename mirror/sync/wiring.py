@@ -53,7 +53,7 @@ async def preview(
     there = await asyncio.to_thread(data.archive.is_dir)
     inventory = load_inventory(data) if there else Inventory()
     async with open_source(config.upstream.url, config.http, now=now) as source:
-        surveyor = Surveyor(source, config, now, Random())  # noqa: S311 - jitter
+        surveyor = Surveyor(source, config, now, Random(), data.identity())  # noqa: S311 - jitter
         known = load_upstream(data, config.upstream.url)
         body = matching(read_file(data.root / State.UPSTREAM_INDEX), known.index)
         survey = await surveyor.survey(known, body)

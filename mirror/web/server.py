@@ -81,6 +81,8 @@ class WebServer:
 async def _sign(request: web.Request, response: web.StreamResponse) -> None:
     request.app[SITE].metrics.served(response.status)
     response.headers.update(EVERYWHERE)
+    if latest := request.app[SITE].snapshots.latest:
+        response.headers["X-Binder-Mirror"] = ", ".join(latest.mirrors)
     response.headers.popall("Server", None)
 
 

@@ -318,3 +318,18 @@ def test_no_header_raises(headers):
 def test_no_retry_after_raises_or_is_negative(text):
     wait = parse_retry_after(text, at("2021-08-03"))
     assert wait is None or wait >= 0
+
+
+CHAINS = {
+    "one": (["0123456789ab"], ("0123456789ab",)),
+    "several": (["0123456789ab, ba9876543210"], ("0123456789ab", "ba9876543210")),
+    "in several lines": (["0123456789ab", "ba9876543210"], ("0123456789ab", "ba9876543210")),
+    "others between": (["0123456789ab,, x, 0123456789AB, 0123456789abc"], ("0123456789ab",)),
+    "too many": ([", ".join(["0123456789ab"] * 20)], ("0123456789ab",) * 16),
+    "none": ([""], ()),
+}
+
+
+@pytest.mark.parametrize(("sent", "read"), CHAINS.values(), ids=CHAINS)
+def test_a_chain_of_mirrors_is_read_strictly_and_bounded(sent, read):
+    assert meta(*(("X-Binder-Mirror", line) for line in sent)).mirrors == read

@@ -123,6 +123,7 @@ class MemoryDestination:
         self.memory = memory
         self.days = DayRules()
         self.inventory = memory.inventory(self.days)
+        self.identity = ""
         self.opener = partial(open_body, memory.bodies)
         self._now = now
 
