@@ -244,6 +244,8 @@ def publish_durably(unfinished: Path, target: Path) -> None:
         with unfinished.open("rb") as file:
             flush(file.fileno(), target)
         unfinished.replace(target)
+        # a rename does nothing where both are names of one file
+        unfinished.unlink(missing_ok=True)
         sync_folder(target.parent)
 
 

@@ -31,15 +31,15 @@ def assert_holds(figures: Figures) -> None:
 
 
 async def test_calls_of_the_file_system_that_fail() -> None:
-    assert_holds(await failpoints.run(1.5, SEED))
+    assert_holds(await failpoints.run(1, SEED))
 
 
 async def test_power_cuts() -> None:
-    assert_holds(await crash_states.run(150, SEED))
+    assert_holds(await crash_states.run(100, SEED))
 
 
 async def test_histories_by_chance() -> None:
-    assert_holds(await machine.run(400, SEED))
+    assert_holds(await machine.run(320, SEED))
 
 
 async def test_spoilt_books() -> None:
