@@ -11,10 +11,14 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from typing import Annotated, TypeAlias
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from mirror.errors import ExitCode
+
+Moment: TypeAlias = Annotated[datetime, Meta(tz=True)]
+"""A time in a file of ours: one without a zone cannot be compared with ours, and is refused."""
 
 
 class IndexState(StrEnum):
@@ -101,13 +105,13 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
     lines: int
     mtime_ns: int
     """The published file's modification time, by which a changed file is noticed at start."""
-    fetched_at: datetime
-    checked_at: datetime
+    fetched_at: Moment
+    checked_at: Moment
     """When upstream last confirmed these bytes (fetched, or answered 304, after it mattered)."""
     index_count: int | None = None
     """The index's count when the body was accepted; the day is due when the index says another."""
     etag: str | None = None
-    last_modified: datetime | None = None
+    last_modified: Moment | None = None
     generation: int | None = None
     flags: tuple[Flag, ...] = ()
     findings: Findings | None = None
@@ -221,7 +225,7 @@ class FinalChange(Struct, frozen=True, gc=False):
 
     day: date
     how: ChangeKind
-    at: datetime
+    at: Moment
     """When the new body came."""
     lines_before: int
     lines_after: int
@@ -325,8 +329,8 @@ class PollReport(Struct, frozen=True):
     warnings: tuple[Problem, ...] = ()
     """What a person should know although nothing is missing."""
     poll_id: str = ""
-    started_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
-    duration_s: float = 0
+    started_at: Moment = datetime(1970, 1, 1, tzinfo=UTC)
+    duration_s: Annotated[float, Meta(ge=0, le=1e9)] = 0
     requests: int = 0
     downloaded_bytes: int = 0
     """Bytes that came over the wire."""
@@ -346,4 +350,7 @@ class PollReport(Struct, frozen=True):
     @property
     def ended_at(self) -> datetime:
         """When it was over."""
-        return self.started_at + timedelta(seconds=self.duration_s)
+        try:
+            return self.started_at + timedelta(seconds=self.duration_s)
+        except OverflowError:
+            return self.started_at

@@ -5,6 +5,7 @@ Upstream's text may hold anything, and terminals obey control characters.
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -111,7 +112,12 @@ def counts_text(counts: Mapping[str, int]) -> str:
 
 def utc_minute(at: datetime | None) -> str:
     """Return a moment to the minute: "2026-03-06 15:30 UTC"; "never" where there is none."""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if at is not None else "never"
+    if at is None:
+        return "never"
+    # at the ends of time there is no such moment in UTC
+    with suppress(OverflowError):
+        at = at.astimezone(UTC)
+    return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def ago(at: datetime, *, now: datetime) -> str:

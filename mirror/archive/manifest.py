@@ -13,14 +13,15 @@ next writes all of it in the present format.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import date, datetime
+from datetime import date
 
 import msgspec
 from msgspec import Struct, field
 
+from mirror.archive.plan import is_plausible
 from mirror.archive.sealed import is_one_byte_off, is_sealed, is_unsealed, seal
 from mirror.errors import BAD_JSON, ConfigError
-from mirror.model import Record
+from mirror.model import Moment, Record
 from mirror.text import shown
 
 FORMAT = "binder-mirror manifest"
@@ -82,11 +83,11 @@ class Version(Struct, frozen=True):
     size: int
     """Bytes of the body."""
     lines: int
-    kept_at: datetime
+    kept_at: Moment
     was_final: bool
     """Whether the day was final when it was replaced."""
-    fetched_at: datetime
-    last_modified: datetime | None = None
+    fetched_at: Moment
+    last_modified: Moment | None = None
     packed_size: int = 0
     """Bytes on disk."""
 
@@ -191,7 +192,7 @@ def _read(lines: Sequence[bytes], name_of: NameOf, *, has_checksums: bool) -> li
         for line in right:
             with suppress(*BAD_JSON):
                 records.append(_record_decoder.decode(line))
-    return [record for record in records if record.name == name_of(record.date)]
+    return [one for one in records if one.name == name_of(one.date) and is_plausible(one.date)]
 
 
 def replay_journal(manifest: Manifest, journal: bytes, name_of: NameOf) -> Candidates:

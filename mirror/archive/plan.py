@@ -21,6 +21,7 @@ ABSENT_STATUSES = (403, 410)
 answers 403 for what it has not."""
 _TRANSIENT_STATUSES = frozenset({408, 425, 429})
 _DAY = timedelta(days=1)
+_FIRST_YEAR, _LAST_YEAR = 2000, 2200
 _DEFAULTS = Config()
 
 
@@ -50,7 +51,7 @@ class DayRules(Struct, frozen=True):
             day = date.fromisoformat(name.removeprefix(before).removesuffix(after))
         except ValueError:
             return None
-        return day if name == self.name_of(day) else None
+        return day if name == self.name_of(day) and is_plausible(day) else None
 
     def final_at(self, day: date) -> datetime:
         """Return when a day's file stops growing."""
@@ -79,6 +80,11 @@ class PollRange(Struct, frozen=True):
         return (self.since is None or day >= self.since) and (
             self.until is None or day <= self.until
         )
+
+
+def is_plausible(day: date) -> bool:
+    """Return whether a day can be one of an archive: whatever is reckoned with it has a date."""
+    return _FIRST_YEAR <= day.year < _LAST_YEAR
 
 
 def end_of(day: date) -> datetime:

@@ -15,17 +15,19 @@ from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from itertools import islice
+from typing import Annotated, TypeAlias
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from mirror.archive.listings import IndexEntry, ParsedIndex, Refusal
+from mirror.archive.plan import is_plausible
 from mirror.archive.sealed import is_sealed, is_unsealed, seal
 from mirror.config.address import identity_of
 from mirror.config.settings import UpstreamConfig
 from mirror.errors import BAD_JSON, ConfigError
-from mirror.model import IndexState
+from mirror.model import IndexState, Moment
 
 VERSION = 1
 ARCHIVE_BEGINS = date(2018, 11, 3)
@@ -51,22 +53,25 @@ class Dispute(Struct, frozen=True, omit_defaults=True):
     """A body that was refused although only a count, an ETag or its age speaks against it."""
 
     sha256: str
-    since: datetime
+    since: Moment
     """When these very bytes first came."""
     reason: str
     older_since: datetime | None = None
     """Since when all that came, these bytes or others, was older than what is held."""
 
 
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=10**9)]
+
+
 class IndexFacts(Struct, frozen=True, omit_defaults=True):
     """The index body accepted last."""
 
     sha256: str
-    first_seen_at: datetime
+    first_seen_at: Moment
     etag: str | None = None
     is_doubtful: bool = False
     """Whether its ETag contradicts it: unless ETags are opaque, it is asked for in full again."""
-    last_modified: datetime | None = None
+    last_modified: Moment | None = None
     generation: int | None = None
     whole: bool = True
     """Whether every line was accepted."""
@@ -87,24 +92,24 @@ class Upstream(Struct, frozen=True, omit_defaults=True):
     version: int = VERSION
     index: IndexFacts | None = None
     state: IndexState = IndexState.FRESH
-    state_since: datetime | None = None
-    accepted: Mapping[date, int] = {}
+    state_since: Moment | None = None
+    accepted: Mapping[date, Count] = {}
     """Count by day: all days that an accepted index ever listed."""
-    unlisted: Mapping[date, datetime | None] = {}
+    unlisted: Mapping[date, Moment | None] = {}
     """Accepted days that the index no longer lists: since when no listing has had them; None where
     `index.html` still has."""
-    found: Mapping[date, int | None] = {}
+    found: Mapping[date, Count | None] = {}
     """Days found without the index, with the count of `index.html` where it has one."""
-    absent: Mapping[date, datetime] = {}
+    absent: Mapping[date, Moment] = {}
     """Days asked for by name and not there, and when."""
     conflicts: tuple[date, ...] = ()
     refused: tuple[Refusal, ...] = ()
     refused_lines: int = 0
     floor: date | None = None
     """The newest day accepted before the trouble; the search begins after it."""
-    searched_at: datetime | None = None
+    searched_at: Moment | None = None
     disputes: Mapping[date, Dispute] = field(default_factory=dict, name="trials")
-    index_older_since: datetime | None = None
+    index_older_since: Moment | None = None
     """Since when every index that came was older than the one accepted."""
     etags: ETags = ETags.UNKNOWN
     mirrors: tuple[str, ...] = ()
@@ -353,6 +358,9 @@ def parse_upstream(body: bytes | None, url: str) -> Upstream:
     try:
         upstream = _decoder.decode(body or b"")
     except BAD_JSON:
+        return Upstream(wanted)
+    days = (*upstream.accepted, *upstream.found, *upstream.unlisted, *upstream.absent)
+    if not all(map(is_plausible, days)):
         return Upstream(wanted)
     if upstream.version > VERSION:
         raise ConfigError(

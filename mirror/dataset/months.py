@@ -30,7 +30,7 @@ from mirror.errors import BAD_JSON, ConfigError, DatasetError, WrongKindError
 from mirror.events.decoder import Oddity
 from mirror.model import Record
 from mirror.reading.duck import duckdb_errors, literal, open_duckdb, path_literal, require_duckdb
-from mirror.store.disk import kind_of, read_file, replacing, storage_errors, write_durably
+from mirror.store.disk import kind_of, read_if_file, replacing, storage_errors, write_durably
 from mirror.store.layout import DataDir
 from mirror.store.proof import load_proved, prove_file
 from mirror.text import plural
@@ -198,7 +198,7 @@ def load_months(data: DataDir) -> dict[str, MonthRecord]:
         ConfigError: a later version of this software wrote them.
     """
     try:
-        records = msgspec.json.decode(read_file(data.dataset_provenance) or b"", type=_Records)
+        records = msgspec.json.decode(read_if_file(data.dataset_provenance) or b"", type=_Records)
     except BAD_JSON:
         return {}
     if records.format > _FORMAT:

@@ -23,7 +23,7 @@ from mirror.events.findings import is_pending, merge
 from mirror.events.series import Months, sum_months
 from mirror.model import FinalChange, Findings, Flag, PollReport, Record
 from mirror.store.aside import Quarantined, list_quarantined, load_changes
-from mirror.store.disk import read_file
+from mirror.store.disk import kind_of, read_file
 from mirror.store.inventory import compare_inventory, load_claims, load_upstream
 from mirror.store.layout import DataDir
 from mirror.store.polls import load_polls
@@ -68,6 +68,8 @@ class Snapshot(Struct, frozen=True):
     """Sums over the days that were looked into, the names bounded as a day's are."""
     is_proved: bool
     """Whether all was tried to prove files that are not as recorded."""
+    unreadable: tuple[Path, ...]
+    """Files of ours that are none, or say nothing that can be read."""
     is_overstated: bool
     """Whether the listings on disk list a day whose file is gone or not the one on record."""
 
@@ -85,6 +87,14 @@ def load_snapshot(
     claims = load_claims(data)
     polls = load_polls(data, LOADED_POLLS)
     inventory = compare_inventory(claims, data)
+    upstream = load_upstream(data, "")
+    unreadable = [
+        path
+        for path in (data.manifest, data.journal, data.upstream, data.polls)
+        if kind_of(path) not in (None, "file")
+    ]
+    if not upstream.url and kind_of(data.upstream) == "file":
+        unreadable.append(data.upstream)
     is_proved = proving or not inventory.unverified
     if is_proved:
         prove(data, inventory)
@@ -97,6 +107,7 @@ def load_snapshot(
         claims=proved | {all_[-1].name: all_ for all_ in claims.candidates.values()},
         upstream=upstream,
         mirrors=tuple(filter(None, (data.identity(), *upstream.mirrors)))[:MAX_MIRRORS],
+        unreadable=tuple(unreadable),
         polls=polls.last,
         successes=polls.successes,
         quarantined=tuple(list_quarantined(data)),

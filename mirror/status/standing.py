@@ -381,6 +381,9 @@ def _problems(
         latest = quarantined[-1]
         text = f"{len(quarantined)} refused or rotten in quarantine, the last of {latest.date}: "
         yield Problem(ProblemKind.QUARANTINE, text + latest.reason)
+    for path in snapshot.unreadable:
+        text = f"{path.name} is no file, or cannot be read: it is taken for lost"
+        yield Problem(ProblemKind.UNREADABLE_RECORDS, text)
     if count := inventory.unreadable_lines:
         text = f"{plural(count, 'line')} of manifest.jsonl cannot be read"
         yield Problem(ProblemKind.UNREADABLE_RECORDS, text)

@@ -12,11 +12,12 @@ bounded in number and size: the oldest leave.
 import gzip
 import hashlib
 import re
+import secrets
 import stat
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,17 +26,20 @@ from msgspec import Struct
 
 from mirror.archive.final_days import parse_changes
 from mirror.archive.manifest import Version
+from mirror.archive.ports import State
 from mirror.errors import MirrorError, StorageError, WrongKindError
 from mirror.logs import get_logger
-from mirror.model import FinalChange, Record
+from mirror.model import FinalChange, Moment, Record
 from mirror.store.disk import (
     READ_BYTES,
     append_line,
     decode_or_none,
     digest_of,
+    kind_of,
     open_file,
     publish_durably,
     read_file,
+    read_if_file,
     require_file_or_nothing,
     storage_errors,
     sync_folder,
@@ -47,6 +51,8 @@ from mirror.text import shown
 
 _PREDECESSOR = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})\.([0-9a-f]{64})\.jsonl\.gz")
 _LOG = "log.jsonl"
+_QUARANTINED = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})\.([0-9a-f]{16})\.jsonl")
+_REASON = ".reason.json"
 _QUARANTINED_BODIES = 50
 _QUARANTINED_BYTES = 512 * 1024**2
 
@@ -58,7 +64,7 @@ class Quarantined(Struct, frozen=True):
     sha256: str
     size: int
     reason: str
-    at: datetime
+    at: Moment
     file: str
     """The body's name in the folder."""
     was_published: bool = False
@@ -163,9 +169,7 @@ def _is_kept(data: DataDir, record: Record) -> bool:
 
 def list_versions(data: DataDir, day: date | None = None) -> list[Version]:
     """Return the predecessors kept, of one day or of all, by day and then by time."""
-    lines: list[bytes] = []
-    with suppress(WrongKindError):
-        lines = (read_file(data.history / _LOG) or b"").splitlines()
+    lines = (read_if_file(data.history / _LOG) or b"").splitlines()
     versions = (decode_or_none(_version_decoder, line) for line in lines)
     logged = {(one.date, one.sha256): one for one in versions if one is not None}
     with storage_errors(data.history):
@@ -243,7 +247,7 @@ def quarantine(
     why = Quarantined(day, sha256, size, shown(reason, 500), at, name, was_published)
     # the reason first: a body without one would be counted by nobody
     write_durably(
-        data.quarantine / f"{name}.reason.json",
+        data.quarantine / f"{name}{_REASON}",
         msgspec.json.encode(why) + b"\n",
         staging=data.staging,
     )
@@ -255,16 +259,39 @@ def list_quarantined(data: DataDir) -> list[Quarantined]:
     """Return what is in quarantine, oldest first."""
     with storage_errors(data.quarantine):
         # there is nothing to be found where there is no folder
-        reasons = sorted(data.quarantine.glob("*.reason.json"))
-    found = (decode_or_none(_reason_decoder, read_file(path) or b"") for path in reasons)
-    return sorted((one for one in found if one is not None), key=lambda one: one.at)
+        reasons = {path.name[: -len(_REASON)] for path in data.quarantine.glob(f"*{_REASON}")}
+        names = reasons | {path.name for path in data.quarantine.glob("*.jsonl")}
+    found: list[Quarantined] = []
+    for name in sorted(names):
+        reason = read_if_file(data.quarantine / f"{name}{_REASON}") or b""
+        if (known := decode_or_none(_reason_decoder, reason)) is not None:
+            found.append(known)
+        elif (match := _QUARANTINED.fullmatch(name)) is not None:
+            # it counts all the same, or it would never leave
+            with suppress(OSError, ValueError):
+                day, stats = date.fromisoformat(match[1]), (data.quarantine / name).lstat()
+                at, text = datetime.fromtimestamp(stats.st_mtime, UTC), f"{name}{_REASON} is lost"
+                found.append(Quarantined(day, match[2], stats.st_size, text, at, name))
+    return sorted(found, key=lambda one: one.at)
+
+
+def set_aside_odd(data: DataDir) -> None:
+    """Move away what stands in the place of a file of ours and is none; it is never followed."""
+    states = (data.manifest, data.journal, data.upstream, data.polls, data.dataset_provenance)
+    logs = (data.history / _LOG, data.final_changes)
+    for path in (*states, data.root / State.UPSTREAM_INDEX, *logs):
+        if (kind := kind_of(path)) not in (None, "file"):
+            aside = data.quarantine / f"{path.name}.{secrets.token_hex(4)}"
+            with storage_errors(path):
+                path.rename(aside)
+            get_logger().warning("file.set_aside", file=str(path), kind=kind, to=str(aside))
 
 
 def remove_quarantined(data: DataDir, bodies: Iterable[Quarantined]) -> None:
     """Delete bodies from quarantine."""
     for one in bodies:
         body = data.quarantine / Path(one.file).name
-        _unlink((body, body.with_name(f"{body.name}.reason.json")))
+        _unlink((body, body.with_name(f"{body.name}{_REASON}")))
 
 
 def _bound_quarantine(data: DataDir, *, keep: str) -> None:

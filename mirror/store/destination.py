@@ -378,6 +378,7 @@ def open_store(
     make_folders(data)
     with writer_lock(data) as require_held:
         _sweep(data.staging)
+        aside.set_aside_odd(data)
         inventory = load_inventory(data, looks=1)
         if not inventory.is_clean:
             # what a process that was killed renamed is believed, and put on record for good

@@ -312,6 +312,10 @@ def append_line(path: Path, line: bytes, *, durably: bool = False) -> int:
     with storage_errors(path):
         descriptor = os.open(path, flags, 0o644)
         try:
+            if os.fstat(descriptor).st_nlink > 1:
+                # its other name is not ours to write to, a backup's perhaps
+                descriptor, shared = _own_copy(path, flags), descriptor
+                os.close(shared)
             size = os.fstat(descriptor).st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
                 line = b"\n" + line
@@ -324,6 +328,23 @@ def append_line(path: Path, line: bytes, *, durably: bool = False) -> int:
         finally:
             os.close(descriptor)
     return size + written
+
+
+def _own_copy(path: Path, flags: int) -> int:
+    """Give a file's place to a copy of it; return the copy, opened."""
+    body, copy = read_file(path) or b"", path.with_name(f"{path.name}.copy")
+    # what a killed process left there must not be written to either
+    copy.unlink(missing_ok=True)
+    descriptor = os.open(copy, flags | os.O_EXCL, 0o644)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(body)
+        flush(descriptor, copy)
+        copy.replace(path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def open_file(path: Path) -> io.FileIO:
@@ -353,6 +374,14 @@ def read_file(path: Path) -> bytes | None:
                 return file.read()
         except FileNotFoundError:
             return None
+
+
+def read_if_file(path: Path) -> bytes | None:
+    """Do as `read_file` does; what stands there and is no file is none, and never followed."""
+    try:
+        return read_file(path)
+    except WrongKindError:
+        return None
 
 
 def digest_of(path: Path) -> str:

@@ -31,7 +31,7 @@ from mirror.store.disk import (
     append_line,
     kind_of_mode,
     open_file,
-    read_file,
+    read_if_file,
     storage_errors,
     write_durably,
 )
@@ -67,8 +67,8 @@ def load_inventory(data: DataDir, *, looks: int = 4) -> Inventory:
 def load_claims(data: DataDir) -> Claims:
     """Return what manifest and journal say."""
     # The journal first: a writer that finishes meanwhile moves its lines into the manifest.
-    journal, name_of = read_file(data.journal), data.days.name_of
-    manifest = parse_manifest(read_file(data.manifest) or b"", name_of)
+    journal, name_of = read_if_file(data.journal), data.days.name_of
+    manifest = parse_manifest(read_if_file(data.manifest) or b"", name_of)
     return Claims(
         replay_journal(manifest, journal or b"", name_of),
         manifest.unreadable_lines,
@@ -162,18 +162,18 @@ def save_manifest(data: DataDir, records: Mapping[date, Record]) -> None:
 
 def require_known_formats(data: DataDir) -> None:
     """Make sure that no later version of this software wrote the directory; else a ConfigError."""
-    require_known_format((read_file(data.manifest) or b"").partition(b"\n")[0])
+    require_known_format((read_if_file(data.manifest) or b"").partition(b"\n")[0])
     load_upstream(data, "")
 
 
 def mask_credentials(data: DataDir) -> None:
     """Mask users and passwords in addresses, which were written before version 0.2."""
     for path in (data.upstream, data.polls):
-        body = read_file(path) or b""
+        body = read_if_file(path) or b""
         if (masked := _CREDENTIALS.sub(rb"\1***@", body)) != body:
             write_durably(path, masked, staging=data.staging)
 
 
 def load_upstream(data: DataDir, url: str) -> Upstream:
     """Return what is kept of the upstream at `url`; see `parse_upstream`."""
-    return parse_upstream(read_file(data.upstream), url)
+    return parse_upstream(read_if_file(data.upstream), url)

@@ -227,10 +227,12 @@ def _locked(path: Path, problem: str) -> Iterator[RequireHeld]:
             raise LockedError(
                 f"{problem} binder-mirror{_holder(descriptor)}", hint="wait for it, or stop it"
             )
-        # who holds it is a help for a person; a full disk must not stop us here
+        # who holds it is a help for a person; a full disk must not stop us here, and what has
+        # another name is not ours to write to
         with suppress(OSError):
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+            if os.fstat(descriptor).st_nlink == 1:
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         yield partial(_require_held, path, descriptor)
     finally:
         os.close(descriptor)

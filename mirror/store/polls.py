@@ -1,6 +1,7 @@
 """The log of polls, `polls.jsonl`: one line a poll; bounded, but keeps the last complete one."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import accumulate
 from operator import itemgetter
@@ -10,8 +11,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from mirror.errors import ExitCode
-from mirror.model import PollReport, ProblemKind
-from mirror.store.disk import append_line, decode_or_none, read_file, write_durably
+from mirror.model import Moment, PollReport, ProblemKind
+from mirror.store.disk import append_line, decode_or_none, read_if_file, write_durably
 from mirror.store.layout import DataDir
 
 KEPT_POLLS = 2000
@@ -34,8 +35,8 @@ class _PollEnd(Struct, frozen=True, gc=False):
     """The part of a line by which complete polls are found, in a tenth of the time of the whole."""
 
     exit_code: int
-    started_at: Annotated[datetime, Meta(tz=True)]
-    duration_s: float = 0
+    started_at: Moment
+    duration_s: Annotated[float, Meta(ge=0, le=1e9)] = 0
 
 
 _decoder = msgspec.json.Decoder(PollReport)
@@ -68,7 +69,7 @@ def load_polls(data: DataDir, count: int) -> Polls:
 
 
 def _read_lines(data: DataDir) -> list[bytes]:
-    return list(filter(None, (read_file(data.polls) or b"").split(b"\n")))
+    return list(filter(None, (read_if_file(data.polls) or b"").split(b"\n")))
 
 
 def _find_complete(lines: Sequence[bytes]) -> list[tuple[datetime, bytes]]:
@@ -76,12 +77,13 @@ def _find_complete(lines: Sequence[bytes]) -> list[tuple[datetime, bytes]]:
 
     By time, not by place: a clock that was wrong may have put them out of order.
     """
-    ends = ((decode_or_none(_end_decoder, line), line) for line in lines)
-    complete = (
-        (end.started_at + timedelta(seconds=end.duration_s), line)
-        for end, line in ends
-        if end is not None and end.exit_code == ExitCode.COMPLETE
-    )
+    complete: list[tuple[datetime, bytes]] = []
+    for line in lines:
+        end = decode_or_none(_end_decoder, line)
+        if end is not None and end.exit_code == ExitCode.COMPLETE:
+            # of a poll at the end of time nobody knows when it ended
+            with suppress(OverflowError):
+                complete.append((end.started_at + timedelta(seconds=end.duration_s), line))
     return sorted(complete, key=itemgetter(0))
 
 

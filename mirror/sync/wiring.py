@@ -16,6 +16,7 @@ from mirror.archive.plan import DayRules, PollRange
 from mirror.archive.ports import Context, Observer, State, Traffic, ignore
 from mirror.archive.upstream import Upstream, parse_upstream
 from mirror.config.settings import Config
+from mirror.logs import get_logger
 from mirror.model import Damage, IndexState, Plan, PollReport, Problem, Repair
 from mirror.store.destination import open_store
 from mirror.store.disk import read_file
@@ -105,6 +106,8 @@ class Mirror:
 
     def _upstream(self) -> Upstream:
         body = self._context.destination.read(State.UPSTREAM)
+        if body and not parse_upstream(body, "").url:
+            get_logger().warning("state.lost", file=State.UPSTREAM.value)
         return parse_upstream(body, self._context.config.upstream.url)
 
 

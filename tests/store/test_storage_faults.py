@@ -359,14 +359,9 @@ async def test_something_else_at_the_listings_paths_costs_just_these(
     [
         ("lock", "FIFO"),
         ("lock", "symlink"),
-        ("manifest.jsonl", "directory"),
-        ("manifest.jsonl", "FIFO"),
-        ("manifest.journal.jsonl", "socket"),
-        ("upstream.json", "symlink"),
-        ("polls.jsonl", "FIFO"),
     ],
 )
-async def test_something_else_where_a_book_belongs_is_one_line(
+async def test_something_else_where_the_lock_belongs_is_one_line(
     shell: Shell, name: str, kind: str
 ) -> None:
     await shell.synced()
