@@ -143,7 +143,7 @@ class HttpSource:
         return response
 
     async def _request(self, url: str, ask: Ask) -> aiohttp.ClientResponse:
-        if (pause_s := self._quiet_until - time.monotonic()) > 0:
+        if (pause_s := max(self._quiet_until, self._free_at) - time.monotonic()) > 0:
             await asyncio.sleep(pause_s)
         origin, loop = origin_of(self._base), asyncio.get_running_loop()
         deadline = loop.time() + self._config.connect_timeout + self._config.read_timeout
@@ -196,6 +196,8 @@ class HttpSource:
             self.traffic.unanswered += 1
             raise _translate(error, self._base) from error
         self.traffic.statuses[response.status] += 1
+        # of many small files the heads are the larger part
+        self._count(sum(len(name) + len(value) + 4 for name, value in response.raw_headers))
         return response
 
     async def _blocks(
@@ -221,7 +223,9 @@ class HttpSource:
             if size := sum(map(len, block)):
                 self.traffic.received_bytes += size
                 yield block
-                await self._keep_pace(size)
+                self._count(size)
+                if (pause_s := self._free_at - time.monotonic()) > 0:
+                    await asyncio.sleep(pause_s)
                 gain = kept() - seen
                 seen, new = seen + gain, new + gain
                 self.traffic.kept_bytes += gain
@@ -231,12 +235,10 @@ class HttpSource:
                     raise _too_slow(new, waited_s, total_s)
                 waited_s, new = 0.0, 0
 
-    async def _keep_pace(self, size: int) -> None:
-        """Hold all downloads together to the rate that is set."""
+    def _count(self, size: int) -> None:
+        """Count what came, for all downloads together are held to the rate that is set."""
         if rate := self._config.rate_limit:
-            now = time.monotonic()
-            self._free_at = max(self._free_at, now) + size / rate
-            await asyncio.sleep(self._free_at - now)
+            self._free_at = max(self._free_at, time.monotonic()) + size / rate
 
     def _refusal(self, response: aiohttp.ClientResponse) -> UpstreamError:
         status = response.status
