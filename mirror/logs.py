@@ -6,20 +6,24 @@ passes through an escape, so that nothing it sends can act on a terminal or forg
 
 import logging
 import sys
-from typing import TextIO
-
-import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from typing import TYPE_CHECKING, TextIO
 
 from mirror.config.settings import LogConfig
 from mirror.progress import takes_escapes
 from mirror.text import shown
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+# structlog is imported where something is logged: who reads the events may have nothing to log.
 
 _MAX_VALUE = 500
 
 
 def configure_logs(config: LogConfig, *, stream: TextIO | None = None) -> None:
     """Set up logging for this process; the latest call holds."""
+    import structlog  # noqa: PLC0415
+
     out = stream if stream is not None else sys.stderr
     # of libraries only what is wrong: our own events say what happens
     logging.basicConfig(handlers=[_Bridge()], level=logging.WARNING, force=True)
@@ -51,22 +55,27 @@ class _Bridge(logging.Handler):
         fields = {"problem": problem} if problem is not None else {}
         # what a client sends malformed is its own business
         level = logging.DEBUG if type(error).__name__ in _CLIENTS_FAULTS else record.levelno
-        logger = structlog.get_logger()
-        logger.log(level, "library.said", library=record.name, text=record.getMessage(), **fields)
+        get_logger().log(
+            level, "library.said", library=record.name, text=record.getMessage(), **fields
+        )
 
 
 _CLIENTS_FAULTS = ("BadHttpMessage", "BadStatusLine", "BadHttpMethod", "LineTooLong")
 
 
-def get_logger() -> structlog.typing.FilteringBoundLogger:
+def get_logger() -> "FilteringBoundLogger":
     """Return a logger; the poll's id and the file's name come from the context."""
-    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    import structlog  # noqa: PLC0415
+
+    logger: FilteringBoundLogger = structlog.get_logger()
     return logger
 
 
-def _renderer(*, console: bool, out: TextIO) -> Processor:
+def _renderer(*, console: bool, out: TextIO) -> "Processor":
     if not console:
-        return structlog.processors.JSONRenderer()
+        from structlog.processors import JSONRenderer  # noqa: PLC0415
+
+        return JSONRenderer()
     # imported where it is used: it brings a traceback formatter along
     from structlog.dev import ConsoleRenderer, plain_traceback  # noqa: PLC0415
 
@@ -75,7 +84,7 @@ def _renderer(*, console: bool, out: TextIO) -> Processor:
     )
 
 
-def _escape_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+def _escape_values(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "EventDict":
     return {
         key: shown(value, _MAX_VALUE) if isinstance(value, str) and key != "exception" else value
         for key, value in event.items()

@@ -225,11 +225,7 @@ class Destination(Protocol):
         """Add to the log of polls; bounded."""
 
     def read_version(self, day: date, sha256: str) -> Iterator[bytes]:
-        """Yield a predecessor's body in chunks; its digest is the caller's to check.
-
-        Raises:
-            StorageError: it is damaged, or there is none.
-        """
+        """Yield a predecessor's body, as far as it is there and sound: its digest tells."""
 
     def require_room(self, needed: int, min_free: int) -> None:
         """Make sure that `needed` bytes fit and `min_free` are left."""

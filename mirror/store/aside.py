@@ -11,6 +11,7 @@ bounded in number and size: the oldest leave.
 
 import gzip
 import hashlib
+import io
 import re
 import secrets
 import stat
@@ -27,7 +28,7 @@ from msgspec import Struct
 from mirror.archive.final_days import parse_changes
 from mirror.archive.manifest import Version
 from mirror.archive.ports import State
-from mirror.errors import MirrorError, StorageError, WrongKindError
+from mirror.errors import MirrorError, WrongKindError
 from mirror.logs import get_logger
 from mirror.model import FinalChange, Moment, Record
 from mirror.store.disk import (
@@ -51,6 +52,7 @@ from mirror.text import shown
 
 _PREDECESSOR = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})\.([0-9a-f]{64})\.jsonl\.gz")
 _LOG = "log.jsonl"
+_DAMAGE = (zlib.error, EOFError, gzip.BadGzipFile)
 _QUARANTINED = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})\.([0-9a-f]{16})\.jsonl")
 _REASON = ".reason.json"
 _QUARANTINED_BODIES = 50
@@ -161,9 +163,8 @@ def _pack(published: Path, target: BinaryIO, sha256: str) -> None:
 def _is_kept(data: DataDir, record: Record) -> bool:
     """Return whether history has a body, whole."""
     digest = hashlib.sha256()
-    with suppress(StorageError):
-        for chunk in read_version(data, record.date, record.sha256):
-            digest.update(chunk)
+    for chunk in read_version(data, record.date, record.sha256):
+        digest.update(chunk)
     return digest.hexdigest() == record.sha256
 
 
@@ -195,15 +196,17 @@ def list_versions(data: DataDir, day: date | None = None) -> list[Version]:
 
 
 def read_version(data: DataDir, day: date, sha256: str) -> Iterator[bytes]:
-    """Yield a predecessor's body in chunks; its digest is the caller's to check at the end."""
+    """Yield a predecessor's body in chunks, as far as it is there and sound: its digest tells."""
     path = _path_of(data, day, sha256)
-    with storage_errors(path):
-        try:
-            with open_file(path) as packed, gzip.GzipFile(fileobj=packed) as body:
-                while chunk := body.read(READ_BYTES):
-                    yield chunk
-        except (zlib.error, EOFError, gzip.BadGzipFile) as error:
-            raise StorageError(f"{path} is damaged: {error}") from error
+    # a disk that fails is another matter: what it cannot read now may be whole
+    with (
+        storage_errors(path),
+        suppress(FileNotFoundError, WrongKindError, *_DAMAGE),
+        io.BufferedReader(open_file(path)) as packed,  # where a short read is not the end
+        gzip.GzipFile(fileobj=packed) as body,
+    ):
+        while chunk := body.read(READ_BYTES):
+            yield chunk
 
 
 def log_change(data: DataDir, change: FinalChange) -> None:

@@ -140,7 +140,7 @@ def check_data_dir(root: Path) -> DataDir:
     try:
         resolved = root.expanduser().absolute().resolve()
         # a circle of symlinks: from Python 3.13 on `resolve` lets it pass
-        with suppress(FileNotFoundError, NotADirectoryError):
+        with suppress(FileNotFoundError):
             resolved.stat()
         if resolved == Path(resolved.anchor) or (home is not None and resolved == home.resolve()):
             problem = "it is a root or home directory"

@@ -225,15 +225,9 @@ async def _put_back(destination: Destination, record: Record) -> bool:
     Its size and its lines are counted on the way.
     """
     intake = Intake(ReplyMeta(), max_bytes=_NO_CAP)
-
-    def read() -> bytes:
-        with suppress(StorageError, WrongKindError):  # the digest will say so
-            return next(chunks, b"")
-        return b""
-
     chunks = destination.read_version(record.date, record.sha256)
     async with destination.stage(record.name, intake.feed) as staged:
-        while chunk := await asyncio.to_thread(read):
+        while chunk := await asyncio.to_thread(next, chunks, b""):
             await staged.write([chunk])
         evidence = intake.finish()
         if evidence.sha256 != record.sha256:

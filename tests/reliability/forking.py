@@ -116,7 +116,7 @@ class Forks:
             now: the time by which to poll; None runs the command.
         """
         self._runs += 1
-        said = self.scratch / f"run-{self._runs}"
+        said = self.scratch / f"said-{self._runs}"
         job = {
             "arguments": list(arguments),
             "environ": dict(environ),

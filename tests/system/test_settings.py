@@ -144,7 +144,7 @@ async def test_without_a_home_the_data_directory_must_be_named(shell: Shell) -> 
     del shell.environ["BINDER_MIRROR_STORAGE__DATA_DIR"], shell.environ["HOME"]
     # everything is imported while the interpreter can still be read
     script = (
-        "import os, pathlib, pwd, encodings.idna\n"
+        "import os, pathlib, pwd, encodings.idna, structlog\n"
         "from mirror.cli import app, common, config\n"
         "os.setuid(54321)\n"
         "app.main()"

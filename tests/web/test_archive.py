@@ -253,11 +253,10 @@ async def test_a_malformed_request_is_refused(shell: Shell, url: str) -> None:
     assert answer.startswith(b"HTTP/1.0 400") or b" 400 " in answer.split(b"\r\n")[0]
 
 
-async def test_books_that_cannot_be_read_are_no_bug(
+async def test_a_copy_that_cannot_be_read_is_no_bug(
     shell: Shell, url: str, http: aiohttp.ClientSession
 ) -> None:
-    shell.data.manifest.unlink()
-    shell.data.manifest.mkdir()
+    shell.data.archive.rename(shell.data.root / "aside")
     async with asyncio.timeout(PATIENCE_S):  # it is noticed at the next look
         while (await http.get(f"{url}readyz")).status != 503:
             await asyncio.sleep(0.05)

@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from mirror.errors import WrongKindError
+from mirror.errors import StorageError
 from mirror.store.polls import append_poll
 from mirror.web.status_page import LAG_S, PageSource
 from tests.web.copies import Copy, poll_report, seasonal_counts
@@ -101,15 +101,12 @@ async def test_it_is_kept_right_with_nobody_asking(copy, pages) -> None:
 async def test_what_cannot_be_read_is_told_and_got_over(copy, pages, clocks) -> None:
     keeper = asyncio.create_task(pages.keep_right())
     await pages.page()
-    body = copy.data.manifest.read_bytes()
-    copy.data.manifest.unlink()
-    copy.data.manifest.mkdir()
-    with pytest.raises(WrongKindError):
+    aside = copy.data.archive.rename(copy.data.root / "aside")
+    with pytest.raises(StorageError):
         await pages.site.snapshots.snapshot(fresh=True)
-    with pytest.raises(WrongKindError):
+    with pytest.raises(StorageError):
         await pages.page()
-    copy.data.manifest.rmdir()
-    copy.data.manifest.write_bytes(body)
+    aside.rename(copy.data.archive)
     await change(copy, pages)
     clocks.go_on(LAG_S)
     assert await tells_of_it(pages)
