@@ -91,6 +91,7 @@ parsers: $(STAMP) ## every parser of what others write, on 70,000 inputs; on any
 
 books: $(STAMP) ## spoil every file of ours in every way (30 min; needs gcc)
 	$(BIN)/python -m tests.reliability.books --write
+	$(BIN)/python -m pytest -m 'slow or not slow' tests/system/test_odd_files.py
 
 mutation: $(STAMP) ## mutation-test the decisions of a poll: at least 85 % killed (8 min)
 	$(BIN)/mutmut run

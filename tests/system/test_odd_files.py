@@ -4,11 +4,12 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from mirror.status.standing import read_status
 from mirror.store.aside import list_versions
@@ -48,6 +49,12 @@ KINDS: dict[str, Callable[[Path], object]] = {
     "socket": make_socket,
 }
 """What stands in a file's place and is none."""
+
+
+def a_few(values: Iterable[str], *few: str) -> list[ParameterSet]:
+    """Return parameters of which plain runs try a few, and `make books` all."""
+    return [pytest.param(v, marks=() if v in few else pytest.mark.slow) for v in values]
+
 
 DEEP = b'{"a":' * 100_000
 NAIVE = {
@@ -123,7 +130,7 @@ async def look(shell: Shell) -> str:
     return said
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", a_few(KINDS, "directory", "FIFO"))
 @pytest.mark.parametrize("name", FILES)
 async def test_what_is_no_file_is_named_set_aside_and_made_anew(
     shell: Shell, name: str, kind: str
@@ -149,7 +156,7 @@ async def test_what_is_no_file_is_named_set_aside_and_made_anew(
     assert "is no file" not in after.out
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", a_few(FILES, "manifest.jsonl", "upstream.json", "polls.jsonl"))
 async def test_what_cannot_be_read_is_lost_alone_and_heals(shell: Shell, name: str) -> None:
     await shell.synced()
     path = shell.data.root / name
@@ -203,7 +210,7 @@ async def test_what_has_another_name_is_not_written_through(
 
 
 @pytest.mark.parametrize("name", ["lock", "archive/SHA256SUMS", "archive/index.jsonl"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", a_few(KINDS, "symlink"))
 async def test_a_lock_or_listing_that_is_no_file_is_one_clear_line(
     shell: Shell, name: str, kind: str
 ) -> None:
