@@ -101,7 +101,6 @@ def load_snapshot(
     records = inventory.records.values()
     proved = {one.name: (one,) for one in records if one.date not in claims.candidates}
     months = sum_months(records, before.months if before else None)
-    upstream = load_upstream(data, "")
     return Snapshot(
         inventory=inventory,
         claims=proved | {all_[-1].name: all_ for all_ in claims.candidates.values()},
