@@ -7,7 +7,7 @@ STAMP := $(VENV)/.made
 TOOLS := .venv-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all lint format types layers check wheel lock kill failpoints crash-states state-machine sockets floods parsers books mutation mutation-slice real soak bench bench-reading bench-latency fuzz sbom audit test-container test-systemd clean
+.PHONY: help env demo test test-all lint format types layers check wheel lock kill failpoints crash-states state-machine sockets floods parsers books oddities mutation mutation-slice real soak bench bench-reading bench-latency fuzz sbom audit test-container test-systemd clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,7 +91,9 @@ parsers: $(STAMP) ## every parser of what others write, on 70,000 inputs; on any
 
 books: $(STAMP) ## spoil every file of ours in every way (30 min; needs gcc)
 	$(BIN)/python -m tests.reliability.books --write
-	$(BIN)/python -m pytest -m 'slow or not slow' tests/system/test_odd_files.py
+
+oddities: $(STAMP) ## try all odd files and environments, of which plain runs try a few (5 min)
+	$(BIN)/python -m pytest -m 'slow or not slow' tests/system/test_odd_files.py tests/system/test_environment.py
 
 mutation: $(STAMP) ## mutation-test the decisions of a poll: at least 85 % killed (8 min)
 	$(BIN)/mutmut run

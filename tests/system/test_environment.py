@@ -11,6 +11,7 @@ import pytest
 
 from tests.command import Shell
 from tests.running import Daemon, poll_every_second
+from tests.slices import a_few
 
 VARIABLES: dict[str, dict[str, str | None]] = {
     "Prometheus' files": {"PROMETHEUS_MULTIPROC_DIR": "/no/such", "prometheus_multiproc_dir": "/"},
@@ -97,7 +98,7 @@ async def works(shell: Shell, **options: Callable[[], object]) -> Daemon:
     return daemon
 
 
-@pytest.mark.parametrize("name", VARIABLES)
+@pytest.mark.parametrize("name", a_few(VARIABLES, *list(VARIABLES)[::4]))
 async def test_variables_of_other_programs_change_nothing(shell: Shell, name: str) -> None:
     for variable, value in VARIABLES[name].items():
         if value is None:

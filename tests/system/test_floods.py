@@ -75,7 +75,10 @@ async def withstand(daemon: Daemon, names: Sequence[str], path: str, *, seconds:
     return slowest
 
 
-@pytest.mark.parametrize("names", [SOME, OTHERS], ids=["sent", "not taken"])
+@pytest.mark.parametrize(
+    "names",
+    [pytest.param(SOME, id="sent"), pytest.param(OTHERS, id="not taken", marks=pytest.mark.slow)],
+)
 async def test_floods_of_several_kinds_are_withstood(shell: Shell, names: Sequence[str]) -> None:
     async with running(shell) as daemon:
         await daemon.logged("poll.finished", exit_code=0)

@@ -4,17 +4,17 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from _pytest.mark import ParameterSet
 
 from mirror.status.standing import read_status
 from mirror.store.aside import list_versions
 from tests.command import Done, Shell
 from tests.running import poll_every_second, running
+from tests.slices import a_few
 
 
 def make_link(path: Path) -> None:
@@ -49,12 +49,6 @@ KINDS: dict[str, Callable[[Path], object]] = {
     "socket": make_socket,
 }
 """What stands in a file's place and is none."""
-
-
-def a_few(values: Iterable[str], *few: str) -> list[ParameterSet]:
-    """Return parameters of which plain runs try a few, and `make books` all."""
-    return [pytest.param(v, marks=() if v in few else pytest.mark.slow) for v in values]
-
 
 DEEP = b'{"a":' * 100_000
 NAIVE = {
