@@ -25,6 +25,7 @@ from mirror.archive.manifest import (
     require_known_format,
 )
 from mirror.archive.ports import Listing
+from mirror.archive.sealed import is_sealed
 from mirror.archive.upstream import Upstream, parse_upstream
 from mirror.model import Flag, Record
 from mirror.store.disk import (
@@ -170,7 +171,8 @@ def mask_credentials(data: DataDir) -> None:
     """Mask users and passwords in addresses, which were written before version 0.2."""
     for path in (data.upstream, data.polls):
         body = read_if_file(path) or b""
-        if (masked := _CREDENTIALS.sub(rb"\1***@", body)) != body:
+        # what has a checksum was written since, and only looks like one
+        if not is_sealed(body) and (masked := _CREDENTIALS.sub(rb"\1***@", body)) != body:
             write_durably(path, masked, staging=data.staging)
 
 

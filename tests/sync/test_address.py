@@ -8,7 +8,7 @@ import pytest
 from mirror.model import IndexState
 from tests.conftest import World
 from tests.upstream import faults
-from tests.upstream.archive import day_name
+from tests.upstream.archive import StoredObject, day_name
 
 SECRET = "hunter2"
 AUTHORIZATION = "Basic " + base64.b64encode(f"me:{SECRET}".encode()).decode()
@@ -81,6 +81,22 @@ async def test_user_and_password_are_sent_with_each_request(private: World) -> N
     world.server.fail(day_name(world.day(3)), faults.Redirect("/" + day_name(world.day(4))))
     await world.sync()
     assert {one.headers.get("authorization") for one in world.server.requests} == {AUTHORIZATION}
+
+
+async def test_what_only_looks_like_an_address_costs_nothing_that_is_known(private: World) -> None:
+    world = private
+    world.archive.publish(world.clock())
+    index = world.archive["index.jsonl"]
+    body = index.body + b'\n{"name": "//me:word@else", "date": "x", "count": "1"}'
+    world.archive.objects["index.jsonl"] = StoredObject(body, index.last_modified)
+    await world.sync()
+    world.archive.index_shrunk = True
+    world.archive.publish(world.clock.advance(hours=2))
+
+    report = await world.sync()
+
+    assert report.index_state is IndexState.SHRUNK
+    assert world.upstream().accepted.keys() > {world.day(1)}
 
 
 @pytest.mark.parametrize(
