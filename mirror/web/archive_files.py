@@ -28,7 +28,7 @@ from mirror.store.inventory import open_recorded
 from mirror.store.proof import open_proved
 from mirror.web.answer import Representation, answer, read_tags
 from mirror.web.encodings import CODINGS, EncodedBodies, choose_coding
-from mirror.web.site import SITE, Site
+from mirror.web.site import Site
 
 _LISTINGS = {
     "/": ("index.html", "text/html; charset=utf-8"),
@@ -51,29 +51,21 @@ _UNSETTLED = "public, max-age=60"
 _ON_LOOP_BYTES = 512 * 1024
 """Reading and digesting so much takes half a millisecond; an index of 3,000 days has half of it."""
 
-_ENCODED = web.AppKey("encoded", EncodedBodies)
 
-
-def add_archive(app: web.Application) -> None:
+def add_archive(app: web.Application, site: Site) -> None:
     """Add the archive: to be added last, for it takes every path that is left."""
-    app[_ENCODED] = EncodedBodies(app[SITE])
-    app.on_cleanup.append(_close)
-    app.router.add_get("/{path:.*}", _serve)
+    app.router.add_get("/{path:.*}", partial(_serve, site, EncodedBodies(site)))
 
 
-async def _close(app: web.Application) -> None:
-    app[_ENCODED].close()
-
-
-async def _serve(request: web.Request) -> web.StreamResponse:
+async def _serve(site: Site, encoded: EncodedBodies, request: web.Request) -> web.StreamResponse:
     path = _path(request)
     if path is None:
         raise web.HTTPBadRequest
-    plain = await _find(request.app[SITE], path)
+    plain = await _find(site, path)
     if plain is None:
         raise web.HTTPNotFound
     with plain.file:
-        sent = await _encode(request, plain) or plain
+        sent = await _encode(encoded, request, plain) or plain
         with sent.file:
             return await answer(request, sent)
 
@@ -209,7 +201,9 @@ def _open_day(
     )
 
 
-async def _encode(request: web.Request, plain: Representation) -> Representation | None:
+async def _encode(
+    encoded: EncodedBodies, request: web.Request, plain: Representation
+) -> Representation | None:
     """Return the body in the coding that the client likes best; None for the plain one.
 
     A client that asks for a range means a part of what it knows, and that is the plain body unless
@@ -229,4 +223,4 @@ async def _encode(request: web.Request, plain: Representation) -> Representation
     if wanted.tag in held:
         # the client has it: it need not be made to say so
         return wanted
-    return await request.app[_ENCODED].open(wanted, coding)
+    return await encoded.open(wanted, coding)

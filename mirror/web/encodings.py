@@ -15,7 +15,6 @@ import secrets
 import time
 import zlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import IO
 
@@ -84,14 +83,9 @@ class EncodedBodies:
         with suppress(OSError):
             names = [_NAME.fullmatch(path.name) for path in self._folder.iterdir()]
             self._kept = {match[1]: match[0] for match in names if match}
-        self._making: dict[str, asyncio.Future[None]] = {}
-        # one maker leaves the other processors to those who serve and fetch
-        self._maker = ThreadPoolExecutor(1, "encode")
+        self._making: dict[str, asyncio.Task[None]] = {}
+        self._turn = asyncio.Lock()
         self._refused_at = -float(_PAUSE_S)
-
-    def close(self) -> None:
-        """Let the thread end."""
-        self._maker.shutdown(wait=False, cancel_futures=True)
 
     async def open(self, plain: Representation, coding: str) -> Representation | None:
         """Return a body in a coding, made first if it is not kept.
@@ -141,15 +135,18 @@ class EncodedBodies:
             is_refused = time.monotonic() - self._refused_at < _PAUSE_S
             if is_refused or len(self._making) >= _MAX_QUEUE:
                 return
-            loop = asyncio.get_running_loop()
-            making = loop.run_in_executor(self._maker, self._make, key, plain)
-            self._making[key] = making
+            making = self._making[key] = asyncio.create_task(self._make_in_turn(key, plain))
             making.add_done_callback(lambda _: self._making.pop(key, None))
         # a client that leaves does not take the body from those who wait for it too
         await asyncio.shield(making)
 
+    async def _make_in_turn(self, key: str, plain: Representation) -> None:
+        # one at a time leaves the other processors to those who serve and fetch
+        async with self._turn:
+            await asyncio.to_thread(self._make, key, plain)
+
     def _make(self, key: str, plain: Representation) -> None:
-        """Make one, on the maker's thread; after an error of the disk none is made for a while."""
+        """Make one, on a thread; after an error of the disk none is made for a while."""
         try:
             self._write(key, plain)
             with suppress(FileNotFoundError):  # another process has trimmed

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from functools import partial
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -12,7 +13,7 @@ from mirror.store.disk import machine_error
 from mirror.web.archive_files import add_archive
 from mirror.web.connection import EVERYWHERE, listen
 from mirror.web.guard import Guard
-from mirror.web.site import SITE, Site
+from mirror.web.site import Site
 from mirror.web.status_routes import add_status
 
 _METHODS = "GET, HEAD, OPTIONS"
@@ -35,16 +36,16 @@ class WebServer:
     """
 
     def __init__(self, site: Site, listen: str) -> None:
+        self._site = site
         self._listen = listen
         self._guard = Guard(site)
-        self._watching: asyncio.Task[None] | None = None
         app = web.Application(middlewares=[self._guard.admit, self._guard.portion, _answer])
-        app[SITE] = site
-        app.on_response_prepare.append(_sign)
-        add_status(app)
-        add_archive(app)
+        app.on_response_prepare.append(partial(_sign, site))
+        self._pages = add_status(app, site)
+        add_archive(app, site)
         self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=_DRAIN_S)
         self._listening: asyncio.Server | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def url(self) -> str:
@@ -57,31 +58,36 @@ class WebServer:
         """Listen; a ConfigError says that the address cannot be had."""
         await self._runner.setup()
         assert self._runner.server is not None
+        works = (
+            self._guard.watch(self._runner.server),
+            self._site.snapshots.keep_fresh(),
+            self._pages.keep_right(),
+        )
+        self._tasks = [asyncio.create_task(work) for work in works]
         host, _, port = self._listen.rpartition(":")
         try:
             self._listening = await listen(self._runner.server, host.strip("[]"), int(port))
         except (OSError, OverflowError) as error:
-            await self._runner.cleanup()
+            await self.close()
             raise ConfigError(
                 f"cannot listen on {self._listen}: {_problem(error)}",
                 hint="set server.listen to an address of this machine and a free port",
             ) from error
-        self._watching = asyncio.create_task(self._guard.watch(self._runner.server))
 
     async def close(self) -> None:
         """Stop listening, give answers under way their time, and drop every connection."""
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait({self._watching})
+        for task in self._tasks:
+            task.cancel()
         if self._listening is not None:
             self._listening.close()
         await self._runner.cleanup()
+        await asyncio.wait(self._tasks)
 
 
-async def _sign(request: web.Request, response: web.StreamResponse) -> None:
-    request.app[SITE].metrics.served(response.status)
+async def _sign(site: Site, _request: web.Request, response: web.StreamResponse) -> None:
+    site.metrics.served(response.status)
     response.headers.update(EVERYWHERE)
-    if latest := request.app[SITE].snapshots.latest:
+    if latest := site.snapshots.latest:
         response.headers["X-Binder-Mirror"] = ", ".join(latest.mirrors)
     response.headers.popall("Server", None)
 

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from aiohttp import web
-
 from mirror.config.settings import Config
 from mirror.status.metrics import Metrics
 from mirror.status.poll_progress import PollProgress
@@ -45,6 +43,3 @@ class Site:
         return judge_readiness(
             last_success(snapshot.successes, now=now), interval=self.interval, now=now
         )
-
-
-SITE = web.AppKey("site", Site)

@@ -1,9 +1,8 @@
 """Serves the state of the copy: to people at `/status`, to programs and monitors beside it."""
 
-import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import partial
 from importlib import resources
 
@@ -14,7 +13,7 @@ from mirror.status.snapshot import Snapshot
 from mirror.status.standing import ADVICE, status_facts
 from mirror.web.answer import read_tags
 from mirror.web.encodings import choose_coding
-from mirror.web.site import SITE, Site
+from mirror.web.site import Site
 from mirror.web.status_page import PageSource
 from mirror.web.stream import EventStreams
 
@@ -47,28 +46,26 @@ class _Lately:
         return web.Response(body=body, headers={"Content-Type": content_type, **_NOT_KEPT})
 
 
-_PAGES = web.AppKey("pages", PageSource)
-_FACTS, _METRICS = web.AppKey("facts", _Lately), web.AppKey("metrics", _Lately)
+def add_status(app: web.Application, site: Site) -> PageSource:
+    """Add the page with its live events and files, `/status.json`, the probes and `/metrics`.
 
-
-def add_status(app: web.Application) -> None:
-    """Add the page with its live events and files, `/status.json`, the probes and `/metrics`."""
-    site = app[SITE]
-    pages = app[_PAGES] = PageSource(site, _add_static(app))
-    app[_FACTS], app[_METRICS] = _Lately(), _Lately()
+    Returns:
+        The source of the page, to be kept right.
+    """
+    pages = PageSource(site, _add_static(app))
     streams = EventStreams(pages, site.live)
     app.add_routes(
         [
-            web.get("/status", _page),
+            web.get("/status", partial(_page, pages)),
             web.get("/status/events", streams.answer),
-            web.get("/status.json", _json),
+            web.get("/status.json", partial(_json, site, _Lately())),
             web.get("/healthz", _healthz),
-            web.get("/readyz", _readyz),
-            web.get("/metrics", _metrics),
+            web.get("/readyz", partial(_readyz, site)),
+            web.get("/metrics", partial(_metrics, site, _Lately())),
         ]
     )
     app.on_shutdown.append(streams.close)
-    app.cleanup_ctx.append(_keep_right)
+    return pages
 
 
 def _add_static(app: web.Application) -> dict[str, str]:
@@ -88,21 +85,9 @@ async def _file(body: bytes, headers: dict[str, str], _request: web.Request) -> 
     return web.Response(body=body, headers=headers)
 
 
-async def _keep_right(app: web.Application) -> AsyncIterator[None]:
-    """Keep snapshot and page up to date as long as the application runs."""
-    tasks = [
-        asyncio.create_task(work())
-        for work in (app[SITE].snapshots.keep_fresh, app[_PAGES].keep_right)
-    ]
-    yield
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
-
-
-async def _page(request: web.Request) -> web.Response:
+async def _page(pages: PageSource, request: web.Request) -> web.Response:
     coding = choose_coding(request.headers.get("Accept-Encoding", ""), ("gzip",))
-    tag, body = await request.app[_PAGES].body(coding)
+    tag, body = await pages.body(coding)
     headers = {
         "Content-Security-Policy": POLICY,
         "Cache-Control": "no-cache",
@@ -121,10 +106,9 @@ async def _page(request: web.Request) -> web.Response:
 # What follows takes a few milliseconds, on the loop: a thread would wait as long for its turn.
 
 
-async def _json(request: web.Request) -> web.Response:
-    site = request.app[SITE]
+async def _json(site: Site, lately: _Lately, _request: web.Request) -> web.Response:
     snapshot = await site.snapshots.snapshot()
-    return request.app[_FACTS].get(id(snapshot), partial(_facts, site, snapshot))
+    return lately.get(id(snapshot), partial(_facts, site, snapshot))
 
 
 def _facts(site: Site, snapshot: Snapshot) -> tuple[bytes, str]:
@@ -142,15 +126,14 @@ async def _healthz(_request: web.Request) -> web.Response:
     return web.Response(text="alive\n", headers=_NOT_KEPT)
 
 
-async def _readyz(request: web.Request) -> web.Response:
-    site = request.app[SITE]
+async def _readyz(site: Site, _request: web.Request) -> web.Response:
     ready = site.readiness(await site.snapshots.snapshot())
     status = 200 if ready.is_ready else 503
     return web.Response(status=status, text=f"{ready.reason}\n", headers=_NOT_KEPT)
 
 
-async def _metrics(request: web.Request) -> web.Response:
-    site, accept = request.app[SITE], request.headers.get("Accept", "")
+async def _metrics(site: Site, lately: _Lately, request: web.Request) -> web.Response:
+    accept = request.headers.get("Accept", "")
     snapshot = await site.snapshots.snapshot()
 
     def make() -> tuple[bytes, str]:
@@ -162,4 +145,4 @@ async def _metrics(request: web.Request) -> web.Response:
             accept=accept,
         )
 
-    return request.app[_METRICS].get((id(snapshot), accept), make)
+    return lately.get((id(snapshot), accept), make)

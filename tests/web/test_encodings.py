@@ -9,7 +9,6 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -174,10 +173,8 @@ def site(tmp_path: Path) -> Site:
 
 
 @pytest.fixture
-async def bodies(site: Site) -> AsyncIterator[EncodedBodies]:
-    cache = EncodedBodies(site)
-    yield cache
-    cache.close()
+def bodies(site: Site) -> EncodedBodies:
+    return EncodedBodies(site)
 
 
 def some_body(number: int) -> bytes:
@@ -238,8 +235,6 @@ async def test_another_process_finds_what_is_kept(
     other = EncodedBodies(site)
 
     assert await ask(other, some_body(1)) == made
-
-    other.close()
     assert file.stat().st_mtime > time.time() - 100
 
 
