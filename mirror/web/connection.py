@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NoReturn
 
 from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import LineTooLong
@@ -79,11 +79,9 @@ class Connection(RequestHandler):
     def _feed(self) -> None:
         """Parse what is held, up to the end of the next head."""
         while self._held and not self._is_answering and self.transport is not None:
-            end = self._held.find(_END_OF_HEAD)
-            end = len(self._held) if end < 0 else end + len(_END_OF_HEAD)
-            piece, self._held = self._held[:end], self._held[end:]
-            heads, self._parsed = self._request_count, self._parsed + len(piece)
-            super().data_received(piece)
+            head, end, self._held = self._held.partition(_END_OF_HEAD)
+            heads, self._parsed = self._request_count, self._parsed + len(head + end)
+            super().data_received(head + end)
             if self._request_count > heads:
                 self._is_answering, self._parsed = True, 0
             elif self._parsed > _MAX_BYTES:
@@ -99,11 +97,6 @@ class Connection(RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send an answer to its end, and only then take up the next request."""
-        if isinstance(resp, web.HTTPException | _Refusal):
-            # not from our routes: aiohttp's text would repeat what the client said
-            if not request.writer.output_size:
-                self._refuse(HTTPStatus(resp.status))
-            return resp, True
         done = await super().finish_response(request, resp, start_time)
         await request.writer.drain()
         self._body, self._is_answering = request.content, False
@@ -114,18 +107,22 @@ class Connection(RequestHandler):
 
     def handle_error(
         self,
-        request: web.BaseRequest,  # noqa: ARG002 - nothing of it is repeated
+        request: web.BaseRequest,
         status: int = 500,
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002
-    ) -> web.StreamResponse:
+    ) -> NoReturn:
         """Refuse what went wrong outside of the routes; a client's own faults are not logged."""
         if isinstance(exc, ConnectionError):
             raise exc
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             get_logger().error("request.failed", exc_info=exc)
-        is_long = isinstance(exc, LineTooLong)
-        return _Refusal(status=HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if is_long else status)
+        if isinstance(exc, LineTooLong):
+            status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        if not request.writer.output_size:
+            self._refuse(HTTPStatus(status))
+        # nothing is left to answer: aiohttp's own text would repeat what the client said
+        raise ConnectionAbortedError
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
         """Log what went wrong; that a client has left in the middle of its request is no news."""
@@ -151,15 +148,11 @@ class Connection(RequestHandler):
         self.force_close()
 
 
-class _Refusal(web.Response):
-    """Stands for a refusal: what is sent is made by the connection."""
-
-
 async def _expect(handle: _Handle, request: web.BaseRequest) -> web.StreamResponse:
     """Refuse what aiohttp would refuse with the client's own words, or fail at."""
     expected = request.headers.get("Expect", "100-continue")
     if expected.strip().lower() not in ("", "100-continue"):
-        raise web.HTTPExpectationFailed
+        return request.protocol.handle_error(request, HTTPStatus.EXPECTATION_FAILED)
     return await handle(request)
 
 
