@@ -12,19 +12,21 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args, get_type_hints
+from typing import TYPE_CHECKING, TypeVar, get_args, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from mirror.config.address import identity_of, masked_address
-from mirror.config.settings import Config
+from mirror.config.settings import Config, Unit
 from mirror.errors import ConfigError
-from mirror.text import format_duration, format_size, parse_duration, parse_size, shown
+from mirror.text import shown
 
 if TYPE_CHECKING:
     from apscheduler.triggers.cron import CronTrigger
+
+T = TypeVar("T")
 
 ENV_PREFIX = "BINDER_MIRROR_"
 _MAX_CONFIG_BYTES = 1024 * 1024
@@ -103,14 +105,14 @@ def render(config: Config) -> str:
         table = getattr(config, name)
         lines += [f"# {table.__doc__}", f"[{name}]"]
         for key, hint in keys.items():
-            meta = _meta(hint)
-            lines += textwrap.wrap(
-                meta.description or "", 98, initial_indent="# ", subsequent_indent="# "
-            )
+            text = _part(hint, str) or ""
+            lines += textwrap.wrap(text, 98, initial_indent="# ", subsequent_indent="# ")
             value = getattr(table, key)
             if (name, key) == ("upstream", "url"):
                 value = masked_address(value)
-            lines.append(f"{key} = {_render_value(value, meta)}")
+            if unit := _part(hint, Unit):
+                value = unit.write(value)
+            lines.append(f"{key} = {msgspec.json.encode(value).decode()}")
         lines.append("")
     return "\n".join(lines)
 
@@ -176,9 +178,8 @@ def _convert(setting: Setting) -> object:
     if setting.key not in keys:
         raise ValueError(f"is no setting{_guess(setting.key, keys)}")
     hint = keys[setting.key]
-    unit = (_meta(hint).extra or {}).get("unit")
-    if unit and isinstance(value, str | int | float):
-        value = parse_duration(value) if unit == "duration" else parse_size(value)
+    if (unit := _part(hint, Unit)) and isinstance(value, str | int | float):
+        value = unit.read(value)
     try:
         # a variable is text, whatever its key's type is
         strict = not setting.place.startswith(ENV_PREFIX)
@@ -291,12 +292,6 @@ def _weekdays(field: str) -> str:
     return ",".join(_DAYS[day] for day in sorted(days))
 
 
-def _meta(hint: object) -> Meta:
-    return next(extra for extra in get_args(hint) if isinstance(extra, Meta))
-
-
-def _render_value(value: object, meta: Meta) -> str:
-    unit = (meta.extra or {}).get("unit")
-    if unit and isinstance(value, int | float):
-        value = format_duration(value) if unit == "duration" else format_size(int(value))
-    return msgspec.json.encode(value).decode()
+def _part(hint: object, kind: type[T]) -> T | None:
+    """Return what an annotated type has of this kind."""
+    return next((one for one in get_args(hint) if isinstance(one, kind)), None)

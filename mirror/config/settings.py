@@ -1,42 +1,42 @@
-"""The settings: every key with its type, default, bounds and description.
+"""The settings: every key with its type, default, description and bounds.
 
 `mirror.config.loading` reads them from a file, the environment and flags.
 """
 
+from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 from msgspec import Meta, Struct
 
-
-def _key(
-    description: str, *, ge: float | None = None, le: float | None = None, unit: str = ""
-) -> Meta:
-    """Return the bounds and the meaning of a key; text with a unit is read as a number."""
-    return Meta(ge=ge, le=le, description=description, extra={"unit": unit})
+from mirror.text import format_duration, format_size, parse_duration, parse_size
 
 
-_duration = partial(_key, ge=0, unit="duration")
-_size = partial(_key, ge=0, unit="size")
+class Unit(NamedTuple):
+    """How a number with a unit is read and written."""
+
+    read: Callable[[Any], float]
+    write: Callable[[Any], str]
+
+
+Duration: TypeAlias = Annotated[float, Unit(parse_duration, format_duration)]
+Size: TypeAlias = Annotated[int, Unit(parse_size, format_size)]
 
 
 class UpstreamConfig(Struct, frozen=True, kw_only=True):
     """The archive to mirror."""
 
-    url: Annotated[str, _key("Base URL of the archive, where index.jsonl is found.")] = (
+    url: Annotated[str, "Base URL of the archive, where index.jsonl is found."] = (
         "https://archive.analytics.mybinder.org/"
     )
-    name_template: Annotated[str, _key("Name of a daily file; {date} stands for YYYY-MM-DD.")] = (
+    name_template: Annotated[str, "Name of a daily file; {date} stands for YYYY-MM-DD."] = (
         "events-{date}.jsonl"
     )
     disagree_after: Annotated[
-        float,
-        _duration(
-            "Publish a body in spite of the index's count or its ETag once upstream has served it "
-            "unchanged for this long, and accept a body or index older than the last one once "
-            "nothing newer has come for this long; the day is flagged then."
-        ),
+        Duration,
+        "Publish a body in spite of the index's count or its ETag once upstream has served it "
+        "unchanged for this long, and accept a body or index older than the last one once "
+        "nothing newer has come for this long; the day is flagged then.",
     ] = 6 * 3600
 
 
@@ -44,84 +44,73 @@ class StorageConfig(Struct, frozen=True, kw_only=True):
     """Where the copy is kept."""
 
     data_dir: Annotated[
-        str, _key("Data directory; empty: $STATE_DIRECTORY, else $XDG_DATA_HOME/binder-mirror.")
+        str, "Data directory; empty: $STATE_DIRECTORY, else $XDG_DATA_HOME/binder-mirror."
     ] = ""
     min_free: Annotated[
-        int, _size("Free disk space to leave, in addition to what a poll is about to fetch.")
+        Size, "Free disk space to leave, in addition to what a poll is about to fetch."
     ] = 64 * 1024**2
     history_versions: Annotated[
         int,
-        _key(
-            "Predecessors to keep of each day that was open when it was replaced "
-            "(0: all); those of final days are kept until `prune --history`.",
-            ge=0,
-        ),
+        "Predecessors to keep of each day that was open when it was replaced "
+        "(0: all); those of final days are kept until `prune --history`.",
+        Meta(ge=0),
     ] = 0
     findings: Annotated[
-        bool, _key("Count the versions, providers, origins and oddities of each day's events.")
+        bool, "Count the versions, providers, origins and oddities of each day's events."
     ] = True
 
 
 class HttpConfig(Struct, frozen=True, kw_only=True):
     """Requests to upstream."""
 
-    concurrency: Annotated[int, _key("Downloads at the same time.", ge=1, le=64)] = 8
+    concurrency: Annotated[int, "Downloads at the same time.", Meta(ge=1, le=64)] = 8
     connect_timeout: Annotated[
-        float, _duration("Longest wait for a connection to open.", ge=0.001)
+        Duration, "Longest wait for a connection to open.", Meta(ge=0.001)
     ] = 10
     read_timeout: Annotated[
-        float,
-        _duration(
-            "Longest wait for the next byte, and for a whole head; a whole download may take an "
-            "hour.",
-            ge=0.001,
-        ),
+        Duration,
+        "Longest wait for the next byte, and for a whole head; a whole download may take an hour.",
+        Meta(ge=0.001),
     ] = 30
     min_speed: Annotated[
-        int,
-        _size(
-            "Slowest download, in bytes to keep a second over twice the read_timeout; a slower one "
-            "is cut off and retried (0: only one that brings nothing)."
-        ),
+        Size,
+        "Slowest download, in bytes to keep a second over twice the read_timeout; a slower one "
+        "is cut off and retried (0: only one that brings nothing).",
     ] = 100
-    retries: Annotated[int, _key("Retries after a failed first try.", ge=0, le=100)] = 4
+    retries: Annotated[int, "Retries after a failed first try.", Meta(ge=0, le=100)] = 4
     backoff: Annotated[
-        float, _duration("Longest wait before the first retry; doubles with each retry.")
+        Duration, "Longest wait before the first retry; doubles with each retry."
     ] = 0.5
     max_backoff: Annotated[
-        float,
-        _duration(
-            "Longest wait before any retry; caps a Retry-After too, which holds back all requests."
-        ),
+        Duration,
+        "Longest wait before any retry; caps a Retry-After too, which holds back all requests.",
     ] = 60
-    max_file_size: Annotated[int, _size("Largest daily file or index accepted, decoded.", ge=1)] = (
+    max_file_size: Annotated[Size, "Largest daily file or index accepted, decoded.", Meta(ge=1)] = (
         256 * 1024**2
     )
-    rate_limit: Annotated[
-        int, _size("Bytes a second for all downloads together (0: no limit).")
-    ] = 0
-    user_agent: Annotated[str, _key("User-Agent header; empty: name and version.")] = ""
+    rate_limit: Annotated[Size, "Bytes a second for all downloads together (0: no limit)."] = 0
+    user_agent: Annotated[str, "User-Agent header; empty: name and version."] = ""
 
 
 class ScheduleConfig(Struct, frozen=True, kw_only=True):
     """When the daemon polls, and when a day counts as final."""
 
-    interval: Annotated[float, _duration("Time between polls.", ge=1)] = 1800
+    interval: Annotated[Duration, "Time between polls.", Meta(ge=1)] = 1800
     cron: Annotated[
-        str, _key('Crontab line (crontab(5)) in UTC, such as "5 */2 * * *", instead of interval.')
+        str, 'Crontab line (crontab(5)) in UTC, such as "5 */2 * * *", instead of interval.'
     ] = ""
-    jitter: Annotated[float, _duration("Longest random delay of each poll.")] = 60
+    jitter: Annotated[Duration, "Longest random delay of each poll."] = 60
     final_after: Annotated[
-        float, _duration("A day is final this long after its end (UTC), and open until then.")
+        Duration, "A day is final this long after its end (UTC), and open until then."
     ] = 8 * 3600
     stale_after: Annotated[
-        float, _duration("The index is stale when it has not changed for this long.")
+        Duration, "The index is stale when it has not changed for this long."
     ] = 36 * 3600
     recheck: Annotated[
-        float, _duration("Time in which each final day is compared with upstream once.", ge=3600)
+        Duration, "Time in which each final day is compared with upstream once.", Meta(ge=3600)
     ] = 14 * 86400
     verify: Annotated[
-        float, _duration("Time in which each published file is read and verified once.", ge=3600)
+        Duration, "Time in which each published file is read and verified once.", Meta(ge=3600)
     ] = 30 * 86400
 
     @property
@@ -133,49 +122,42 @@ class ScheduleConfig(Struct, frozen=True, kw_only=True):
 class ServerConfig(Struct, frozen=True, kw_only=True):
     """The web server."""
 
-    listen: Annotated[str, _key("HOST:PORT to serve the copy on; empty: none.")] = "127.0.0.1:8080"
+    listen: Annotated[str, "HOST:PORT to serve the copy on; empty: none."] = "127.0.0.1:8080"
     max_connections: Annotated[
         int,
-        _key(
-            "Connections at the same time; fewer where the limit of open files is lower.",
-            ge=1,
-            le=1_000_000,
-        ),
+        "Connections at the same time; fewer where the limit of open files is lower.",
+        Meta(ge=1, le=1_000_000),
     ] = 4000
     idle_timeout: Annotated[
-        float, _duration("Close a connection without a request after this long.", ge=0.1)
+        Duration, "Close a connection without a request after this long.", Meta(ge=0.1)
     ] = 60
     min_speed: Annotated[
-        int,
-        _size(
-            "Slowest client, in bytes a second on average over the idle_timeout; a slower one is "
-            "disconnected (0: only one that takes nothing)."
-        ),
+        Size,
+        "Slowest client, in bytes a second on average over the idle_timeout; a slower one is "
+        "disconnected (0: only one that takes nothing).",
     ] = 1024
     encoded_size: Annotated[
-        int,
-        _size(
-            "Disk space for daily files compressed with gzip or zstd, for clients that accept "
-            "them; the least recently used are deleted first (0: compress nothing)."
-        ),
+        Size,
+        "Disk space for daily files compressed with gzip or zstd, for clients that accept "
+        "them; the least recently used are deleted first (0: compress nothing).",
     ] = 512 * 1024**2
 
 
 class DatasetConfig(Struct, frozen=True, kw_only=True):
     """The Parquet data set."""
 
-    enabled: Annotated[bool, _key("Update the data set at the end of each poll.")] = False
+    enabled: Annotated[bool, "Update the data set at the end of each poll."] = False
 
 
 class LogConfig(Struct, frozen=True, kw_only=True):
     """The log, on standard error."""
 
     format: Annotated[
-        Literal["auto", "console", "json"], _key("auto: console on a terminal, else json.")
+        Literal["auto", "console", "json"], "auto: console on a terminal, else json."
     ] = "auto"
-    level: Annotated[
-        Literal["debug", "info", "warning", "error"], _key("Least severe level to log.")
-    ] = "info"
+    level: Annotated[Literal["debug", "info", "warning", "error"], "Least severe level to log."] = (
+        "info"
+    )
 
 
 class Config(Struct, frozen=True, kw_only=True):
