@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import date
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -37,22 +37,6 @@ def load_settings(ctx: click.Context) -> Config:
     return load_config(ctx.obj, os.environ, ctx.meta.get(_FLAGS, ()))
 
 
-def load(ctx: click.Context) -> tuple[Config, DataDir]:
-    """Return settings and data directory, and set up the logs; raises ConfigError likewise."""
-    config = load_settings(ctx)
-    configure_logs(config.log)
-    data = open_data_dir(config, os.environ)
-    require_known_formats(data)
-    return config, data
-
-
-def load_mirror(ctx: click.Context) -> tuple[Config, DataDir]:
-    """Do as `load` does; raise ConfigError also where there is no mirror yet."""
-    config, data = load(ctx)
-    require_mirror(data)
-    return config, data
-
-
 def _setting_option(flag: str, setting: str, metavar: str, text: str) -> Callable[[F], F]:
     """Return an option that overrides a setting: `load_settings` sees it, no command has to."""
     table, key = setting.split(".")
@@ -69,6 +53,35 @@ data_dir_option = _setting_option("--data-dir", "storage.data_dir", "DIR", "The 
 upstream_option = _setting_option("--upstream", "upstream.url", "URL", "Base URL of the archive")
 listen_option = _setting_option("--listen", "server.listen", "HOST:PORT", "Where to serve")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+class Place(NamedTuple):
+    """Where a command works: the settings, and the data directory that they name."""
+
+    config: Config
+    data: DataDir
+
+
+def on_data_dir(command: Callable[..., T], *, has_mirror: bool = False) -> Callable[..., T]:
+    """Add `--data-dir`, and set up the logs; the command gets its `Place` as first argument."""
+
+    @data_dir_option
+    @click.pass_context
+    @wraps(command)
+    def with_place(ctx: click.Context, /, *args: Any, **options: Any) -> T:
+        config = load_settings(ctx)
+        configure_logs(config.log)
+        data = open_data_dir(config, os.environ)
+        require_known_formats(data)
+        if has_mirror:
+            require_mirror(data)
+        return command(Place(config, data), *args, **options)
+
+    return with_place
+
+
+on_mirror = partial(on_data_dir, has_mirror=True)
+"""Do the same for a command that has nothing to do where there is no mirror yet."""
 
 
 def option_type(read: Callable[[str], T]) -> Callable[[str], T]:

@@ -24,9 +24,7 @@ def show(ctx: click.Context, *, defaults: bool) -> None:
 
 
 @config.command()
-@common.data_dir_option
-@click.pass_context
-def check(ctx: click.Context) -> None:
+@common.on_data_dir
+def check(place: common.Place) -> None:
     """Check the settings; list all that is wrong with them at once."""
-    _, data = common.load(ctx)
-    say(f"The settings are right. Data directory: {data.root}")
+    say(f"The settings are right. Data directory: {place.data.root}")

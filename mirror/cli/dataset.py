@@ -27,59 +27,53 @@ def dataset() -> None:
 
 
 @dataset.command()
-@common.data_dir_option
+@common.on_mirror
 @click.option("--rebuild", is_flag=True, help="Make all months, those in step too.")
 @click.option("--anew", is_flag=True, hidden=True)  # what --rebuild was called first
 @common.json_option
-@click.pass_context
-def build(ctx: click.Context, *, rebuild: bool, anew: bool, as_json: bool) -> ExitCode:
+def build(place: common.Place, *, rebuild: bool, anew: bool, as_json: bool) -> ExitCode:
     """Make the months whose days have changed, and only these.
 
     Lines that are no launches of a known version are not in it: they are counted, and listed with
     file and line. Polls may go on meanwhile.
     """
-    _, data = common.load_mirror(ctx)
-    total_bytes = sum(one.size for one in load_proved(data).records.values())
+    total_bytes = sum(one.size for one in load_proved(place.data).records.values())
     with show_reading(total_bytes) as progress:
-        report = keep_in_step(data, rebuild=rebuild or anew, progress=progress)
+        report = keep_in_step(place.data, rebuild=rebuild or anew, progress=progress)
     answer(report, _render_build(report), as_json=as_json)
     return ExitCode.INCOMPLETE if report.unread or report.failed else ExitCode.COMPLETE
 
 
 @dataset.command()
-@common.data_dir_option
+@common.on_mirror
 @click.option(
     "--rederive", is_flag=True, help="Make each month again, aside, and compare all rows."
 )
 @common.json_option
-@click.pass_context
-def verify(ctx: click.Context, *, rederive: bool, as_json: bool) -> ExitCode:
+def verify(place: common.Place, *, rederive: bool, as_json: bool) -> ExitCode:
     """Prove that the data set was made from the very files that are held.
 
     Compares the digests of the daily files, the rows of each day, the schema and each file's own
     digest. Exit 3 where something is wrong or out of step.
     """
-    _, data = common.load_mirror(ctx)
-    report = verify_dataset(data, rederive=rederive)
+    report = verify_dataset(place.data, rederive=rederive)
     answer(report, _render_verify(report), as_json=as_json)
     return ExitCode.INCOMPLETE if report.faults else ExitCode.COMPLETE
 
 
 @dataset.command()
+@common.on_mirror
 @click.argument("target", type=common.OUTPUT, metavar="FILE")
-@common.data_dir_option
-@click.pass_context
-def export(ctx: click.Context, target: Path | None) -> ExitCode:
+def export(place: common.Place, target: Path | None) -> ExitCode:
     """Write all launches into one Parquet FILE: origin, provider, spec, timestamp.
 
     These are the columns and types of the JupyterHub project's weekly launches.parquet.
     """
     if target is None:
         raise click.UsageError("Parquet cannot be written to standard output: name a file")
-    _, data = common.load_mirror(ctx)
-    common.check_output(target, data)
+    common.check_output(target, place.data)
     left_out: list[str] = []
-    count = export_launches(data, target, notice=notice, warn=left_out.append)
+    count = export_launches(place.data, target, notice=notice, warn=left_out.append)
     for line in left_out:
         notice(line)
     say(f"{shown(str(target), 300)}: {count:,} launches, {human_bytes(target.stat().st_size)}")

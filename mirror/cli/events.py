@@ -46,7 +46,7 @@ def _repository(text: str) -> str:
 
 
 @click.command()
-@common.data_dir_option
+@common.on_data_dir
 @common.days_options
 @_choice("--provider", metavar="NAME", help="Only launches of this provider.")
 @_choice("--origin", metavar="HOST", help="Only launches by this BinderHub.")
@@ -81,9 +81,8 @@ def _repository(text: str) -> str:
     help="None, if the name of the output does not end in .gz or .zst.",
 )
 @common.output_option
-@click.pass_context
 def events(
-    ctx: click.Context,
+    place: common.Place,
     /,
     days: common.Days,
     *,
@@ -101,7 +100,6 @@ def events(
 
     An option given several times takes any of its values.
     """
-    _, data = common.load(ctx)
     suffixes = [one.lower() for one in output.suffixes] if output is not None else []
     if packed := COMPRESSION_BY_SUFFIX.get("".join(suffixes[-1:])):
         del suffixes[-1]
@@ -112,8 +110,8 @@ def events(
     _check(form, compression, choice)
     if is_for_terminal and (compression != "none" or form == "parquet"):
         raise ConfigError("this is nothing for a terminal", hint="name a file with --output")
-    common.check_output(output, data)
-    chosen: AnyEvents = common.open_archive(data).events(
+    common.check_output(output, place.data)
+    chosen: AnyEvents = common.open_archive(place.data).events(
         *days, open_days=not final_only, progress=False if is_for_terminal else None, **choice
     )
     try:

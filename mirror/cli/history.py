@@ -21,19 +21,17 @@ from mirror.text import ago, human_bytes, parse_duration, plural, utc_minute
 
 
 @click.command()
+@common.on_mirror
 @click.argument("day", type=common.parse_day, required=False, metavar="[DATE]")
-@common.data_dir_option
 @common.json_option
-@click.pass_context
-def history(ctx: click.Context, day: date | None, *, as_json: bool) -> None:
+def history(place: common.Place, day: date | None, *, as_json: bool) -> None:
     """List the predecessors kept, of one day or of all.
 
     A published body goes to history when it is replaced by one with fewer events, or when its day
     was final.
     """
-    _, data = common.load_mirror(ctx)
-    versions = aside.list_versions(data, day)
-    published = load_inventory(data).records.get(day) if day is not None else None
+    versions = aside.list_versions(place.data, day)
+    published = load_inventory(place.data).records.get(day) if day is not None else None
     lines = [f"{_columns(one)}  {_when(one)}" for one in versions]
     if not lines:
         lines.append(f"No predecessors are kept{f' of {day}' if day else ''}.")
@@ -52,25 +50,23 @@ def _when(one: Version) -> str:
 
 
 @click.command()
+@common.on_mirror
 @click.argument("day", type=common.parse_day, metavar="DATE")
 @click.argument("digest", metavar="DIGEST")
-@common.data_dir_option
-@click.pass_context
-def restore(ctx: click.Context, day: date, digest: str) -> None:
+def restore(place: common.Place, day: date, digest: str) -> None:
     """Publish a predecessor of DATE again, named by the first digits of its SHA-256.
 
     What it replaces goes to history in its turn. The restored body stays until upstream's index
     says another count for the day.
     """
-    config, data = common.load_mirror(ctx)
-    found = [v for v in aside.list_versions(data, day) if v.sha256.startswith(digest.lower())]
+    found = [v for v in aside.list_versions(place.data, day) if v.sha256.startswith(digest.lower())]
     if not digest or len({version.sha256 for version in found}) != 1:
         problem = "no predecessor" if not found or not digest else "more than one predecessor"
         raise ConfigError(
             f"{problem} of {day} has a digest that begins with {digest!r}",
             hint=f"`binder-mirror history {day}` lists them",
         )
-    common.with_mirror(config, data, lambda mirror: mirror.restore(found[0]))
+    common.with_mirror(*place, lambda mirror: mirror.restore(found[0]))
     lines = plural(found[0].lines, "line")
     say(f"{day}: {found[0].sha256[:12]} is published again, {lines}")
 
@@ -84,7 +80,7 @@ def _parse_age(text: str) -> float:
 
 
 @click.command()
-@common.data_dir_option
+@common.on_mirror
 @click.option("--history", "of_history", is_flag=True, help="Delete predecessors.")
 @click.option("--quarantine", "of_quarantine", is_flag=True, help="Delete refused bodies.")
 @click.option(
@@ -103,9 +99,8 @@ def _parse_age(text: str) -> float:
 @click.option(
     "--dry-run", is_flag=True, help="List what would be deleted, one a line; delete nothing."
 )
-@click.pass_context
 def prune(
-    ctx: click.Context,
+    place: common.Place,
     keep: int | None,
     older_than: float | None,
     *,
@@ -123,14 +118,13 @@ def prune(
         raise click.UsageError("say what to delete: --history, --quarantine or both")
     if everything and (older_than is not None or keep is not None):
         raise click.UsageError("--all leaves nothing: leave out --keep and --older-than")
-    _, data = common.load_mirror(ctx)
     # a dry run writes nothing, so that it works on a read-only disk and beside a sync too
     is_bounded = older_than is not None or (keep is not None and not of_quarantine)
     is_refused = not (everything or is_bounded or dry_run)
-    with nullcontext() if dry_run or is_refused else writer_lock(data):
+    with nullcontext() if dry_run or is_refused else writer_lock(place.data):
         now = datetime.now(UTC)
-        versions = _beyond(keep or 0, aside.list_versions(data)) if of_history else []
-        bodies = aside.list_quarantined(data) if of_quarantine else []
+        versions = _beyond(keep or 0, aside.list_versions(place.data)) if of_history else []
+        bodies = aside.list_quarantined(place.data) if of_quarantine else []
         if older_than is not None:
             before = now.timestamp() - older_than
             versions = [one for one in versions if one.kept_at.timestamp() <= before]
@@ -141,8 +135,8 @@ def prune(
                 f"this would delete {_sum_up(versions, bodies)}: say --all, or how much by {bound}"
             )
         if not dry_run:
-            aside.remove_versions(data, versions)
-            aside.remove_quarantined(data, bodies)
+            aside.remove_versions(place.data, versions)
+            aside.remove_quarantined(place.data, bodies)
     lines = [f"{'Would delete' if dry_run else 'Deleted'} {_sum_up(versions, bodies)}"]
     lines += [f"  {_columns(one)}  {_when(one)}, {ago(one.kept_at, now=now)}" for one in versions]
     lines += [

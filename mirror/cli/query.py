@@ -38,8 +38,8 @@ _DESCRIBE = "SELECT column_name, column_type FROM (DESCRIBE launches)"
 
 
 @click.command(epilog=f"Columns: {_COLUMNS}; year, month.")
+@common.on_mirror
 @click.argument("sql", required=False, metavar="[SQL|-]")
-@common.data_dir_option
 @click.option(
     "--format",
     "format_name",
@@ -63,9 +63,8 @@ _DESCRIBE = "SELECT column_name, column_type FROM (DESCRIBE launches)"
     show_default=True,
     help="How long a query may take; 0 for ever.",
 )
-@click.pass_context
 def query(
-    ctx: click.Context,
+    place: common.Place,
     sql: str | None,
     *,
     format_name: str | None,
@@ -90,8 +89,7 @@ def query(
         form = format_name or ("table" if sys.stdout.isatty() else "csv")
         if form == "parquet":
             raise click.UsageError("--format parquet needs --output FILE")
-    _, data = common.load_mirror(ctx)
-    common.check_output(output, data)
+    common.check_output(output, place.data)
     text = _read_sql() if sql == "-" else sql
     bounds = Bounds(
         memory_bytes=max(memory, 64 * 1024**2),
@@ -101,7 +99,7 @@ def query(
     left_out: list[str] = []
     with (
         replacing(output) if output is not None else nullcontext() as part,
-        open_months(data, notice=notice, warn=left_out.append, call=call_apart) as months,
+        open_months(place.data, notice=notice, warn=left_out.append, call=call_apart) as months,
     ):
         for line in left_out:
             notice(line)

@@ -37,7 +37,7 @@ def parse_quarter(text: str) -> Window:
 
 
 @click.command()
-@common.data_dir_option
+@common.on_mirror
 @common.days_options
 @click.option("--quarter", type=parse_quarter, metavar="QUARTER", help="A quarter, as 2026Q3.")
 @click.option(
@@ -54,9 +54,8 @@ def parse_quarter(text: str) -> Window:
 )
 @click.option("--html", metavar="FILE", help="Write one self-contained page; - for stdout.")
 @common.json_option
-@click.pass_context
 def report(
-    ctx: click.Context,
+    place: common.Place,
     days: common.Days,
     quarter: Window | None,
     *,
@@ -76,19 +75,18 @@ def report(
         raise click.UsageError("--quarter names the days already: leave out --since and --until")
     if html is not None and as_json:
         raise click.UsageError("--html and --json exclude each other: ask for one of them")
-    config, data = common.load_mirror(ctx)
     if html is not None and html != "-":
-        common.check_output(Path(html), data)
+        common.check_output(Path(html), place.data)
     window = quarter or Window(*days)
     found = read_report(
-        data,
+        place.data,
         window,
-        stale_after=config.schedule.stale_span,
-        counts=config.storage.findings,
+        stale_after=place.config.schedule.stale_span,
+        counts=place.config.storage.findings,
         now=datetime.now(UTC),
     )
     if number := top if top is not None else _TOP_ON_A_PAGE * (html is not None):
-        archive = common.open_archive(data)
+        archive = common.open_archive(place.data)
         events = archive.events(window.since, window.until, unknown="skip", open_days=True)
         found = replace(found, repositories=rank_repositories(events, number))
     if html is None:

@@ -5,6 +5,7 @@ import os
 import sys
 from contextlib import AbstractAsyncContextManager, ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -22,53 +23,47 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@common.data_dir_option
+@common.on_data_dir
 @common.upstream_option
 @common.listen_option
-@click.pass_context
-def run(ctx: click.Context) -> None:
+def run(place: common.Place) -> None:
     """Poll on a schedule and serve the copy, until SIGTERM or SIGINT.
 
     SIGHUP reads the settings again. What is asked of upstream is written while it runs: one daemon
     at a time, and a `sync` by hand between its polls.
     """
-    config, data = common.load(ctx)
-    make_folders(data)
-    _serve(ctx, config, data, writes=True)
+    make_folders(place.data)
+    _serve(*place, writes=True)
 
 
 @click.command()
-@common.data_dir_option
+@common.on_mirror
 @common.listen_option
-@click.pass_context
-def serve(ctx: click.Context) -> None:
+def serve(place: common.Place) -> None:
     """Serve the copy alone, as beside a `sync` from cron. Nothing is asked of upstream."""
-    config, data = common.load_mirror(ctx)
-    if not config.server.listen:
+    if not place.config.server.listen:
         raise ConfigError("server.listen is empty", hint="say where to serve with --listen")
-    _serve(ctx, config, data, writes=False)
+    _serve(*place, writes=False)
 
 
 @click.command()
-@common.data_dir_option
-@click.pass_context
-def health(ctx: click.Context) -> ExitCode:
+@common.on_mirror
+def health(place: common.Place) -> ExitCode:
     """Check whether polls are complete and recent, as /readyz does.
 
     0 if there was a complete poll no older than 3 intervals and 5 minutes, else 3.
     """
     from mirror.daemon.schedule import longest_interval  # noqa: PLC0415 - brings APScheduler along
 
-    config, data = common.load_mirror(ctx)
     now = datetime.now(UTC)
-    interval = longest_interval(config.schedule, now=now)
-    ended_at = last_success(load_polls(data, 1).successes, now=now)
+    interval = longest_interval(place.config.schedule, now=now)
+    ended_at = last_success(load_polls(place.data, 1).successes, now=now)
     found = judge_readiness(ended_at, interval=interval, now=now)
     say(f"{'ready' if found.is_ready else 'not ready'}: {found.reason}")
     return ExitCode.COMPLETE if found.is_ready else ExitCode.INCOMPLETE
 
 
-def _serve(ctx: click.Context, config: Config, data: DataDir, *, writes: bool) -> None:
+def _serve(config: Config, data: DataDir, *, writes: bool) -> None:
     # bring APScheduler and the web server along
     from mirror.daemon.service import run_service, tune_process  # noqa: PLC0415
     from mirror.sync.wiring import open_mirror  # noqa: PLC0415
@@ -95,7 +90,7 @@ def _serve(ctx: click.Context, config: Config, data: DataDir, *, writes: bool) -
             run_service(
                 config,
                 data,
-                load=lambda: common.load_settings(ctx),
+                load=partial(common.load_settings, click.get_current_context()),
                 open_writer=open_writer if writes else None,
                 environ=os.environ,
                 announce=_announce,

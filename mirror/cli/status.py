@@ -16,14 +16,12 @@ from mirror.text import ago, counts_text, human_bytes, plural, utc_minute
 
 
 @click.command()
-@common.data_dir_option
+@common.on_mirror
 @common.json_option
-@click.pass_context
-def status(ctx: click.Context, *, as_json: bool) -> None:
+def status(place: common.Place, *, as_json: bool) -> None:
     """Show the state of the copy, without asking upstream."""
-    config, data = common.load_mirror(ctx)
     now = datetime.now(UTC)
-    found = read_status(data, now=now, counts=config.storage.findings)
+    found = read_status(place.data, now=now, counts=place.config.storage.findings)
     answer(status_facts(found), _render(found, now), as_json=as_json)
 
 

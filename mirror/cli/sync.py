@@ -33,7 +33,7 @@ _SHOWN_DAYS = 40
 
 
 @click.command()
-@common.data_dir_option
+@common.on_data_dir
 @common.upstream_option
 @click.option(
     "--dry-run", is_flag=True, help="Show what would be asked for, and why; write nothing."
@@ -53,9 +53,8 @@ _SHOWN_DAYS = 40
     help="Leave metrics there for node_exporter, however it ends; the name ends in .prom.",
 )
 @common.json_option
-@click.pass_context
 def sync(
-    ctx: click.Context,
+    place: common.Place,
     days: common.Days,
     recheck: int,
     *,
@@ -70,16 +69,15 @@ def sync(
     """
     if metrics_file is not None and metrics_file.suffix != ".prom":
         raise click.UsageError(f"--metrics-file {metrics_file} does not end in .prom")
-    config, data = common.load(ctx)
     asked = PollRange(*days, recheck)
     if dry_run:
-        found = common.run_until_signal(preview(config, data, asked))
+        found = common.run_until_signal(preview(*place, asked))
         answer(_preview_facts(found), _render_preview(found), as_json=as_json)
         return ExitCode.COMPLETE
     if metrics_file is None:
-        report = common.run_until_signal(_poll(config, data, asked))
+        report = common.run_until_signal(_poll(*place, asked))
     else:
-        report = _poll_measured(config, data, asked, metrics_file)
+        report = _poll_measured(*place, asked, metrics_file)
     answer(report_facts(report), _render(report, ranged=any(days)), as_json=as_json)
     return report.exit_code
 

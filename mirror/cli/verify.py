@@ -38,7 +38,7 @@ def _parse_share(text: str) -> float:
 
 
 @click.command()
-@common.data_dir_option
+@common.on_mirror
 @common.upstream_option
 @click.option(
     "--sample",
@@ -54,26 +54,24 @@ def _parse_share(text: str) -> float:
     help="Fetch what is damaged again, or take it from history; rebuild wrong listings.",
 )
 @common.json_option
-@click.pass_context
-def verify(ctx: click.Context, share: float, *, repair: bool, as_json: bool) -> ExitCode:
+def verify(place: common.Place, share: float, *, repair: bool, as_json: bool) -> ExitCode:
     """Read every published file again and compare it with the manifest.
 
     Exits 3 where damage is found and, with --repair, where some is left or a day was lost. With
     --json and --repair the object lists what was repaired, from where, which days are no longer
     held, and final days that upstream had changed.
     """
-    config, data = common.load_mirror(ctx)
-    report = found = _verify(data, share)
+    report = found = _verify(place.data, share)
     lost: list[date] = []
     done = Repair()
     if repair and (found.damage or found.undated):
         if not as_json:
             say(_render(found))
-        config = _with_known_upstream(config, data)
-        done = common.with_mirror(config, data, lambda mirror: mirror.repair(found.damage))
-        report = _verify(data)
+        config = _with_known_upstream(*place)
+        done = common.with_mirror(config, place.data, lambda mirror: mirror.repair(found.damage))
+        report = _verify(place.data)
         damaged = {one.day for one in found.damage if one.day is not None}
-        held = load_inventory(data).records
+        held = load_inventory(place.data).records
         lost = sorted(damaged - held.keys() - {one.day for one in report.damage})
     facts, text = msgspec.to_builtins(report), _render(report)
     if repair:

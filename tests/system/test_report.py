@@ -156,6 +156,7 @@ def test_the_real_index_gives_a_report_without_an_alarm(real_data: Path, tmp_pat
 def test_a_window_that_makes_no_sense_is_refused(
     tmp_path: Path, arguments: list[str], line: str
 ) -> None:
+    (tmp_path / "data" / "archive").mkdir(parents=True)
     said = run("--data-dir", str(tmp_path / "data"), *arguments, home=tmp_path)
 
     assert (said.code, said.out) == (2, "")
