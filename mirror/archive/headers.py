@@ -31,8 +31,8 @@ class ReplyMeta(Struct, frozen=True, gc=False):
     last_modified: datetime | None = None
     generation: int | None = None
     """`x-goog-generation`: grows with every rewrite of the object."""
-    encoding: str = "identity"
-    """The codings in the order in which they were applied, separated by ", "; all header lines."""
+    codings: tuple[str, ...] = ()
+    """What all lines of `Content-Encoding` name, in lower case, in the order of being applied."""
     stored_encoding: str = "identity"
     """`x-goog-stored-content-encoding`: what the stored bytes, and so their digests, are in."""
     events_count: int | None = None
@@ -73,8 +73,7 @@ def parse_meta(headers: Mapping[str, str], *, now: datetime) -> ReplyMeta:
         names_etag="ETag" in headers,
         last_modified=modified if modified is not None and modified <= now else None,
         generation=_whole(headers.get("x-goog-generation"), 2**63),
-        encoding=", ".join(one for one in map(str.strip, codings) if one not in _NO_CODING)
-        or "identity",
+        codings=tuple(one for one in map(str.strip, codings) if one not in _NO_CODING),
         stored_encoding=headers.get("x-goog-stored-content-encoding", "identity").strip().lower(),
         events_count=_whole(headers.get("x-goog-meta-events-count"), MAX_COUNT),
         digests=tuple(_digests(headers)),

@@ -24,6 +24,7 @@ import io
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -48,7 +49,6 @@ _STORED_DIGESTS = ("etag", "x-goog-hash")
 not said."""
 _GZIP_WBITS = 16 + zlib.MAX_WBITS
 _ZSTD_WINDOW_LOG = 23
-_IDENTITY = ("", "identity")
 _BLANKS = b" \t\r"
 _BEFORE_TEXT = b"\xef\xbb\xbf \t\r\n"
 
@@ -57,27 +57,25 @@ class Decoder:
     """Undoes one content coding.
 
     Args:
-        encoding: the `Content-Encoding`; empty or "identity" for none.
+        coding: its name in a `Content-Encoding`, in lower case.
 
     Raises:
         UpstreamError: a coding that we never asked for and do not know.
     """
 
-    def __init__(self, encoding: str) -> None:
-        self._coding = encoding.strip().lower()
-        self._make_member: Callable[[], Any] | None = None
+    def __init__(self, coding: str) -> None:
+        self._coding = coding
+        self._make_member: Callable[[], Any] = _GzipMember
         self._damage: type[Exception] = zlib.error
-        if self._coding in ("gzip", "x-gzip"):
-            self._coding, self._make_member = "gzip", _GzipMember
-        elif self._coding == "zstd":
+        if coding == "zstd":
             zstd = import_zstd()
             options = {int(zstd.DecompressionParameter.window_log_max): _ZSTD_WINDOW_LOG}
-            self._make_member = lambda: zstd.ZstdDecompressor(options=options)
+            self._make_member = partial(zstd.ZstdDecompressor, options=options)
             self._damage = zstd.ZstdError
-        elif self._coding not in _IDENTITY:
-            problem = f"unknown Content-Encoding {shown(encoding, 40)}"
+        elif coding not in ("gzip", "x-gzip"):
+            problem = f"unknown Content-Encoding {shown(coding, 40)}"
             raise UpstreamError(problem, failure=Failure.ENCODING, transient=False)
-        self._member: Any = self._make_member() if self._make_member else None
+        self._member = self._make_member()
         self._taken = self._given = 0
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
@@ -86,9 +84,6 @@ class Decoder:
         Raises:
             UpstreamError: it is damaged, or decodes to next to nothing.
         """
-        if self._make_member is None:
-            yield chunk
-            return
         for start in range(0, len(chunk), _SLICE_BYTES):
             part = chunk[start : start + _SLICE_BYTES]
             self._taken += len(part)
@@ -106,7 +101,7 @@ class Decoder:
     def finish(self) -> None:
         """Check that the coding has ended; raises UpstreamError where it has not."""
         # an empty body is not a valid stream either
-        if self._member is not None and not self._member.eof:
+        if not self._member.eof:
             raise UpstreamError(f"the {self._coding} body is cut short", failure=Failure.ENCODING)
 
     def _decompress(self, chunk: bytes) -> Iterator[bytes]:
@@ -254,14 +249,13 @@ class Intake:
     """
 
     def __init__(self, meta: ReplyMeta, *, max_bytes: int) -> None:
-        codings = [one for one in meta.encoding.split(", ") if one not in _IDENTITY]
-        if len(codings) > _MAX_CODINGS:
-            problem = f"more than {_MAX_CODINGS} codings: {shown(meta.encoding, 40)}"
+        if len(meta.codings) > _MAX_CODINGS:
+            problem = f"more than {_MAX_CODINGS} codings: {shown(', '.join(meta.codings), 40)}"
             raise UpstreamError(problem, failure=Failure.ENCODING, transient=False)
-        self._decoders = [Decoder(one) for one in reversed(codings)]
+        self._decoders = [Decoder(one) for one in reversed(meta.codings)]
         self._first = b""
         self._offered = meta.digests
-        if meta.stored_encoding == "gzip" and not codings:
+        if meta.stored_encoding == "gzip" and not meta.codings:
             # digests of the stored object are not over the bytes we get
             # (https://cloud.google.com/storage/docs/transcoding)
             self._offered = tuple(d for d in meta.digests if d.source not in _STORED_DIGESTS)
@@ -269,7 +263,8 @@ class Intake:
         self._scanner = Scanner({"sha256"} | wanted, max_bytes=max_bytes)
         # of what goes into each decoder, the wire first
         self._encoded = [
-            {name: hashlib.new(name, usedforsecurity=False) for name in wanted} for _ in codings
+            {name: hashlib.new(name, usedforsecurity=False) for name in wanted}
+            for _ in meta.codings
         ]
 
     @property

@@ -289,7 +289,6 @@ class _Day:
             self.context.source.traffic.fail(Failure.ROLLED_BACK)
             self.past_caches = True
             return None
-        self.fetcher.disputes.pop(due.date, None)
         # that an open day has not changed is nothing to remember
         matters = due.reason in (Reason.SETTLING, Reason.RECHECK)
         if matters or held.index_count != due.expected:

@@ -136,7 +136,7 @@ async def _ask_upstream(
         get_logger().info("file.not_proved", file=name, problem=error.line())
         return ReplyMeta(), None
     # digests of an encoded or stored representation are over other bytes than the file's
-    if meta.encoding not in ("", "identity") or meta.stored_encoding != "identity":
+    if meta.codings or meta.stored_encoding != "identity":
         return ReplyMeta(), None
     right = [
         digest.value == own[digest.algorithm]
