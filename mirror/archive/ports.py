@@ -1,6 +1,6 @@
-"""The ports: what a poll needs of the world, and nothing more.
+"""What a poll asks of where the copy is kept, and the values that its steps and watchers share.
 
-Edges implement them structurally, without inheriting.
+What implements a port does so structurally, without inheriting.
 """
 
 from collections import Counter
@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import date, datetime
 from enum import StrEnum
-from random import Random
 from typing import BinaryIO, Protocol
 
 from msgspec import Struct, field
@@ -16,7 +15,6 @@ from msgspec import Struct, field
 from mirror.archive.headers import ReplyMeta
 from mirror.archive.manifest import Inventory
 from mirror.archive.plan import DayRules
-from mirror.config.settings import Config
 from mirror.errors import Failure
 from mirror.model import FinalChange, Outcome, Plan, PollReport, Record
 
@@ -74,7 +72,7 @@ class Reply(Struct, frozen=True):
 
 
 class Traffic(Struct):
-    """What was asked of a source so far; the one mutable value, owned by the source."""
+    """What was asked of upstream so far; the one mutable value, owned by the source."""
 
     requests: int = 0
     unanswered: int = 0
@@ -90,20 +88,6 @@ class Traffic(Struct):
     def fail(self, failure: Failure) -> None:
         """Count a try that failed."""
         self.failures[failure] += 1
-
-
-class Source(Protocol):
-    """Where bodies come from: the archive."""
-
-    traffic: Traffic
-    """What was asked and received so far."""
-
-    def open(self, name: str, ask: Ask) -> AbstractAsyncContextManager[Reply]:
-        """Ask for an object by its name, relative to the archive's base.
-
-        Raises:
-            UpstreamError: no answer, or one that is neither 200, 304 nor 404.
-        """
 
 
 Transform = Callable[[bytes], Iterator[bytes]]
@@ -265,18 +249,3 @@ Observer = Callable[[PollEvent], None]
 def ignore(event: PollEvent) -> None:
     """Observe nothing."""
     del event
-
-
-class Context(Struct, frozen=True):
-    """What every step of a poll or a repair works with."""
-
-    source: Source
-    """Upstream."""
-    destination: Destination
-    """Where the copy is kept."""
-    config: Config
-    observer: Observer
-    now: Callable[[], datetime]
-    """The clock, aware UTC."""
-    rng: Random
-    """The jitter, and the ids of polls."""

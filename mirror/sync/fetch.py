@@ -13,14 +13,15 @@ days that are tried again, being first in line, come before those not begun.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from functools import partial
+from random import Random
 
 import structlog
-from msgspec import to_builtins
+from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 
 from mirror.archive.final_days import find_change, keeps_predecessor
@@ -28,12 +29,14 @@ from mirror.archive.headers import ReplyMeta
 from mirror.archive.intake import Evidence, Intake
 from mirror.archive.judge import Expectation, Verdict, judge, make_record
 from mirror.archive.plan import ABSENT_STATUSES, retry_delay
-from mirror.archive.ports import Ask, Context, Received, Reply, Retrying, Staged
+from mirror.archive.ports import Ask, Destination, Observer, Received, Reply, Retrying, Staged
 from mirror.archive.upstream import ETags, Upstream, has_stood, open_dispute
+from mirror.config.settings import Config
 from mirror.errors import Failure, UpstreamError, WrongKindError
 from mirror.events.presence import LaunchWatch
 from mirror.logs import get_logger
 from mirror.model import Due, Flag, Outcome, OutcomeKind, Problem, ProblemKind, Reason, Record
+from mirror.sync.source import HttpSource
 
 NOT_A_DAY = "it has not one launch of its day, and no index lists it"
 SETTLING = 16
@@ -44,6 +47,21 @@ _PROBLEM_KINDS = {
     Failure.REDIRECT: ProblemKind.MOVED,
     Failure.TOO_LARGE: ProblemKind.TOO_LARGE,
 }
+
+
+class Context(Struct, frozen=True):
+    """What every step of a poll or a repair works with."""
+
+    source: HttpSource
+    """Upstream."""
+    destination: Destination
+    """Where the copy is kept."""
+    config: Config
+    observer: Observer
+    now: Callable[[], datetime]
+    """The clock, aware UTC."""
+    rng: Random
+    """The jitter, and the ids of polls."""
 
 
 @asynccontextmanager

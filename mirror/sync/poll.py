@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from mirror.archive.final_days import LISTED_CHANGES, changes_of, tell_changes
 from mirror.archive.manifest import Inventory
 from mirror.archive.plan import DayRules, PollRange, make_plan
-from mirror.archive.ports import Context, Listing
+from mirror.archive.ports import Listing
 from mirror.archive.upstream import Upstream, days_to_ask, dropped, listed_counts
 from mirror.config.settings import Config
 from mirror.errors import ExitCode, UpstreamError
@@ -42,7 +42,7 @@ from mirror.model import (
     Reason,
     Record,
 )
-from mirror.sync.fetch import Fetcher
+from mirror.sync.fetch import Context, Fetcher
 from mirror.sync.publish import index_body, publish, publish_index, remember
 from mirror.sync.recovery import adopt_all
 from mirror.sync.survey import Survey, Surveyor

@@ -25,12 +25,12 @@ from mirror.archive.intake import Evidence, Intake, Scanner
 from mirror.archive.judge import Expectation, judge, make_record
 from mirror.archive.listings import parse_sums
 from mirror.archive.manifest import Version
-from mirror.archive.ports import Ask, Context, Destination, Listing, OpenBody
+from mirror.archive.ports import Ask, Destination, Listing, OpenBody
 from mirror.archive.upstream import ETags, Upstream, listed_counts
 from mirror.errors import MirrorError, StorageError, UpstreamError, WrongKindError
 from mirror.logs import get_logger
 from mirror.model import Damage, DamageKind, Due, Flag, Reason, Record, Repair
-from mirror.sync.fetch import Fetcher, task_group
+from mirror.sync.fetch import Context, Fetcher, task_group
 from mirror.sync.publish import publish
 
 _READ_BYTES = 1024 * 1024

@@ -92,7 +92,7 @@ async def open_source(
 
 @dataclass
 class HttpSource:
-    """The archive over a session; see `mirror.archive.ports.Source`. Made by `open_source`."""
+    """Where bodies come from: the archive over a session. Made by `open_source`."""
 
     _session: aiohttp.ClientSession
     _base: str
@@ -108,7 +108,11 @@ class HttpSource:
 
     @asynccontextmanager
     async def open(self, name: str, ask: Ask) -> AsyncIterator[Reply]:
-        """Ask for an object; see `mirror.archive.ports.Source.open`."""
+        """Ask for an object by its name, relative to the archive's base.
+
+        Raises:
+            UpstreamError: no answer, or one that is neither 200, 304 nor 404.
+        """
         response = await self._ask(urljoin(self._base, name), ask)
         try:
             meta = self._meta(response)

@@ -16,7 +16,7 @@ from mirror.archive.intake import Evidence, Intake
 from mirror.archive.judge import is_older
 from mirror.archive.listings import IndexEntry, ParsedIndex, parse_index, parse_page
 from mirror.archive.plan import ABSENT_STATUSES, retry_delay
-from mirror.archive.ports import Ask, Listing, Reply, Source
+from mirror.archive.ports import Ask, Listing, Reply
 from mirror.archive.upstream import (
     ETags,
     IndexFacts,
@@ -34,6 +34,7 @@ from mirror.config.settings import Config
 from mirror.errors import Failure, IndexUnusableError, UpstreamError
 from mirror.logs import get_logger
 from mirror.model import Problem, ProblemKind
+from mirror.sync.source import HttpSource
 
 T = TypeVar("T")
 
@@ -70,7 +71,7 @@ class _Index(Struct, frozen=True):
 class Surveyor:
     """Reads upstream's listings."""
 
-    source: Source
+    source: HttpSource
     config: Config
     now: Callable[[], datetime]
     """The clock, aware UTC."""

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from mirror.archive.final_days import announce_changes
 from mirror.archive.manifest import Inventory, Version
 from mirror.archive.plan import DayRules, PollRange
-from mirror.archive.ports import Context, Observer, State, Traffic, ignore
+from mirror.archive.ports import Observer, State, Traffic, ignore
 from mirror.archive.upstream import Upstream, parse_upstream
 from mirror.config.settings import Config
 from mirror.logs import get_logger
@@ -22,6 +22,7 @@ from mirror.store.destination import open_store
 from mirror.store.disk import read_file
 from mirror.store.inventory import load_inventory, load_upstream, mask_credentials
 from mirror.store.layout import DataDir
+from mirror.sync.fetch import Context
 from mirror.sync.poll import Poll, plan_poll
 from mirror.sync.publish import matching
 from mirror.sync.recovery import repair, restore

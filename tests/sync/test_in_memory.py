@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from mirror.archive.plan import PollRange
-from mirror.archive.ports import Context, Listing, ignore
+from mirror.archive.ports import Listing, ignore
 from mirror.model import Damage, DamageKind, Flag, PollReport
+from mirror.sync.fetch import Context
 from mirror.sync.source import open_source
 from mirror.sync.wiring import Mirror
 from tests.conftest import World
