@@ -131,7 +131,6 @@ class Staged(Protocol):
         record: Record,
         *,
         predecessor: Record | None,
-        is_final: bool,
         change: FinalChange | None = None,
     ) -> Record:
         """Make the body, complete and judged, durable and visible at once; journal its record.
@@ -141,7 +140,6 @@ class Staged(Protocol):
         Args:
             record: what is known of it; its `mtime_ns` is filled in.
             predecessor: the record of the body it replaces where that goes to history.
-            is_final: whether that body was a final day's.
             change: what upstream did to a final day by it; on record before the body is visible.
 
         Raises:

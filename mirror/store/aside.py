@@ -83,7 +83,6 @@ def keep_predecessor(
     record: Record,
     *,
     kept_at: datetime,
-    is_final: bool,
     versions: int = 0,
 ) -> bool:
     """Copy the published body into history, durably, before it is replaced.
@@ -93,8 +92,8 @@ def keep_predecessor(
         published: the body's file.
         record: what is known of it.
         kept_at: the time.
-        is_final: whether it is the body of a final day; such a one is kept until `prune`.
-        versions: how many bodies of a day that was open are kept; 0 for all.
+        versions: how many bodies of a day that was open are kept; 0 for all. One of a final day is
+            kept until `prune`.
 
     Returns:
         Whether the file has its recorded digest; where it has not, nothing of it is kept.
@@ -108,7 +107,7 @@ def keep_predecessor(
         size=record.size,
         lines=record.lines,
         kept_at=kept_at,
-        was_final=is_final,
+        was_final=data.days.is_final(record.date, record.checked_at),
         fetched_at=record.fetched_at,
         last_modified=record.last_modified,
     )

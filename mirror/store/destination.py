@@ -87,12 +87,10 @@ class StagedFile:
         record: Record,
         *,
         predecessor: Record | None,
-        is_final: bool,
         change: FinalChange | None = None,
     ) -> Record:
         """Make the body durable and visible, and journal its record."""
-        publish = partial(self._store.publish, is_final=is_final, change=change)
-        work = partial(publish, self, record, predecessor)
+        work = partial(self._store.publish, self, record, predecessor, change)
         loop = asyncio.get_running_loop()
         return await to_its_end(loop.run_in_executor(self._store.flushers, work))
 
@@ -229,9 +227,7 @@ class LocalStore:
         staged: StagedFile,
         record: Record,
         predecessor: Record | None,
-        *,
-        is_final: bool,
-        change: FinalChange | None = None,
+        change: FinalChange | None,
     ) -> Record:
         """Publish a staged body; see `mirror.archive.ports.Staged.publish`."""
         self._require_held()
@@ -243,7 +239,7 @@ class LocalStore:
             when = time_for(record, held, target, now=self._now())
             record = replace(record, mtime_ns=set_other_mtime(descriptor, when, target))
             flush(descriptor, target)
-            self._make_way(target, record.date, predecessor, is_final=is_final)
+            self._make_way(target, record.date, predecessor)
             if change is not None:
                 aside.log_change(self.data, change)
             self._journal.announce(record)
@@ -268,9 +264,7 @@ class LocalStore:
             was_published=was_published,
         )
 
-    def _make_way(
-        self, target: Path, day: date, predecessor: Record | None, *, is_final: bool
-    ) -> None:
+    def _make_way(self, target: Path, day: date, predecessor: Record | None) -> None:
         """Keep what is about to be replaced: in history what was asked for, if it is sound.
 
         A file that is rotten, or that nobody could prove, is kept in quarantine. Where it is the
@@ -285,7 +279,6 @@ class LocalStore:
                     target,
                     replace(predecessor, sha256=digest),
                     kept_at=self._now(),
-                    is_final=is_final,
                     versions=self._history_versions,
                 )
                 for digest in dict.fromkeys((predecessor.sha256, listed))

@@ -270,12 +270,7 @@ class _Day:
             before = destination.inventory.last_known(due.date)
             change = find_change(before, record, destination.days) if before else None
             keeps = held is not None and keeps_predecessor(held, record, change)
-            await staged.publish(
-                record,
-                predecessor=held if keeps else None,
-                is_final=change is not None,
-                change=change,
-            )
+            await staged.publish(record, predecessor=held if keeps else None, change=change)
         self.fetcher.disputes.pop(due.date, None)
         return Outcome(due.date, kind, _problem_of(verdict, due.date), record.size, change)
 

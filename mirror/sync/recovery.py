@@ -236,6 +236,5 @@ async def _put_back(destination: Destination, record: Record) -> bool:
         await staged.publish(
             replace(record, size=evidence.size, lines=evidence.lines),
             predecessor=held if held is not None and held.sha256 != record.sha256 else None,
-            is_final=held is not None and destination.days.is_final(held.date, held.checked_at),
         )
     return True

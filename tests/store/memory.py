@@ -92,7 +92,6 @@ class MemoryStaged:
         record: Record,
         *,
         predecessor: Record | None,
-        is_final: bool,
         change: FinalChange | None = None,
     ) -> Record:
         memory, body = self._memory, self._memory.staging.pop(id(self))
@@ -100,7 +99,7 @@ class MemoryStaged:
         when = record.last_modified
         mtime_ns = int(when.timestamp()) * 10**9 if when is not None else memory.ticks
         record = replace(record, mtime_ns=mtime_ns)
-        self._destination.make_way(record, predecessor, is_final=is_final)
+        self._destination.make_way(record, predecessor)
         if change is not None:
             memory.changes.append(change)
         await self._destination.note(record)
@@ -135,7 +134,7 @@ class MemoryDestination:
         finally:
             staged.discard()
 
-    def make_way(self, record: Record, predecessor: Record | None, *, is_final: bool) -> None:
+    def make_way(self, record: Record, predecessor: Record | None) -> None:
         """Keep what is about to be replaced, where it is to be kept."""
         if record.name not in self.memory.bodies:
             return
@@ -148,7 +147,7 @@ class MemoryDestination:
                 predecessor = replace(predecessor, sha256=digest)
             is_rotten = digest != predecessor.sha256
             if not is_rotten:
-                self._keep(body, predecessor, is_final=is_final)
+                self._keep(body, predecessor)
         if is_rotten or record.date in self.inventory.unverified:
             self.memory.set_aside(body, "it was published and is not what upstream has")
 
@@ -159,14 +158,14 @@ class MemoryDestination:
             del sums[record.name]
             self.memory.files[Listing.SUMS] = render_digests(sums)
 
-    def _keep(self, body: bytes, record: Record, *, is_final: bool) -> None:
+    def _keep(self, body: bytes, record: Record) -> None:
         version = Version(
             date=record.date,
             sha256=record.sha256,
             size=record.size,
             lines=record.lines,
             kept_at=self._now(),
-            was_final=is_final,
+            was_final=self.days.is_final(record.date, record.checked_at),
             fetched_at=record.fetched_at,
             last_modified=record.last_modified,
         )

@@ -62,14 +62,13 @@ async def put(
     day: date = DAY,
     *,
     predecessor: Record | None = None,
-    is_final: bool = False,
     **more: object,
 ) -> Record:
     """Stage and publish a body."""
     async with destination.stage(name_of(day), plain) as staged:
         await staged.write([body])
         record = record_of(body, day, **more)
-        return await staged.publish(record, predecessor=predecessor, is_final=is_final)
+        return await staged.publish(record, predecessor=predecessor)
 
 
 async def test_a_published_body_is_visible_whole_and_on_record(
@@ -92,7 +91,7 @@ async def test_blocks_and_chunks_come_out_in_order(
     async with destination.stage(name_of(DAY), plain) as staged:
         for block in blocks:
             await staged.write(block)
-        await staged.publish(record_of(body), predecessor=None, is_final=False)
+        await staged.publish(record_of(body), predecessor=None)
 
     assert look.published() == {name_of(DAY): body}
 
@@ -109,7 +108,7 @@ async def test_what_the_transform_makes_is_kept_not_what_came(
 
     async with destination.stage(name_of(DAY), doubling) as staged:
         await staged.write([b"a", b"b"])
-        await staged.publish(record_of(b"aabb"), predecessor=None, is_final=False)
+        await staged.publish(record_of(b"aabb"), predecessor=None)
 
     assert look.published() == {name_of(DAY): b"aabb"}
     assert threading.get_ident() not in threads
@@ -201,7 +200,7 @@ async def test_bodies_of_one_name_do_not_meet_before_they_are_published(
     ):
         await one.write([OLD])
         await other.write([NEW])
-        await other.publish(record_of(NEW), predecessor=None, is_final=False)
+        await other.publish(record_of(NEW), predecessor=None)
 
         assert look.published() == {name_of(DAY): NEW}
 
@@ -224,7 +223,7 @@ async def test_many_bodies_at_once_are_each_themselves(
 async def test_a_predecessor_goes_to_history_whole(destination: Destination, look: Look) -> None:
     old = await put(destination, OLD)
 
-    await put(destination, NEW, predecessor=old, is_final=True)
+    await put(destination, NEW, predecessor=old)
 
     assert look.published() == {name_of(DAY): NEW}
     assert look.predecessors() == {DAY: [OLD]}
@@ -245,9 +244,9 @@ async def test_the_same_predecessor_twice_is_kept_once(
     destination: Destination, look: Look
 ) -> None:
     old = await put(destination, OLD)
-    new = await put(destination, NEW, predecessor=old, is_final=True)
-    old = await put(destination, OLD, predecessor=new, is_final=True)
-    await put(destination, NEW, predecessor=old, is_final=True)
+    new = await put(destination, NEW, predecessor=old)
+    old = await put(destination, OLD, predecessor=new)
+    await put(destination, NEW, predecessor=old)
 
     assert {day: sorted(bodies) for day, bodies in look.predecessors().items()} == {
         DAY: sorted([OLD, NEW])
@@ -345,7 +344,7 @@ async def test_a_body_that_the_checksums_vouch_for_is_sound_whatever_its_record_
     destination.write(Listing.SUMS, render_sums([old]))
     wrong = replace(old, sha256="0" * 64)
 
-    await put(destination, NEW, predecessor=wrong, is_final=True)
+    await put(destination, NEW, predecessor=wrong)
 
     assert look.refused() == []
     assert look.predecessors() == {DAY: [OLD]}
@@ -390,7 +389,7 @@ async def test_a_predecessor_is_read_by_its_digest(destination: Destination) -> 
     old = await put(destination, OLD)
     assert list(destination.read_version(DAY, old.sha256)) == []
 
-    await put(destination, NEW, predecessor=old, is_final=True)
+    await put(destination, NEW, predecessor=old)
 
     assert b"".join(destination.read_version(DAY, old.sha256)) == OLD
     assert list(destination.read_version(DAY + timedelta(days=1), old.sha256)) == []

@@ -144,7 +144,7 @@ async def test_a_body_of_the_same_size_and_date_is_told_from_the_one_it_replaces
             for path in look.data.staging.glob("events-*"):
                 path.unlink()
             with pytest.raises(StorageError):
-                await staged.publish(record_of(other), predecessor=None, is_final=False)
+                await staged.publish(record_of(other), predecessor=None)
     assert load_inventory(look.data).records == {DAY: again}
 
 

@@ -49,7 +49,7 @@ async def test_a_rename_that_fails_leaves_the_old_body_and_its_record(look: Loca
             for path in look.data.staging.iterdir():
                 path.unlink()
             with pytest.raises(Exception, match="No such file"):
-                await staged.publish(record_of(same_size), predecessor=None, is_final=False)
+                await staged.publish(record_of(same_size), predecessor=None)
 
     assert look.published()[name_of(DAY)] == OLD
     inventory = load_inventory(look.data)
@@ -101,7 +101,7 @@ async def test_a_rotten_predecessor_goes_to_quarantine_and_never_to_history(
         path.write_bytes(rotten)
         os.utime(path, ns=(old.mtime_ns, old.mtime_ns))
 
-        await put(destination, NEW, predecessor=old, is_final=True)
+        await put(destination, NEW, predecessor=old)
 
     assert look.predecessors() == {}
     assert [body for body, _ in look.refused()] == [rotten]
@@ -111,7 +111,7 @@ async def test_a_rotten_predecessor_goes_to_quarantine_and_never_to_history(
 async def test_a_predecessor_is_logged_with_what_is_known_of_it(look: LocalLook) -> None:
     with look.opened() as destination:
         old = await put(destination, OLD)
-        await put(destination, NEW, predecessor=old, is_final=True)
+        await put(destination, NEW, predecessor=old)
 
     (version,) = list_versions(look.data, DAY)
     assert (version.sha256, version.lines, version.size) == (old.sha256, old.lines, old.size)
@@ -122,13 +122,13 @@ async def test_a_predecessor_is_logged_with_what_is_known_of_it(look: LocalLook)
 async def test_a_rotten_body_is_noticed_though_history_has_it_from_before(look: LocalLook) -> None:
     with look.opened() as destination:
         old = await put(destination, OLD)
-        new = await put(destination, NEW, predecessor=old, is_final=True)
-        old = await put(destination, OLD, predecessor=new, is_final=True)
+        new = await put(destination, NEW, predecessor=old)
+        old = await put(destination, OLD, predecessor=new)
         path = look.data.archive / name_of(DAY)
         path.write_bytes(rotten := OLD.replace(b"old", b"rot"))
         os.utime(path, ns=(old.mtime_ns, old.mtime_ns))
 
-        await put(destination, NEW, predecessor=old, is_final=True)
+        await put(destination, NEW, predecessor=old)
 
     assert [body for body, _ in look.refused()] == [rotten]
     assert sorted(look.predecessors()[DAY]) == sorted([OLD, NEW])
@@ -224,7 +224,7 @@ async def test_a_torn_or_foreign_file_is_not_taken_for_a_predecessor(
         old = await put(destination, OLD)
         place_of(look, OLD).write_bytes(FOREIGN[kind])
 
-        await put(destination, NEW, predecessor=old, is_final=True)
+        await put(destination, NEW, predecessor=old)
 
     assert look.predecessors() == {DAY: [OLD]}
     assert look.published()[name_of(DAY)] == NEW
@@ -243,7 +243,7 @@ async def test_something_else_at_a_predecessors_place_keeps_the_body_published(
         make(place_of(look, OLD))
 
         with pytest.raises(WrongKindError, match="not a file"):
-            await put(destination, NEW, predecessor=old, is_final=True)
+            await put(destination, NEW, predecessor=old)
 
     assert look.published()[name_of(DAY)] == OLD
     assert look.predecessors() == {}
@@ -259,7 +259,7 @@ async def test_something_else_in_the_logs_place_costs_the_line_alone(
         make(look.data.history / f"{DAY}.{'0' * 64}.jsonl.gz")
         make(look.data.history / f"2024-13-45.{'0' * 64}.jsonl.gz")
 
-        await put(destination, NEW, predecessor=old, is_final=True)
+        await put(destination, NEW, predecessor=old)
 
     assert look.predecessors() == {DAY: [OLD]}
     assert [one.was_final for one in list_versions(look.data, DAY)] == [True]
@@ -271,7 +271,7 @@ async def test_what_was_published_once_is_not_dropped_from_quarantine(look: Loca
         rotten = OLD.replace(b"old", b"rot")
         (look.data.archive / name_of(DAY)).write_bytes(rotten)
         os.utime(look.data.archive / name_of(DAY), ns=(old.mtime_ns, old.mtime_ns))
-        await put(destination, NEW, predecessor=old, is_final=True)
+        await put(destination, NEW, predecessor=old)
         for number in range(60):
             body = look.data.staging / "refused"
             body.write_bytes(b"%d" % number)

@@ -94,7 +94,7 @@ async def test_rotten_bodies_are_repaired_from_upstream_else_history_else_given_
     destination = MemoryDestination(memory, now=world.clock)
     async with destination.stage(day_name(kept), lambda chunk: iter([chunk])) as staged:
         await staged.write([good[kept][0]])
-        await staged.publish(damaged, predecessor=damaged, is_final=True)
+        await staged.publish(damaged, predecessor=damaged)
     for day in days:
         body, mtime_ns = memory.bodies[day_name(day)]
         memory.bodies[day_name(day)] = (body.replace(b"GitHub", b"Gitlab"), mtime_ns)
