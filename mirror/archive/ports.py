@@ -146,7 +146,7 @@ class Staged(Protocol):
             WrongKindError: something other than a file stands in the way.
         """
 
-    async def quarantine(self, day: date, sha256: str, reason: str) -> None:
+    async def quarantine(self, day: date, reason: str) -> None:
         """Keep the body, which was refused, aside with the reason; bounded."""
 
 

@@ -236,13 +236,13 @@ def quarantine(
     data: DataDir,
     body: Path,
     day: date,
-    sha256: str,
     *,
     reason: str,
     at: datetime,
     was_published: bool = False,
 ) -> None:
     """Move a body into quarantine, and drop the oldest of the refused beyond the bounds."""
+    sha256 = digest_of(body)
     name = f"{day}.{sha256[:16]}.jsonl"
     with storage_errors(body):
         size = body.lstat().st_size

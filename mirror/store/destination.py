@@ -40,7 +40,6 @@ from mirror.model import FinalChange, PollReport, Record
 from mirror.store import aside
 from mirror.store.disk import (
     GroupWork,
-    digest_of,
     flush,
     kind_of,
     link_or_copy,
@@ -94,9 +93,9 @@ class StagedFile:
         loop = asyncio.get_running_loop()
         return await to_its_end(loop.run_in_executor(self._store.flushers, work))
 
-    async def quarantine(self, day: date, sha256: str, reason: str) -> None:
+    async def quarantine(self, day: date, reason: str) -> None:
         """Keep the refused body aside."""
-        await asyncio.to_thread(self._store.quarantine, self.path, day, sha256, reason)
+        await asyncio.to_thread(self._store.quarantine, self.path, day, reason)
 
 
 class LocalStore:
@@ -161,7 +160,7 @@ class LocalStore:
         """Take a rotten file away into quarantine."""
         target = self.data.archive / name
         if kind_of(target) == "file":
-            self.quarantine(target, day, digest_of(target), reason, was_published=True)
+            self.quarantine(target, day, reason, was_published=True)
             with storage_errors(self.data.archive):
                 self._sync_archive(None)
         self.inventory.unverified.pop(day, None)
@@ -251,18 +250,11 @@ class LocalStore:
         return record
 
     def quarantine(
-        self, body: Path, day: date, sha256: str, reason: str, *, was_published: bool = False
+        self, body: Path, day: date, reason: str, *, was_published: bool = False
     ) -> None:
         """Move a body, staged or published, into quarantine."""
-        aside.quarantine(
-            self.data,
-            body,
-            day,
-            sha256,
-            reason=reason,
-            at=self._now(),
-            was_published=was_published,
-        )
+        at = self._now()
+        aside.quarantine(self.data, body, day, reason=reason, at=at, was_published=was_published)
 
     def _make_way(self, target: Path, day: date, predecessor: Record | None) -> None:
         """Keep what is about to be replaced: in history what was asked for, if it is sound.
@@ -288,7 +280,7 @@ class LocalStore:
             with suppress(FileNotFoundError):
                 link_or_copy(target, copy)
                 reason = "it was published and is not what upstream has"
-                self.quarantine(copy, day, digest_of(copy), reason, was_published=True)
+                self.quarantine(copy, day, reason, was_published=True)
 
     def _path_of(self, name: Listing | State) -> Path:
         """Return where a listing or state is; its folder must be one, and no link to one."""

@@ -290,8 +290,7 @@ class _Day:
             # what is held is what the index asks for: nothing is missing
             return Outcome(due.date, OutcomeKind.UNCHANGED, problem, due.held.size)
         if due.held is None or evidence.sha256 != due.held.sha256:
-            reason = f"{verdict.problem}: {verdict.reason}"
-            await staged.quarantine(due.date, evidence.sha256, reason)
+            await staged.quarantine(due.date, f"{verdict.problem}: {verdict.reason}")
         return Outcome(due.date, OutcomeKind.REFUSED, problem)
 
     async def _unchanged(self, held: Record) -> Outcome | None:

@@ -107,7 +107,7 @@ class MemoryStaged:
         memory.bodies[record.name] = (body, mtime_ns)
         return record
 
-    async def quarantine(self, day: date, sha256: str, reason: str) -> None:
+    async def quarantine(self, day: date, reason: str) -> None:
         self._memory.set_aside(self._memory.staging.pop(id(self)), reason)
 
     def discard(self) -> None:

@@ -259,7 +259,7 @@ async def test_a_refused_body_is_kept_aside_with_its_reason(
     old = await put(destination, OLD)
     async with destination.stage(name_of(DAY), plain) as staged:
         await staged.write([NEW])
-        await staged.quarantine(DAY, record_of(NEW).sha256, "behind:\n\x1b[31m 1 of 2")
+        await staged.quarantine(DAY, "behind:\n\x1b[31m 1 of 2")
 
     assert look.refused() == [(NEW, r"behind:\n\x1b[31m 1 of 2")]
     assert look.published() == {name_of(DAY): OLD}
@@ -274,7 +274,7 @@ async def test_quarantine_is_bounded_and_keeps_the_latest(
         body = b'{"n": %d}\n' % n
         async with destination.stage(name_of(DAY), plain) as staged:
             await staged.write([body])
-            await staged.quarantine(DAY, record_of(body).sha256, f"reason {n}")
+            await staged.quarantine(DAY, f"reason {n}")
 
     refused = look.refused()
     assert len(refused) == 50

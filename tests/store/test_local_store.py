@@ -275,9 +275,8 @@ async def test_what_was_published_once_is_not_dropped_from_quarantine(look: Loca
         for number in range(60):
             body = look.data.staging / "refused"
             body.write_bytes(b"%d" % number)
-            sha256 = hashlib.sha256(b"%d" % number).hexdigest()
             at = NOW + timedelta(minutes=number + 1)
-            quarantine(look.data, body, DAY, sha256, reason="refused", at=at)
+            quarantine(look.data, body, DAY, reason="refused", at=at)
 
     bodies = [body for body, _ in look.refused()]
     assert rotten in bodies

@@ -7,7 +7,6 @@ from mirror.store.aside import list_quarantined, quarantine
 from tests.mirrors import DAYS, make_mirror
 from tests.upstream.archive import day_name
 
-SHA256 = "0" * 64
 NOW = datetime(2024, 3, 4, 12, tzinfo=UTC)
 
 
@@ -19,13 +18,13 @@ def test_a_body_that_is_in_quarantine_already_leaves_its_place_all_the_same(
     published = data.archive / day_name(DAYS[0])
     copy = data.staging / published.name
     copy.hardlink_to(published)
-    quarantine(data, copy, DAYS[0], SHA256, reason="first", at=NOW)
+    quarantine(data, copy, DAYS[0], reason="first", at=NOW)
 
     copy.hardlink_to(published)
-    quarantine(data, copy, DAYS[0], SHA256, reason="again", at=NOW)
+    quarantine(data, copy, DAYS[0], reason="again", at=NOW)
     assert not copy.exists()
 
-    quarantine(data, published, DAYS[0], SHA256, reason="at last", at=NOW)
+    quarantine(data, published, DAYS[0], reason="at last", at=NOW)
     assert not published.exists()
     (kept,) = list_quarantined(data)
     assert (data.quarantine / kept.file).read_bytes() == b"{}\n"
