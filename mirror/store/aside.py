@@ -41,7 +41,6 @@ from mirror.store.disk import (
     publish_durably,
     read_file,
     read_if_file,
-    require_file_or_nothing,
     storage_errors,
     sync_folder,
     taking_place_of,
@@ -111,27 +110,17 @@ def keep_predecessor(
         fetched_at=record.fetched_at,
         last_modified=record.last_modified,
     )
-    target = _path_of(data, record.date, record.sha256)
-    require_file_or_nothing(target)
-    if _is_kept(data, record):
-        if digest_of(published) != record.sha256:
-            return False
-    else:
-        try:
-            # what is torn there, or another's, gives way
-            with taking_place_of(target, data.staging) as file:
-                _pack(published, file, record.sha256)
-        except _OtherBodyError:
-            return False
-    line = msgspec.json.encode(version) + b"\n"
     try:
-        append_line(data.history / _LOG, line, durably=True)
+        # what is there from before may be torn, or another's, and gives way
+        with taking_place_of(_path_of(data, record.date, record.sha256), data.staging) as file:
+            _pack(published, file, record.sha256)
+    except _OtherBodyError:
+        return False
+    try:
+        _append(data, data.history / _LOG, version)
     except WrongKindError as error:
         # the body is what must not be lost; without its line it is one of a final day
         get_logger().warning("history.not_logged", problem=error.line())
-    with storage_errors(data.history):
-        # the log may be new, and the body that of a process killed before it flushed the folder
-        sync_folder(data.history)
     if versions:
         passing = [one for one in list_versions(data, record.date) if not one.was_final]
         remove_versions(data, passing[:-versions])
@@ -159,12 +148,10 @@ def _pack(published: Path, target: BinaryIO, sha256: str) -> None:
         raise _OtherBodyError
 
 
-def _is_kept(data: DataDir, record: Record) -> bool:
-    """Return whether history has a body, whole."""
-    digest = hashlib.sha256()
-    for chunk in read_version(data, record.date, record.sha256):
-        digest.update(chunk)
-    return digest.hexdigest() == record.sha256
+def _append(data: DataDir, log: Path, what: Version | FinalChange) -> None:
+    """Add a line to a log in history, durably, its name included: the log may be new."""
+    append_line(log, msgspec.json.encode(what) + b"\n", staging=data.staging, durably=True)
+    sync_folder(data.history)
 
 
 def list_versions(data: DataDir, day: date | None = None) -> list[Version]:
@@ -210,10 +197,7 @@ def read_version(data: DataDir, day: date, sha256: str) -> Iterator[bytes]:
 
 def log_change(data: DataDir, change: FinalChange) -> None:
     """Put on record, durably, what upstream does to a final day, before it is published."""
-    line = msgspec.json.encode(change) + b"\n"
-    append_line(data.final_changes, line, durably=True)
-    with storage_errors(data.history):
-        sync_folder(data.history)
+    _append(data, data.final_changes, change)
 
 
 def load_changes(data: DataDir) -> tuple[FinalChange, ...]:

@@ -135,17 +135,15 @@ def link_or_copy(source: Path, target: Path) -> None:
             shutil.copyfileobj(file, copy, READ_BYTES)
 
 
-def set_other_mtime(descriptor: int, when_ns: int | None, target: Path) -> int:
-    """Give a file a time (None: leave it) that differs from that of one of its size at `target`.
+def set_other_mtime(descriptor: int, when_ns: int, target: Path) -> int:
+    """Give a file a time that differs from that of one of its size at `target`.
 
     Returns:
         The time it has then, in ns: some file systems round it, or keep their own.
     """
-    wanted_ns = when_ns if when_ns is not None else os.fstat(descriptor).st_mtime_ns
     for step_ns in _STEPS_NS:
-        if step_ns or when_ns is not None:
-            with optional("times: files have those at which they came", target, errno.EPERM):
-                os.utime(descriptor, ns=(wanted_ns + step_ns,) * 2)
+        with optional("times: files have those at which they came", target, errno.EPERM):
+            os.utime(descriptor, ns=(when_ns + step_ns,) * 2)
         ours = os.fstat(descriptor)
         with suppress(FileNotFoundError):
             theirs = target.lstat()
@@ -232,7 +230,6 @@ def write_durably(path: Path, content: bytes, *, staging: Path) -> None:
         content: all of it.
         staging: a folder on the same file system for the unfinished file.
     """
-    require_file_or_nothing(path)
     with taking_place_of(path, staging) as file:
         file.write(content)
 
@@ -252,6 +249,7 @@ def publish_durably(unfinished: Path, target: Path) -> None:
 @contextmanager
 def taking_place_of(target: Path, staging: Path) -> Iterator[BinaryIO]:
     """Have a new file that takes the place of `target`, flushed, when all went well."""
+    require_file_or_nothing(target)
     unfinished = staging / f"{target.name}.{secrets.token_hex(4)}"
     with storage_errors(target):
         try:
@@ -297,7 +295,7 @@ def _is_stream(path: Path) -> bool:
     return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
 
 
-def append_line(path: Path, line: bytes, *, durably: bool = False) -> int:
+def append_line(path: Path, line: bytes, *, staging: Path, durably: bool = False) -> int:
     """Add a line to a file in one write, whole or not at all; return the file's size.
 
     It begins a line of its own, also where a power cut tore the one before.
@@ -305,6 +303,7 @@ def append_line(path: Path, line: bytes, *, durably: bool = False) -> int:
     Args:
         path: the file; made where there is none.
         line: the line, its newline included.
+        staging: a folder on the same file system for an unfinished file.
         durably: whether to flush it too.
     """
     require_file_or_nothing(path)
@@ -314,7 +313,8 @@ def append_line(path: Path, line: bytes, *, durably: bool = False) -> int:
         try:
             if os.fstat(descriptor).st_nlink > 1:
                 # its other name is not ours to write to, a backup's perhaps
-                descriptor, shared = _own_copy(path, flags), descriptor
+                write_durably(path, read_file(path) or b"", staging=staging)
+                shared, descriptor = descriptor, os.open(path, flags, 0o644)
                 os.close(shared)
             size = os.fstat(descriptor).st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
@@ -328,23 +328,6 @@ def append_line(path: Path, line: bytes, *, durably: bool = False) -> int:
         finally:
             os.close(descriptor)
     return size + written
-
-
-def _own_copy(path: Path, flags: int) -> int:
-    """Give a file's place to a copy of it; return the copy, opened."""
-    body, copy = read_file(path) or b"", path.with_name(f"{path.name}.copy")
-    # what a killed process left there must not be written to either
-    copy.unlink(missing_ok=True)
-    descriptor = os.open(copy, flags | os.O_EXCL, 0o644)
-    try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(body)
-        flush(descriptor, copy)
-        copy.replace(path)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
 
 
 def open_file(path: Path) -> io.FileIO:

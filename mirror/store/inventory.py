@@ -151,7 +151,8 @@ def time_for(record: Record, held: Record | None, target: Path, *, now: datetime
 
 def append_journal(data: DataDir, *records: Record, durably: bool = False) -> None:
     """Add lines to the journal, in one write, and flush them where asked to."""
-    append_line(data.journal, b"".join(map(render_journal_line, records)), durably=durably)
+    lines = b"".join(map(render_journal_line, records))
+    append_line(data.journal, lines, staging=data.staging, durably=durably)
 
 
 def save_manifest(data: DataDir, records: Mapping[date, Record]) -> None:

@@ -58,7 +58,7 @@ class Journal:
 
     def unsettle(self) -> None:
         """Have a journal: with one, the manifest does not say it all. Durable with its folder."""
-        append_line(self._data.journal, b"\n")
+        append_line(self._data.journal, b"\n", staging=self._data.staging)
 
     def settle(self, records: Mapping[date, Record]) -> None:
         """Write the manifest whole and end the journal."""

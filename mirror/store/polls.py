@@ -46,7 +46,7 @@ _end_decoder = msgspec.json.Decoder(_PollEnd)
 
 def append_poll(data: DataDir, report: PollReport) -> None:
     """Add a poll."""
-    size = append_line(data.polls, msgspec.json.encode(report) + b"\n")
+    size = append_line(data.polls, msgspec.json.encode(report) + b"\n", staging=data.staging)
     if size > MAX_BYTES:
         lines = _read_lines(data)
         latest = lines[-KEPT_POLLS:]
