@@ -25,10 +25,9 @@ class Polls(Struct, frozen=True):
 
     last: tuple[PollReport, ...] = ()
     """The last polls, latest last."""
-    last_complete: PollReport | None = None
-    """The complete poll that ended last by its own time, however long ago that was."""
     successes: tuple[datetime, ...] = ()
-    """When complete polls ended, ascending; a clock that was wrong may have put some ahead."""
+    """When complete polls ended, ascending, that of the last one however long ago; a clock that was
+    wrong may have put some ahead."""
 
 
 class _PollEnd(Struct, frozen=True, gc=False):
@@ -58,14 +57,10 @@ def append_poll(data: DataDir, report: PollReport) -> None:
 
 
 def load_polls(data: DataDir, count: int) -> Polls:
-    """Return the last `count` polls, and the last complete one; torn lines are passed over."""
+    """Return the last `count` polls, and when any was complete; torn lines are passed over."""
     lines = _read_lines(data)
-    complete = _find_complete(lines)
-    return Polls(
-        last=tuple(poll for line in lines[-count:] if (poll := _decode(line)) is not None),
-        last_complete=_decode(complete[-1][1]) if complete else None,
-        successes=tuple(at for at, _ in complete),
-    )
+    last = tuple(poll for line in lines[-count:] if (poll := _decode(line)) is not None)
+    return Polls(last, successes=tuple(at for at, _ in _find_complete(lines)))
 
 
 def _read_lines(data: DataDir) -> list[bytes]:

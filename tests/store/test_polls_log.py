@@ -38,8 +38,7 @@ def failed(number: int, *, problem: str = "a day is missing") -> PollReport:
 
 async def test_what_was_complete_last_stays_known_behind_many_that_were_not(world: World) -> None:
     await world.sync()
-    complete = load_polls(world.data, 1).last_complete
-    assert complete is not None
+    (complete,) = load_polls(world.data, 1).last
     for number in range(1, LOADED_POLLS + 10):
         append_poll(world.data, failed(number))
 
@@ -52,8 +51,7 @@ async def test_what_was_complete_last_stays_known_behind_many_that_were_not(worl
 
 async def test_health_sees_it_as_the_pages_do(shell: Shell) -> None:
     await shell.synced()
-    complete = load_polls(shell.data, 1).last_complete
-    assert complete is not None
+    (complete,) = load_polls(shell.data, 1).last
     for number in range(1, LOADED_POLLS + 10):
         # of the same minutes: what counts is when the complete one ended, not how many came after
         append_poll(shell.data, replace(failed(number), started_at=complete.started_at))
@@ -66,7 +64,7 @@ async def test_health_sees_it_as_the_pages_do(shell: Shell) -> None:
 
 async def test_it_outlives_the_bound_of_the_log(world: World) -> None:
     await world.sync()
-    complete = load_polls(world.data, 1).last_complete
+    (complete,) = load_polls(world.data, 1).last
     long = "x" * 4000
     for number in range(1, 3 * MAX_BYTES // len(long)):
         append_poll(world.data, failed(number, problem=long))
@@ -74,7 +72,7 @@ async def test_it_outlives_the_bound_of_the_log(world: World) -> None:
 
     polls = load_polls(world.data, KEPT_POLLS)
 
-    assert polls.last_complete == complete
+    assert polls.successes == (complete.ended_at,)
     assert polls.last[0] == complete
     assert polls.last[-1] == failed(3 * MAX_BYTES // len(long) - 1, problem=long)
 
@@ -84,10 +82,7 @@ async def test_the_latest_is_so_by_time_and_not_by_place(world: World) -> None:
     for hours in (5, 9, 7):
         append_poll(world.data, replace(COMPLETE, started_at=NOON + timedelta(hours=hours)))
 
-    latest = load_polls(world.data, 1).last_complete
-
-    assert latest is not None
-    assert latest.ended_at == NOON + timedelta(hours=9, minutes=1)
+    assert load_polls(world.data, 1).successes[-1] == NOON + timedelta(hours=9, minutes=1)
 
 
 @pytest.mark.parametrize(
@@ -108,14 +103,14 @@ async def test_a_torn_line_counts_for_nothing(world: World, line: bytes) -> None
     polls = load_polls(world.data, 9)
 
     assert [poll.exit_code for poll in polls.last] == [0, 3]
-    assert polls.last_complete == polls.last[0]
+    assert polls.successes == (polls.last[0].ended_at,)
 
 
 async def test_no_complete_poll_is_none(world: World) -> None:
     world.data.root.mkdir()
     append_poll(world.data, failed(1))
 
-    assert load_polls(world.data, 9).last_complete is None
+    assert load_polls(world.data, 9).successes == ()
     assert msgspec.json.decode(world.data.polls.read_bytes())["exit_code"] == 3
 
 
