@@ -11,7 +11,7 @@ lines are believed under its own header, and so are those of a journal beside it
 next writes all of it in the present format.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import date
 
@@ -29,9 +29,16 @@ VERSION = 2
 _BLOCK_BYTES = 64 * 1024
 
 
+Claims = dict[date, tuple[Record, ...]]
+"""What is claimed of each day, oldest claim first."""
+
+
 class Inventory(Struct):
     """What is held, as manifest and directory agree on it."""
 
+    claims: Claims = field(default_factory=dict)
+    """What manifest and journal said when they were read. Which claim is true is decided by a
+    file's size and time (`match_record`)."""
     records: dict[date, Record] = field(default_factory=dict)
     """The days whose file is the one on record, by size and time."""
     unverified: dict[date, tuple[Record, ...]] = field(default_factory=dict)
@@ -96,9 +103,6 @@ class _Header(Struct, frozen=True):
     format: str
     version: int
 
-
-Candidates = Mapping[date, tuple[Record, ...]]
-"""What is claimed of each day, oldest claim first."""
 
 _header_decoder = msgspec.json.Decoder(_Header)
 _record_decoder = msgspec.json.Decoder(Record)
@@ -195,16 +199,16 @@ def _read(lines: Sequence[bytes], name_of: NameOf, *, has_checksums: bool) -> li
     return [one for one in records if one.name == name_of(one.date) and is_plausible(one.date)]
 
 
-def replay_journal(manifest: Manifest, journal: bytes, name_of: NameOf) -> Candidates:
+def replay_journal(manifest: Manifest, journal: bytes, name_of: NameOf) -> Claims:
     """Return what manifest and journal together claim of each day.
 
     A torn last line, as a kill leaves it, is passed over.
     """
-    candidates = {day: (record,) for day, record in manifest.records.items()}
+    claims: Claims = {day: (record,) for day, record in manifest.records.items()}
     lines = journal.split(b"\n")
     for record in _read(lines, name_of, has_checksums=manifest.has_checksums):
-        candidates[record.date] = (*candidates.get(record.date, ()), record)
-    return candidates
+        claims[record.date] = (*claims.get(record.date, ()), record)
+    return claims
 
 
 def match_record(candidates: Iterable[Record], *, size: int, mtime_ns: int) -> Record | None:

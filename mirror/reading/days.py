@@ -101,15 +101,15 @@ def open_days(data: DataDir, days: Iterable[Day]) -> Iterator[tuple[Day, BinaryI
         UnrecordedError: no record matches a file.
         StorageError: a file cannot be opened.
     """
-    claims = load_claims(data).candidates
+    claims = load_claims(data).claims
     for day in days:
         path = data.archive / day.name
         for _ in range(_TRIES):
             with storage_errors(path):
-                opened = open_proved(data, day.date, claims.get(day.date, ()))
+                opened = open_proved(data, path, claims.get(day.date, ()))
             if opened is not None:
                 break
-            claims = load_claims(data).candidates
+            claims = load_claims(data).claims
         else:
             raise UnrecordedError(
                 f"{day.name} is not the file on record", hint="see `binder-mirror verify`"

@@ -21,10 +21,10 @@ from mirror.archive.upstream import Upstream
 from mirror.errors import MirrorError, WrongKindError
 from mirror.events.findings import is_pending, merge
 from mirror.events.series import Months, sum_months
-from mirror.model import FinalChange, Findings, Flag, PollReport, Record
+from mirror.model import FinalChange, Findings, Flag, PollReport
 from mirror.store.aside import Quarantined, list_quarantined, load_changes
 from mirror.store.disk import kind_of, read_file
-from mirror.store.inventory import compare_inventory, load_claims, load_upstream
+from mirror.store.inventory import load_inventory, load_upstream
 from mirror.store.layout import DataDir
 from mirror.store.polls import load_polls
 from mirror.store.proof import prove
@@ -43,9 +43,6 @@ class Snapshot(Struct, frozen=True):
     """What a data directory says at one moment."""
 
     inventory: Inventory
-    claims: Mapping[str, tuple[Record, ...]]
-    """By file name: the records that may speak of the file there, oldest first. Which one does is
-    decided by the opened file's size and time (`mirror.archive.manifest.match_record`)."""
     upstream: Upstream
     mirrors: tuple[str, ...]
     """The identities of this mirror and of those that it follows, as `X-Binder-Mirror` has them."""
@@ -84,9 +81,8 @@ def load_snapshot(
         before: an earlier snapshot, whose sums are taken over where nothing has changed.
         proving: whether to prove files that have lost their recorded time, which may take long.
     """
-    claims = load_claims(data)
+    inventory = load_inventory(data, looks=1)
     polls = load_polls(data, LOADED_POLLS)
-    inventory = compare_inventory(claims, data)
     upstream = load_upstream(data, "")
     unreadable = [
         path
@@ -99,11 +95,9 @@ def load_snapshot(
     if is_proved:
         prove(data, inventory)
     records = inventory.records.values()
-    proved = {one.name: (one,) for one in records if one.date not in claims.candidates}
     months = sum_months(records, before.months if before else None)
     return Snapshot(
         inventory=inventory,
-        claims=proved | {all_[-1].name: all_ for all_ in claims.candidates.values()},
         upstream=upstream,
         mirrors=tuple(filter(None, (data.identity(), *upstream.mirrors)))[:MAX_MIRRORS],
         unreadable=tuple(unreadable),

@@ -12,10 +12,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from msgspec import Struct
-
 from mirror.archive.manifest import (
-    Candidates,
     Inventory,
     match_record,
     parse_manifest,
@@ -42,44 +39,33 @@ _CREDENTIALS = re.compile(rb'(//)[^/\s"]*@')
 _OURS = frozenset(listing.partition("/")[0] for listing in Listing)
 
 
-class Claims(Struct, frozen=True):
-    """What manifest and journal say, before it is compared with the directory."""
-
-    candidates: Candidates
-    unreadable_lines: int
-    is_settled: bool
-    """Whether the manifest says it all, and in the present format."""
-
-
 def load_inventory(data: DataDir, *, looks: int = 4) -> Inventory:
     """Return what manifest, journal and directory say together.
 
     Where files are gone or not on record a writer may be between journal and rename, so it is read
     again, up to `looks` times in all; whoever is the one writer needs one.
     """
-    inventory = compare_inventory(load_claims(data), data)
-    for _ in range(looks - 1):
-        if not inventory.unverified and not inventory.missing:
-            break
-        inventory = compare_inventory(load_claims(data), data)
+    inventory = _compare(load_claims(data), data)
+    while looks > 1 and (inventory.unverified or inventory.missing):
+        looks -= 1
+        inventory = _compare(load_claims(data), data)
     return inventory
 
 
-def load_claims(data: DataDir) -> Claims:
-    """Return what manifest and journal say."""
+def load_claims(data: DataDir) -> Inventory:
+    """Return what manifest and journal say, before it is compared with the directory."""
     # The journal first: a writer that finishes meanwhile moves its lines into the manifest.
     journal, name_of = read_if_file(data.journal), data.days.name_of
     manifest = parse_manifest(read_if_file(data.manifest) or b"", name_of)
-    return Claims(
-        replay_journal(manifest, journal or b"", name_of),
-        manifest.unreadable_lines,
-        is_settled=journal is None and manifest.has_checksums and not manifest.unreadable_lines,
+    return Inventory(
+        claims=replay_journal(manifest, journal or b"", name_of),
+        unreadable_lines=manifest.unreadable_lines,
+        is_clean=journal is None and manifest.has_checksums and not manifest.unreadable_lines,
     )
 
 
-def compare_inventory(claims: Claims, data: DataDir) -> Inventory:
-    """Return what the claims come to, seen against the directory."""
-    inventory = Inventory(unreadable_lines=claims.unreadable_lines)
+def _compare(inventory: Inventory, data: DataDir) -> Inventory:
+    """Fill in what the claims come to, seen against the directory."""
     unknown_files: list[str] = []
     seen: set[date] = set()
     with storage_errors(data.archive), os.scandir(data.archive) as entries:
@@ -94,19 +80,19 @@ def compare_inventory(claims: Claims, data: DataDir) -> Inventory:
                 stats = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            candidates = claims.candidates.get(day, ())
-            record = match_record(candidates, size=stats.st_size, mtime_ns=stats.st_mtime_ns)
+            claims = inventory.claims.get(day, ())
+            record = match_record(claims, size=stats.st_size, mtime_ns=stats.st_mtime_ns)
             if (kind := kind_of_mode(stats.st_mode)) != "file":
                 inventory.wrong_kind[day] = kind
             elif record is None:
-                inventory.unverified[day] = candidates
+                inventory.unverified[day] = claims
             else:
                 inventory.records[day] = record
     inventory.unknown_files = tuple(sorted(unknown_files))
     inventory.missing = {
-        day: candidates[-1] for day, candidates in claims.candidates.items() if day not in seen
+        day: claims[-1] for day, claims in inventory.claims.items() if day not in seen
     }
-    inventory.is_clean = claims.is_settled and not (inventory.missing or inventory.unverified)
+    inventory.is_clean &= not (inventory.missing or inventory.unverified)
     return inventory
 
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
@@ -44,6 +44,9 @@ class Claim(Protocol):
 C = TypeVar("C", bound=Claim)
 
 _NO_CAP = 2**62
+_SIZE_UNKNOWN = -1
+"""In a claim by a line of SHA256SUMS, which says no more than a digest."""
+_NEVER = datetime.fromtimestamp(0, UTC)
 
 
 class Proof(Struct, frozen=True):
@@ -70,34 +73,60 @@ def load_proved(data: DataDir, *, by_sums: bool = True) -> Inventory:
 
 def prove(data: DataDir, inventory: Inventory, *, by_sums: bool = True) -> None:
     """Hold the days whose files are proved, several at a time; `load_proved` has the arguments."""
-    sums: dict[date, str] = {}
     if by_sums and not (inventory.records and all(inventory.unverified.values())):
-        sums = _read_sums(data)
+        _claim_by_sums(data, inventory)
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         try:
-            unverified = dict(inventory.unverified)
-            proved = pool.map(partial(_prove_day, data, sums), unverified, unverified.values())
-            for record in proved:
-                if record is not None:
-                    inventory.take_up(record)
+            doubted = filter(None, inventory.unverified.values())
+            for record in filter(None, pool.map(partial(_prove_day, data), doubted)):
+                inventory.take_up(record)
+                inventory.claims.setdefault(record.date, (record,))
         finally:
             # whoever interrupts does not wait for all files
             pool.shutdown(cancel_futures=True)
-    known = {*inventory.records, *unverified, *inventory.missing, *inventory.wrong_kind}
-    for day in sums.keys() - known:
-        gone = Evidence(size=0, lines=0, ends_with_newline=True, digests={"sha256": sums[day]})
-        inventory.missing[day] = _record_of(data, day, gone, mtime_ns=0)
+
+
+def _claim_by_sums(data: DataDir, inventory: Inventory) -> None:
+    """Take the lines of SHA256SUMS for claims of the days of which there is no record."""
+    sums: Mapping[str, str] = {}
+    with suppress(WrongKindError):
+        sums = parse_sums(read_file(data.sums) or b"")
+    known = {*inventory.records, *inventory.missing, *inventory.wrong_kind}
+    for name, sha256 in sums.items():
+        day = data.days.day_of(name)
+        if day is None or day in known or inventory.unverified.get(day):
+            continue
+        claim = Record(
+            date=day,
+            name=name,
+            size=_SIZE_UNKNOWN,
+            sha256=sha256,
+            lines=0,
+            mtime_ns=0,
+            fetched_at=_NEVER,
+            checked_at=_NEVER,
+            flags=(Flag.ADOPTED,),
+        )
+        if day in inventory.unverified:
+            inventory.unverified[day] = (claim,)
+        else:
+            inventory.missing[day] = claim
+
+
+def _prove_day(data: DataDir, claims: Sequence[Record]) -> Record | None:
+    with suppress(OSError, WrongKindError):
+        return _prove_record(data, data.archive / claims[-1].name, claims)
+    return None
 
 
 def open_proved(
-    data: DataDir, day: date, claims: Sequence[Record]
+    data: DataDir, path: Path, claims: Sequence[Record]
 ) -> tuple[BinaryIO, Record] | None:
     """Do as `open_recorded` does, and prove a file that no claim fits.
 
     Raises:
         OSError, WrongKindError: it cannot be opened.
     """
-    path = data.archive / data.days.name_of(day)
     if (opened := open_recorded(path, claims)) is not None:
         return opened
     record = _prove_record(data, path, claims)
@@ -106,47 +135,36 @@ def open_proved(
     return open_recorded(path, (record,)) if record is not None else None
 
 
-def prove_file(data: DataDir, path: Path, claims: Sequence[C]) -> C | None:
-    """Return the latest claim that a file's digest proves; None if none is.
+def _prove_record(data: DataDir, path: Path, claims: Sequence[Record]) -> Record | None:
+    """Return the latest claim that is proved, with the time that the file has now."""
+    if (proved := prove_file(data, path, claims)) is None:
+        return None
+    record, proof = proved
+    record = replace(record, mtime_ns=proof.stamp[-1])
+    if record.size == _SIZE_UNKNOWN:
+        seen, when = proof.evidence, datetime.fromtimestamp(record.mtime_ns // 10**9, UTC)
+        record = replace(record, size=seen.size, lines=seen.lines, fetched_at=when, checked_at=when)
+        data.proofs[path] = replace(proof, listed=record)
+    return record
+
+
+def prove_file(data: DataDir, path: Path, claims: Sequence[C]) -> tuple[C, Proof] | None:
+    """Return the latest claim that a file's digest proves, and the proof; None if none is.
 
     Raises:
         OSError, WrongKindError: it cannot be read.
     """
     with open_file(path) as file:
-        if os.fstat(file.fileno()).st_size not in {claim.size for claim in claims}:
+        size = os.fstat(file.fileno()).st_size
+        if all(claim.size not in (size, _SIZE_UNKNOWN) for claim in claims):
             return None
         proof = _look(data, path, file)
         for claim in reversed(claims):
             if claim.sha256 == proof.evidence.sha256:
-                _give_back(data, path, file, proof, claim.mtime_ns)
-                return claim
+                if claim.size != _SIZE_UNKNOWN:
+                    proof = _give_back(data, path, file, proof, claim.mtime_ns)
+                return claim, proof
     return None
-
-
-def _prove_record(data: DataDir, path: Path, claims: Sequence[Record]) -> Record | None:
-    """Do as `prove_file` does; the record has the time that the file has now."""
-    record = prove_file(data, path, claims)
-    if record is None or (proof := data.proofs.get(path)) is None:
-        return record
-    return replace(record, mtime_ns=proof.stamp[-1])
-
-
-def _prove_day(
-    data: DataDir, sums: Mapping[date, str], day: date, claims: Sequence[Record]
-) -> Record | None:
-    path = data.archive / data.days.name_of(day)
-    try:
-        if (record := _prove_record(data, path, claims)) is not None or day not in sums:
-            return record
-        with open_file(path) as file:
-            proof = _look(data, path, file)
-    except (OSError, WrongKindError):
-        return None
-    if proof.evidence.sha256 != sums[day]:
-        return None
-    listed = _record_of(data, day, proof.evidence, mtime_ns=proof.stamp[-1])
-    data.proofs[path] = replace(proof, listed=listed)
-    return listed
 
 
 def _look(data: DataDir, path: Path, file: BinaryIO) -> Proof:
@@ -161,43 +179,19 @@ def _look(data: DataDir, path: Path, file: BinaryIO) -> Proof:
     return proof
 
 
-def _give_back(data: DataDir, path: Path, file: BinaryIO, proof: Proof, mtime_ns: int) -> None:
+def _give_back(data: DataDir, path: Path, file: BinaryIO, proof: Proof, mtime_ns: int) -> Proof:
     """Give a file its recorded time; where that may not be done, keep the proof."""
     before = os.fstat(file.fileno())
     # a writer at work tells two bodies of one size apart by their times
     if before.st_nlink == 1 and not is_being_written(data):
         with suppress(OSError, OverflowError):
             os.utime(file.fileno(), ns=(before.st_atime_ns, mtime_ns))
-    stamp = _stamp(file)
-    if stamp[-1] == mtime_ns:
+    proof = data.proofs[path] = replace(proof, stamp=_stamp(file))
+    if proof.stamp[-1] == mtime_ns:
         data.proofs.pop(path, None)
-    else:
-        data.proofs[path] = replace(proof, stamp=stamp)
+    return proof
 
 
 def _stamp(file: BinaryIO) -> tuple[int, int, int]:
     stats = os.fstat(file.fileno())
     return stats.st_ino, stats.st_size, stats.st_mtime_ns
-
-
-def _read_sums(data: DataDir) -> dict[date, str]:
-    with suppress(WrongKindError):
-        sums = parse_sums(read_file(data.sums) or b"")
-        days = {name: data.days.day_of(name) for name in sums}
-        return {day: sums[name] for name, day in days.items() if day is not None}
-    return {}
-
-
-def _record_of(data: DataDir, day: date, evidence: Evidence, *, mtime_ns: int) -> Record:
-    when = datetime.fromtimestamp(mtime_ns // 10**9, UTC)
-    return Record(
-        date=day,
-        name=data.days.name_of(day),
-        size=evidence.size,
-        sha256=evidence.sha256,
-        lines=evidence.lines,
-        mtime_ns=mtime_ns,
-        fetched_at=when,
-        checked_at=when,
-        flags=(Flag.ADOPTED,),
-    )

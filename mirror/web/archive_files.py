@@ -104,15 +104,15 @@ async def _find(site: Site, path: str) -> Representation | None:
     name = path.removeprefix("/")
     if (day := site.data.days.day_of(name)) is None:
         return None
-    is_proved = True
+    file, is_proved = site.data.archive / name, True
     for fresh in (False, True):
         snapshot = await site.snapshots.snapshot(fresh=fresh)
         is_proved = snapshot.is_proved
-        if claims := snapshot.claims.get(name):
+        if claims := snapshot.inventory.claims.get(day):
             # on the loop: a thread's turn costs more than all the rest of a request
-            found = _open_day(site, claims, partial(open_recorded, site.data.archive / name))
+            found = _open_day(site, claims, partial(open_recorded, file))
             if found is None:
-                prove = partial(open_proved, site.data, day)
+                prove = partial(open_proved, site.data, file)
                 found = await asyncio.to_thread(_open_day, site, claims, prove)
             if found is not None:
                 return found
