@@ -28,6 +28,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 K = TypeVar("K")
 T = TypeVar("T")
 
+_CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
 _FLAGS = "mirror.flags"
 """Where a command's context keeps the settings that its options give."""
 
@@ -185,11 +186,10 @@ def run_until_signal(work: Coroutine[Any, Any, T]) -> T:
     Raises:
         click.exceptions.Exit: it was interrupted; with the code for the signal.
     """
+    received: list[ExitCode] = []
 
     async def guarded() -> T:
-        loop = asyncio.get_running_loop()
         task = asyncio.ensure_future(work)
-        received: list[ExitCode] = []
 
         def stop(code: ExitCode) -> None:
             # once: a second would cut short what the first has it tidy up
@@ -197,23 +197,20 @@ def run_until_signal(work: Coroutine[Any, Any, T]) -> T:
                 task.cancel()
             received.append(code)
 
-        loop.add_signal_handler(signal.SIGINT, stop, ExitCode.INTERRUPTED)
-        loop.add_signal_handler(signal.SIGTERM, stop, ExitCode.TERMINATED)
-        try:
-            return await task
-        except asyncio.CancelledError:
-            if not received:
-                raise
-            notice("interrupted; the next run goes on from here")
-            raise click.exceptions.Exit(received[0]) from None
+        for number, code in _CODES.items():
+            asyncio.get_running_loop().add_signal_handler(number, stop, code)
+        return await task
 
     try:
         return asyncio.run(guarded())
-    except click.exceptions.Exit:
-        # it ends already
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise
+    except asyncio.CancelledError:
+        if not received:
+            raise
+        for number in _CODES:
+            # it ends already
+            signal.signal(number, signal.SIG_IGN)
+        notice("interrupted; the next run goes on from here")
+        raise click.exceptions.Exit(received[0]) from None
 
 
 def with_mirror(config: Config, data: DataDir, work: Callable[["Mirror"], Awaitable[T]]) -> T:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -101,19 +102,15 @@ class LossyWriter(io.FileIO):
 
 
 class _Stdout(io.FileIO):
-    """Standard output; when it has failed once, or been abandoned, nothing more is written."""
-
-    is_abandoned = False
+    """Standard output; when it has failed once nothing more is written."""
 
     def write(self, data: "ReadableBuffer", /) -> int:
-        if self.is_abandoned:
-            return memoryview(data).nbytes
         try:
             with stdout_errors():
                 return super().write(data)
         except BaseException:
             # of a signal too: what is still in the buffer would be tried again, and hang, at exit
-            self.is_abandoned = True
+            abandon_stdout()
             raise
 
 
@@ -142,9 +139,8 @@ def prepare_streams() -> None:
 
 def abandon_stdout() -> None:
     """Write nothing more to standard output, not even at exit: its reader may take nothing."""
-    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-    if isinstance(raw, _Stdout):
-        raw.is_abandoned = True
+    with suppress(OSError), Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
 
 
 def say(text: str) -> None:
