@@ -6,28 +6,37 @@ passes through an escape, so that nothing it sends can act on a terminal or forg
 
 import logging
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from mirror.config.settings import LogConfig
 from mirror.progress import takes_escapes
 from mirror.text import shown
 
 if TYPE_CHECKING:
-    from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+    from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 # structlog is imported where something is logged: who reads the events may have nothing to log.
 
 _MAX_VALUE = 500
 
 
-def configure_logs(config: LogConfig, *, stream: TextIO | None = None) -> None:
+def configure_logs(config: LogConfig) -> None:
     """Set up logging for this process; the latest call holds."""
     import structlog  # noqa: PLC0415
 
-    out = stream if stream is not None else sys.stderr
+    out = sys.stderr
     # of libraries only what is wrong: our own events say what happens
     logging.basicConfig(handlers=[_Bridge()], level=logging.WARNING, force=True)
     console = config.format == "console" or (config.format == "auto" and out.isatty())
+    renderer = (
+        structlog.dev.ConsoleRenderer(
+            colors=takes_escapes(out),
+            exception_formatter=structlog.dev.plain_traceback,
+            pad_event_to=24,
+        )
+        if console
+        else structlog.processors.JSONRenderer()
+    )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -35,13 +44,12 @@ def configure_logs(config: LogConfig, *, stream: TextIO | None = None) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             _escape_values,
-            _renderer(console=console, out=out),
+            renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[config.level.upper()]
         ),
         logger_factory=structlog.PrintLoggerFactory(out),
-        cache_logger_on_first_use=False,
     )
 
 
@@ -51,8 +59,7 @@ class _Bridge(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Pass one on."""
         error = record.exc_info[1] if record.exc_info else None
-        problem = f"{type(error).__name__}: {error}" if error is not None else None
-        fields = {"problem": problem} if problem is not None else {}
+        fields = {"problem": f"{type(error).__name__}: {error}"} if error is not None else {}
         # what a client sends malformed is its own business
         level = logging.DEBUG if type(error).__name__ in _CLIENTS_FAULTS else record.levelno
         get_logger().log(
@@ -69,19 +76,6 @@ def get_logger() -> "FilteringBoundLogger":
 
     logger: FilteringBoundLogger = structlog.get_logger()
     return logger
-
-
-def _renderer(*, console: bool, out: TextIO) -> "Processor":
-    if not console:
-        from structlog.processors import JSONRenderer  # noqa: PLC0415
-
-        return JSONRenderer()
-    # imported where it is used: it brings a traceback formatter along
-    from structlog.dev import ConsoleRenderer, plain_traceback  # noqa: PLC0415
-
-    return ConsoleRenderer(
-        colors=takes_escapes(out), exception_formatter=plain_traceback, pad_event_to=24
-    )
 
 
 def _escape_values(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "EventDict":

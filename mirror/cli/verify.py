@@ -66,14 +66,14 @@ def verify(place: common.Place, share: float, *, repair: bool, as_json: bool) ->
     done = Repair()
     if repair and (found.damage or found.undated):
         if not as_json:
-            say(_render(found))
+            say("\n".join(_render(found)))
         config = _with_known_upstream(*place)
         done = common.with_mirror(config, place.data, lambda mirror: mirror.repair(found.damage))
         report = _verify(place.data)
         damaged = {one.day for one in found.damage if one.day is not None}
         held = load_inventory(place.data).records
         lost = sorted(damaged - held.keys() - {one.day for one in report.damage})
-    facts, text = msgspec.to_builtins(report), _render(report)
+    facts, lines = msgspec.to_builtins(report), _render(report)
     if repair:
         left = {one.name for one in report.damage}
         repaired = [
@@ -85,11 +85,11 @@ def verify(place: common.Place, share: float, *, repair: bool, as_json: bool) ->
         ]
         facts |= {"repaired": repaired, "no_longer_held": lost, "final_changes": done.changes}
         if repaired and not left:
-            text += f"\nrepaired: {len(repaired):,}"
+            lines.append(f"repaired: {len(repaired):,}")
         why = "neither upstream nor history has it; its rotten body, if any, is in quarantine/"
-        text += "".join(f"\nno longer held: {day} ({why})" for day in lost)
-        text = "\n".join([text, *problem_lines(tell_changes(done.changes), "warning:")])
-    answer(facts, text, as_json=as_json)
+        lines += [f"no longer held: {day} ({why})" for day in lost]
+        lines += problem_lines(tell_changes(done.changes), "warning:")
+    answer(facts, "\n".join(lines), as_json=as_json)
     return ExitCode.INCOMPLETE if report.damage or lost else ExitCode.COMPLETE
 
 
@@ -112,7 +112,7 @@ def _with_known_upstream(config: Config, data: DataDir) -> Config:
     return replace(config, upstream=replace(config.upstream, url=known))
 
 
-def _render(report: VerifyReport) -> str:
+def _render(report: VerifyReport) -> list[str]:
     lines = [
         f"{plural(report.checked, 'file')} of {report.held:,} read, "
         f"{human_bytes(report.checked_bytes)}: "
@@ -128,4 +128,4 @@ def _render(report: VerifyReport) -> str:
         lines.append("  `binder-mirror sync` asks upstream about what is not on record")
     if kinds & _BY_HAND:
         lines.append("  what is none of ours is not touched: move it away by hand")
-    return "\n".join(lines)
+    return lines
