@@ -21,6 +21,20 @@ Moment: TypeAlias = Annotated[datetime, Meta(tz=True)]
 """A time in a file of ours: one without a zone cannot be compared with ours, and is refused."""
 
 
+class DayRange(Struct, frozen=True):
+    """Days from the first to the last, both included; None for no end."""
+
+    since: date | None = None
+    until: date | None = None
+
+    def __contains__(self, day: date) -> bool:
+        return self.touches(day, day)
+
+    def touches(self, first: date, last: date) -> bool:
+        """Return whether any day from the first to the last lies in it."""
+        return last >= (self.since or date.min) and first <= (self.until or date.max)
+
+
 class IndexState(StrEnum):
     """How upstream's index stands, worst first."""
 

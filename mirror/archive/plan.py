@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from mirror.config.settings import Config, HttpConfig
 from mirror.errors import UpstreamError
-from mirror.model import Due, Flag, Plan, Reason, Record
+from mirror.model import DayRange, Due, Flag, Plan, Reason, Record
 
 BYTES_PER_LINE = 320
 """What an event takes in a recent file; used until there are files of our own to go by."""
@@ -67,19 +67,13 @@ class DayRules(Struct, frozen=True):
 
 
 class PollRange(Struct, frozen=True):
-    """Which days a poll is about: both ends included, None for no end."""
+    """Which days a poll is about."""
 
-    since: date | None = None
-    until: date | None = None
+    days: DayRange = DayRange()
     recheck: int = 0
     """Final days to ask again about, those least recently confirmed first."""
     disputed: frozenset[date] = frozenset()
     """Days whose body was refused, and may yet be taken: due until that is settled."""
-
-    def __contains__(self, day: date) -> bool:
-        return (self.since is None or day >= self.since) and (
-            self.until is None or day <= self.until
-        )
 
 
 def is_plausible(day: date) -> bool:
@@ -115,7 +109,7 @@ def make_plan(
         passed_over: days that could not be kept, for something else stands in their place.
         max_file_bytes: whatever count an index claims, no body is larger.
     """
-    days = [day for day in sorted(listed, reverse=True) if day in asked]
+    days = [day for day in sorted(listed, reverse=True) if day in asked.days]
     rechecked = _to_recheck(days, records, rules, asked.recheck, now)
     held_lines = sum(record.lines for record in records.values())
     held_bytes = sum(record.size for record in records.values())
@@ -136,7 +130,7 @@ def make_plan(
     due += [
         Due(day, rules.name_of(day), Reason.BY_NAME, None, 0)
         for day in by_name
-        if day in asked and day not in records and day not in passed_over
+        if day in asked.days and day not in records and day not in passed_over
     ]
     return Plan(tuple(due), len(days), sum(one.estimated_bytes for one in due))
 

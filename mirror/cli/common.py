@@ -16,6 +16,7 @@ from mirror.config.loading import Setting, load_config
 from mirror.config.settings import Config
 from mirror.errors import ConfigError, ExitCode
 from mirror.logs import configure_logs
+from mirror.model import DayRange
 from mirror.store.inventory import require_known_formats
 from mirror.store.layout import DataDir, open_data_dir, require_mirror
 from mirror.text import parse_duration, parse_size, shown
@@ -111,13 +112,6 @@ DURATION = option_type(parse_duration)
 SIZE = option_type(parse_size)
 
 
-class Days(NamedTuple):
-    """The days asked for: both ends included, None for no end."""
-
-    since: date | None
-    until: date | None
-
-
 def days_options(command: Callable[..., T]) -> Callable[..., T]:
     """Add `--since` and `--until`; the command gets them as one value, `days`."""
 
@@ -127,7 +121,7 @@ def days_options(command: Callable[..., T]) -> Callable[..., T]:
     def with_days(*args: Any, since: date | None, until: date | None, **options: Any) -> T:
         if since is not None and until is not None and since > until:
             raise click.UsageError(f"--since {since} is after --until {until}")
-        return command(*args, days=Days(since, until), **options)
+        return command(*args, days=DayRange(since, until), **options)
 
     return with_days
 

@@ -13,6 +13,7 @@ from mirror.cli import common
 from mirror.cli.streams import ReaderGoneError, notice
 from mirror.errors import ConfigError, SpecError, UnknownSchemaError
 from mirror.events.spec import repository_key
+from mirror.model import DayRange
 from mirror.reading.sinks import (
     COMPRESSION_BY_SUFFIX,
     WRITERS,
@@ -84,7 +85,7 @@ def _repository(text: str) -> str:
 def events(
     place: common.Place,
     /,
-    days: common.Days,
+    days: DayRange,
     *,
     final_only: bool,
     format_name: Format | None,
@@ -111,8 +112,9 @@ def events(
     if is_for_terminal and (compression != "none" or form == "parquet"):
         raise ConfigError("this is nothing for a terminal", hint="name a file with --output")
     common.check_output(output, place.data)
+    progress = False if is_for_terminal else None
     chosen: AnyEvents = common.open_archive(place.data).events(
-        *days, open_days=not final_only, progress=False if is_for_terminal else None, **choice
+        days.since, days.until, open_days=not final_only, progress=progress, **choice
     )
     try:
         with suppress(ReaderGoneError), open_sink(output, compression) as sink:

@@ -15,9 +15,10 @@ from msgspec.structs import replace
 from mirror.cli import common
 from mirror.cli.streams import answer, say
 from mirror.errors import ExitCode
+from mirror.model import DayRange
 from mirror.progress import takes_escapes
 from mirror.report.anomaly import Severity
-from mirror.report.facts import Window, rank_repositories, read_report, to_json
+from mirror.report.facts import rank_repositories, read_report, to_json
 from mirror.report.render import ASCII, BLOCKS, TerminalStyle, render_page, render_report
 from mirror.store.disk import replacing
 
@@ -26,14 +27,14 @@ _QUARTER = re.compile(r"([0-9]{4})-?Q([1-4])", re.IGNORECASE)
 
 
 @common.option_type
-def parse_quarter(text: str) -> Window:
+def parse_quarter(text: str) -> DayRange:
     """Return the days of a quarter."""
     match = _QUARTER.fullmatch(text)
     if match is None or match[1] in ("0000", "9999"):
         raise ValueError("is not a quarter like 2026Q3")
     year, number = int(match[1]), int(match[2])
     after = date(year + number // 4, number % 4 * 3 + 1, 1)
-    return Window(date(year, number * 3 - 2, 1), after - timedelta(days=1))
+    return DayRange(date(year, number * 3 - 2, 1), after - timedelta(days=1))
 
 
 @click.command()
@@ -56,8 +57,8 @@ def parse_quarter(text: str) -> Window:
 @common.json_option
 def report(
     place: common.Place,
-    days: common.Days,
-    quarter: Window | None,
+    days: DayRange,
+    quarter: DayRange | None,
     *,
     top: int | None,
     fail_on: str | None,
@@ -71,13 +72,13 @@ def report(
     The exit code is 0 when there is a report, whatever it finds, unless --fail-on says otherwise;
     `found` in the JSON counts it.
     """
-    if quarter is not None and any(days):
+    if quarter is not None and days != DayRange():
         raise click.UsageError("--quarter names the days already: leave out --since and --until")
     if html is not None and as_json:
         raise click.UsageError("--html and --json exclude each other: ask for one of them")
     if html is not None and html != "-":
         common.check_output(Path(html), place.data)
-    window = quarter or Window(*days)
+    window = quarter or days
     found = read_report(
         place.data,
         window,

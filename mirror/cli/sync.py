@@ -17,7 +17,7 @@ from mirror.cli.streams import answer
 from mirror.config.settings import Config, LogConfig
 from mirror.errors import ExitCode, MirrorError
 from mirror.logs import configure_logs, get_logger
-from mirror.model import Due, PollEnd, PollReport, Problem, ProblemKind
+from mirror.model import DayRange, Due, PollEnd, PollReport, Problem, ProblemKind
 from mirror.progress import Show, show_bar, show_nothing, takes_escapes
 from mirror.status.poll_progress import PollProgress, Progress
 from mirror.status.standing import facts_of, problem_lines, read_status, report_facts
@@ -55,7 +55,7 @@ _SHOWN_DAYS = 40
 @common.json_option
 def sync(
     place: common.Place,
-    days: common.Days,
+    days: DayRange,
     recheck: int,
     *,
     dry_run: bool,
@@ -69,7 +69,7 @@ def sync(
     """
     if metrics_file is not None and metrics_file.suffix != ".prom":
         raise click.UsageError(f"--metrics-file {metrics_file} does not end in .prom")
-    asked = PollRange(*days, recheck)
+    asked = PollRange(days, recheck)
     if dry_run:
         found = common.run_until_signal(preview(*place, asked))
         answer(_preview_facts(found), _render_preview(found), as_json=as_json)
@@ -78,7 +78,7 @@ def sync(
         report = common.run_until_signal(_poll(*place, asked))
     else:
         report = _poll_measured(*place, asked, metrics_file)
-    answer(report_facts(report), _render(report, ranged=any(days)), as_json=as_json)
+    answer(report_facts(report), _render(report, ranged=days != DayRange()), as_json=as_json)
     return report.exit_code
 
 

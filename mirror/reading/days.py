@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from mirror.errors import UnrecordedError
 from mirror.events.decoder import cut_blocks
-from mirror.model import Flag, Record
+from mirror.model import DayRange, Flag, Record
 from mirror.store.disk import storage_errors
 from mirror.store.inventory import load_claims
 from mirror.store.layout import DataDir
@@ -63,7 +63,7 @@ def survey_days(
         StorageError, ConfigError: the inventory cannot be read.
     """
     _require_dates(since, until)
-    inventory = load_proved(data)
+    asked, inventory = DayRange(since, until), load_proved(data)
     days = [
         Day(
             one.date,
@@ -75,7 +75,7 @@ def survey_days(
             one.flags,
         )
         for _, one in sorted(inventory.records.items())
-        if _is_between(one.date, since, until)
+        if one.date in asked
     ]
     unreadable: tuple[tuple[Iterable[date], str], ...] = (
         (inventory.missing, "is on record, but its file is gone"),
@@ -83,10 +83,7 @@ def survey_days(
         (inventory.wrong_kind, "has something other than a file in its place"),
     )
     problems = [
-        f"{day} {problem}"
-        for found, problem in unreadable
-        for day in found
-        if _is_between(day, since, until)
+        f"{day} {problem}" for found, problem in unreadable for day in found if day in asked
     ]
     return days, sorted(problems)
 
@@ -126,10 +123,6 @@ def _require_dates(since: object, until: object) -> None:
             raise TypeError(
                 f"{name} must be a date such as date(2024, 3, 1), not {reprlib.repr(day)}"
             )
-
-
-def _is_between(day: date, since: date | None, until: date | None) -> bool:
-    return (since is None or day >= since) and (until is None or day <= until)
 
 
 def read_blocks(file: BinaryIO, note: Callable[[bytes], object]) -> Iterator[bytes]:

@@ -20,7 +20,7 @@ from mirror.archive.upstream import listed_counts, vanished
 from mirror.events import series
 from mirror.events.findings import is_pending, origins_of
 from mirror.events.launch import Launch
-from mirror.model import Record
+from mirror.model import DayRange, Record
 from mirror.reading.selection import repository_of
 from mirror.report.anomaly import Anomaly, Severity, between, in_order
 from mirror.report.detection import ReportInput, find_anomalies, find_index_anomalies
@@ -46,17 +46,6 @@ _PERIODS: Mapping[str, tuple[int, series.Period]] = {
     "month": (date.max.toordinal(), series.month_of),
 }
 """By name: the days of the longest window that has periods of this kind, and how they begin."""
-
-
-class Window(Struct, frozen=True):
-    """The days that a report is about; None where it is open."""
-
-    since: date | None = None
-    until: date | None = None
-
-    def touches(self, first: date, last: date) -> bool:
-        """Return whether any day from the first to the last lies in it."""
-        return last >= (self.since or date.min) and first <= (self.until or date.max)
 
 
 class Period(Struct, frozen=True):
@@ -149,7 +138,7 @@ class Report(Struct, frozen=True):
 
 
 def read_report(
-    data: DataDir, window: Window, *, stale_after: timedelta, counts: bool, now: datetime
+    data: DataDir, window: DayRange, *, stale_after: timedelta, counts: bool, now: datetime
 ) -> Report:
     """Return the report on a window; anomalies are judged by all days nevertheless.
 
@@ -178,7 +167,7 @@ def read_report(
 
 
 def make_report(
-    given: ReportInput, anomalies: Sequence[Anomaly], window: Window, *, now: datetime
+    given: ReportInput, anomalies: Sequence[Anomaly], window: DayRange, *, now: datetime
 ) -> Report:
     """Return the report on a window of the days held, with all anomalies found."""
     inside = [record for day, record in given.records.items() if window.touches(day, day)]

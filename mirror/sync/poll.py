@@ -193,7 +193,7 @@ class Poll:
         return PollReport(
             exit_code=int(exit_code),
             index_state=self.upstream.state,
-            listed=sum(day in self.asked for day in listed),
+            listed=sum(day in self.asked.days for day in listed),
             held=len(records),
             events=sum(record.lines for record in records),
             archive_bytes=sum(record.size for record in records),
@@ -245,12 +245,12 @@ def make_problems(
         *(
             Problem(ProblemKind.INDEX_CONFLICT, conflict, day)
             for day in upstream.conflicts
-            if day in asked
+            if day in asked.days
         ),
         *(
             Problem(ProblemKind.IN_THE_WAY, f"a {found} stands where its file belongs", day)
             for day, found in sorted(wrong_kind.items())
-            if day not in days and day in asked
+            if day not in days and day in asked.days
         ),
         *failed,
     ]

@@ -14,7 +14,7 @@ from mirror.archive.plan import (
     PollRange,
     make_plan,
 )
-from mirror.model import Due, Flag, Plan, Reason, Record
+from mirror.model import DayRange, Due, Flag, Plan, Reason, Record
 from tests.making import TEMPLATE, at, day, days, record
 
 RULES = DayRules(TEMPLATE, timedelta(hours=8))
@@ -29,12 +29,12 @@ def plan(
     *records: Record,
     now=LATER,
     max_file_bytes: int = 256 * 1024**2,
-    **asked: date | int | None,
+    days: DayRange = DayRange(),  # noqa: B008 - a frozen value
+    recheck: int = 0,
 ) -> Plan:
     held = {one.date: one for one in records}
-    return make_plan(
-        listed, held, RULES, PollRange(**asked), now=now, max_file_bytes=max_file_bytes
-    )
+    asked = PollRange(days, recheck)
+    return make_plan(listed, held, RULES, asked, now=now, max_file_bytes=max_file_bytes)
 
 
 def reason_of(made: Plan) -> Reason | None:
@@ -188,12 +188,12 @@ def test_the_newest_day_comes_first_and_all_are_counted():
     ],
 )
 def test_a_range_holds_both_its_ends(since, until, expected):
-    ends = {"since": since and day(since), "until": until and day(until)}
+    asked = DayRange(since and day(since), until and day(until))
     listed = dict.fromkeys(days("2021-08-01", "2021-08-05"), 10)
-    made = plan(listed, **ends)
+    made = plan(listed, days=asked)
     assert sorted(due.date.day for due in made.due) == expected
     assert made.listed == len(expected)
-    assert [one.day for one in listed if one in PollRange(**ends)] == expected
+    assert [one.day for one in listed if one in asked] == expected
 
 
 WEEK = list(days("2021-08-01", "2021-08-07"))
@@ -215,7 +215,9 @@ def test_those_least_recently_confirmed_are_rechecked_the_earlier_day_first(rech
 
 
 def test_only_days_of_the_range_are_rechecked():
-    made = plan(dict.fromkeys(WEEK, 10), *a_checked_week(), recheck=2, since=WEEK[4], until=WEEK[5])
+    made = plan(
+        dict.fromkeys(WEEK, 10), *a_checked_week(), recheck=2, days=DayRange(WEEK[4], WEEK[5])
+    )
     assert [due.date.day for due in made.due] == [6, 5]
 
 
@@ -295,7 +297,7 @@ def test_a_day_is_not_asked_for_by_name_when_held_out_of_range_or_blocked():
         {},
         held,
         RULES,
-        PollRange(since=WEEK[1]),
+        PollRange(DayRange(since=WEEK[1])),
         now=LATER,
         by_name=[WEEK[4], WEEK[3], WEEK[2], WEEK[0]],
         passed_over={WEEK[2]},

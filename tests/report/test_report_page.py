@@ -14,9 +14,9 @@ from msgspec.structs import replace
 from playwright.async_api import Browser, async_playwright
 
 from mirror.events.findings import OTHERS
-from mirror.model import Record
+from mirror.model import DayRange, Record
 from mirror.report.detection import ReportInput, find_anomalies
-from mirror.report.facts import Ranked, Ranking, Report, Window, make_report, to_json
+from mirror.report.facts import Ranked, Ranking, Report, make_report, to_json
 from mirror.report.outline import make_breakdowns
 from mirror.report.render import TerminalStyle, render_page, render_report
 from tests.making import days
@@ -46,7 +46,7 @@ class Reader(HTMLParser):
         self.text += data
 
 
-def report_on(records: Mapping[date, Record], window: Window = Window()) -> Report:  # noqa: B008 - a frozen value
+def report_on(records: Mapping[date, Record], window: DayRange = DayRange()) -> Report:  # noqa: B008 - a frozen value
     pending = frozenset(one for one, record in records.items() if record.findings is None)
     known = ReportInput(records=records, final=frozenset(records), pending=pending)
     return make_report(known, find_anomalies(known), window, now=NOW)
@@ -65,7 +65,7 @@ def quarter() -> Report:
                 lines, {HOSTILE: lines}, providers={HOSTILE: lines}, versions={"5": 1, HOSTILE: 1}
             ),
         )
-    made = report_on(records, Window(date(2026, 7, 1), date(2026, 9, 30)))
+    made = report_on(records, DayRange(date(2026, 7, 1), date(2026, 9, 30)))
     top = (Ranked("github.com/demo/course", 900), Ranked(HOSTILE, 90))
     return replace(made, repositories=Ranking(top, 1000, 12, 0, 3))
 
@@ -159,7 +159,7 @@ def test_a_day_that_goes_on_lowers_no_mean() -> None:
     records |= held({date(2026, 7, 21): 10})
     known = ReportInput(records=records, final=frozenset(records) - {date(2026, 7, 21)})
 
-    made = make_report(known, (), Window(), now=NOW)
+    made = make_report(known, (), DayRange(), now=NOW)
 
     assert made.days == 21
     assert [(one.days, one.per_day) for one in made.quarters] == [(20, 1000)]

@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from mirror.model import IndexState, ProblemKind
-from mirror.report.facts import Window, read_report
+from mirror.model import DayRange, IndexState, ProblemKind
+from mirror.report.facts import read_report
 from mirror.status.metrics import Metrics
 from mirror.status.standing import Health, judge_health, judge_readiness
 from tests.conftest import World
@@ -76,7 +76,7 @@ async def test_no_report_has_an_index_stand_still_into_the_future(world: World) 
     world.archive.write_index(world.clock())
     await world.sync()
 
-    window, now = Window(), world.clock()
+    window, now = DayRange(), world.clock()
     found = read_report(world.data, window, stale_after=timedelta(hours=36), counts=True, now=now)
 
     assert all(one.last <= now.date() for one in found.anomalies)

@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from mirror.archive.plan import PollRange
-from mirror.model import Flag, IndexState
+from mirror.model import DayRange, Flag, IndexState
 from tests.conftest import World
 from tests.upstream.archive import day_name
 from tests.upstream.launches import make_day
@@ -203,5 +203,5 @@ async def test_tomorrow_may_be_there_already(world: World) -> None:
     world.archive.put_day(tomorrow, b"", world.clock())
     world.archive.write_index(world.clock())
 
-    assert (await world.sync(PollRange(since=tomorrow))).exit_code == 0
+    assert (await world.sync(PollRange(DayRange(since=tomorrow)))).exit_code == 0
     assert world.body(tomorrow) == b""

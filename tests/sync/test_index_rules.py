@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import pytest
 
 from mirror.archive.plan import PollRange
-from mirror.model import IndexState
+from mirror.model import DayRange, IndexState
 from tests.conftest import World
 from tests.sync.answers import HTML, Header, Raw
 from tests.upstream import faults
@@ -195,7 +195,7 @@ async def test_a_conflict_outside_the_range_asked_for_is_no_failure(world: World
     day = world.day(9)
     serve(world, "\n".join([*lines, line(day_name(day), str(day), "999")]).encode())
 
-    report = await world.sync(PollRange(since=world.day(3)))
+    report = await world.sync(PollRange(DayRange(since=world.day(3))))
 
     assert (report.exit_code, report.held) == (0, 3)
 

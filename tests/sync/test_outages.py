@@ -12,7 +12,7 @@ import pytest
 
 from mirror.archive.plan import PollRange
 from mirror.archive.upstream import ARCHIVE_BEGINS
-from mirror.model import Flag, IndexState, PollReport, Record
+from mirror.model import DayRange, Flag, IndexState, PollReport, Record
 from tests.conftest import World
 from tests.upstream import faults
 from tests.upstream.archive import UpstreamArchive, day_name
@@ -219,7 +219,7 @@ class TestSearchingByName:
     async def test_a_range_bounds_what_is_asked_for_by_name(self, world: World) -> None:
         world.forget()
 
-        await world.sync(PollRange(since=world.day(3)))
+        await world.sync(PollRange(DayRange(since=world.day(3))))
 
         days = days_asked(world)
         assert sorted(days) == [day_name(world.day(back)) for back in (3, 2, 1, 0)]

@@ -3,6 +3,7 @@
 import pytest
 
 from mirror.archive.plan import PollRange
+from mirror.model import DayRange
 from tests.conftest import World
 from tests.upstream import faults
 from tests.upstream.archive import day_name
@@ -21,12 +22,12 @@ from tests.upstream.launches import make_day
     ],
 )
 async def test_only_days_of_the_range_are_fetched(world: World, since, until, expected) -> None:
-    asked = PollRange(
+    asked = DayRange(
         since=world.day(since) if since is not None else None,
         until=world.day(until) if until is not None else None,
     )
 
-    report = await world.sync(asked)
+    report = await world.sync(PollRange(asked))
 
     days = {world.day(back) for back in expected}
     assert (report.exit_code, report.listed, report.held) == (0, len(days), len(days))
@@ -37,9 +38,9 @@ async def test_only_days_of_the_range_are_fetched(world: World, since, until, ex
 
 
 async def test_days_held_before_stay_and_the_rest_comes_later(world: World) -> None:
-    await world.sync(PollRange(since=world.day(3)))
+    await world.sync(PollRange(DayRange(since=world.day(3))))
     world.forget()
-    await world.sync(PollRange(until=world.day(9)))
+    await world.sync(PollRange(DayRange(until=world.day(9))))
     assert len(world.records()) == 5
     world.forget()
 
@@ -56,8 +57,8 @@ async def test_only_days_of_the_range_are_judged(world: World) -> None:
     world.server.fail(day_name(bad), faults.Status(500), times=None)
 
     assert (await world.sync()).exit_code == 3
-    assert (await world.sync(PollRange(since=world.day(3)))).exit_code == 0
-    assert (await world.sync(PollRange(until=world.day(3)))).exit_code == 3
+    assert (await world.sync(PollRange(DayRange(since=world.day(3))))).exit_code == 0
+    assert (await world.sync(PollRange(DayRange(until=world.day(3))))).exit_code == 3
 
 
 class TestRecheck:
@@ -107,7 +108,7 @@ class TestRecheck:
         await world.sync()
         world.forget()
 
-        await world.sync(PollRange(since=world.day(2), recheck=1000))
+        await world.sync(PollRange(DayRange(since=world.day(2)), recheck=1000))
 
         assert sorted(world.names_asked()) == [
             day_name(world.day(2)),
