@@ -106,7 +106,7 @@ class Upstream(Struct, frozen=True, omit_defaults=True):
     refused: tuple[Refusal, ...] = ()
     refused_lines: int = 0
     floor: date | None = None
-    """The newest day accepted before the trouble; the search begins after it."""
+    """In trouble, the newest day accepted before; the search begins after it."""
     searched_at: Moment | None = None
     disputes: Mapping[date, Dispute] = field(default_factory=dict, name="trials")
     index_older_since: Moment | None = None
@@ -179,15 +179,16 @@ def _settle(
     before: Upstream, after: Upstream, *, now: datetime, stale_after: timedelta
 ) -> Upstream:
     """Put the state, its beginning and the floor of the search right."""
-    stale = is_stale(after, now=now, stale_after=stale_after)
-    shrunk = is_shrunk(after, now=now)
+    index, shrunk = after.index, bool(dropped(after, now=now))
+    # by its own date, or since it was first seen
+    stale = index is not None and now - index.changed_at > stale_after
     is_tiny = len(after.accepted) <= 1
     if not (stale or shrunk or is_tiny):
         after = replace(after, floor=None, searched_at=None, absent={})
-    elif not _in_trouble(before):
+    elif before.floor is None:
         # one that stands still is whole as far as it goes; else its newest days say nothing
         known = before if shrunk or is_tiny else after
-        after = replace(after, floor=_newest(known, now))
+        after = replace(after, floor=date.min if is_tiny else _newest(known, now))
     worst_first = (
         (shrunk, IndexState.SHRUNK),
         (bool(after.conflicts), IndexState.CONFLICTING),
@@ -197,25 +198,6 @@ def _settle(
     state = next((state for holds, state in worst_first if holds), IndexState.FRESH)
     is_same = before.state == state or (before.state.is_healthy and state.is_healthy)
     return replace(after, state=state, state_since=(before.state_since if is_same else now) or now)
-
-
-def _in_trouble(upstream: Upstream) -> bool:
-    return upstream.index is not None and (
-        len(upstream.accepted) <= 1
-        or upstream.searched_at is not None
-        or upstream.floor is not None
-        or upstream.state in (IndexState.STALE, IndexState.SHRUNK)
-    )
-
-
-def is_stale(upstream: Upstream, *, now: datetime, stale_after: timedelta) -> bool:
-    """Return whether the index has stood still too long, by its own date or since first seen."""
-    return upstream.index is not None and now - upstream.index.changed_at > stale_after
-
-
-def is_shrunk(upstream: Upstream, *, now: datetime) -> bool:
-    """Return whether the index lists fewer of the accepted days."""
-    return bool(dropped(upstream, now=now))
 
 
 def dropped(upstream: Upstream, *, now: datetime) -> frozenset[date]:
@@ -233,15 +215,10 @@ def vanished(upstream: Upstream, *, now: datetime) -> frozenset[date]:
     )
 
 
-def is_search_due(upstream: Upstream, *, now: datetime, stale_after: timedelta) -> bool:
-    """Return whether this poll looks for days that the index does not list."""
-    trouble = (
-        is_stale(upstream, now=now, stale_after=stale_after)
-        or is_shrunk(upstream, now=now)
-        or len(upstream.accepted) <= 1
-    )
+def is_search_due(upstream: Upstream, *, now: datetime) -> bool:
+    """Return whether this poll, having heard of the index, looks for days that it does not list."""
     last = upstream.searched_at
-    return trouble and (last is None or now - last >= SEARCH_EVERY)
+    return upstream.floor is not None and (last is None or now - last >= SEARCH_EVERY)
 
 
 def days_to_ask(upstream: Upstream, *, now: datetime) -> tuple[date, ...]:
@@ -277,9 +254,9 @@ def _tomorrow(now: datetime) -> date:
     return now.date() + timedelta(days=1)
 
 
-def _newest(upstream: Upstream, now: datetime) -> date | None:
+def _newest(upstream: Upstream, now: datetime) -> date:
     """Return the newest day accepted that a clock put right leaves possible."""
-    return max((day for day in upstream.accepted if day <= _tomorrow(now)), default=None)
+    return max((day for day in upstream.accepted if day <= _tomorrow(now)), default=date.min)
 
 
 def needs_rereading(upstream: Upstream, *, now: datetime) -> bool:

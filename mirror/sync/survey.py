@@ -93,8 +93,7 @@ class Surveyor:
             UpstreamError: upstream does not answer.
         """
         survey = await self._read_index(mend_times(upstream, now=self.now()), body)
-        stale_after = self.config.schedule.stale_span
-        if is_search_due(survey.upstream, now=self.now(), stale_after=stale_after):
+        if is_search_due(survey.upstream, now=self.now()):
             return await self._search(survey)
         return survey
 

@@ -58,7 +58,7 @@ def listing(upstream: Upstream, counts: Mapping[date, int] | None, now: datetime
 
 
 def search_due(upstream: Upstream, now: datetime) -> bool:
-    return is_search_due(upstream, now=now, stale_after=STALE_AFTER)
+    return is_search_due(unchanged(upstream, now), now=now)
 
 
 THREE = {D1: 1, D2: 2, D3: 3}

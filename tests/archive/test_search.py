@@ -1,6 +1,6 @@
 """The search for days that the index does not list: when, how far, and what is remembered."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 from msgspec.structs import replace
@@ -86,7 +86,7 @@ def test_trouble_under_another_name_keeps_its_floor():
 def test_a_first_index_of_one_day_at_most_is_searched_through_from_the_beginning(counts):
     first = accept(EMPTY, counts, *([D4] if not counts else []))
     assert search_due(first, NOW)
-    assert first.floor is None
+    assert first.floor == date.min
     assert days_to_ask(first, now=NOW)[:2] == ((D6, D4) if counts else (D6, D5))
 
 
@@ -97,15 +97,15 @@ def test_a_first_index_of_one_day_is_searched_for_every_six_hours_and_no_oftener
     assert not search_due(later, NOW + HOUR)
     assert search_due(later, NOW + 6 * HOUR)
     stale = unchanged(accept(EMPTY, {D5: 5}), NOW + 2 * STALE_AFTER)
-    assert (stale.state, stale.floor) == (IndexState.STALE, None)
+    assert (stale.state, stale.floor) == (IndexState.STALE, date.min)
 
 
 def test_a_kill_before_that_search_does_not_lose_it():
     first = accept(EMPTY, {D5: 5})
     again = unchanged(first, NOW + HOUR)
-    assert again.floor is None
+    assert again.floor == date.min
     assert search_due(again, NOW + HOUR)
-    assert accept(again, {D6: 6}, now=NOW + 2 * HOUR).floor is None
+    assert accept(again, {D6: 6}, now=NOW + 2 * HOUR).floor == date.min
 
 
 def test_a_young_archive_that_grows_is_no_trouble():

@@ -11,9 +11,8 @@ from mirror.archive.listings import Refusal
 from mirror.archive.upstream import (
     Dispute,
     accept_index,
+    dropped,
     has_stood,
-    is_shrunk,
-    is_stale,
     listed_counts,
     mend_times,
     needs_rereading,
@@ -139,15 +138,10 @@ def test_shrunk_is_told_before_conflicting_and_conflicting_before_stale():
 )
 def test_an_index_is_stale_by_its_own_date_else_since_first_seen(modified, seen, age, stale):
     upstream = accept(EMPTY, THREE, facts=facts_of("x", modified, seen))
-    assert is_stale(upstream, now=NOW + age, stale_after=STALE_AFTER) is stale
     assert unchanged(upstream, NOW + age).state is (
         IndexState.STALE if stale else IndexState.UNCHANGED
     )
     assert search_due(upstream, NOW + age) is stale
-
-
-def test_without_any_index_nothing_is_stale():
-    assert not is_stale(EMPTY, now=NOW, stale_after=STALE_AFTER)
 
 
 # shrunk and vanished
@@ -191,9 +185,9 @@ def test_a_day_gone_from_both_listings_for_seven_days_has_vanished():
     upstream = accept(KNOWN, {D2: 2, D3: 3})
     week = NOW + timedelta(days=7)
     assert vanished(upstream, now=week - A_SECOND) == frozenset()
-    assert is_shrunk(upstream, now=week - A_SECOND)
+    assert dropped(upstream, now=week - A_SECOND) == {D1}
     assert vanished(upstream, now=week) == {D1}
-    assert not is_shrunk(upstream, now=week)
+    assert not dropped(upstream, now=week)
     assert listed_counts(upstream, now=week - A_SECOND) == THREE
     assert listed_counts(upstream, now=week) == {D2: 2, D3: 3}
     after = accept(upstream, {D2: 2, D3: 3, D4: 4}, now=week)
@@ -205,7 +199,7 @@ def test_a_day_gone_from_both_listings_for_seven_days_has_vanished():
 def test_a_day_that_the_page_still_has_never_vanishes():
     upstream = listing(accept(KNOWN, {D2: 2, D3: 3}), {D1: 1}, NOW)
     assert vanished(upstream, now=NOW + timedelta(days=999)) == frozenset()
-    assert is_shrunk(upstream, now=NOW + timedelta(days=999))
+    assert dropped(upstream, now=NOW + timedelta(days=999)) == {D1}
 
 
 def test_an_accepted_count_is_better_than_one_that_was_found():
@@ -318,7 +312,7 @@ def test_a_day_after_tomorrow_is_kept_and_is_nothing_to_ask_for_until_it_comes()
     assert listed_counts(upstream, now=NOW + timedelta(days=1)) == THREE | {later: 4}
     shrunk = accept(upstream, THREE, now=NOW + HOUR)
     assert (shrunk.state, shrunk.accepted[later]) == (IndexState.FRESH, 4)
-    assert is_shrunk(shrunk, now=NOW + timedelta(days=1))
+    assert dropped(shrunk, now=NOW + timedelta(days=1))
     assert accept(upstream, {D2: 2}).floor == D3
 
 
