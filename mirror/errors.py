@@ -7,11 +7,22 @@ there) is a value.
 """
 
 from enum import IntEnum, StrEnum
+from typing import TypeVar
 
 import msgspec
 
+T = TypeVar("T")
+
 BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What a decoder raises for bytes that are no JSON, or not of its type."""
+
+
+def decode_or_none(decoder: msgspec.json.Decoder[T], text: bytes) -> T | None:
+    """Return what a line or a file says; None where it is torn or rotten."""
+    try:
+        return decoder.decode(text)
+    except BAD_JSON:
+        return None
 
 
 class ExitCode(IntEnum):

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 import msgspec
 
 from mirror.archive.plan import DayRules
-from mirror.errors import BAD_JSON
+from mirror.errors import decode_or_none
 from mirror.model import ChangeKind, Due, FinalChange, Outcome, Problem, ProblemKind, Record
 from mirror.text import plural
 
@@ -63,14 +63,11 @@ def parse_changes(body: bytes) -> tuple[FinalChange, ...]:
     found: list[FinalChange] = []
     last: dict[date, tuple[str, str]] = {}
     for line in body.splitlines():
-        try:
-            change = _decoder.decode(line)
-        except BAD_JSON:
-            continue
-        bodies = change.sha256_before, change.sha256_after
-        if last.get(change.day) != bodies:
-            last[change.day] = bodies
-            found.append(change)
+        if (change := decode_or_none(_decoder, line)) is not None:
+            bodies = change.sha256_before, change.sha256_after
+            if last.get(change.day) != bodies:
+                last[change.day] = bodies
+                found.append(change)
     return tuple(found)
 
 

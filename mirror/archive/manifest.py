@@ -12,7 +12,6 @@ next writes all of it in the present format.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from datetime import date
 
 import msgspec
@@ -20,7 +19,7 @@ from msgspec import Struct, field
 
 from mirror.archive.plan import is_plausible
 from mirror.archive.sealed import is_one_byte_off, is_sealed, is_unsealed, seal
-from mirror.errors import BAD_JSON, ConfigError
+from mirror.errors import BAD_JSON, ConfigError, decode_or_none
 from mirror.model import Moment, Record
 from mirror.text import shown
 
@@ -167,14 +166,13 @@ def require_known_format(head: bytes) -> None:
     """
     if is_one_byte_off(head, _HEADER) or is_one_byte_off(head, _HEADER_1):
         return
-    with suppress(*BAD_JSON):
-        header = _header_decoder.decode(head)
-        if header.format != FORMAT or header.version > VERSION:
-            raise ConfigError(
-                f"manifest.jsonl is a {shown(header.format, 40)} of format {header.version}; "
-                f"this version knows the {FORMAT} up to format {VERSION}",
-                hint="upgrade binder-mirror, or move manifest.jsonl away to have it rebuilt",
-            )
+    header = decode_or_none(_header_decoder, head)
+    if header is not None and (header.format != FORMAT or header.version > VERSION):
+        raise ConfigError(
+            f"manifest.jsonl is a {shown(header.format, 40)} of format {header.version}; "
+            f"this version knows the {FORMAT} up to format {VERSION}",
+            hint="upgrade binder-mirror, or move manifest.jsonl away to have it rebuilt",
+        )
 
 
 def _blocks(body: bytes) -> Iterator[bytes]:
@@ -192,10 +190,8 @@ def _read(lines: Sequence[bytes], name_of: NameOf, *, has_checksums: bool) -> li
     try:
         records = _record_decoder.decode_lines(b"\n".join(right))
     except BAD_JSON:
-        records = []
-        for line in right:
-            with suppress(*BAD_JSON):
-                records.append(_record_decoder.decode(line))
+        decoded = (decode_or_none(_record_decoder, line) for line in right)
+        records = [one for one in decoded if one is not None]
     return [one for one in records if one.name == name_of(one.date) and is_plausible(one.date)]
 
 

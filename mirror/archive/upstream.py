@@ -26,7 +26,7 @@ from mirror.archive.plan import is_plausible
 from mirror.archive.sealed import is_sealed, is_unsealed, seal
 from mirror.config.address import identity_of
 from mirror.config.settings import UpstreamConfig
-from mirror.errors import BAD_JSON, ConfigError
+from mirror.errors import ConfigError, decode_or_none
 from mirror.model import IndexState, Moment
 
 VERSION = 1
@@ -332,9 +332,7 @@ def parse_upstream(body: bytes | None, url: str) -> Upstream:
         ConfigError: it was written by a later version of this software.
     """
     wanted = identity_of(url)
-    try:
-        upstream = _decoder.decode(body or b"")
-    except BAD_JSON:
+    if (upstream := decode_or_none(_decoder, body or b"")) is None:
         return Upstream(wanted)
     days = (*upstream.accepted, *upstream.found, *upstream.unlisted, *upstream.absent)
     if not all(map(is_plausible, days)):

@@ -28,13 +28,12 @@ from msgspec import Struct
 from mirror.archive.final_days import parse_changes
 from mirror.archive.manifest import Version
 from mirror.archive.ports import State
-from mirror.errors import MirrorError, WrongKindError
+from mirror.errors import MirrorError, WrongKindError, decode_or_none
 from mirror.logs import get_logger
 from mirror.model import FinalChange, Moment, Record
 from mirror.store.disk import (
     READ_BYTES,
     append_line,
-    decode_or_none,
     digest_of,
     kind_of,
     open_file,

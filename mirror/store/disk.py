@@ -22,9 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Generic, TypeVar
 
-import msgspec
-
-from mirror.errors import BAD_JSON, StorageError, WrongKindError
+from mirror.errors import StorageError, WrongKindError
 from mirror.logs import get_logger
 from mirror.text import shown
 
@@ -371,11 +369,3 @@ def digest_of(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with storage_errors(path), open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def decode_or_none(decoder: msgspec.json.Decoder[T], text: bytes) -> T | None:
-    """Return what a line or a file says; None where it is torn or rotten."""
-    try:
-        return decoder.decode(text)
-    except BAD_JSON:
-        return None

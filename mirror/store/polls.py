@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from mirror.errors import ExitCode
+from mirror.errors import ExitCode, decode_or_none
 from mirror.model import Moment, PollReport, ProblemKind
-from mirror.store.disk import append_line, decode_or_none, read_if_file, write_durably
+from mirror.store.disk import append_line, read_if_file, write_durably
 from mirror.store.layout import DataDir
 
 KEPT_POLLS = 2000
