@@ -178,7 +178,7 @@ def is_transient_status(status: int) -> bool:
 
 
 def retry_delay(
-    attempt: int, config: HttpConfig, *, fraction: float, error: UpstreamError | None = None
+    attempt: int, config: HttpConfig, error: UpstreamError, *, fraction: float
 ) -> float | None:
     """Return the seconds to wait before the next try, or None to stop.
 
@@ -188,14 +188,11 @@ def retry_delay(
     Args:
         attempt: tries made so far, from 1.
         config: how often and how long; `max_backoff` caps a `Retry-After` too.
+        error: what failed.
         fraction: a random number in [0, 1): the jitter, drawn by the caller.
-        error: what failed; None where a body came and was refused.
     """
-    if attempt > config.retries or (error is not None and not error.transient):
+    if attempt > config.retries or not error.transient:
         return None
     # beyond 2**32 any cap is reached; the exponent is bounded for the sake of the float
     ceiling = min(config.max_backoff, config.backoff * 2.0 ** min(attempt - 1, 32))
-    delay = fraction * ceiling
-    if error is not None and error.retry_after_s is not None:
-        delay = max(delay, error.retry_after_s)
-    return min(delay, config.max_backoff)
+    return min(max(fraction * ceiling, error.retry_after_s or 0), config.max_backoff)

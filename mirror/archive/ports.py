@@ -85,10 +85,6 @@ class Traffic(Struct):
     failures: Counter[Failure] = field(default_factory=Counter)
     """Tries that failed, by what made them; those who judge what came count here too."""
 
-    def fail(self, failure: Failure) -> None:
-        """Count a try that failed."""
-        self.failures[failure] += 1
-
 
 Transform = Callable[[bytes], Iterator[bytes]]
 """What a body passes through on its way in, on the writing thread."""

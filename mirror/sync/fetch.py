@@ -149,8 +149,8 @@ class _Day:
 
     async def _wait(self, error: UpstreamError) -> Outcome | None:
         """Wait for the next try; return how the day ended where there is none."""
-        problem, fraction = error.line(), self.context.rng.random()
-        delay = retry_delay(self.tries, self.context.config.http, fraction=fraction, error=error)
+        problem, http, fraction = error.line(), self.context.config.http, self.context.rng.random()
+        delay = retry_delay(self.tries, http, error, fraction=fraction)
         if delay is None:
             return self._failed(problem, _PROBLEM_KINDS.get(error.failure, ProblemKind.OTHER))
         if delay:
@@ -181,7 +181,7 @@ class _Day:
         except UpstreamError as error:
             if (outcome := self._denied(error)) is not None:
                 return outcome
-            self.context.source.traffic.fail(error.failure)
+            self.context.source.traffic.failures[error.failure] += 1
             return error
         except WrongKindError as error:
             return self._failed(str(error), ProblemKind.IN_THE_WAY)
@@ -207,7 +207,7 @@ class _Day:
                     return self._disbelieved(NOT_A_DAY)
                 verdict = Verdict(ProblemKind.MISMATCH, NOT_A_DAY, Failure.PAGE)
             if verdict.failure and not verdict.publish:
-                self.context.source.traffic.fail(verdict.failure)
+                self.context.source.traffic.failures[verdict.failure] += 1
             is_new = evidence.sha256 != self.refused_sha256
             if verdict.failure and is_new and self.tries <= http.retries:
                 self.refused_sha256 = evidence.sha256
@@ -298,7 +298,7 @@ class _Day:
         due, now, destination = self.due, self.context.now(), self.context.destination
         if not fits(held, due.expected):
             # upstream says unchanged, its index says otherwise: a stale cache?
-            self.context.source.traffic.fail(Failure.ROLLED_BACK)
+            self.context.source.traffic.failures[Failure.ROLLED_BACK] += 1
             self.past_caches = True
             return None
         # that an open day has not changed is nothing to remember
@@ -314,7 +314,7 @@ class _Day:
     def _absent(self) -> Outcome:
         if self.due.reason is Reason.BY_NAME:
             return Outcome(self.due.date, OutcomeKind.ABSENT)
-        self.context.source.traffic.fail(Failure.HTTP_4XX)
+        self.context.source.traffic.failures[Failure.HTTP_4XX] += 1
         return self._failed("upstream lists it, but answers 404: no such file")
 
     def _denied(self, error: UpstreamError) -> Outcome | None:

@@ -132,7 +132,7 @@ async def _ask_upstream(
             if reply.status == 404:
                 return ReplyMeta(), None
     except UpstreamError as error:
-        context.source.traffic.fail(error.failure)
+        context.source.traffic.failures[error.failure] += 1
         get_logger().info("file.not_proved", file=name, problem=error.line())
         return ReplyMeta(), None
     # digests of an encoded or stored representation are over other bytes than the file's

@@ -135,7 +135,7 @@ class HttpSource:
             # what follows a 304 that comes with a body is not HTTP
             if not (ask.is_conditional and error.failure is Failure.NOT_HTTP):
                 raise
-            self.traffic.fail(error.failure)
+            self.traffic.failures[error.failure] += 1
         else:
             if response.status != 304 or ask.is_answered_by(self._meta(response)):
                 return response

@@ -107,7 +107,7 @@ class Surveyor:
         )
         reply = await self._retrying(lambda: self._ask_for_index(ask))
         if isinstance(reply, _Index) and (failure := self._suspicion(reply, upstream)):
-            self.source.traffic.fail(failure)
+            self.source.traffic.failures[failure] += 1
             reply = await self._retrying(lambda: self._ask_for_index(Ask(past_caches=True)))
         meta = reply.meta if isinstance(reply, _Index) else reply
         upstream = replace(upstream, mirrors=meta.mirrors)
@@ -276,9 +276,9 @@ class Surveyor:
             try:
                 return await ask()
             except UpstreamError as error:
-                self.source.traffic.fail(error.failure)
-                fraction = self.rng.random()
-                delay = retry_delay(attempt, self.config.http, fraction=fraction, error=error)
+                self.source.traffic.failures[error.failure] += 1
+                http, fraction = self.config.http, self.rng.random()
+                delay = retry_delay(attempt, http, error, fraction=fraction)
                 if delay is None:
                     raise
                 get_logger().info("index.retrying", problem=error.line(), delay_s=round(delay, 3))
