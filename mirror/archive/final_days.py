@@ -10,7 +10,7 @@ import msgspec
 
 from mirror.archive.plan import DayRules
 from mirror.errors import decode_or_none
-from mirror.model import ChangeKind, Due, FinalChange, Outcome, Problem, ProblemKind, Record
+from mirror.model import ChangeKind, FinalChange, Outcome, Problem, ProblemKind, Record
 from mirror.text import plural
 
 LISTED_CHANGES = 20
@@ -85,29 +85,9 @@ def to_tell(
 
 def tell_changes(changes: Sequence[FinalChange]) -> Iterator[Problem]:
     """Yield what a person should know of changes, a bounded number of them."""
-    told = ((one.day, _describe(one)) for one in changes)
-    return _bounded(list(told))
-
-
-def announce_changes(due: Iterable[Due], rules: DayRules) -> Iterator[Problem]:
-    """Yield which final days would be replaced, as far as the index says it."""
-    told = [
-        (
-            one.date,
-            f"upstream lists {one.expected:,} lines of this final day, {held.lines:,} are held",
-        )
-        for one in due
-        if (held := one.held) is not None
-        and one.expected not in (None, held.lines, held.index_count)
-        and rules.is_final(one.date, held.checked_at)
-    ]
-    return _bounded(told)
-
-
-def _bounded(told: Sequence[tuple[date, str]]) -> Iterator[Problem]:
-    for day, text in told[:LISTED_CHANGES]:
-        yield Problem(ProblemKind.FINAL_CHANGED, text, day)
-    if (more := len(told) - LISTED_CHANGES) > 0:
+    for one in changes[:LISTED_CHANGES]:
+        yield Problem(ProblemKind.FINAL_CHANGED, _describe(one), one.day)
+    if (more := len(changes) - LISTED_CHANGES) > 0:
         yield Problem(ProblemKind.FINAL_CHANGED, f"and {plural(more, 'more final day')}")
 
 

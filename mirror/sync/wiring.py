@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from mirror.archive.final_days import announce_changes
 from mirror.archive.manifest import Inventory, Version
-from mirror.archive.plan import DayRules, PollRange
+from mirror.archive.plan import PollRange
 from mirror.archive.ports import Observer, State, Traffic, ignore
 from mirror.archive.upstream import Upstream, parse_upstream
 from mirror.config.settings import Config
@@ -41,7 +40,7 @@ class Preview(Struct, frozen=True):
     """Files that are there without a record: proved first, fetched only if that fails."""
     index_state: IndexState
     warnings: tuple[Problem, ...]
-    """What speaks against upstream's index, and what else a person should know."""
+    """What speaks against upstream's index."""
 
 
 async def preview(
@@ -60,8 +59,7 @@ async def preview(
         body = matching(read_file(data.root / State.UPSTREAM_INDEX), known.index)
         survey = await surveyor.survey(known, body)
     plan = plan_poll(survey, inventory, config, asked, now=now())
-    announced = announce_changes(plan.due, DayRules.of(config))
-    warnings = (*survey.problems, *survey.warnings, *announced)
+    warnings = survey.problems + survey.warnings
     return Preview(plan, len(inventory.unverified), survey.upstream.state, warnings)
 
 

@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from mirror.archive.final_days import (
-    announce_changes,
     changes_of,
     find_change,
     keeps_predecessor,
@@ -15,7 +14,7 @@ from mirror.archive.final_days import (
     to_tell,
 )
 from mirror.archive.plan import DayRules
-from mirror.model import ChangeKind, Due, FinalChange, Outcome, OutcomeKind, Reason
+from mirror.model import ChangeKind, FinalChange, Outcome, OutcomeKind
 from tests.making import at, day, record
 
 DAY = day("2021-08-03")
@@ -97,23 +96,3 @@ def test_the_newest_day_comes_first() -> None:
 
     assert [one.day.day for one in changes_of([*outcomes, outcomes[0]])] == [3, 2, 2, 1]
     assert changes_of([Outcome(DAY, OutcomeKind.PUBLISHED)]) == ()
-
-
-@pytest.mark.parametrize(
-    ("expected", "held", "announced"),
-    [(5, FINAL, True), (11, FINAL, True), (10, FINAL, False), (5, OPEN, False), (5, None, False)],
-)
-def test_a_plan_tells_of_final_days_whose_count_is_another(expected, held, announced) -> None:
-    due = Due(DAY, "", Reason.CHANGED, expected, 0, held)
-
-    told = [one.line() for one in announce_changes([due], RULES)]
-
-    text = f"2021-08-03: upstream lists {expected} lines of this final day, 10 are held"
-    assert told == [text] * announced
-
-
-def test_a_recheck_of_a_body_that_was_taken_for_what_it_is_announces_nothing() -> None:
-    held = record(DAY, 10, index_count=12)
-
-    assert not list(announce_changes([Due(DAY, "", Reason.RECHECK, 12, 0, held)], RULES))
-    assert not list(announce_changes([Due(DAY, "", Reason.RECHECK, None, 0, held)], RULES))

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from mirror.archive.plan import PollRange
 from mirror.model import ChangeKind, Damage, DamageKind, FinalChange, Problem, ProblemKind
-from mirror.sync.wiring import open_mirror, preview
+from mirror.sync.wiring import open_mirror
 from tests.conftest import World
 from tests.upstream.archive import day_name
 from tests.upstream.launches import make_day
@@ -199,19 +199,6 @@ async def test_a_final_day_whose_file_is_gone_here_and_gutted_there_is_told(worl
     report = await world.sync()
 
     assert [one.how for one in report.final_changes] == [ChangeKind.SHRUNK]
-
-
-async def test_a_dry_run_tells_what_it_would_find(world: World) -> None:
-    await world.sync()
-    day = world.day(4)
-    put(world, day, make_day(day, 5))
-
-    found = await preview(world.config, world.data, PollRange(), now=world.clock)
-
-    (warning,) = told(found.warnings)
-    assert warning.day == day
-    assert "5 lines" in warning.text
-    assert counted(world) == {}
 
 
 async def test_a_mass_of_changes_is_bounded_where_it_is_shown_and_counted_whole(
