@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from mirror.archive.final_days import LISTED_CHANGES, changes_of, tell_changes
 from mirror.archive.manifest import Inventory
 from mirror.archive.plan import DayRules, PollRange, make_plan
-from mirror.archive.ports import Listing
+from mirror.archive.ports import Listing, State
 from mirror.archive.upstream import Upstream, days_to_ask, dropped, listed_counts
 from mirror.config.settings import Config
 from mirror.errors import ExitCode, UpstreamError
@@ -131,7 +131,9 @@ class Poll:
         surveyor = Surveyor(
             context.source, context.config, context.now, context.rng, destination.identity
         )
-        survey = await surveyor.survey(self.upstream, index_body(destination, self.upstream))
+        kept = destination.read(State.UPSTREAM_INDEX)
+        body = index_body(kept, self.upstream, destination.days)
+        survey = await surveyor.survey(self.upstream, body)
         self.upstream = survey.upstream
         was_clean = destination.inventory.is_clean
         await asyncio.to_thread(remember, destination, survey.upstream, survey.index)

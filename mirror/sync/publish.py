@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from importlib import resources
 
 from mirror.archive.listings import entries_of, local_index, render_page, render_sums
+from mirror.archive.plan import DayRules
 from mirror.archive.ports import Destination, Listing, State
-from mirror.archive.upstream import IndexFacts, Upstream, indexed_counts, render_upstream
+from mirror.archive.upstream import Upstream, indexed_counts, render_upstream
 from mirror.errors import WrongKindError
 from mirror.model import Problem, ProblemKind
 
@@ -57,18 +58,12 @@ def remember(destination: Destination, upstream: Upstream, index: bytes | None =
         destination.write(State.UPSTREAM, content)
 
 
-def index_body(destination: Destination, upstream: Upstream) -> bytes | None:
-    """Return the body of the index accepted last, if it is at hand and its names are ours."""
+def index_body(body: bytes | None, upstream: Upstream, days: DayRules) -> bytes | None:
+    """Return what is kept as the index accepted last, if it is that one and its names are ours."""
     facts = upstream.index
-    if facts is None or facts.name_template != destination.days.name_template:
+    if body is None or facts is None or facts.name_template != days.name_template:
         return None
-    return matching(destination.read(State.UPSTREAM_INDEX), facts)
-
-
-def matching(body: bytes | None, facts: IndexFacts | None) -> bytes | None:
-    """Return a body if it is that of this index."""
-    is_right = body and facts and hashlib.sha256(body).hexdigest() == facts.sha256
-    return body if is_right else None
+    return body if hashlib.sha256(body).hexdigest() == facts.sha256 else None
 
 
 def _write(destination: Destination, listings: Mapping[Listing, bytes]) -> tuple[Problem, ...]:
@@ -86,9 +81,11 @@ def _write(destination: Destination, listings: Mapping[Listing, bytes]) -> tuple
 def _index_and_page(destination: Destination, upstream: Upstream) -> dict[Listing, bytes]:
     records = destination.inventory.records
     is_whole = upstream.index is not None and upstream.index.whole
-    body = index_body(destination, upstream) if is_whole else None
+    kept = destination.read(State.UPSTREAM_INDEX) if is_whole else None
     return {
         Listing.STYLE: _STYLE,
         Listing.PAGE: render_page(entries_of(records.values())),
-        Listing.INDEX: local_index(records, indexed_counts(upstream), body),
+        Listing.INDEX: local_index(
+            records, indexed_counts(upstream), index_body(kept, upstream, destination.days)
+        ),
     }

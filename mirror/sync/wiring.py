@@ -23,7 +23,7 @@ from mirror.store.inventory import load_inventory, load_upstream, mask_credentia
 from mirror.store.layout import DataDir
 from mirror.sync.fetch import Context
 from mirror.sync.poll import Poll, plan_poll
-from mirror.sync.publish import matching
+from mirror.sync.publish import index_body
 from mirror.sync.recovery import repair, restore
 from mirror.sync.source import open_source
 from mirror.sync.survey import Surveyor
@@ -56,8 +56,8 @@ async def preview(
     async with open_source(config.upstream.url, config.http, now=now) as source:
         surveyor = Surveyor(source, config, now, Random(), data.identity())  # noqa: S311 - jitter
         known = load_upstream(data, config.upstream.url)
-        body = matching(read_file(data.root / State.UPSTREAM_INDEX), known.index)
-        survey = await surveyor.survey(known, body)
+        kept = read_file(data.root / State.UPSTREAM_INDEX)
+        survey = await surveyor.survey(known, index_body(kept, known, data.days))
     plan = plan_poll(survey, inventory, config, asked, now=now())
     warnings = survey.problems + survey.warnings
     return Preview(plan, len(inventory.unverified), survey.upstream.state, warnings)

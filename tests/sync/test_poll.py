@@ -6,8 +6,11 @@ from datetime import timedelta
 
 import pytest
 
+from mirror.archive.plan import PollRange
 from mirror.archive.ports import PollEvent
-from mirror.model import Plan
+from mirror.errors import IndexUnusableError
+from mirror.model import IndexState, Plan
+from mirror.sync.wiring import preview
 from tests.conftest import World
 
 
@@ -80,3 +83,12 @@ async def test_listings_that_a_kill_left_behind_are_put_right_by_a_quiet_poll(
     assert [(r.name, r.status) for r in world.server.requests] == [("index.jsonl", 304)]
     assert report.exit_code == 0
     world.assert_identical()
+
+
+async def test_an_index_of_other_names_is_asked_for_whole_by_a_dry_run_too(world: World) -> None:
+    await world.sync()
+    world.configure("upstream", name_template="other-{date}.jsonl")
+
+    assert (await world.sync()).index_state is IndexState.UNUSABLE
+    with pytest.raises(IndexUnusableError):
+        await preview(world.config, world.data, PollRange(), now=world.clock)
