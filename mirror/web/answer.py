@@ -9,7 +9,6 @@ import base64
 import os
 import re
 import socket
-from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
@@ -23,7 +22,6 @@ from mirror.logs import get_logger
 
 # at most 18 digits, so that no number is huge
 _TAGS = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\uffff]*)"')
-_ANY = "*"
 _RANGE = re.compile(r"\s*bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*", re.IGNORECASE | re.ASCII)
 
 
@@ -68,24 +66,17 @@ async def answer(request: web.Request, body: Representation) -> web.StreamRespon
     return await _send(request, body.file, part, status=206, headers=headers)
 
 
-def read_tags(request: web.Request, name: str, *, weak: bool = True) -> Collection[str] | None:
-    """Return the ETags of If-Match or If-None-Match; None where there is no such header.
+def names_tag(request: web.Request, header: str, tag: str, *, weak: bool = True) -> bool | None:
+    """Return whether If-Match or If-None-Match names what an ETag says, or any.
 
-    Args:
-        request: who asks.
-        name: the header.
-        weak: whether weak tags count.
-
-    Returns:
-        What the tags say; for any tag a bare asterisk, which no tag of ours says.
+    None where there is no such header. Weak tags may be left out.
     """
-    lines = request.headers.getall(name, None)
+    lines = request.headers.getall(header, None)
     if lines is None:
         return None
     text = ", ".join(lines)
-    if text.strip() == _ANY:
-        return (_ANY,)
-    return [match[2] for match in _TAGS.finditer(text) if weak or not match[1]]
+    named = (match[2] for match in _TAGS.finditer(text) if weak or not match[1])
+    return text.strip() == "*" or tag in named
 
 
 def read_date(text: str | None) -> datetime | None:
@@ -119,13 +110,13 @@ def parse_range(text: str, size: int) -> range | None:
 def _failed_condition(request: web.Request, body: Representation) -> int | None:
     """Return the status that ends the request, in the order of RFC 9110, 13.2.2."""
     modified_at = body.modified_at
-    if (tags := read_tags(request, "If-Match", weak=False)) is not None:
-        if _ANY not in tags and body.tag not in tags:
+    if (is_named := names_tag(request, "If-Match", body.tag, weak=False)) is not None:
+        if not is_named:
             return 412
     elif (since := read_date(request.headers.get("If-Unmodified-Since"))) and modified_at > since:
         return 412
-    if (tags := read_tags(request, "If-None-Match")) is not None:
-        return 304 if _ANY in tags or body.tag in tags else None
+    if (is_named := names_tag(request, "If-None-Match", body.tag)) is not None:
+        return 304 if is_named else None
     since = read_date(request.headers.get("If-Modified-Since"))
     return 304 if since is not None and modified_at <= since else None
 

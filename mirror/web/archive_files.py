@@ -26,7 +26,7 @@ from mirror.status.snapshot import Snapshot
 from mirror.store.disk import open_file
 from mirror.store.inventory import open_recorded
 from mirror.store.proof import open_proved
-from mirror.web.answer import Representation, answer, read_tags
+from mirror.web.answer import Representation, answer, names_tag
 from mirror.web.encodings import CODINGS, EncodedBodies, choose_coding
 from mirror.web.site import Site
 
@@ -76,12 +76,8 @@ def _path(request: web.Request) -> str | None:
     Upstream's nginx merges them; None where they lead above the root, which it refuses too. The
     path is compared with names and never opened, so that nothing in it can lead anywhere.
     """
-    target = request.raw_path.partition("?")[0]
-    if not target.startswith("/"):
-        # the absolute form, which every server has to take (RFC 9112, 3.2.2)
-        _, is_absolute, rest = target.partition("://")
-        target = "/" + rest.partition("/")[2] if is_absolute else target
-    names = unquote(target, errors="replace").split("/")
+    # of the absolute form too, which every server has to take (RFC 9112, 3.2.2)
+    names = unquote(request.rel_url.raw_path, errors="replace").split("/")
     path: list[str] = []
     for name in names:
         if name == "..":
@@ -214,13 +210,12 @@ async def _encode(
     if coding is None:
         return None
     wanted = replace(plain, tag=f"{plain.tag}-{coding}")
-    held = read_tags(request, "If-None-Match") or ()
     if "Range" in request.headers:
         if request.headers.get("If-Range", "").strip() != f'"{wanted.tag}"':
             return None
-    elif plain.tag in held:
+    elif names_tag(request, "If-None-Match", plain.tag):
         return None
-    if wanted.tag in held:
+    if names_tag(request, "If-None-Match", wanted.tag):
         # the client has it: it need not be made to say so
         return wanted
     return await encoded.open(wanted, coding)

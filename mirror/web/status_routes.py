@@ -11,7 +11,7 @@ from aiohttp import web
 
 from mirror.status.snapshot import Snapshot
 from mirror.status.standing import ADVICE, status_facts
-from mirror.web.answer import read_tags
+from mirror.web.answer import names_tag
 from mirror.web.encodings import choose_coding
 from mirror.web.site import Site
 from mirror.web.status_page import PageSource
@@ -95,7 +95,7 @@ async def _page(pages: PageSource, request: web.Request) -> web.Response:
         "Referrer-Policy": "no-referrer",
         "Vary": "Accept-Encoding",
     }
-    if tag in (read_tags(request, "If-None-Match") or ()):
+    if names_tag(request, "If-None-Match", tag):
         return web.Response(status=304, headers=headers)
     headers["Content-Type"] = "text/html; charset=utf-8"
     if coding:
