@@ -13,7 +13,7 @@ from datetime import UTC
 from functools import partial
 
 from mirror.archive.plan import PollRange
-from mirror.archive.ports import PollEvent, Traffic
+from mirror.archive.ports import PollEvent
 from mirror.config.settings import Config
 from mirror.daemon.schedule import SLICE, JobKind, Schedule
 from mirror.errors import DataDirGoneError, LockedError, MirrorError, StorageError
@@ -63,7 +63,6 @@ class Jobs:
         self.waiting = 0
         self._open_writer = open_writer
         self._patience_s = patience_s
-        self._traffic: Traffic | None = None
         self._verified_slice: int | None = None
         self._pulse: object = None
         self._pulsed_at = time.monotonic()
@@ -102,20 +101,18 @@ class Jobs:
             metrics.job_failed(kind, "locked")
             log.warning("job.postponed", problem=error.line())
             return False
-        except MirrorError as error:
-            outcome = "storage" if isinstance(error, StorageError) else "refused"
-            metrics.job_failed(kind, outcome)
-            log.error("job.failed", problem=error.line())  # noqa: TRY400 - no bug: no traceback
+        except Exception as error:
+            refused = error if isinstance(error, MirrorError) else machine_error(error)
+            if refused is None:
+                metrics.job_failed(kind, "crashed")
+                log.exception("job.crashed", hint="a bug: please report it; the daemon goes on")
+            else:
+                is_local = isinstance(refused, StorageError)
+                metrics.job_failed(kind, "storage" if is_local else "refused")
+                log.error("job.failed", problem=refused.line())  # noqa: TRY400 - no bug
             if isinstance(error, DataDirGoneError):
                 self.last_poll = None
                 return False
-        except Exception as error:
-            if (refused := machine_error(error)) is not None:
-                metrics.job_failed(kind, "storage")
-                log.error("job.failed", problem=refused.line())  # noqa: TRY400 - no bug either
-            else:
-                metrics.job_failed(kind, "crashed")
-                log.exception("job.crashed", hint="a bug: please report it; the daemon goes on")
         finally:
             self.running = None
             metrics.job_ended(kind, now())
@@ -124,9 +121,8 @@ class Jobs:
 
     def is_getting_on(self) -> bool:
         """Return whether the running job moves, or the timer does where none runs."""
-        now, traffic = time.monotonic(), self._traffic
-        asked = (traffic.requests, traffic.kept_bytes) if traffic is not None else ()
-        pulse = self.running, self.site.live.moved_at, asked
+        now, traffic = time.monotonic(), self.site.metrics.traffic
+        pulse = self.running, self.site.live.moved_at, traffic.requests, traffic.kept_bytes
         if pulse != self._pulse:
             self._pulse, self._pulsed_at = pulse, now
         if self.running is None:
@@ -160,12 +156,8 @@ class Jobs:
     async def _writing(self) -> AsyncIterator[Mirror]:
         """Hold the data directory for writing; what is asked of upstream counts as progress."""
         async with self._open_writer(self.site.config) as mirror:
-            self._traffic = mirror.traffic
-            try:
-                with self.site.metrics.following(mirror.traffic):
-                    yield mirror
-            finally:
-                self._traffic = None
+            with self.site.metrics.following(mirror.traffic):
+                yield mirror
 
     async def _recheck(self) -> None:
         """Ask again about the final days confirmed longest ago: a slice of them."""

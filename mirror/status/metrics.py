@@ -113,13 +113,16 @@ class Metrics(Collector):
     Args:
         shows_process: whether memory, descriptors and the like of the process are shown too; not in
             a file for node_exporter, which has metrics of these names of its own.
+
+    Attributes:
+        traffic: what the running session has asked and received.
     """
 
     def __init__(self, *, shows_process: bool = True) -> None:
         self._registry = CollectorRegistry()
         if shows_process:
             ProcessCollector(registry=self._registry)
-        self._over = self._running = Traffic()
+        self.traffic = self._over = Traffic()
         self._copy: _Values = {}
         self._changes: _Values = {}
         self._registry.register(self)
@@ -148,11 +151,11 @@ class Metrics(Collector):
     @contextmanager
     def following(self, traffic: Traffic) -> Iterator[None]:
         """Show what a session asks and receives, while it runs and after; one at a time."""
-        self._running = traffic
+        self.traffic = traffic
         try:
             yield
         finally:
-            self._over, self._running = _sum(self._over, traffic), Traffic()
+            self._over, self.traffic = _sum(self._over, traffic), Traffic()
 
     def job_began(self, job: str, at: datetime) -> None:
         """A job begins."""
@@ -220,7 +223,7 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield what is asked of upstream, and how the copy stands."""
         yield from _families(GaugeMetricFamily, self._copy)
-        traffic = _sum(self._over, self._running)
+        traffic = _sum(self._over, self.traffic)
         counted = {**_upstream_values(traffic), **self._changes}
         yield from _families(CounterMetricFamily, counted)
 
