@@ -147,7 +147,7 @@ class _Service:
     _notifier: Notifier
     _load: Callable[[], Config]
     _server: WebServer | None = None
-    _stop: asyncio.Event = field(default_factory=asyncio.Event)
+    _stop: asyncio.Future[None] = field(default_factory=asyncio.Future)
     _reloads: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def run(self, announce: Callable[[str], None]) -> bool:
@@ -161,14 +161,12 @@ class _Service:
             stack.push_async_callback(self._listen, "")
             if self._server is not None:
                 announce(self._server.url)
-            stopping = loop.create_task(self._stop.wait())
-            stack.push_async_callback(_cancel, stopping)
             worker = loop.create_task(self._work())
             self._notifier.send("READY=1")
             get_logger().info("daemon.ready", url=self._url)
             beat = loop.create_task(self._beat())
             stack.push_async_callback(_cancel, beat)
-            await asyncio.wait({stopping, worker, beat}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({self._stop, worker, beat}, return_when=asyncio.FIRST_COMPLETED)
             self._notifier.send("STOPPING=1")
             for task in (worker, beat):
                 if task.done():
@@ -184,11 +182,12 @@ class _Service:
 
     def _end(self, name: str) -> None:
         get_logger().info("daemon.stopping", signal=name)
-        self._stop.set()
+        if not self._stop.done():
+            self._stop.set_result(None)
 
     async def _work(self) -> None:
         if self._jobs is None:
-            await self._stop.wait()
+            await asyncio.wait({self._stop})
         else:
             async with self._jobs.schedule:
                 await self._jobs.run_all()
