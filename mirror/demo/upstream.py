@@ -30,6 +30,8 @@ _EVENTS_PER_DAY = 3000
 _WEEKEND_SHARE = 0.55
 _VERSION_6_SINCE = date(2026, 3, 2)
 _STAMP = "@timestamp@"
+_WAYS = 8
+"""In how many ways a repository is launched."""
 
 _ORIGINS = ("notebooks.gesis.org", "notebooks.gesis.org", "2i2c.mybinder.org", "bids.mybinder.org")
 _REQUEST_ORIGINS = ("same-origin", "same-origin", "", "https://jupyter.org")
@@ -144,40 +146,35 @@ class Upstream:
 
 def make_day(day: date, *, until: datetime) -> bytes:
     """Return the body of a UTC day's file as it is at `until`: later events are missing."""
+    rng = random.Random(day.toordinal())
     share = _WEEKEND_SHARE if day.weekday() >= 5 else 1.0
-    count = round(_EVENTS_PER_DAY * share * random.Random(day.toordinal()).uniform(0.9, 1.1))
-    rng = random.Random(f"{day}/{count}")
+    count = round(_EVENTS_PER_DAY * share * rng.uniform(0.9, 1.1))
     minutes = sorted(rng.choices(_MINUTES, cum_weights=_RHYTHM, k=count))
-    texts, weights = _texts(6 if day >= _VERSION_6_SINCE else 5)
+    launches, weights = _launches(6 if day >= _VERSION_6_SINCE else 5)
     age = (until - datetime.combine(day, time(), UTC)).total_seconds() / 60
     return "".join(
-        f"{before}{day}T{minute // 60:02}:{minute % 60:02}:00+00:00{after}"
-        for minute, (before, after) in zip(
-            minutes, rng.choices(texts, cum_weights=weights, k=count), strict=True
+        launch.replace(_STAMP, f"{day}T{minute // 60:02}:{minute % 60:02}:00+00:00")
+        for minute, launch in zip(
+            minutes, rng.choices(launches, cum_weights=weights, k=count), strict=True
         )
         if minute < age
     ).encode()
 
 
 @cache
-def _texts(version: int) -> tuple[list[tuple[str, str]], list[float]]:
-    """Return lines, each parted where its timestamp goes, and their cumulated weights."""
+def _launches(version: int) -> tuple[list[str], list[float]]:
+    """Return lines without their time, several of each repository, and their cumulated weights."""
     rng = random.Random("repositories")
     repositories = dict(_POPULAR)
     for rank in range(240):
         spec = f"demo-user-{rank}/{'-'.join(rng.choices(_WORDS, k=2))}/{rng.choice(_REFS)}"
         repositories["GitHub", spec] = 2 + 30 // (rank + 1)
-    lines: list[tuple[str, str]] = []
-    weights: list[float] = []
-    for (provider, spec), weight in repositories.items():
-        # what is launched often is launched in several ways
-        ways = 1 + weight // 5
-        lines += [_launch(version, provider, spec, rng) for _ in range(ways)]
-        weights += [weight / ways] * ways
-    return lines, list(accumulate(weights))
+    names = [name for name in repositories for _ in range(_WAYS)]
+    lines = [_launch(version, provider, spec, rng) for provider, spec in names]
+    return lines, list(accumulate(repositories[name] for name in names))
 
 
-def _launch(version: int, provider: str, spec: str, rng: random.Random) -> tuple[str, str]:
+def _launch(version: int, provider: str, spec: str, rng: random.Random) -> str:
     launch: dict[str, object] = {
         "build_token": rng.random() < 0.1,
         "origin": rng.choice(_ORIGINS),
@@ -191,5 +188,4 @@ def _launch(version: int, provider: str, spec: str, rng: random.Random) -> tuple
     }
     if version >= 6:
         launch["request_origin"] = rng.choice(_REQUEST_ORIGINS)
-    before, _, after = json.dumps(launch, sort_keys=True).partition(_STAMP)
-    return before, f"{after}\n"
+    return json.dumps(launch, sort_keys=True) + "\n"
