@@ -9,7 +9,6 @@ takes time to start.
 import asyncio
 import gzip
 import hashlib
-import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,7 +16,7 @@ from datetime import date, datetime
 from functools import cache, partial
 
 from jinja2 import Environment
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from msgspec import Struct
 
 from mirror.errors import MirrorError
@@ -37,7 +36,6 @@ _LOOK_S = 1.0
 _MAKE_SHARE = 20
 """Making it takes at most 1/20 of the time, while a first sync publishes file after file."""
 _MAX_POLLS = 20
-_TIME = re.compile(r"\b([0-9]{4}-[0-9]{2}-[0-9]{2})(?: ([0-9]{2}:[0-9]{2}) UTC)?\b")
 # what is filled in later; nothing from upstream can look like it, for "<" is escaped
 _VERSION = Markup("<version>")
 _LIVE = Markup("<live>")
@@ -172,7 +170,6 @@ def _templates() -> Environment:
         "number": "{:,}".format,
         "plural": plural,
         "printable": printable,
-        "times": _mark_times,
     }
     return templates
 
@@ -190,14 +187,3 @@ def _days(status: Status, snapshot: Snapshot) -> dict[date, Day]:
         if held is None or held.checked_at < one.at:
             days[one.date] = Day(DayKind.QUARANTINED, held.lines if held else None)
     return days
-
-
-def _mark_times(text: object) -> Markup:
-    """Return text escaped, its dates and times as elements that machines read and none breaks."""
-    return Markup(_TIME.sub(_time, escape(text)))  # noqa: S704 - it is escaped
-
-
-def _time(match: re.Match[str]) -> str:
-    day, minute = match.groups()
-    at = f"{day}T{minute}Z" if minute else day
-    return f'<time datetime="{at}">{match[0]}</time>'
