@@ -135,28 +135,23 @@ class EncodedBodies:
             is_refused = time.monotonic() - self._refused_at < _PAUSE_S
             if is_refused or len(self._making) >= _MAX_QUEUE:
                 return
-            making = self._making[key] = asyncio.create_task(self._make_in_turn(key, plain))
+            making = self._making[key] = asyncio.create_task(self._make(key, plain))
             making.add_done_callback(lambda _: self._making.pop(key, None))
         # a client that leaves does not take the body from those who wait for it too
         await asyncio.shield(making)
 
-    async def _make_in_turn(self, key: str, plain: Representation) -> None:
-        # one at a time leaves the other processors to those who serve and fetch
-        async with self._turn:
-            await asyncio.to_thread(self._make, key, plain)
-
-    def _make(self, key: str, plain: Representation) -> None:
-        """Make one, on a thread; after an error of the disk none is made for a while."""
+    async def _make(self, key: str, plain: Representation) -> None:
+        """Make one; after an error of the disk none is made for a while."""
         try:
-            self._write(key, plain)
-            with suppress(FileNotFoundError):  # another process has trimmed
-                self._trim()
+            # one at a time leaves the other processors to those who serve and fetch
+            async with self._turn:
+                await asyncio.to_thread(self._write, key, plain)
         except (OSError, StorageError) as error:
             self._refused_at = time.monotonic()
             get_logger().warning("encoding.refused", problem=str(error))
 
     def _write(self, key: str, plain: Representation) -> None:
-        """Write an encoded body, whole or not at all; nothing if the plain one is gone by now."""
+        """Write an encoded body, whole or not at all, and make room for the next."""
         if self._site.data.free_bytes() < plain.size + self._site.config.storage.min_free:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if kind_of(self._folder) != "directory":
@@ -171,8 +166,9 @@ class EncodedBodies:
                 name = f"{key}.{encoded_sha256}"
                 unfinished.replace(self._folder / name)
                 self._kept[key] = name
+                self._trim()
         except (FileNotFoundError, WrongKindError):
-            pass
+            pass  # the plain body is gone by now, or another process has trimmed
         finally:
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
