@@ -101,11 +101,10 @@ def events(
 
     An option given several times takes any of its values.
     """
-    suffixes = [one.lower() for one in output.suffixes] if output is not None else []
-    if packed := COMPRESSION_BY_SUFFIX.get("".join(suffixes[-1:])):
-        del suffixes[-1]
-    suffix = "".join(suffixes[-1:])
-    form = common.format_of(format_name, suffix, _FORMAT_BY_SUFFIX, output)
+    name = Path(str(output or "").lower())
+    if packed := COMPRESSION_BY_SUFFIX.get(name.suffix):
+        name = name.with_suffix("")
+    form = common.format_of(format_name, name.suffix, _FORMAT_BY_SUFFIX, output)
     compression = compress or packed or "none"
     is_for_terminal = output is None and sys.stdout.isatty()
     _check(form, compression, choice)
