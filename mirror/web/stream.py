@@ -2,12 +2,12 @@
 
 Two kinds: `progress`, the piece of the page about the running poll, and `page`, the version of the
 page. There is no queue: a message has the state of the moment at which it is made, and is made only
-when the one before has left; so what a slow reader costs does not grow.
+when the one before has left; so what a slow reader costs does not grow, and the guard drops it
+like any other slow client.
 """
 
 import asyncio
 import math
-import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -25,7 +25,6 @@ _LOOK_S = 2.0
 """How often the copy is looked at: a sync in another process sends no call."""
 _PAGE_EVERY_S = 5.0
 """How often the page may be made while a poll runs."""
-_SEND_BUFFER_BYTES = 32 * 1024
 _HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-store",
@@ -37,8 +36,6 @@ class Limits(Struct, frozen=True):
     """What listeners may cost."""
 
     listeners: int = 32
-    patience_s: float = 10
-    """How long a message may take to leave."""
     longest_s: float = 900
     """A stream ends after this; the browser connects again by itself."""
     keep_alive_s: float = 15
@@ -56,7 +53,7 @@ class EventStreams:
         self._wakers: set[asyncio.Event] = set()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Send events until the listener has left or is too slow, or the server closes."""
+        """Send events until the listener has left, its time is over, or the server closes."""
         if self._is_closing or len(self._wakers) >= self._limits.listeners:
             headers = {"Retry-After": "60"}
             return web.Response(status=503, headers=headers, text="503: too many listeners\n")
@@ -71,10 +68,6 @@ class EventStreams:
             await response.write_eof()
         except ConnectionError:
             pass  # it has left
-        except TimeoutError:
-            # too slow: an ordinary end would wait for it too
-            if request.transport is not None:
-                request.transport.abort()
         finally:
             unsubscribe()
             self._wakers.discard(wake)
@@ -89,20 +82,14 @@ class EventStreams:
     async def _send(
         self, request: web.Request, response: web.StreamResponse, wake: asyncio.Event
     ) -> None:
-        if request.transport is not None:
-            # small buffers, so that a reader that takes nothing is noticed soon
-            request.transport.set_write_buffer_limits(high=0)
-            connection = request.transport.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         messages = self._messages()
         ends_at = time.monotonic() + self._limits.longest_s
         # a listener that has left has no transport; else only a failed write would show it
         while not self._is_closing and request.transport and time.monotonic() < ends_at:
             wake.clear()
             if message := await anext(messages):
-                async with asyncio.timeout(self._limits.patience_s):
-                    await response.write(message.encode())
-                    await request.writer.drain()
+                await response.write(message.encode())
+                await request.writer.drain()
             await asyncio.sleep(_PAUSE_S)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_S):

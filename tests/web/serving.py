@@ -34,10 +34,14 @@ def make_site(
 
 @asynccontextmanager
 async def serving(
-    data: DataDir, *, now: datetime, live: PollProgress | None = None
+    data: DataDir,
+    *,
+    now: datetime,
+    live: PollProgress | None = None,
+    config: Config | None = None,
 ) -> AsyncIterator[str]:
     """Serve it on a free port; gives the base URL."""
-    server = WebServer(make_site(data, now=lambda: now, live=live), "127.0.0.1:0")
+    server = WebServer(make_site(data, now=lambda: now, live=live, config=config), "127.0.0.1:0")
     await server.open()
     try:
         yield server.url

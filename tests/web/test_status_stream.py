@@ -4,14 +4,15 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from datetime import UTC, date, datetime
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
 from aiohttp import web
 
 from mirror.archive.ports import Received, Retrying
+from mirror.config.settings import Config, ServerConfig
 from mirror.model import Due, Outcome, OutcomeKind, Plan, Reason
 from mirror.status.poll_progress import PollProgress
 from mirror.web.status_page import Page
@@ -81,15 +82,6 @@ async def event(answer: aiohttp.ClientResponse) -> dict[str, str]:
     raise EOFError(found)
 
 
-def drain(deaf: socket.socket) -> bytes:
-    """Read to the end, however it comes."""
-    read = b""
-    with suppress(ConnectionResetError):
-        while block := deaf.recv(65536):
-            read += block
-    return read
-
-
 async def test_how_things_stand_is_told_at_once_and_then_what_is_new() -> None:
     stage = Stage()
     stage.text = "a poll\nof two lines"
@@ -133,24 +125,28 @@ async def test_a_stream_ends_after_its_time() -> None:
             assert b"event: page" in await answer.read()
 
 
-async def test_a_reader_that_takes_nothing_is_dropped() -> None:
-    stage = Stage()
-    async with on_stage(stage, Limits(listeners=1, patience_s=0.3)) as url:
-        host, port = url.removeprefix("http://").partition("/")[0].split(":")
-        with socket.socket() as deaf:
+async def test_readers_that_take_nothing_make_room(tmp_path: Path) -> None:
+    live = PollProgress()
+    data = Copy(tmp_path / "data", seasonal_counts(30, DAY), now=NOW).write()
+    config = Config(server=ServerConfig(idle_timeout=0.5))
+    async with serving(data, now=NOW, live=live, config=config) as url, AsyncExitStack() as stack:
+        host, port = url.removeprefix("http://").rstrip("/").split(":")
+        for _ in range(Limits().listeners):
+            deaf = stack.enter_context(socket.socket())
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             deaf.connect((host, int(port)))
             deaf.sendall(b"GET /status/events HTTP/1.1\r\nHost: x\r\n\r\n")
-            async with aiohttp.ClientSession() as http, asyncio.timeout(PATIENCE_S):
-                status, number = 503, 0
-                while status != 200:
-                    number += 1
-                    stage.tell(f"{number}" * 200_000)
-                    await asyncio.sleep(0.1)
-                    async with http.get(url) as answer:
-                        status = answer.status
-            deaf.settimeout(PATIENCE_S)
-            assert not drain(deaf).endswith(b"0\r\n\r\n")
+        statuses: list[int] = []
+        live.observe(Plan((), 30, 4000))
+        async with aiohttp.ClientSession() as http, asyncio.timeout(PATIENCE_S):
+            while 200 not in statuses:
+                for number in range(5):
+                    text = f"{len(statuses)} " * 200
+                    live.observe(Retrying(DAY - timedelta(number), text, 5))
+                await asyncio.sleep(0.2)
+                async with http.get(f"{url}status/events") as answer:
+                    statuses.append(answer.status)
+    assert 503 in statuses
 
 
 async def test_streams_end_when_the_server_closes() -> None:
