@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from mirror.archive.listings import entries_of, render_index, render_page, render_sums
 from mirror.archive.metadata import render_croissant, render_datapackage
+from mirror.archive.ports import Listing
 from mirror.errors import MirrorError, WrongKindError
 from mirror.model import Record
 from mirror.status.snapshot import Snapshot
@@ -30,21 +31,20 @@ from mirror.web.answer import Representation, answer, names_tag
 from mirror.web.encodings import CODINGS, EncodedBodies, choose_coding
 from mirror.web.site import Site
 
-_LISTINGS = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/index.html": ("index.html", "text/html; charset=utf-8"),
-    "/static/archive.css": ("static/archive.css", "text/css; charset=utf-8"),
-    "/index.jsonl": ("index.jsonl", "text/plain"),
-    "/SHA256SUMS": ("SHA256SUMS", "text/plain; charset=utf-8"),
-    "/datapackage.json": ("datapackage.json", "application/json"),
-    "/croissant.json": ("croissant.json", "application/ld+json"),
+_TYPES: dict[str, str] = {
+    Listing.PAGE: "text/html; charset=utf-8",
+    Listing.STYLE: "text/css; charset=utf-8",
+    Listing.INDEX: "text/plain",
+    Listing.SUMS: "text/plain; charset=utf-8",
+    Listing.DATAPACKAGE: "application/json",
+    Listing.CROISSANT: "application/ld+json",
 }
 _RENDER: dict[str, Callable[[Iterable[Record]], bytes]] = {
-    "index.html": lambda records: render_page(entries_of(records)),
-    "index.jsonl": lambda records: render_index(entries_of(records)),
-    "SHA256SUMS": render_sums,
-    "datapackage.json": render_datapackage,
-    "croissant.json": render_croissant,
+    Listing.PAGE: lambda records: render_page(entries_of(records)),
+    Listing.INDEX: lambda records: render_index(entries_of(records)),
+    Listing.SUMS: render_sums,
+    Listing.DATAPACKAGE: render_datapackage,
+    Listing.CROISSANT: render_croissant,
 }
 _SETTLED = "public, max-age=3600"
 _UNSETTLED = "public, max-age=60"
@@ -58,10 +58,10 @@ def add_archive(app: web.Application, site: Site) -> None:
 
 
 async def _serve(site: Site, encoded: EncodedBodies, request: web.Request) -> web.StreamResponse:
-    path = _path(request)
-    if path is None:
+    name = _name(request)
+    if name is None:
         raise web.HTTPBadRequest
-    plain = await _find(site, path)
+    plain = await _find(site, name or Listing.PAGE)
     if plain is None:
         raise web.HTTPNotFound
     with plain.file:
@@ -70,11 +70,11 @@ async def _serve(site: Site, encoded: EncodedBodies, request: web.Request) -> we
             return await answer(request, sent)
 
 
-def _path(request: web.Request) -> str | None:
+def _name(request: web.Request) -> str | None:
     """Return the path asked for, without needless encoding, slashes and dots (RFC 3986, 6.2.2).
 
-    Upstream's nginx merges them; None where they lead above the root, which it refuses too. The
-    path is compared with names and never opened, so that nothing in it can lead anywhere.
+    Upstream's nginx merges them; None where they lead above the root, which it refuses too. It is
+    compared with names and never opened, so that nothing in it can lead anywhere.
     """
     # of the absolute form too, which every server has to take (RFC 9112, 3.2.2)
     names = unquote(request.rel_url.raw_path, errors="replace").split("/")
@@ -87,17 +87,16 @@ def _path(request: web.Request) -> str | None:
         elif name not in ("", "."):
             path.append(name)
     is_folder = path and names[-1] in ("", ".", "..")
-    return "/" + "/".join(path) + ("/" if is_folder else "")
+    return "/".join(path) + ("/" if is_folder else "")
 
 
-async def _find(site: Site, path: str) -> Representation | None:
-    if listing := _LISTINGS.get(path):
-        found = await _open_listing(site, *listing)
+async def _find(site: Site, name: str) -> Representation | None:
+    if name in _TYPES:
+        found = await _open_listing(site, name)
         if found is None:
             # not 404 where the whole copy cannot be read
             await site.snapshots.snapshot(fresh=True)
         return found
-    name = path.removeprefix("/")
     if (day := site.data.days.day_of(name)) is None:
         return None
     file, is_proved = site.data.archive / name, True
@@ -120,7 +119,7 @@ async def _find(site: Site, path: str) -> Representation | None:
     return None
 
 
-async def _open_listing(site: Site, name: str, content_type: str) -> Representation | None:
+async def _open_listing(site: Site, name: str) -> Representation | None:
     """Open a listing and digest it, for its digest is not on record; None where there is none.
 
     One that would list what is not here is made for the moment, of what is.
@@ -151,7 +150,7 @@ async def _open_listing(site: Site, name: str, content_type: str) -> Representat
         sha256=sha256,
         tag=sha256,
         modified_at=datetime.fromtimestamp(int(stats.st_mtime), UTC),
-        headers={"Content-Type": content_type, "Cache-Control": _UNSETTLED},
+        headers={"Content-Type": _TYPES[name], "Cache-Control": _UNSETTLED},
     )
 
 
