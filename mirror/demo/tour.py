@@ -9,8 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mirror.config.settings import Config, HttpConfig, StorageConfig, UpstreamConfig
@@ -26,7 +25,6 @@ from mirror.text import human_bytes, plural
 _MARKER = ".binder-mirror-demo"
 _NOON = datetime(2026, 3, 5, 12, tzinfo=UTC)
 """A day of the archive's version 6; the demo's clock begins here."""
-_ONE_DAY = timedelta(days=1)
 
 Print = Callable[[str], object]
 
@@ -45,8 +43,7 @@ async def run_tour(root: Path, *, days: int, show: Print) -> None:
     data = check_data_dir(root)
     _make_room(data.root)
     started = time.monotonic()
-    upstream = Upstream((_NOON - days * _ONE_DAY).date(), (_NOON - _ONE_DAY).date())
-    tour = _Tour(upstream, show)
+    upstream = Upstream(_NOON, days)
     async with upstream.serve() as url:
         config = Config(
             upstream=UpstreamConfig(url=url),
@@ -54,9 +51,10 @@ async def run_tour(root: Path, *, days: int, show: Print) -> None:
             http=HttpConfig(backoff=0.05),
         )
         show(f"An archive of {plural(days, 'day')} is served at {url}\n")
-        async with open_mirror(config, data, now=lambda: tour.now, rng=random.Random(0)) as mirror:
-            await tour.run(mirror)
-    report = verify(data, today=tour.now.date())
+        clock, rng = (lambda: upstream.now), random.Random(0)
+        async with open_mirror(config, data, now=clock, rng=rng) as mirror:
+            await _play(mirror, upstream, show)
+    report = verify(data, today=upstream.now.date())
     show(
         f"7. Verified: {plural(report.checked, 'file')} read again, "
         f"{human_bytes(report.checked_bytes)}, {len(report.damage) or 'none'} damaged\n"
@@ -64,51 +62,38 @@ async def run_tour(root: Path, *, days: int, show: Print) -> None:
     _show_the_end(data, time.monotonic() - started, show)
 
 
-@dataclass
-class _Tour:
-    """The scenes, in order."""
+async def _play(mirror: Mirror, upstream: Upstream, show: Print) -> None:
+    """Play the scenes, in order."""
 
-    upstream: Upstream
-    show: Print
-    now: datetime = _NOON
-    """The demo's calendar, set by hand."""
-
-    async def run(self, mirror: Mirror) -> None:
-        await self._scene(mirror, "1. First sync")
-        await self._scene(mirror, "2. A quiet poll")
-        self._wait(hours=2)
-        await self._scene(mirror, "3. A new day appears", "today's file, still growing")
-        self._wait(hours=4)
-        await self._scene(mirror, "4. It has grown", "rebuilt upstream, fetched again")
-        self._wait(hours=2)
-        self.upstream.cut.add(f"events-{self.now.date()}.jsonl")
-        remark = "nothing of it was published; the next try was whole"
-        await self._scene(mirror, "5. A body is cut short", remark)
-        self.upstream.index_shrunk = True
-        self._wait(hours=20)
-        title = "6. Upstream's index shrinks to one line"
-        report = await self._scene(mirror, title, "nothing is lost")
-        for warning in report.warnings:
-            self.show(f"   warning: {warning.text}")
-        self.show(f"   our own index still lists {plural(report.held, 'day')}\n")
-
-    def _wait(self, *, hours: int) -> None:
-        """Let time pass, at the end of which upstream publishes."""
-        self.now += timedelta(hours=hours)
-        self.upstream.publish(self.now)
-
-    async def _scene(self, mirror: Mirror, title: str, remark: str = "") -> PollReport:
-        before = len(self.upstream.statuses)
+    async def scene(title: str, remark: str = "") -> PollReport:
+        before = len(upstream.statuses)
         report = await mirror.poll()
-        statuses = self.upstream.statuses[before:]
+        statuses = upstream.statuses[before:]
         published = report.outcomes.get("published", 0)
-        self.show(
+        show(
             f"{title}: {plural(len(statuses), 'request')} ({statuses.count(200)} with a body, "
             f"{statuses.count(304)} answered 304), {published} published, "
             f"{plural(report.held, 'day')} held, {report.duration_s:.2f} s"
             + (f" - {remark}" if remark else "")
         )
         return report
+
+    await scene("1. First sync")
+    await scene("2. A quiet poll")
+    upstream.wait(hours=2)
+    await scene("3. A new day appears", "today's file, still growing")
+    upstream.wait(hours=4)
+    await scene("4. It has grown", "rebuilt upstream, fetched again")
+    upstream.wait(hours=2)
+    upstream.cut.add(f"events-{upstream.now.date()}.jsonl")
+    remark = "nothing of it was published; the next try was whole"
+    await scene("5. A body is cut short", remark)
+    upstream.index_shrunk = True
+    upstream.wait(hours=20)
+    report = await scene("6. Upstream's index shrinks to one line", "nothing is lost")
+    for warning in report.warnings:
+        show(f"   warning: {warning.text}")
+    show(f"   our own index still lists {plural(report.held, 'day')}\n")
 
 
 def _make_room(root: Path) -> None:

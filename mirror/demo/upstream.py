@@ -58,35 +58,38 @@ _POPULAR = {
 
 
 class Upstream:
-    """An archive in memory, with a web server of its own.
+    """An archive in memory, with a web server and a calendar of its own.
 
     Args:
-        first: the first day published.
-        last: the last one; like all before it, it is final.
+        now: when it begins.
+        days: how many days are published by then, up to yesterday; all of them are final.
 
     Attributes:
+        now: the time, UTC; only `wait` lets it pass.
         index_shrunk: write only the newest line to index.jsonl, as happened in October 2025.
         cut: names whose next body stops halfway.
         statuses: the status of every answer so far.
     """
 
-    def __init__(self, first: date, last: date) -> None:
+    def __init__(self, now: datetime, days: int) -> None:
+        self.now = now
         self.index_shrunk = False
         self.cut: set[str] = set()
         self.statuses: list[int] = []
         self._files: dict[str, tuple[bytes, dict[str, str]]] = {}
         self._entries: dict[date, IndexEntry] = {}
-        for number in range((last - first).days + 1):
-            day = first + number * _ONE_DAY
+        for number in range(days, 0, -1):
+            day = now.date() - number * _ONE_DAY
             self._write_day(day, datetime.combine(day + _ONE_DAY, time(4), UTC))
-        self._write_listings(datetime.combine(last + _ONE_DAY, time(7), UTC))
+        self._write_listings(datetime.combine(now.date(), time(7), UTC))
 
-    def publish(self, now: datetime) -> None:
-        """Do one round at `now`, UTC: today's file, yesterday's in the small hours, the index."""
-        if now.hour < _REBUILT_UNTIL_HOUR:
-            self._write_day(now.date() - _ONE_DAY, now)
-        self._write_day(now.date(), now)
-        self._write_listings(now)
+    def wait(self, *, hours: int) -> None:
+        """Let time pass, then publish: today's file, yesterday's in the small hours, the index."""
+        self.now += timedelta(hours=hours)
+        if self.now.hour < _REBUILT_UNTIL_HOUR:
+            self._write_day(self.now.date() - _ONE_DAY, self.now)
+        self._write_day(self.now.date(), self.now)
+        self._write_listings(self.now)
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[str]:
