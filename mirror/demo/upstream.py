@@ -19,8 +19,6 @@ from aiohttp import web
 
 from mirror.archive.listings import IndexEntry, render_index, render_page
 
-_REBUILT_UNTIL_HOUR = 5
-"""Yesterday's file is made anew in rounds before this hour (UTC)."""
 _ONE_DAY = timedelta(days=1)
 
 _MINUTES = range(24 * 60)
@@ -84,10 +82,8 @@ class Upstream:
         self._write_listings(datetime.combine(now.date(), time(7), UTC))
 
     def wait(self, *, hours: int) -> None:
-        """Let time pass, then publish: today's file, yesterday's in the small hours, the index."""
+        """Let time pass, then publish today's file and the index."""
         self.now += timedelta(hours=hours)
-        if self.now.hour < _REBUILT_UNTIL_HOUR:
-            self._write_day(self.now.date() - _ONE_DAY, self.now)
         self._write_day(self.now.date(), self.now)
         self._write_listings(self.now)
 
@@ -109,29 +105,27 @@ class Upstream:
         body = make_day(day, until=now)
         entry = IndexEntry(day, f"events-{day}.jsonl", body.count(b"\n"))
         meta = {"x-goog-meta-events-count": str(entry.count), "x-goog-meta-events-date": str(day)}
-        self._write(entry.name, body, now, meta)
+        self._write(entry.name, body, now, **meta)
         self._entries[day] = entry
 
     def _write_listings(self, now: datetime) -> None:
         entries = [self._entries[day] for day in sorted(self._entries)]
+        listed = entries[-1:] if self.index_shrunk else entries
         self._write("index.html", render_page(entries), now)
-        self._write(
-            "index.jsonl", render_index(entries[-1:] if self.index_shrunk else entries), now
-        )
+        self._write("index.jsonl", render_index(listed), now)
 
-    def _write(
-        self, name: str, body: bytes, now: datetime, meta: dict[str, str] | None = None
-    ) -> None:
+    def _write(self, name: str, body: bytes, now: datetime, **meta: str) -> None:
         etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
         headers = {"ETag": f'"{etag}"', "Last-Modified": format_datetime(now, usegmt=True)}
-        self._files[name] = body, headers | (meta or {})
+        self._files[name] = body, headers | meta
 
     async def _answer(self, request: web.Request) -> web.Response:
-        response = self._respond(request, request.match_info["name"] or "index.html")
+        response = self._respond(request)
         self.statuses.append(response.status)
         return response
 
-    def _respond(self, request: web.Request, name: str) -> web.Response:
+    def _respond(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
         if name not in self._files:
             return web.Response(status=404, text="no such file\n")
         body, headers = self._files[name]
