@@ -127,7 +127,7 @@ def _read_file(path: Path) -> Iterator[Setting]:
         raise ConfigError(
             f"cannot read the settings in {path}: {error.strerror}", hint="see --config"
         ) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
     for table, keys in document.items():
         if not isinstance(keys, dict):

@@ -327,7 +327,11 @@ def test_a_value_is_shown_harmless():
     assert problem.isprintable()
 
 
-@pytest.mark.parametrize("text", [b"[http\n", b"a = \n", b"\xff\xfe", b"[http]\nx = 1\nx = 2\n"])
+@pytest.mark.parametrize(
+    "text",
+    [b"[http\n", b"a = \n", b"\xff\xfe", b"[http]\nx = 1\nx = 2\n", b"a = " + b"[" * 100_000],
+    ids=["table", "value", "text", "twice", "deep"],
+)
 def test_a_file_that_is_not_toml_is_told_by_its_name(write, text):
     path = write(text)
     assert problems_of(path)[0].startswith(f"{path}: not TOML: ")
