@@ -135,9 +135,9 @@ def run(arguments: list[str], environ: Mapping[str, str]) -> int:
             result: int | None = cli.invoke(context)
     except click.exceptions.Exit as error:
         return error.exit_code
-    except (MirrorError, click.ClickException) as error:
+    except (MirrorError, click.UsageError) as error:
         return _print_error(error)
-    except (click.Abort, KeyboardInterrupt):
+    except KeyboardInterrupt:
         abandon_stdout()
         notice("interrupted")
         return ExitCode.INTERRUPTED
@@ -149,7 +149,7 @@ def run(arguments: list[str], environ: Mapping[str, str]) -> int:
     return result or ExitCode.COMPLETE
 
 
-def _print_error(error: MirrorError | click.ClickException) -> ExitCode:
+def _print_error(error: MirrorError | click.UsageError) -> ExitCode:
     if isinstance(error, MirrorError):
         for line in error.line().splitlines():
             notice(line)
@@ -157,8 +157,7 @@ def _print_error(error: MirrorError | click.ClickException) -> ExitCode:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message(), err=True)
     else:
-        where = error.ctx if isinstance(error, click.UsageError) else None
-        hint = f" (see `{where.command_path} --help`)" if where is not None else ""
+        hint = f" (see `{error.ctx.command_path} --help`)" if error.ctx is not None else ""
         notice(shown(error.format_message(), 500) + hint)
     return ExitCode.USAGE
 
