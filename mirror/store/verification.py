@@ -9,9 +9,10 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
@@ -23,9 +24,8 @@ from mirror.errors import IndexUnusableError, MirrorError, WrongKindError
 from mirror.model import Damage, DamageKind, Record
 from mirror.progress import Advance, show_nothing
 from mirror.store.disk import READ_BYTES, kind_of, open_file, read_file
-from mirror.store.inventory import load_inventory
 from mirror.store.layout import DataDir, is_being_written
-from mirror.store.proof import load_proved, prove
+from mirror.store.proof import load_proved
 from mirror.text import shown
 
 _LISTING_LOOKS_S = (0, 0.2, 1)
@@ -63,18 +63,16 @@ def verify(
         progress: called as it goes.
         today: the current UTC date, for reading the local index.
     """
-    inventory = load_inventory(data)
-    doubted = dict(inventory.unverified)
-    prove(data, inventory, by_sums=False)
-    undated = {day for day in doubted if data.archive / data.days.name_of(day) in data.proofs}
+    inventory = load_proved(data, by_sums=False)
     records = sorted(inventory.records.values(), key=lambda record: record.date)
     chosen = choose(records)
     held = len(records) + len(inventory.claimed()) + len(inventory.missing)
-    damage = [*_check_files(data, chosen, progress), *_check_names(inventory, data)]
+    damage = list(_find_damage(data, inventory, chosen, progress))
     if suspects := {one.day for one in damage if one.day is not None}:
         # a sync may have replaced files while they were read: look again at what seems wrong
         inventory = load_proved(data, by_sums=False)
-        damage = list(_look_again(data, inventory, suspects))
+        again = [inventory.records[day] for day in sorted(suspects & inventory.records.keys())]
+        damage = list(_find_damage(data, inventory, again, show_nothing))
     damage += (
         Damage(shown(name), DamageKind.STRANGER, "does not belong to the archive")
         for name in inventory.unknown_files
@@ -85,8 +83,26 @@ def verify(
         checked_bytes=sum(record.size for record in chosen),
         held=held,
         damage=tuple(damage),
-        undated=len(undated & inventory.records.keys()),
+        undated=sum(one not in inventory.claims[day] for day, one in inventory.records.items()),
     )
+
+
+def _find_damage(
+    data: DataDir, inventory: Inventory, records: Iterable[Record], progress: Advance
+) -> Iterator[Damage]:
+    """Yield what is wrong with daily files: of those on record, with these that are read."""
+    for day, record in sorted(inventory.missing.items()):
+        yield Damage(record.name, DamageKind.MISSING, "the file is gone", day)
+    for day, kind in sorted(inventory.wrong_kind.items()):
+        name = data.days.name_of(day)
+        yield Damage(name, DamageKind.WRONG_KIND, f"a {kind}, not a file", day)
+    for day, claims in sorted(inventory.unverified.items()):
+        if not claims:
+            yield Damage(data.days.name_of(day), DamageKind.UNRECORDED, "no record of it", day)
+        # no claim is proved: what is wrong is said by the latest
+        elif found := _check_file(data.archive / claims[-1].name, claims[-1], show_nothing):
+            yield found
+    yield from _check_files(data, records, progress)
 
 
 def _check_files(data: DataDir, records: Iterable[Record], progress: Advance) -> Iterator[Damage]:
@@ -136,37 +152,6 @@ def _check_file(path: Path, record: Record, progress: Advance) -> Damage | None:
     return None
 
 
-def _check_names(inventory: Inventory, data: DataDir) -> Iterator[Damage]:
-    """Yield the damage that shows without reading a file."""
-    for day, record in sorted(inventory.missing.items()):
-        yield Damage(record.name, DamageKind.MISSING, "the file is gone", day)
-    for day, kind in sorted(inventory.wrong_kind.items()):
-        name = data.days.name_of(day)
-        yield Damage(name, DamageKind.WRONG_KIND, f"a {kind}, not a file", day)
-    for day, claims in sorted(inventory.unverified.items()):
-        detail = "size or time differ from the record" if claims else "no record of it"
-        yield Damage(data.days.name_of(day), DamageKind.UNRECORDED, detail, day)
-
-
-def _look_again(data: DataDir, inventory: Inventory, suspects: set[date]) -> Iterator[Damage]:
-    """Yield what is still damaged by a later inventory, which takes up what its files prove."""
-    for damage in _check_names(inventory, data):
-        claims = inventory.unverified.get(damage.day, ()) if damage.day is not None else ()
-        # an interrupted poll leaves a claim for a body that never came: the latest may be wrong
-        wrong: list[Damage] = []
-        for claim in reversed(claims):
-            if (found := _check_file(data.archive / claim.name, claim, show_nothing)) is None:
-                inventory.records[claim.date] = claim
-                break
-            wrong.append(found)
-        else:
-            yield wrong[0] if wrong else damage
-    for day in sorted(suspects & inventory.records.keys()):
-        record = inventory.records[day]
-        if found := _check_file(data.archive / record.name, record, show_nothing):
-            yield found
-
-
 def _check_listings(data: DataDir, inventory: Inventory, today: date) -> Iterable[Damage]:
     """Return which listings do not say what is held, unless a sync is about to write them."""
     damage: list[Damage] = []
@@ -188,31 +173,28 @@ def _compare_listings(
 ) -> Iterator[Damage]:
     if not records and kind_of(data.index) is None:
         return
-    interrupted = ""
-    if data.journal.exists():
-        interrupted = "is as an interrupted poll left it; the next sync completes it"
-    rendered = {
-        data.sums: render_sums(records.values()),
-        data.datapackage: render_datapackage(records.values()),
-        data.croissant: render_croissant(records.values()),
+    claims = records.values()
+    checks: dict[Path, Callable[[bytes], bool]] = {
+        data.sums: lambda body: body == render_sums(claims),
+        data.datapackage: lambda body: body == render_datapackage(claims),
+        data.croissant: lambda body: body == render_croissant(claims),
+        data.index: partial(_lists, data, claims, today),
     }
-    for path, body in rendered.items():
+    detail = "does not say what the manifest says"
+    if data.journal.exists():
+        detail = "is as an interrupted poll left it; the next sync completes it"
+    for path, is_right in checks.items():
         try:
-            if read_file(path) != body:
-                detail = interrupted or "does not say what the manifest says"
+            if not is_right(read_file(path) or b""):
                 yield Damage(path.name, DamageKind.WRONG_LISTING, detail)
         except WrongKindError as error:
             yield Damage(path.name, DamageKind.WRONG_KIND, error.line())
+
+
+def _lists(data: DataDir, records: Collection[Record], today: date, body: bytes) -> bool:
+    """Return whether an index lists just these days, with their counts."""
     try:
-        parsed = parse_index(
-            read_file(data.index) or b"", name_template=data.days.name_template, today=today
-        )
-        good = parsed.entries == entries_of(records.values()) and not parsed.refused_lines
-    except WrongKindError as error:
-        yield Damage(data.index.name, DamageKind.WRONG_KIND, error.line())
-        return
+        parsed = parse_index(body, name_template=data.days.name_template, today=today)
     except IndexUnusableError:
-        good = not records
-    if not good:
-        detail = interrupted or "does not list just what is held"
-        yield Damage(data.index.name, DamageKind.WRONG_LISTING, detail)
+        return not records
+    return parsed.entries == entries_of(records) and not parsed.refused_lines
