@@ -6,11 +6,8 @@ a sync runs. A snapshot is loaded again when one of the files behind it has chan
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
-from itertools import chain
 from pathlib import Path
 
 from msgspec import Struct
@@ -19,9 +16,9 @@ from mirror.archive.headers import MAX_MIRRORS
 from mirror.archive.manifest import Inventory
 from mirror.archive.upstream import Upstream
 from mirror.errors import MirrorError, WrongKindError
-from mirror.events.findings import is_pending, merge
+from mirror.events.findings import merge
 from mirror.events.series import Months, sum_months
-from mirror.model import FinalChange, Findings, Flag, PollReport
+from mirror.model import FinalChange, Findings, PollReport
 from mirror.store.aside import Quarantined, list_quarantined, load_changes
 from mirror.store.disk import kind_of, read_file
 from mirror.store.inventory import load_inventory, load_upstream
@@ -55,12 +52,6 @@ class Snapshot(Struct, frozen=True):
     """What upstream has done to final days, oldest first."""
     months: Months
     """What the held days come to, by month."""
-    events: int
-    archive_bytes: int
-    pending: int
-    """Days whose content is still to be counted, or again."""
-    flags: Mapping[Flag, int]
-    """Number of days by flag."""
     findings: Findings
     """Sums over the days that were looked into, the names bounded as a day's are."""
     is_proved: bool
@@ -84,18 +75,13 @@ def load_snapshot(
     inventory = load_inventory(data, looks=1)
     polls = load_polls(data, LOADED_POLLS)
     upstream = load_upstream(data, "")
-    unreadable = [
-        path
-        for path in (data.manifest, data.journal, data.upstream, data.polls)
-        if kind_of(path) not in (None, "file")
-    ]
+    unreadable = [path for path in data.books if kind_of(path) not in (None, "file")]
     if not upstream.url and kind_of(data.upstream) == "file":
         unreadable.append(data.upstream)
     is_proved = proving or not inventory.unverified
     if is_proved:
         prove(data, inventory)
-    records = inventory.records.values()
-    months = sum_months(records, before.months if before else None)
+    months = sum_months(inventory.records.values(), before.months if before else None)
     return Snapshot(
         inventory=inventory,
         upstream=upstream,
@@ -106,10 +92,6 @@ def load_snapshot(
         quarantined=tuple(list_quarantined(data)),
         final_changes=load_changes(data),
         months=months,
-        events=sum(one.lines for one in records),
-        archive_bytes=sum(one.size for one in records),
-        pending=sum(map(is_pending, records)),
-        flags=Counter(chain.from_iterable(one.flags for one in records)),
         findings=merge(one.findings for one in months.values() if one.findings is not None),
         is_proved=is_proved,
         is_overstated=is_proved and _is_overstated(data, inventory),
@@ -131,13 +113,9 @@ class SnapshotCache:
 
     Args:
         data: the data directory.
-
-    Attributes:
-        free_bytes: room on the disk, at the last look.
     """
 
     def __init__(self, data: DataDir) -> None:
-        self.free_bytes = 0
         self._data = data
         self._seen: Snapshot | MirrorError | None = None
         self._fingerprint: Fingerprint = ()
@@ -188,7 +166,6 @@ class SnapshotCache:
     def _look(self) -> None:
         # of the thread's own time: a busy loop that makes it wait must not make the snapshot older
         started = time.thread_time()
-        self.free_bytes = self._data.free_bytes()
         before = self._seen if isinstance(self._seen, Snapshot) else None
         try:
             fingerprint = _fingerprint(self._data)
@@ -206,8 +183,7 @@ class SnapshotCache:
 
 
 def _fingerprint(data: DataDir) -> Fingerprint:
-    files = data.manifest, data.journal, data.upstream, data.polls, data.final_changes
-    return tuple(map(_stamp, (*files, data.archive, data.quarantine)))
+    return tuple(map(_stamp, (*data.books, data.final_changes, data.archive, data.quarantine)))
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -17,6 +17,7 @@ from msgspec import Struct, structs
 from mirror.archive.final_days import LISTED_CHANGES, tell_changes, to_tell
 from mirror.archive.plan import end_of
 from mirror.archive.upstream import Upstream, listed_counts, vanished
+from mirror.events.findings import is_pending
 from mirror.model import (
     ChangeKind,
     FinalChange,
@@ -168,6 +169,7 @@ def make_status(snapshot: Snapshot, data: DataDir, *, now: datetime, counts: boo
     first_open = data.days.first_open(now)
     # what is known of the index stays as it was where the last poll found none
     changes = to_tell(snapshot.final_changes, records, now=now)
+    flags = Counter(flag for one in records.values() for flag in one.flags)
     totals = Counter(one.how for one in snapshot.final_changes)
     is_unusable = last_poll is not None and last_poll.index_state is IndexState.UNUSABLE
     return Status(
@@ -179,20 +181,20 @@ def make_status(snapshot: Snapshot, data: DataDir, *, now: datetime, counts: boo
         index_state_since=upstream.state_since,
         index_changed_at=upstream.index.changed_at if upstream.index is not None else None,
         held=len(records),
-        events=snapshot.events,
-        archive_bytes=snapshot.archive_bytes,
+        events=sum(one.lines for one in records.values()),
+        archive_bytes=sum(one.size for one in records.values()),
         first_day=first,
         newest_day=newest,
         newest_day_age_s=(now - end_of(newest)).total_seconds() if newest else None,
         open_days=tuple(sorted(day for day in records if day >= first_open)),
         missing_days=missing,
         vanished_days=tuple(sorted(vanished(upstream, now=now) & records.keys())),
-        flagged={flag.value: n for flag in Flag if (n := snapshot.flags.get(flag, 0))},
+        flagged={flag.value: flags[flag] for flag in Flag if flags[flag]},
         quarantined=snapshot.quarantined,
         final_changes=changes[:LISTED_CHANGES],
         final_changes_total={how.value: totals[how] for how in ChangeKind},
         findings=snapshot.findings,
-        pending_findings=snapshot.pending if counts else 0,
+        pending_findings=sum(map(is_pending, records.values())) if counts else 0,
         last_poll=last_poll,
         last_success_at=last_success(snapshot.successes, now=now),
         problems=tuple(_problems(snapshot, missing, changes, now)),

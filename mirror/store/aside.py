@@ -262,9 +262,8 @@ def list_quarantined(data: DataDir) -> list[Quarantined]:
 
 def set_aside_odd(data: DataDir) -> None:
     """Move away what stands in the place of a file of ours and is none; it is never followed."""
-    states = (data.manifest, data.journal, data.upstream, data.polls, data.dataset_provenance)
-    logs = (data.history / _LOG, data.final_changes)
-    for path in (*states, data.root / State.UPSTREAM_INDEX, *logs):
+    others = data.dataset_provenance, data.root / State.UPSTREAM_INDEX
+    for path in (*data.books, *others, data.history / _LOG, data.final_changes):
         if (kind := kind_of(path)) not in (None, "file"):
             aside = data.quarantine / f"{path.name}.{secrets.token_hex(4)}"
             with storage_errors(path):

@@ -53,6 +53,7 @@ class DataDir:
         self.journal = root / "manifest.journal.jsonl"
         self.upstream = root / "upstream.json"
         self.polls = root / "polls.jsonl"
+        self.books = (self.manifest, self.journal, self.upstream, self.polls)
         self.dataset = root / "dataset"
         self.dataset_provenance = root / "dataset.json"
         self.lock = root / "lock"

@@ -1,5 +1,6 @@
 """Serves the state of the copy: to people at `/status`, to programs and monitors beside it."""
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Callable
@@ -135,12 +136,14 @@ async def _readyz(site: Site, _request: web.Request) -> web.Response:
 async def _metrics(site: Site, lately: _Lately, request: web.Request) -> web.Response:
     accept = request.headers.get("Accept", "")
     snapshot = await site.snapshots.snapshot()
+    # a disk that is stuck must not hold up the loop
+    free_bytes = await asyncio.to_thread(site.data.free_bytes)
 
     def make() -> tuple[bytes, str]:
         return site.metrics.render(
             site.status(snapshot),
             interval=site.interval,
-            free_bytes=site.snapshots.free_bytes,
+            free_bytes=free_bytes,
             now=site.now(),
             accept=accept,
         )
