@@ -173,7 +173,7 @@ class Destination(Protocol):
     async def note(self, record: Record) -> None:
         """Journal a new record of a body that stays as it is."""
 
-    def retire(self, name: str, day: date, reason: str) -> None:
+    def retire(self, day: date, reason: str) -> None:
         """Quarantine a published body that is rotten. No listing may name it any more."""
 
     def has(self, listing: Listing) -> bool:

@@ -47,7 +47,6 @@ from mirror.store.disk import (
     read_file,
     require_file_or_nothing,
     set_other_mtime,
-    storage_error,
     storage_errors,
     sync_folder,
     write_durably,
@@ -76,10 +75,8 @@ class StagedFile:
 
     async def write(self, block: Sequence[bytes]) -> None:
         """Pass a block through the transform and write what comes out."""
-        try:
+        with storage_errors(self.path):
             await to_its_end(self._async_file.writelines(block))
-        except OSError as error:
-            raise storage_error(error, self.path) from error
 
     async def publish(
         self,
@@ -156,9 +153,9 @@ class LocalStore:
 
         await to_its_end(asyncio.to_thread(note))
 
-    def retire(self, name: str, day: date, reason: str) -> None:
+    def retire(self, day: date, reason: str) -> None:
         """Take a rotten file away into quarantine."""
-        target = self.data.archive / name
+        target = self.data.archive / self.days.name_of(day)
         if kind_of(target) == "file":
             self.quarantine(target, day, reason, was_published=True)
             with storage_errors(self.data.archive):

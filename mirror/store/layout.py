@@ -162,29 +162,26 @@ def check_data_dir(root: Path) -> DataDir:
 
 def require_mirror(data: DataDir) -> None:
     """Make sure that a reader has something to read; a ConfigError says that there is nothing."""
-    try:
-        there = data.archive.is_dir()
-    except OSError as error:
-        raise storage_error(error, data.archive) from error
-    if not there:
-        raise ConfigError(
-            f"there is no mirror in {shown(str(data.root), 300)}",
-            hint="make one with `binder-mirror sync`, or name another with --data-dir",
-        )
+    with storage_errors(data.archive):
+        if data.archive.is_dir():
+            return
+    raise ConfigError(
+        f"there is no mirror in {shown(str(data.root), 300)}",
+        hint="make one with `binder-mirror sync`, or name another with --data-dir",
+    )
 
 
 def make_folders(data: DataDir) -> None:
     """Make the data directory and its folders; a ConfigError says that one is something else."""
     for folder in (data.root, data.archive, data.history, data.quarantine, data.staging):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError) as error:
-            raise ConfigError(
-                f"{shown(str(folder), 300)} cannot be made: there is something else in its place",
-                hint="move that away, or name another data directory with --data-dir",
-            ) from error
-        except OSError as error:
-            raise storage_error(error, folder) from error
+        with storage_errors(folder):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError) as error:
+                raise ConfigError(
+                    f"{shown(str(folder), 300)} cannot be made: something else is in its place",
+                    hint="move that away, or name another data directory with --data-dir",
+                ) from error
         if folder != data.root and kind_of(folder) != "directory":
             raise ConfigError(
                 f"{shown(str(folder), 300)} is a symlink",
@@ -217,10 +214,8 @@ def dataset_lock(data: DataDir) -> AbstractContextManager[RequireHeld]:
 @contextmanager
 def _locked(path: Path, problem: str) -> Iterator[RequireHeld]:
     require_file_or_nothing(path)
-    try:
+    with storage_errors(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-    except OSError as error:
-        raise storage_error(error, path) from error
     try:
         with storage_errors(path):
             is_ours = _take(descriptor, path)

@@ -188,7 +188,7 @@ async def repair(damage: Sequence[Damage], context: Context, upstream: Upstream)
     await asyncio.to_thread(publish, destination, upstream)
     for day in claims.keys() - inventory.records.keys():
         reason = "it was published, and is rotten"
-        await asyncio.to_thread(destination.retire, claims[day].name, day, reason)
+        await asyncio.to_thread(destination.retire, day, reason)
         get_logger().error("file.lost", file=claims[day].name, sha256=claims[day].sha256)
     await asyncio.to_thread(publish, destination, upstream)
     return Repair(sources, changes_of(outcomes))

@@ -176,8 +176,8 @@ class MemoryDestination:
         self.memory.is_clean = False
         self.inventory.take_up(record)
 
-    def retire(self, name: str, day: date, reason: str) -> None:
-        if name in self.memory.bodies:
+    def retire(self, day: date, reason: str) -> None:
+        if (name := self.days.name_of(day)) in self.memory.bodies:
             self.memory.set_aside(self.memory.bodies.pop(name)[0], reason)
         self.inventory.unverified.pop(day, None)
         self.inventory.is_clean = False

@@ -402,7 +402,7 @@ async def test_a_rotten_body_leaves_for_quarantine_and_is_no_longer_held(
     destination.inventory.doubt(DAY)
     assert destination.inventory.claimed() == {DAY: record}
 
-    destination.retire(record.name, DAY, "it is rotten")
+    destination.retire(DAY, "it is rotten")
     destination.save_manifest()
 
     assert look.refused() == [(NEW, "it is rotten")]
