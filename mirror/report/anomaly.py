@@ -8,10 +8,10 @@ from typing import TypeVar
 
 from msgspec import Struct, field
 
-from mirror.report.losses import LASTING_DAYS
-
 Key = TypeVar("Key")
 _DAY = timedelta(days=1)
+LASTING_DAYS = 92
+"""What lasts longer is no news any more, but a new level, or one that has left."""
 
 
 class Severity(StrEnum):

@@ -14,12 +14,15 @@ nothing, and neither does a day whose origins are not known.
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
+from itertools import pairwise
 from statistics import median
 
 from msgspec import Struct
 
 from mirror.events.findings import OTHERS
+from mirror.report.anomaly import LASTING_DAYS, Anomaly, Kind
+from mirror.text import shown
 
 _WEEK = 7
 _PROFILE_WEEKS = 6
@@ -39,31 +42,14 @@ _LOWEST = 0.9
 _SLIDE = 2
 """A dip begins as a slide where its first day has more than so many times its median."""
 _EDGE_DAYS = 7
-LASTING_DAYS = 92
-"""A dip that lasts longer is a new level, by which later days are measured."""
 
 _ODDS_DAYS = 7
 _LEAST_EXPECTED = 20
 """Launches a day that must be expected of an origin before their absence means anything."""
 _SILENT = 0.02
 """An origin with at most this share of what is expected is silent: test launches are no service."""
-
-
-class Loss(Struct, frozen=True):
-    """A run of days with far fewer events than expected: of all, or of one origin."""
-
-    first: date
-    last: date
-    actual: int
-    """Events on those of the days that are known."""
-    expected: int
-    """Events expected on the same days."""
-    goes_on: bool
-    """Whether it lasts to the end of what is known."""
-    is_lasting: bool = False
-    """Whether it stayed low for more than `LASTING_DAYS`, of which these are the first."""
-    origin: str = ""
-    """The origin that was silent; empty for all together."""
+_NEWCOMER = timedelta(days=7)
+"""Days around the first of a silence on which an origin that begins may have taken its place."""
 
 
 class _Course(Struct, frozen=True):
@@ -77,8 +63,11 @@ class _Course(Struct, frozen=True):
     """Each day's count divided by its share."""
 
 
-def find_dips(counts: Mapping[date, int]) -> tuple[Loss, ...]:
+def find_dips(counts: Mapping[date, int]) -> tuple[Anomaly, ...]:
     """Return the dips, ascending.
+
+    One that lasts for more than `LASTING_DAYS` is a new level, by which later days are measured; it
+    is given its first days.
 
     Args:
         counts: events by day, of final days; a day may be absent.
@@ -107,7 +96,7 @@ def _around(values: Mapping[int, float], number: int, reach: int, step: int) -> 
     return [values[one] for one in near if one in values]
 
 
-def _walk(course: _Course) -> Iterator[Loss]:
+def _walk(course: _Course) -> Iterator[Anomaly]:
     before: deque[float] = deque(maxlen=_WEEK)
     number = 0
     while number < len(course.days):
@@ -119,16 +108,18 @@ def _walk(course: _Course) -> Iterator[Loss]:
         end, is_lasting = _end(course, number, level)
         first = _extend_back(course.levels, number, end, before)
         stop = end if is_lasting or end == len(course.days) else _extend_on(course.levels, end)
-        yield Loss(
-            course.days[first],
-            course.days[stop - 1],
-            sum(course.counts[first:stop]),
-            round(sum(level * share for share in course.shares[first:stop])),
-            goes_on=stop == len(course.days) and not is_lasting,
-            is_lasting=is_lasting,
-        )
+        actual = sum(course.counts[first:stop])
+        expected = round(sum(level * share for share in course.shares[first:stop]))
+        goes_on = stop == len(course.days) and not is_lasting
+        part = f"{100 * actual / max(1, expected):.0f} %"
+        message = f"{actual:,} events where {expected:,} were expected ({part})"
         if is_lasting:
+            message = f"events fell to {part}, for more than {LASTING_DAYS} days"
             before.clear()
+        message += "; it goes on" if goes_on else ""
+        kind = Kind.LEVEL if is_lasting else Kind.FEW
+        run = course.days[first], course.days[stop - 1]
+        yield Anomaly(kind, *run, message, actual, expected, goes_on=goes_on)
         number = stop
 
 
@@ -189,23 +180,37 @@ def _is_low(value: float, others: Sequence[float]) -> bool:
     return value < middle * (1 - _NOISE * min(0.12, max(0.08, deviation)))
 
 
-def find_silences(origins: Mapping[date, Mapping[str, int]]) -> tuple[Loss, ...]:
+def find_silences(origins: Mapping[date, Mapping[str, int]]) -> tuple[Anomaly, ...]:
     """Return the silences of all origins, ascending.
 
     Args:
         origins: launches by day and origin; a day that is absent or empty is unknown.
     """
     known = {day: counts for day, counts in sorted(origins.items()) if counts}
+    begun = _newcomers(known)
     names = {name for counts in known.values() for name in counts} - {OTHERS}
-    found = [silence for name in names for silence in _silences_of(name, known)]
-    return tuple(sorted(found, key=lambda one: (one.first, one.origin)))
+    found = (silence for name in names for silence in _silences_of(name, known, begun))
+    return tuple(sorted(found, key=lambda one: (one.first, one.subject)))
 
 
-def _silences_of(name: str, origins: Mapping[date, Mapping[str, int]]) -> Iterator[Loss]:
+def _newcomers(known: Mapping[date, Mapping[str, int]]) -> dict[str, date]:
+    """Return the first days of origins that the day before is known to be without."""
+    begun: dict[str, date] = {}
+    seen: set[str] = set()
+    for (yesterday, before), (day, counts) in pairwise(known.items()):
+        seen |= before.keys()
+        if (day - yesterday).days == 1:
+            begun |= dict.fromkeys(sorted(counts.keys() - seen), day)
+    return begun
+
+
+def _silences_of(
+    name: str, known: Mapping[date, Mapping[str, int]], begun: Mapping[str, date]
+) -> Iterator[Anomaly]:
     odds: deque[float] = deque(maxlen=_ODDS_DAYS)
     usual = 0.0
     silent: list[tuple[date, int, float]] = []
-    for day, counts in origins.items():
+    for day, counts in known.items():
         count = counts.get(name, 0)
         others = sum(counts.values()) - count
         expected = usual * others
@@ -215,15 +220,30 @@ def _silences_of(name: str, origins: Mapping[date, Mapping[str, int]]) -> Iterat
         if not others or (silent and expected < _LEAST_EXPECTED and not count):
             continue
         if silent:
-            yield _make_silence(name, silent, goes_on=False)
+            yield _make_silence(name, silent, begun, goes_on=False)
             silent = []
         if count or odds:
             odds.append(count / others)
             usual = median(odds) if len(odds) >= _LEVEL_DAYS else 0.0
     if silent:
-        yield _make_silence(name, silent, goes_on=True)
+        yield _make_silence(name, silent, begun, goes_on=True)
 
 
-def _make_silence(name: str, silent: Sequence[tuple[date, int, float]], *, goes_on: bool) -> Loss:
-    days, counts, expected = zip(*silent, strict=True)
-    return Loss(days[0], days[-1], sum(counts), round(sum(expected)), goes_on, origin=name)
+def _make_silence(
+    name: str,
+    silent: Sequence[tuple[date, int, float]],
+    begun: Mapping[str, date],
+    *,
+    goes_on: bool,
+) -> Anomaly:
+    days, counts, expectations = zip(*silent, strict=True)
+    actual, expected, origin = sum(counts), round(sum(expectations)), shown(name, 60)
+    message = f"{origin} has been silent since, while others go on"
+    if not goes_on:
+        message = f"{origin} is silent while others go on: "
+        message += f"{actual:,} launches where {expected:,} were expected"
+    new = [one for one in begun if abs(begun[one] - days[0]) <= _NEWCOMER and one != name]
+    if new:
+        names = ", ".join(shown(one, 60) for one in new[:3])
+        message += f"; {names} appeared at about that time"
+    return Anomaly(Kind.SILENT, days[0], days[-1], message, actual, expected, origin, goes_on)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirror.report.losses import LASTING_DAYS, find_dips
+from mirror.report.anomaly import LASTING_DAYS, Kind
+from mirror.report.losses import find_dips
 from tests.making import day, days
 
 _COLLAPSE = (5216, 3489, 865, 799, 1310, 0, 28, 0)
@@ -144,7 +145,7 @@ def test_what_lasts_is_a_new_level_and_later_losses_are_measured_by_it() -> None
 
     lasting, later = find_dips(counts)
 
-    assert (str(lasting.first), lasting.is_lasting) == ("2022-05-02", True)
+    assert (str(lasting.first), lasting.kind) == ("2022-05-02", Kind.LEVEL)
     assert (lasting.last - lasting.first).days + 1 == LASTING_DAYS
     assert (str(later.first), str(later.last)) == ("2023-05-08", "2023-05-09")
 

@@ -24,7 +24,7 @@ def silence(
 
 def found(origins: Mapping[date, Mapping[str, int]]) -> list[tuple[str, str, str, bool]]:
     return [
-        (one.origin, str(one.first), str(one.last), one.goes_on) for one in find_silences(origins)
+        (one.subject, str(one.first), str(one.last), one.goes_on) for one in find_silences(origins)
     ]
 
 
