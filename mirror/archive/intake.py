@@ -25,6 +25,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import chain
 from types import ModuleType
 from typing import Any
 
@@ -54,16 +55,18 @@ _BEFORE_TEXT = b"\xef\xbb\xbf \t\r\n"
 
 
 class Decoder:
-    """Undoes one content coding.
+    """Undoes one content coding, and digests what it is given.
 
     Args:
         coding: its name in a `Content-Encoding`, in lower case.
+        algorithms: names as hashlib knows them.
 
     Raises:
         UpstreamError: a coding that we never asked for and do not know.
     """
 
-    def __init__(self, coding: str) -> None:
+    def __init__(self, coding: str, algorithms: Iterable[str] = ()) -> None:
+        self.digests = _make_digests(algorithms)
         self._coding = coding
         self._make_member: Callable[[], Any] = _GzipMember
         self._damage: type[Exception] = zlib.error
@@ -84,6 +87,8 @@ class Decoder:
         Raises:
             UpstreamError: it is damaged, or decodes to next to nothing.
         """
+        for digest in self.digests.values():
+            digest.update(chunk)
         for start in range(0, len(chunk), _SLICE_BYTES):
             part = chunk[start : start + _SLICE_BYTES]
             self._taken += len(part)
@@ -150,6 +155,10 @@ def import_zstd() -> ModuleType:
     return zstd
 
 
+def _make_digests(algorithms: Iterable[str]) -> dict[str, Any]:
+    return {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
+
+
 class Evidence(Struct, frozen=True, gc=False):
     """What was seen of one complete body."""
 
@@ -185,7 +194,7 @@ class Scanner:
     """
 
     def __init__(self, algorithms: Iterable[str] = ("sha256",), *, max_bytes: int) -> None:
-        self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
+        self._digests = _make_digests(algorithms)
         self._max_bytes = max_bytes
         self.size = 0
         self._lines = 0
@@ -208,7 +217,7 @@ class Scanner:
                 failure=Failure.TOO_LARGE,
                 transient=False,
             )
-        for digest in self._hashes.values():
+        for digest in self._digests.values():
             digest.update(chunk)
         self._count(chunk)
 
@@ -218,7 +227,7 @@ class Scanner:
             size=self.size,
             lines=self._lines + (not self._line_is_blank),
             ends_with_newline=self._ends_with_newline,
-            digests={name: digest.hexdigest() for name, digest in self._hashes.items()},
+            digests={name: digest.hexdigest() for name, digest in self._digests.items()},
         )
 
     def _count(self, chunk: bytes) -> None:
@@ -252,7 +261,6 @@ class Intake:
         if len(meta.codings) > _MAX_CODINGS:
             problem = f"more than {_MAX_CODINGS} codings: {shown(', '.join(meta.codings), 40)}"
             raise UpstreamError(problem, failure=Failure.ENCODING, transient=False)
-        self._decoders = [Decoder(one) for one in reversed(meta.codings)]
         self._first = b""
         self._offered = meta.digests
         if meta.stored_encoding == "gzip" and not meta.codings:
@@ -260,12 +268,9 @@ class Intake:
             # (https://cloud.google.com/storage/docs/transcoding)
             self._offered = tuple(d for d in meta.digests if d.source not in _STORED_DIGESTS)
         wanted = {digest.algorithm for digest in self._offered}
+        # the one that the wire goes into first
+        self._decoders = [Decoder(coding, wanted) for coding in reversed(meta.codings)]
         self._scanner = Scanner({"sha256"} | wanted, max_bytes=max_bytes)
-        # of what goes into each decoder, the wire first
-        self._encoded = [
-            {name: hashlib.new(name, usedforsecurity=False) for name in wanted}
-            for _ in meta.codings
-        ]
 
     @property
     def kept_bytes(self) -> int:
@@ -278,20 +283,13 @@ class Intake:
         Raises:
             UpstreamError: over the cap, or wrongly encoded.
         """
-        for piece in self._decode(chunk, 0):
+        pieces: Iterable[bytes] = [chunk]
+        for decoder in self._decoders:
+            pieces = chain.from_iterable(map(decoder.feed, pieces))
+        for piece in pieces:
             self._scanner.feed(piece)
             self._first = self._first or piece.lstrip(_BEFORE_TEXT)[:1]
             yield piece
-
-    def _decode(self, chunk: bytes, done: int) -> Iterator[bytes]:
-        """Yield what is left of a chunk that `done` decoders have been over."""
-        if done == len(self._decoders):
-            yield chunk
-            return
-        for digest in self._encoded[done].values():
-            digest.update(chunk)
-        for piece in self._decoders[done].feed(chunk):
-            yield from self._decode(piece, done + 1)
 
     def finish(self) -> Evidence:
         """Return what was seen, once the transfer is complete.
@@ -311,7 +309,7 @@ class Intake:
         )
 
     def _is_right(self, offered: OfferedDigest, seen: Evidence) -> bool:
-        encoded = [layer[offered.algorithm].hexdigest() for layer in self._encoded]
+        encoded = [one.digests[offered.algorithm].hexdigest() for one in self._decoders]
         values = [*encoded, seen.digests[offered.algorithm]]
         # all but those of the store are over the bytes on the wire
         return offered.value in (values if offered.source in _STORED_DIGESTS else values[:1])
