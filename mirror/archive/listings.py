@@ -240,10 +240,8 @@ def local_index(
 ) -> bytes:
     """Return the index to publish: upstream's where it lists what is held, else a canonical one.
 
-    Args:
-        records: what is held.
-        listed: the counts that upstream's index lists.
-        body: its bytes, where they are at hand and every line was accepted.
+    Its counts are `listed`, its bytes are `body`, where they are at hand and every line was
+    accepted.
     """
     if body is not None and listed == {day: record.lines for day, record in records.items()}:
         return body

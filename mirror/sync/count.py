@@ -16,12 +16,7 @@ _READ_BYTES = 1024 * 1024
 
 
 def count_days(open_body: OpenBody, records: Sequence[Record]) -> list[Findings | str]:
-    """Return the findings of each day, or why there are none.
-
-    Args:
-        open_body: opens published files.
-        records: what is on record of them.
-    """
+    """Return the findings of each day on record, or why there are none."""
     # what lines count as is remembered from one day to the next
     kinds = remember_kinds()
     return [_count(open_body, record, kinds) for record in records]

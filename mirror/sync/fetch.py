@@ -80,10 +80,6 @@ async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
 class Fetcher:
     """Fetches due days, several at a time.
 
-    Args:
-        context: where from and where to; settings, clock and jitter.
-        upstream: what is known of it: disputes, and what its ETags are.
-
     Attributes:
         disputes: refused bodies that may yet be taken, as they stand now.
         indexed: days that an index has ever listed.

@@ -229,11 +229,8 @@ def make_problems(
 ) -> tuple[Problem, ...]:
     """Return all that keeps the copy from being complete, bounded.
 
-    Args:
-        upstream: what is known of upstream.
-        outcomes: how the due days ended.
-        wrong_kind: days at whose path something other than a file stands, and what.
-        asked: the range asked for: only its days are judged.
+    Only the days asked for are judged; `wrong_kind` has those at whose path something other than a
+    file stands, and what.
     """
     failed = sorted(
         (one.problem for one in outcomes if one.problem is not None and not one.is_only_odd),
@@ -276,11 +273,10 @@ def _odd_answers(outcomes: Sequence[Outcome]) -> Iterator[Problem]:
     odd = [one for one in outcomes if one.problem is not None and one.is_only_odd]
     held = (one.problem for one in odd if one.kind is OutcomeKind.UNCHANGED and one.problem)
     yield from islice(held, LISTED_PROBLEMS)
-    if absent := sorted(one.date for one in odd if one.kind is OutcomeKind.ABSENT):
-        latest = ", ".join(map(str, absent[-_LISTED_DAYS:]))
+    if absent := [one.date for one in odd if one.kind is OutcomeKind.ABSENT]:
         text = (
             f"{plural(len(absent), 'day')} that no listing has, asked for by name, came as "
-            f"something else than a daily file, and count as not there: {latest}"
+            f"something else than a daily file, and count as not there: {_latest(absent)}"
         )
         yield Problem(ProblemKind.SOFT_404, text)
 
@@ -303,11 +299,14 @@ def make_warnings(
             "index.html and by name"
         )
         yield Problem(ProblemKind.INDEX_STALE, text)
-    if disputed := sorted(record.date for record in records if Flag.DISPUTED in record.flags):
-        latest = ", ".join(map(str, disputed[-_LISTED_DAYS:]))
+    if disputed := [record.date for record in records if Flag.DISPUTED in record.flags]:
         count = plural(len(disputed), "day")
-        text = f"{count} published although index or ETag contradict: {latest}"
+        text = f"{count} published although index or ETag contradict: {_latest(disputed)}"
         yield Problem(ProblemKind.DISPUTED, text)
+
+
+def _latest(days: Collection[date]) -> str:
+    return ", ".join(map(str, sorted(days)[-_LISTED_DAYS:]))
 
 
 def _count_outcomes(outcomes: Sequence[Outcome], adopted: int) -> dict[str, int]:

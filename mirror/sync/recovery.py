@@ -42,11 +42,8 @@ _NOT_AS_RECORDED = (DamageKind.TRUNCATED, DamageKind.OVERLONG, DamageKind.ALTERE
 async def adopt_all(context: Context, upstream: Upstream) -> int:
     """Take on record what can be proved; return how many files that was.
 
-    What cannot be proved stays as it is: its day is not held, and so is fetched.
-
-    Args:
-        context: upstream, asked for validators and headers only; where the files are; settings.
-        upstream: what is known of it: what its listings promise, and what its ETags are.
+    What cannot be proved stays as it is: its day is not held, and so is fetched. Upstream is asked
+    for validators and headers only.
     """
     destination, log = context.destination, get_logger()
     unverified = dict(destination.inventory.unverified)
