@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
@@ -124,20 +125,16 @@ class _Inspection:
     async def _take_batches(self) -> None:
         """Have batch after batch counted: by a worker, a new one where it has died."""
         worker: Worker | None = None
-
-        def count(batch: Sequence[Record]) -> Sequence[Findings | str]:
-            opener = self.destination.opener
-            if worker is None:
-                return count_days(opener, batch)
-            return worker.call(count_days, opener, batch)
-
         with ExitStack() as workers:
             while self.batches and time.monotonic() < self.ends_at:
                 batch = self.batches.pop()
                 if worker is None and self.in_workers:
                     worker = self._start(workers)
+                count = partial(count_days, self.destination.opener, batch)
                 try:
-                    found = await asyncio.to_thread(count, batch)
+                    found = await asyncio.to_thread(
+                        partial(worker.call, count) if worker else count
+                    )
                 except WorkerDiedError as error:
                     workers.close()
                     worker = None

@@ -27,7 +27,7 @@ from mirror.archive.listings import parse_sums
 from mirror.archive.manifest import Version
 from mirror.archive.ports import Ask, Destination, Listing, OpenBody
 from mirror.archive.upstream import ETags, Upstream, listed_counts
-from mirror.errors import MirrorError, StorageError, UpstreamError, WrongKindError
+from mirror.errors import StorageError, UpstreamError, WrongKindError
 from mirror.logs import get_logger
 from mirror.model import Damage, DamageKind, Due, Flag, Reason, Record, Repair
 from mirror.sync.fetch import Context, Fetcher, task_group
@@ -62,9 +62,7 @@ async def adopt_all(context: Context, upstream: Upstream) -> int:
             record = await _prove(
                 context, day, claims, listed.get(day), sums.get(name), upstream.etags
             )
-        except StorageError:
-            raise
-        except MirrorError as error:
+        except (UpstreamError, WrongKindError) as error:
             log.info("file.not_adopted", file=name, problem=error.line())
             return
         finally:
