@@ -125,7 +125,7 @@ class Upstream:
         return response
 
     def _respond(self, request: web.Request) -> web.Response:
-        name = request.match_info["name"]
+        name = request.match_info["name"] or "index.html"
         if name not in self._files:
             return web.Response(status=404, text="no such file\n")
         body, headers = self._files[name]
