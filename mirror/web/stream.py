@@ -23,8 +23,6 @@ _PAUSE_S = 0.5
 """Between two messages, however fast things move."""
 _LOOK_S = 2.0
 """How often the copy is looked at: a sync in another process sends no call."""
-_PAGE_EVERY_S = 5.0
-"""How often the page may be made while a poll runs."""
 _HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-store",
@@ -99,17 +97,16 @@ class EventStreams:
         """Yield what is new for one listener since it was asked last, or nothing."""
         message = "retry: 5000\n\n"
         shown = version = None
-        looked_at = sent_at = -math.inf
+        sent_at = -math.inf
         while True:
             now = time.monotonic()
             if (running := self._pages.running()) != shown:
                 message += _event("progress", running)
                 shown = running
-            if not running or now - looked_at >= _PAGE_EVERY_S:
-                with suppress(MirrorError):  # the inventory cannot be read: the page itself says so
-                    if (page := await self._pages.page()).version != version:
-                        message += _event("page", page.version)
-                    version, looked_at = page.version, now
+            with suppress(MirrorError):  # the inventory cannot be read: the page itself says so
+                if (page := await self._pages.page()).version != version:
+                    message += _event("page", page.version)
+                version = page.version
             if not message and now - sent_at >= self._limits.keep_alive_s:
                 message = ": still here\n\n"
             if message:
