@@ -47,10 +47,8 @@ class Jobs:
         patience_s: how long a job may show no progress, beside the waits that the settings allow.
 
     Attributes:
-        site, schedule: as given.
         running: the job that is running, if any.
         last_poll: the report of the last poll that ended here.
-        waiting: days whose content could not be counted yet, for want of time.
     """
 
     def __init__(
@@ -60,7 +58,6 @@ class Jobs:
         self.schedule = schedule
         self.running: JobKind | None = None
         self.last_poll: PollReport | None = None
-        self.waiting = 0
         self._open_writer = open_writer
         self._patience_s = patience_s
         self._verified_slice: int | None = None
@@ -81,9 +78,6 @@ class Jobs:
             kind = await self.schedule.next()
             if not await self.run(kind):
                 loop.call_later(_TRY_AGAIN_S, self.schedule.signal, kind)
-            elif self.waiting:
-                # the least urgent of all: whatever else is due comes before
-                self.schedule.signal(JobKind.INSPECT)
 
     async def run(self, kind: JobKind) -> bool:
         """Run a job to its end, whatever comes of it.
@@ -187,12 +181,13 @@ class Jobs:
 
     async def _inspect(self) -> None:
         """Go on counting content: a slice of it."""
-        self.waiting = 0
         async with self._writing() as mirror:
             await self._count(mirror)
 
     async def _count(self, mirror: Mirror) -> None:
-        self.waiting = (await mirror.inspect(self._observe, limit_s=_INSPECT_S)).waiting
+        if (await mirror.inspect(self._observe, limit_s=_INSPECT_S)).waiting:
+            # the least urgent of all: whatever else is due comes before
+            self.schedule.signal(JobKind.INSPECT)
 
     async def _verify(self) -> None:
         """Read a slice of the copy again; what is damaged is repaired at once."""

@@ -292,7 +292,7 @@ async def test_an_idle_daemon_counts_what_a_poll_had_no_time_for(shell: Shell) -
     jobs = make_jobs(shell, open_writer=hasty)
     with capture_logs() as logs:
         async with running(jobs), asyncio.timeout(PATIENCE_S):
-            while HastyMirror.times or jobs.running or jobs.waiting:
+            while HastyMirror.times or jobs.running or pending(shell):
                 await asyncio.sleep(0.01)
 
     assert pending(shell) == 0
