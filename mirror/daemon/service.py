@@ -24,9 +24,6 @@ from mirror.daemon.jobs import Jobs, OpenWriter
 from mirror.daemon.schedule import Schedule, longest_interval
 from mirror.errors import ConfigError, MirrorError
 from mirror.logs import configure_logs, get_logger
-from mirror.status.metrics import Metrics
-from mirror.status.poll_progress import PollProgress
-from mirror.status.snapshot import SnapshotCache
 from mirror.store.layout import DataDir
 from mirror.web.server import WebServer
 from mirror.web.site import Site
@@ -103,33 +100,17 @@ async def run_service(
     announce: Callable[[str], None],
     now: Callable[[], datetime],
 ) -> bool:
-    """Serve and work until SIGTERM or SIGINT.
+    """Serve and work until SIGTERM or SIGINT; return whether all came to its end in time.
 
-    Args:
-        config: the settings.
-        data: the data directory.
-        load: reads the settings again.
-        open_writer: holds the data directory for writing; None where only the web side runs.
-        environ: the process's environment, in which a service manager leaves its address.
-        announce: shows the address to a person at a terminal, once it is served.
-        now: the clock, aware UTC.
-
-    Returns:
-        Whether all came to its end in time.
+    `load` reads the settings again. Without `open_writer`, which holds the data directory for
+    writing, the web side runs alone. In `environ` a service manager leaves its address; `announce`
+    shows ours to a person at a terminal, once it is served.
 
     Raises:
         ConfigError: the address cannot be had.
         BaseException: the work itself died, of a bug.
     """
-    site = Site(
-        config=config,
-        data=data,
-        snapshots=SnapshotCache(data),
-        metrics=Metrics(),
-        live=PollProgress(),
-        interval=longest_interval(config.schedule, now=now()),
-        now=now,
-    )
+    site = Site(config, data, longest_interval(config.schedule, now=now()), now)
     jobs = Jobs(site, Schedule(config.schedule), open_writer) if open_writer is not None else None
     # Modules and what is made at the start are never garbage, and going through them for it held
     # up the loop for 40 ms.

@@ -1,7 +1,7 @@
 """What the routes share: data directory, snapshot, metrics, settings."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from mirror.config.settings import Config
@@ -24,13 +24,16 @@ class Site:
 
     config: Config
     data: DataDir
-    snapshots: SnapshotCache
-    metrics: Metrics
-    live: PollProgress
-    """How the running poll stands; never moves where the web side runs alone."""
     interval: timedelta
     """Longest time between two polls, for readiness."""
     now: Callable[[], datetime]
+    live: PollProgress = field(default_factory=PollProgress)
+    """How the running poll stands; never moves where the web side runs alone."""
+    metrics: Metrics = field(default_factory=Metrics)
+    snapshots: SnapshotCache = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.snapshots = SnapshotCache(self.data)
 
     def status(self, snapshot: Snapshot) -> Status:
         """Return how the copy stands by a snapshot of it."""

@@ -18,9 +18,6 @@ from mirror.daemon.jobs import Jobs
 from mirror.daemon.schedule import JobKind, Schedule
 from mirror.daemon.service import tune_process
 from mirror.logs import configure_logs
-from mirror.status.metrics import Metrics
-from mirror.status.poll_progress import PollProgress
-from mirror.status.snapshot import SnapshotCache
 from mirror.store.layout import DataDir
 from mirror.sync.wiring import open_mirror
 from mirror.web.site import Site
@@ -30,15 +27,7 @@ async def main() -> None:
     config = load_config(None, os.environ)
     configure_logs(config.log)
     data = DataDir(Path(config.storage.data_dir))
-    site = Site(
-        config=config,
-        data=data,
-        snapshots=SnapshotCache(data),
-        metrics=Metrics(),
-        live=PollProgress(),
-        interval=timedelta(minutes=30),
-        now=lambda: datetime.now(UTC),
-    )
+    site = Site(config, data, timedelta(minutes=30), lambda: datetime.now(UTC))
     schedule = Schedule(config.schedule)
     jobs = Jobs(site, schedule, lambda current: open_mirror(current, data))
     gc.collect()

@@ -5,9 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 from mirror.config.settings import Config
-from mirror.status.metrics import Metrics
 from mirror.status.poll_progress import PollProgress
-from mirror.status.snapshot import SnapshotCache
 from mirror.store.layout import DataDir
 from mirror.web.server import WebServer
 from mirror.web.site import Site
@@ -21,15 +19,7 @@ def make_site(
     config: Config | None = None,
 ) -> Site:
     """Return what is to be served of it."""
-    return Site(
-        config=config or Config(),
-        data=data,
-        snapshots=SnapshotCache(data),
-        metrics=Metrics(),
-        live=live or PollProgress(),
-        interval=timedelta(minutes=30),
-        now=now,
-    )
+    return Site(config or Config(), data, timedelta(minutes=30), now, live or PollProgress())
 
 
 @asynccontextmanager
