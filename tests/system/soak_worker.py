@@ -46,7 +46,7 @@ async def main() -> None:
     body, _ = site.metrics.render(
         site.status(await site.snapshots.snapshot()),
         interval=timedelta(seconds=config.schedule.interval),
-        free_bytes=site.snapshots.free_bytes,
+        free_bytes=data.free_bytes(),
         now=site.now(),
     )
     print(body.decode(), flush=True)
