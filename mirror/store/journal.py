@@ -6,6 +6,7 @@ are taken out of it, in one rewrite: at every moment it says nothing but the tru
 with the listings, at the end of the poll; the journal being there, also after a kill.
 """
 
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import date
@@ -21,7 +22,7 @@ from mirror.store.disk import (
     append_line,
     digest_of,
     kind_of,
-    read_file,
+    read_if_file,
     storage_errors,
     sync_folder,
     write_durably,
@@ -45,6 +46,8 @@ class Journal:
         self._data = data
         self._write = GroupWork(self._write_together)
         self._listed: Mapping[str, str] | None = None
+        self._sums = threading.RLock()
+        """Held while the list is read or changed: no thread may bring an older one back."""
         self._is_named = False
         """Whether the journal's name is durable: it may be new, or left by a process killed."""
 
@@ -67,17 +70,16 @@ class Journal:
 
     def listed(self) -> Mapping[str, str]:
         """Return what `SHA256SUMS` says: digest by name."""
-        if self._listed is None:
-            listed: Mapping[str, str] = {}
-            # where something other than a file stands, there are no lines
-            with suppress(WrongKindError):
-                listed = parse_sums(read_file(self._data.sums) or b"")
-            self._listed = listed
-        return self._listed
+        with self._sums:
+            if self._listed is None:
+                # where something other than a file stands, there are no lines
+                self._listed = parse_sums(read_if_file(self._data.sums) or b"")
+            return self._listed
 
     def forget_sums(self) -> None:
         """Look anew what `SHA256SUMS` lists."""
-        self._listed = None
+        with self._sums:
+            self._listed = None
 
     def _write_together(self, entries: Sequence[_Entry]) -> None:
         is_durable = any(entry.is_durable for entry in entries)
@@ -90,14 +92,15 @@ class Journal:
 
     def _withdraw(self, records: Sequence[Record]) -> None:
         """Take from `SHA256SUMS` what it says of files that are about to be others."""
-        listed = self.listed()
-        wrong = {one.name for one in records if listed.get(one.name, one.sha256) != one.sha256}
-        if wrong:
-            left = {name: digest for name, digest in listed.items() if name not in wrong}
-            style = self._data.archive / Listing.STYLE
-            if not left and kind_of(style) == "file":
-                # to `sha256sum -c` a list without a line is an error
-                left = {Listing.STYLE: digest_of(style)}
-            with suppress(WrongKindError):
-                write_durably(self._data.sums, render_digests(left), staging=self._data.staging)
-            self._listed = left
+        with self._sums:
+            listed = self.listed()
+            wrong = {one.name for one in records if listed.get(one.name, one.sha256) != one.sha256}
+            if wrong:
+                left = {name: digest for name, digest in listed.items() if name not in wrong}
+                style = self._data.archive / Listing.STYLE
+                if not left and kind_of(style) == "file":
+                    # to `sha256sum -c` a list without a line is an error
+                    left = {Listing.STYLE: digest_of(style)}
+                with suppress(WrongKindError):
+                    write_durably(self._data.sums, render_digests(left), staging=self._data.staging)
+                self._listed = left

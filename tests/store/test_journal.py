@@ -4,6 +4,7 @@ after it failed."""
 import asyncio
 import errno
 import os
+import sys
 import threading
 import time
 from collections import Counter
@@ -11,16 +12,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from msgspec.structs import replace
 
-from mirror.archive.listings import render_sums
+from mirror.archive.listings import parse_sums, render_sums
 from mirror.archive.ports import Listing
 from mirror.errors import StorageError
 from mirror.model import Findings
 from mirror.store.disk import GroupWork
 from mirror.store.inventory import load_inventory
+from mirror.store.journal import Journal
+from mirror.store.layout import DataDir, make_folders
+from tests.making import record
 from tests.store.destinations import NOW, LocalLook
 from tests.store.test_destination import DAY, NEW, OLD, name_of, put, record_of
 
@@ -182,3 +187,35 @@ def test_what_failed_once_is_told_to_all_who_wait_and_come_later() -> None:
     for item in range(3):
         with pytest.raises(OSError, match="no"):
             together(item)
+
+
+def test_a_line_taken_out_does_not_come_back_with_one_that_read_the_list_before(
+    tmp_path: Path,
+) -> None:
+    data = DataDir(tmp_path)
+    make_folders(data)
+    held = [record(DAY), record(DAY + timedelta(days=1))]
+    data.sums.write_bytes(render_sums(held))
+    journal = Journal(data)
+    has_read, goes_on = threading.Event(), threading.Event()
+
+    def pause(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "return" and frame.f_code is parse_sums.__code__:
+            has_read.set()
+            goes_on.wait(0.5)
+
+    def read_slowly() -> None:
+        sys.setprofile(pause)
+        journal.listed()
+        sys.setprofile(None)
+
+    reader = threading.Thread(target=read_slowly)
+    reader.start()
+    has_read.wait()
+    journal.announce(replace(held[0], sha256="e" * 64))
+    goes_on.set()
+    reader.join()
+    journal.announce(replace(held[1], sha256="f" * 64))
+
+    listed = parse_sums(data.sums.read_bytes())
+    assert not listed.keys() & {one.name for one in held}
