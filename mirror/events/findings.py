@@ -15,8 +15,9 @@ import msgspec
 from msgspec import Struct
 
 from mirror.events.decoder import Oddity, OddLine, cut_blocks, decode_line
-from mirror.events.launch import FIELDS, ORIGIN_BEFORE, ORIGINS_SINCE, PROVIDERS, Launch
+from mirror.events.launch import FIELDS, ORIGIN_BEFORE, ORIGINS_SINCE, Launch
 from mirror.events.repeats import RepeatDecoder
+from mirror.events.spec import PROVIDERS
 from mirror.model import Findings, Record
 from mirror.text import shown
 

@@ -75,18 +75,6 @@ _JSON_TYPES = {_TIMESTAMP: str, _TEXT: str, _INTEGER: int, _BOOLEAN: bool}
 FIELD_TYPES: dict[str, type] = {one.name: _JSON_TYPES[one.type] for one in COLUMNS}
 """The type of each field in JSON."""
 
-PROVIDERS = (
-    "GitHub",
-    "GitLab",
-    "Git",
-    "Gist",
-    "Zenodo",
-    "Figshare",
-    "Dataverse",
-    "Hydroshare",
-    "CKAN",
-)
-
 ORIGINS_SINCE = date(2019, 6, 12)
 """The first day with an `origin` in its launches, from that evening on."""
 ORIGIN_BEFORE = "mybinder.org"

@@ -31,10 +31,15 @@ MASK = "***"
 
 _LONGEST_SHOWN = 2000
 
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
-_GIST_ID = re.compile(r"[0-9a-f]{20}|[0-9a-f]{32}|[0-9]+")
-_DISGUISED_GIST = re.compile(r"[0-9a-f]{20}|[0-9a-f]{32}")
-_DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.[0-9]{4,9}/[^\s?#]+)", re.IGNORECASE)
+_NAME = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+"
+_GIST_ID = r"[0-9a-f]{20}|[0-9a-f]{32}"
+_GITHUB = re.compile(rf"({_NAME})/({_NAME})/(.*)", re.DOTALL)
+_GITLAB = re.compile(rf"{_NAME}(?:/{_NAME})+")
+_GIST = re.compile(rf"({_NAME})/({_GIST_ID}|[0-9]+)(?:/(.*))?", re.DOTALL)
+_DISGUISED_GIST = re.compile(rf"(?:{_GIST_ID})(?:\.git)?")
+_DOI = re.compile(
+    r"(?:(?:https?://)?(?:dx\.)?doi\.org/|doi:)?(10\.[0-9]{4,9}/[^\s?#]+)", re.IGNORECASE
+)
 _DOI_VERSION = re.compile(r"\.v[0-9]+$")
 _RESOURCE = re.compile(r"[0-9a-f]{32}")
 _SCP_ADDRESS = re.compile(r"([A-Za-z0-9_-]+@[A-Za-z0-9_.-]+):(?!/)(.+)")
@@ -91,7 +96,7 @@ def parse_spec(provider: str, spec: str) -> Spec:
     if provider not in _PROVIDERS:
         raise SpecError(f"no specs are known of a provider {shown(provider)}")
     try:
-        return _PROVIDERS[provider].parse(provider, spec)
+        return Spec(provider, *_PROVIDERS[provider].parse(spec))
     except ValueError as error:
         # never `from`: the cause may hold what is masked here
         reason = str(error) if isinstance(error, _MisfitError) else "not an address"
@@ -114,6 +119,10 @@ def mask(spec: str) -> str:
     return shown(masked_user + start + (f"?{MASK}" if query else ""))
 
 
+_Parts = tuple[str, str | None, str | None, str]
+"""Of a `Spec` all but the provider."""
+
+
 class _MisfitError(ValueError):
     """A reason fit to show why something is no spec."""
 
@@ -121,6 +130,13 @@ class _MisfitError(ValueError):
 def _require(condition: object, reason: str) -> None:
     if not condition:
         raise _MisfitError(reason)
+
+
+def _match(pattern: re.Pattern[str], text: str, reason: str) -> re.Match[str]:
+    match = pattern.fullmatch(text)
+    if match is None:
+        raise _MisfitError(reason)
+    return match
 
 
 def _decode(text: str) -> str:
@@ -138,15 +154,10 @@ def _decode_ref(text: str) -> str:
     return _USER.sub(f"{MASK}@", _decode(text))
 
 
-def _split_ref(text: str) -> tuple[str, str]:
-    repository, slash, ref = text.partition("/")
+def _split_ref(spec: str) -> tuple[str, str]:
+    quoted, slash, ref = spec.partition("/")
     _require(slash, "no reference follows the repository")
-    return repository, _decode_ref(ref)
-
-
-def _check_name(name: str) -> str:
-    _require(_NAME.fullmatch(name) and name not in (".", ".."), "not the name of a repository")
-    return name
+    return _decode(quoted), _decode_ref(ref)
 
 
 def _without_git(path: str) -> str:
@@ -154,46 +165,30 @@ def _without_git(path: str) -> str:
     return path if not bare or bare.endswith("/") else bare
 
 
-def _parse_github(provider: str, spec: str) -> Spec:
-    user, slash, rest = spec.partition("/")
-    _require(slash, "not user/repository/ref")
-    name, ref = _split_ref(rest)
-    _check_name(user)
-    bare = _without_git(_check_name(name))
+def _parse_github(spec: str) -> _Parts:
+    user, name, ref = _match(_GITHUB, spec, "not user/repository/ref").groups()
     # On three days launches of gists were recorded as GitHub's. No one names a repository so.
-    _require(not _DISGUISED_GIST.fullmatch(bare), "it looks like a gist's")
-    path = f"{user}/{bare}"
-    url = f"https://github.com/{path}"
-    return Spec(provider, f"{user}/{name}", ref, url, f"github.com/{path}".lower())
+    _require(not _DISGUISED_GIST.fullmatch(name), "it looks like a gist's")
+    path = f"github.com/{user}/{_without_git(name)}"
+    return f"{user}/{name}", _decode_ref(ref), f"https://{path}", path.lower()
 
 
-def _parse_gitlab(provider: str, spec: str) -> Spec:
-    quoted, ref = _split_ref(spec)
-    namespace = _decode(quoted)
-    names = namespace.split("/")
-    _require(len(names) > 1, "not namespace/repository")
-    for name in names:
-        _check_name(name)
-    path = _without_git(namespace)
-    url = f"https://gitlab.com/{path}"
-    return Spec(provider, namespace, ref, url, f"gitlab.com/{path}".lower())
+def _parse_gitlab(spec: str) -> _Parts:
+    namespace, ref = _split_ref(spec)
+    _match(_GITLAB, namespace, "not namespace/repository")
+    path = f"gitlab.com/{_without_git(namespace)}"
+    return namespace, ref, f"https://{path}", path.lower()
 
 
-def _parse_gist(provider: str, spec: str) -> Spec:
-    user, slash, rest = spec.partition("/")
-    _require(slash, "not user/id")
-    gist, slash, quoted_ref = rest.partition("/")
-    _check_name(user)
-    _require(_GIST_ID.fullmatch(gist), "not a gist's id")
-    ref = _decode_ref(quoted_ref) if slash else None
-    url = f"https://gist.github.com/{user}/{gist}"
+def _parse_gist(spec: str) -> _Parts:
+    user, gist, ref = _match(_GIST, spec, "not user/id, or not a gist's id").groups()
     # an id is of one gist alone, and an address for Git has no user in it
-    return Spec(provider, f"{user}/{gist}", ref, url, f"gist.github.com/{gist}")
+    url, key = f"https://gist.github.com/{user}/{gist}", f"gist.github.com/{gist}"
+    return f"{user}/{gist}", None if ref is None else _decode_ref(ref), url, key
 
 
-def _parse_git(provider: str, spec: str) -> Spec:
-    quoted, ref = _split_ref(spec)
-    address = _decode(quoted)
+def _parse_git(spec: str) -> _Parts:
+    address, ref = _split_ref(spec)
     scp = _SCP_ADDRESS.fullmatch(address)
     parts = urlsplit(f"ssh://{scp[1]}/{scp[2]}" if scp else address)
     _require(parts.scheme in _GIT_PORTS, "not an address of a Git repository")
@@ -203,7 +198,7 @@ def _parse_git(provider: str, spec: str) -> Spec:
     url = f"{parts.scheme}://{host}/{path}"
     browsable = _without_git(url) if parts.scheme in ("http", "https") else None
     repository = address if scp and parts.username == _SSH_USER else _masked(parts)
-    return Spec(provider, repository, ref, browsable, _git_key(host, names))
+    return repository, ref, browsable, _git_key(host, names)
 
 
 def _path_names(path: str) -> list[str]:
@@ -244,27 +239,25 @@ def _git_key(host: str, names: list[str]) -> str:
     return f"{host}/{_without_git('/'.join(names[:depth]))}".lower()
 
 
-def _parse_doi(provider: str, spec: str) -> Spec:
+def _parse_doi(spec: str) -> _Parts:
     text = _decode(spec)
-    match = _DOI.fullmatch(text)
-    _require(match, "not a DOI")
-    doi = match[1].rstrip("/") if match else ""
+    doi = _match(_DOI, text, "not a DOI")[1].rstrip("/")
     _require("/" in doi and "//" not in doi, "not a DOI")
     # a DOI is the same in any case (ISO 26324); Figshare's name the version of an article
     key = f"doi.org/{_DOI_VERSION.sub('', doi.lower())}"
-    return Spec(provider, text, None, f"https://doi.org/{quote(doi, safe='/:;()')}", key)
+    return text, None, f"https://doi.org/{quote(doi, safe='/:;()')}", key
 
 
-def _parse_hydroshare(provider: str, spec: str) -> Spec:
+def _parse_hydroshare(spec: str) -> _Parts:
     text = _decode(spec)
     ids = set(_RESOURCE.findall(text.lower()))
     _require(len(ids) == 1, "not the id of one resource")
     _require("@" not in text, "not the address of a resource")
     path = f"hydroshare.org/resource/{ids.pop()}"
-    return Spec(provider, text, None, f"https://www.{path}", path)
+    return text, None, f"https://www.{path}", path
 
 
-def _parse_ckan(provider: str, spec: str) -> Spec:
+def _parse_ckan(spec: str) -> _Parts:
     address = _decode(spec)
     parts = urlsplit(address)
     _require(parts.scheme in ("http", "https"), "not an address")
@@ -275,7 +268,7 @@ def _parse_ckan(provider: str, spec: str) -> Spec:
     # what follows is one of its activities or resources: "/history/ID", "?activity_id=ID"
     path = "/".join(names[: at + 2])
     url = f"{parts.scheme}://{host}/{quote(path, safe=_PATH_SAFE)}"
-    return Spec(provider, _masked(parts), None, url, f"{host.removeprefix('www.')}/{path}")
+    return _masked(parts), None, url, f"{host.removeprefix('www.')}/{path}"
 
 
 class _Provider(NamedTuple):
@@ -283,7 +276,7 @@ class _Provider(NamedTuple):
 
     prefix: str
     """In the address of a launch: https://mybinder.readthedocs.io/, "v2/gh/user/repository/ref"."""
-    parse: Callable[[str, str], Spec]
+    parse: Callable[[str], _Parts]
     safe: str = ""
     """What is not quoted of a repository in a spec."""
 
@@ -299,10 +292,11 @@ _PROVIDERS = {
     "Hydroshare": _Provider("hydroshare", _parse_hydroshare),
     "CKAN": _Provider("ckan", _parse_ckan),
 }
+PROVIDERS = tuple(_PROVIDERS)
+"""The providers that are known. There may be a new one without a new version of the schema."""
 _PROVIDER_BY_PREFIX = {provider.prefix: name for name, provider in _PROVIDERS.items()}
 
 _SHORT = re.compile(r"([A-Za-z0-9_-]+/[A-Za-z0-9._-]+)/?")
-_DOI_HOST = re.compile(r"^(?:dx\.)?doi\.org/", re.IGNORECASE)
 _HYDROSHARE_DOI = re.compile(r"10\.4211/hs\.", re.IGNORECASE)
 _ZENODO_RECORD = re.compile(r"(?:https?://)?(?:www\.)?zenodo\.org/records?/([0-9]+)(?:[/?#].*)?")
 _DATAVERSE_PAGE = re.compile(r"https?://[^?#]+\?(?:[^#]*&)?persistentId=doi:(10\.[^&#]+).*")
@@ -343,7 +337,7 @@ def _spec_of(name: str, forge: str) -> tuple[str, str]:
     """Return provider and spec of what a name stands for."""
     if link := _LAUNCH_LINK.fullmatch(name):
         return _PROVIDER_BY_PREFIX[link[1]], (link[2] or "").rstrip("/")
-    if doi := _DOI.fullmatch(_DOI_HOST.sub("", name)) or _DATAVERSE_PAGE.fullmatch(name):
+    if doi := _DOI.fullmatch(name) or _DATAVERSE_PAGE.fullmatch(name):
         return "Hydroshare" if _HYDROSHARE_DOI.match(doi[1]) else "Zenodo", _quoted(doi[1], "/")
     if record := _ZENODO_RECORD.fullmatch(name):
         return "Zenodo", f"10.5281/zenodo.{record[1]}"

@@ -14,7 +14,8 @@ from itertools import pairwise
 from mirror.dataset.rows import MonthReader, describe_spec
 from mirror.events.decoder import Oddity, OddLine, cut_blocks, decode_blocks
 from mirror.events.findings import FINDINGS_VERSION, MAX_KEY_LENGTH, MAX_KEYS, Kinds, count_findings
-from mirror.events.launch import FIELDS, PROVIDERS, Launch
+from mirror.events.launch import FIELDS, Launch
+from mirror.events.spec import PROVIDERS
 from mirror.model import Findings
 from mirror.text import shown
 

@@ -12,9 +12,9 @@ from mirror.events.launch import (
     FIELDS,
     LAUNCH_SCHEMA,
     ORIGINS_SINCE,
-    PROVIDERS,
     Launch,
 )
+from mirror.events.spec import PROVIDERS
 from tests.upstream.launches import make_day
 
 ERAS = [

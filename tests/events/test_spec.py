@@ -11,8 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mirror.errors import MirrorError, SpecError
-from mirror.events.launch import PROVIDERS
-from mirror.events.spec import MASK, Spec, mask, parse_spec, repository_key
+from mirror.events.spec import MASK, PROVIDERS, Spec, mask, parse_spec, repository_key
 from tests.making import ANY_TEXT
 
 ID = "8f7c2f0341ef4180b0dbe97f59130756"

@@ -31,8 +31,8 @@ from mirror.config.loading import load_config, render
 from mirror.errors import ConfigError, IndexUnusableError, MirrorError, SpecError
 from mirror.events.decoder import cut_blocks, decode_blocks, pair_lines
 from mirror.events.findings import remember_kinds
-from mirror.events.launch import PROVIDERS, Launch
-from mirror.events.spec import mask, parse_spec, repository_key
+from mirror.events.launch import Launch
+from mirror.events.spec import PROVIDERS, mask, parse_spec, repository_key
 from mirror.web.answer import parse_range
 from mirror.web.encodings import choose_coding
 from tests.events.agreement import decode, require_agreement
