@@ -6,13 +6,15 @@ ones and odd lines by what is wrong with them. Launches that repeat are looked i
 
 import io
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from operator import attrgetter, gt
+from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from mirror.events.decoder import Oddity, OddLine, cut_blocks, decode_line
 from mirror.events.launch import FIELDS, ORIGIN_BEFORE, ORIGINS_SINCE, Launch
@@ -136,7 +138,8 @@ class _Counts:
 
     def findings(self) -> Findings:
         self._sum_up()
-        return _make_findings(self._counts, self._tally, FINDINGS_VERSION)
+        mappings = {name: _ordered(counts) for name, counts in self._counts.items()}
+        return msgspec.convert(mappings | self._tally | {"version": FINDINGS_VERSION}, Findings)
 
     def take_block(self, block: bytes) -> None:
         launches = self._kinds.decode(block)
@@ -198,43 +201,39 @@ def is_pending(record: Record) -> bool:
 
 def merge(findings: Iterable[Findings]) -> Findings:
     """Return the sums over many days, of each mapping the `MAX_KEYS` most frequent names alone."""
-    total = add_up(findings)
-    mappings = ((name, getattr(total, name)) for name in total.__struct_fields__)
-    bounded = {name: _bounded(one) for name, one in mappings if isinstance(one, dict)}
-    return msgspec.structs.replace(total, **bounded)
+    return add_up(findings, _bounded)
 
 
-def add_up(findings: Iterable[Findings]) -> Findings:
-    """Return the sums over many days, with every name."""
-    counts: dict[str, Counter[str]] = {}
-    tally: Counter[str] = Counter()
-    version = FINDINGS_VERSION
-    for one in findings:
-        version = min(version, one.version)
-        for name in one.__struct_fields__:
-            value = getattr(one, name)
-            if type(value) is int:
-                tally[name] += value
-            elif value:
-                counter = counts.setdefault(name, Counter())
-                # by hand: Counter.update takes three times as long for a few keys
-                for key, count in value.items():
-                    counter[key] += count
-    return _make_findings(counts, tally, version)
+def add_up(
+    findings: Iterable[Findings], keep: Callable[[dict[str, int]], dict[str, int]] = dict
+) -> Findings:
+    """Return the sums over many days, with every name, or with what is kept of each mapping."""
+    some = (Findings(version=FINDINGS_VERSION), *findings)
+    columns = zip(*map(astuple, some), strict=True)
+    fields: dict[str, Any] = dict(zip(some[0].__struct_fields__, columns, strict=True))
+    versions = fields.pop("version")
+    for name, values in fields.items():
+        is_number = isinstance(values[0], int)
+        fields[name] = sum(values) if is_number else _ordered(keep(add_names(values)))
+    return Findings(**fields, version=min(versions))
+
+
+def _ordered(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items()))
+
+
+def add_names(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Return the sums by name."""
+    # plain dictionaries: Counter.update takes three times as long for a handful of names
+    sums: dict[str, int] = {}
+    for named in counts:
+        for name, count in named.items():
+            sums[name] = sums.get(name, 0) + count
+    return sums
 
 
 def _bounded(counts: Mapping[str, int]) -> dict[str, int]:
     """Return the most frequent values by name, the rest counted together."""
     ranked = sorted(counts.items(), key=lambda item: (item[0] == OTHERS, -item[1], item[0]))
-    bounded = dict(ranked[:MAX_KEYS])
-    if rest := sum(count for _, count in ranked[MAX_KEYS:]):
-        bounded[OTHERS] = rest
-    return dict(sorted(bounded.items()))
-
-
-def _make_findings(
-    counts: Mapping[str, Counter[str]], tally: Mapping[str, int], version: int
-) -> Findings:
-    """Return findings of this version, whatever the tally has as the sum of versions."""
-    mappings = {name: dict(sorted(counter.items())) for name, counter in counts.items()}
-    return msgspec.convert(mappings | dict(tally) | {"version": version}, Findings)
+    rest = sum(count for _, count in ranked[MAX_KEYS:])
+    return dict(ranked[:MAX_KEYS]) | ({OTHERS: rest} if rest else {})

@@ -11,7 +11,7 @@ from functools import lru_cache
 from msgspec import Struct
 from msgspec.structs import replace
 
-from mirror.events.findings import add_up, origins_of
+from mirror.events.findings import add_names, add_up, origins_of
 from mirror.model import Findings, Record
 
 Period = Callable[[date], date]
@@ -56,23 +56,10 @@ def sum_counts(counts: Iterable[tuple[date, int]], period: Period) -> dict[date,
     return {start: Total(len(some), sum(some)) for start, some in sorted(grouped.items())}
 
 
-def add_names(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """Return the sums by name."""
-    # plain dictionaries: Counter.update takes three times as long for a handful of names
-    sums: dict[str, int] = {}
-    for named in counts:
-        for name, count in named.items():
-            sums[name] = sums.get(name, 0) + count
-    return sums
-
-
 def fill_periods(first: date, last: date, period: Period) -> tuple[date, ...]:
-    """Return the first day of every period from that of `first` to that of `last`.
-
-    A period is a week at least: no shorter one is looked for.
-    """
-    days = (first + timedelta(days=number) for number in range(0, (last - first).days, 7))
-    return tuple(dict.fromkeys(map(period, (*days, last))))
+    """Return the first day of every period from that of `first` to that of `last`."""
+    days = (first + timedelta(days=number) for number in range((last - first).days + 1))
+    return tuple(dict.fromkeys(map(period, days)))
 
 
 class Month(Struct, frozen=True, gc=False):
@@ -108,13 +95,9 @@ def _month(records: tuple[Record, ...], before: Month | None) -> Month:
     if before is not None and before.records == records:
         # with the records of now, so that those of then can go
         return replace(before, records=records)
-    found = [record.findings for record in records if record.findings is not None]
+    found = [(one.date, one.findings) for one in records if one.findings is not None]
     return Month(
         records=records,
-        findings=add_up(found) if found else None,
-        origins=add_names(
-            origins_of(record.date, record.findings)
-            for record in records
-            if record.findings is not None
-        ),
+        findings=add_up(findings for _, findings in found) if found else None,
+        origins=add_names(origins_of(day, findings) for day, findings in found),
     )

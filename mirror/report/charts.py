@@ -12,8 +12,7 @@ from operator import add
 
 from msgspec import Struct
 
-from mirror.events.findings import OTHERS
-from mirror.events.series import add_names
+from mirror.events.findings import OTHERS, add_names
 
 _MARGIN_LEFT = 44
 _MARGIN_TOP = 8

@@ -18,11 +18,11 @@ from msgspec.structs import replace
 
 from mirror.archive.upstream import listed_counts, vanished
 from mirror.events import series
-from mirror.events.findings import is_pending, origins_of
+from mirror.events.findings import add_names, is_pending, origins_of
 from mirror.events.launch import Launch
 from mirror.model import DayRange, Record
 from mirror.reading.selection import repository_of
-from mirror.report.anomaly import Anomaly, Severity, between, in_order
+from mirror.report.anomaly import Anomaly, Severity, in_order
 from mirror.report.detection import ReportInput, find_anomalies, find_index_anomalies
 from mirror.status.snapshot import load_snapshot
 from mirror.store.aside import list_versions
@@ -126,8 +126,6 @@ class Report(Struct, frozen=True):
         if not self.periods:
             return ()
         first, last = self.periods[0].start, self.periods[-1].start
-        if self.period == "day":
-            return tuple(between(first, last))
         return series.fill_periods(first, last, _PERIODS[self.period][1])
 
     @property
@@ -199,8 +197,8 @@ def _make_period(start: date, records: Sequence[Record]) -> Period:
         start=start,
         days=len(records),
         events=sum(one.lines for one in records),
-        origins=_shown(series.add_names(origins_of(one.date, found) for one, found in inspected)),
-        providers=_shown(series.add_names(found.providers for _, found in inspected)),
+        origins=_shown(add_names(origins_of(one.date, found) for one, found in inspected)),
+        providers=_shown(add_names(found.providers for _, found in inspected)),
         inspected=len(inspected),
     )
 
