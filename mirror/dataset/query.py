@@ -4,19 +4,20 @@ The view `launches` is the data set or, where there is none, one made for the mo
 files, so that both have the same rows and columns. The database is in memory. Once the view is
 there it is shut in: the months' files alone can be read, settings cannot be changed, and only
 queries are run. A query may be led by a COPY in a WITH clause, which could write to the very files
-that are read: each is bound as a subquery first, where DuckDB allows no such clause.
+that are read: each is run by DuckDB's table function `query`, which allows no such clause.
 
 The SQL of an answer has each value turned into that of a format. Moments are written in ISO 8601,
 bytes in base64. What is nested is JSON in every text; JSON has no infinite numbers, so they are
 null there.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -30,9 +31,12 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from duckdb.sqltypes import DuckDBPyType
 
+Rows: TypeAlias = Iterator[Sequence[int | float | Decimal | str | None]]
+
 _ROWS_AT_ONCE = 1000
 _HIVE = "hive_partitioning = true, hive_types = {'year': INTEGER, 'month': INTEGER}"
 _SNIPPET = 40
+_LOCATION = re.compile(r'"location":"\[([0-9]+),([0-9]+)\]"')
 _TYPED = {"LOAD": "INSTALL or LOAD", "TRANSACTION": "a transaction"}
 """What DuckDB calls otherwise than whoever typed it."""
 _NUMBERS = {"integer", "uinteger", "bignum", "float", "double", "decimal"} | {
@@ -67,8 +71,6 @@ class Bounds(Struct, frozen=True):
 class Answer(Struct):
     """A query whose answer is known by its columns, and not worked out yet."""
 
-    typed: str
-    """The text that the query is of."""
     query: str
     columns: Sequence[str]
     types: Sequence["DuckDBPyType"]
@@ -80,15 +82,8 @@ class Answer(Struct):
             f"{make(place, kind)} AS {quoted(name)}"
             for place, name, kind in zip(places, self.columns, self.types, strict=True)
         )
-        return f"SELECT {values} FROM (\n{self.query}\n) AS answer({', '.join(places)})"
-
-
-class Result(Struct):
-    """An answer as it comes."""
-
-    columns: Sequence[str]
-    rows: Iterator[Sequence[int | float | Decimal | str | None]]
-    """To be read before the next query."""
+        # the values last: what DuckDB says of a place in them is said of none in the query
+        return f"{_source_of(self.query)} AS answer({', '.join(places)}) SELECT {values}"
 
 
 class Session:
@@ -122,22 +117,20 @@ class Session:
                     "nothing else be done",
                     hint=hint if kind == "MULTI" else "",
                 )
-            query = _without_end(str(statements[0].query))
             # without a row it is bound, and not worked out
-            bound = self._connection.execute(f"FROM (\n{query}\n) LIMIT 0").description or ()
-            return Answer(sql, query, [str(one[0]) for one in bound], [one[1] for one in bound])
+            bound = self._connection.execute(f"{_source_of(sql)} LIMIT 0").description or ()
+            return Answer(sql, [str(one[0]) for one in bound], [one[1] for one in bound])
 
     @contextmanager
-    def run(self, answer: Answer) -> Iterator[Result]:
-        """Work out an answer as numbers and text.
+    def run(self, answer: Answer) -> Iterator[Rows]:
+        """Work out an answer as numbers and text: rows to be read before the next query.
 
         Raises:
             QueryError: a value is wrong, or more memory is wanted than it may have.
         """
-        with _query_errors(answer.typed):
+        with _query_errors(answer.query):
             cursor = self._connection.execute(answer.select(_make_cell))
-            rows = iter(lambda: cursor.fetchmany(_ROWS_AT_ONCE), [])
-            yield Result(answer.columns, chain.from_iterable(rows))
+            yield chain.from_iterable(iter(lambda: cursor.fetchmany(_ROWS_AT_ONCE), []))
 
     def copy(self, answer: Answer, form: str) -> int:
         """Write an answer to the session's output; return the number of rows.
@@ -152,9 +145,9 @@ class Session:
             OSError: the file cannot be written; of a pipe its reader knows why.
         """
         select, options = COPY_FORMATS[form]
-        with _query_errors(answer.typed, is_written=form == "parquet"):
+        with _query_errors(answer.query, is_written=form == "parquet"):
             written = self._connection.execute(
-                f"COPY (\n{select(answer)}\n) TO {literal(str(self._output))} "
+                f"COPY ({select(answer)}) TO {literal(str(self._output))} "
                 f"({options}, USE_TMP_FILE false)"
             ).fetchone()
         return int(written[0]) if written is not None else 0
@@ -178,7 +171,7 @@ def _query_errors(sql: str, *, is_written: bool = False) -> Iterator[None]:
 
         raise storage_error(refused, Path("the data set")) from error
     except duckdb.Error as error:
-        raise QueryError(f"{one_line(error)}{_place_of(str(error), sql)}") from error
+        raise QueryError(f"{one_line(error)}{_place_of(error, sql)}") from error
 
 
 def too_large() -> QueryError:
@@ -189,32 +182,19 @@ def too_large() -> QueryError:
     )
 
 
-def _without_end(statement: str) -> str:
-    """Return a statement without the semicolons and comments that it ends with."""
-    import duckdb  # noqa: PLC0415 - heavy, and an extra
-
-    # places in it are counted in bytes
-    text = statement.encode()
-    for place, kind in reversed(duckdb.tokenize(statement)):
-        if kind != duckdb.token_type.comment and text[place:].strip() != b";":
-            break
-        text = text[:place]
-    return text.decode()
+def _source_of(query: str) -> str:
+    return f"FROM query({literal(query)})"
 
 
-def _place_of(message: str, sql: str) -> str:
-    """Return where in the query DuckDB's message points to: " (line 1, column 15: wher)"."""
-    for picture, pointer in zip(lines := message.splitlines(), lines[1:], strict=False):
-        head, colon, text = picture.partition(": ")
-        if not (colon and head.startswith("LINE ") and pointer.strip(" ^") == ""):
-            continue
-        at = pointer.find("^") - len(head) - len(colon)
-        found = text[max(at, 0) :][: max(pointer.count("^"), _SNIPPET)].removesuffix("...")
-        for number, line in enumerate(sql.splitlines(), start=1):
-            if found and (column := line.find(found)) >= 0:
-                word = shown(found.split()[0], _SNIPPET) if found.split() else ""
-                return f" (line {number}, column {column + 1}: {word})"
-    return ""
+def _place_of(error: Exception, sql: str) -> str:
+    """Return the place in the query that DuckDB points to: " (line 1, column 15: wher)"."""
+    text, found = sql.encode(), _LOCATION.search(str(error))
+    start, length = map(int, found.groups()) if found else (len(text), 0)
+    if start >= len(text):
+        return ""
+    *lines, line = text[:start].decode(errors="ignore").split("\n")
+    word = shown(text[start : start + length].decode(errors="ignore"), _SNIPPET)
+    return f" (line {len(lines) + 1}, column {len(line) + 1}: {word})"
 
 
 @contextmanager
@@ -231,13 +211,11 @@ def open_session(
     with open_duckdb(memory_bytes=bounds.memory_bytes, threads=bounds.threads) as connection:
         if files:
             columns = ", ".join(f'"{one.name}"' for one in DATASET_COLUMNS)
-            roots: dict[Path, list[str]] = {path.parents[2]: [] for path in files}
-            for path in files:
-                roots[path.parents[2]].append(path_literal(path))
             # folders above them may look like partitions too
             view = " UNION ALL ".join(
-                f"SELECT {columns}, year, month FROM read_parquet([{', '.join(paths)}], {_HIVE})"
-                for paths in roots.values()
+                f"SELECT {columns}, year, month "
+                f"FROM read_parquet([{', '.join(map(path_literal, of_root))}], {_HIVE})"
+                for _, of_root in groupby(files, lambda path: path.parents[2])
             )
         else:
             nulls = ", ".join(f'NULL::{one.sql_type} AS "{one.name}"' for one in DATASET_COLUMNS)
@@ -301,6 +279,6 @@ def _make_cell(value: str, kind: "DuckDBPyType") -> str:
 COPY_FORMATS: dict[str, tuple[Callable[[Answer], str], str]] = {
     "csv": (_select_csv, "FORMAT csv"),
     "json": (lambda answer: answer.select(_make_json), "FORMAT json, ARRAY true"),
-    "parquet": (lambda answer: answer.query, "FORMAT parquet, COMPRESSION zstd"),
+    "parquet": (lambda answer: _source_of(answer.query), "FORMAT parquet, COMPRESSION zstd"),
 }
 """The formats that DuckDB writes: the SQL of an answer, and the options of COPY."""

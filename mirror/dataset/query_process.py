@@ -113,8 +113,8 @@ def _answer(
                 # rich is worth its start-up time only where it is seen
                 from mirror.dataset.table import print_table, write_markdown  # noqa: PLC0415
 
-                with session.run(answer) as result:
-                    (print_table if form == "table" else write_markdown)(result, out)
+                with session.run(answer) as rows:
+                    (print_table if form == "table" else write_markdown)(answer.columns, rows, out)
                 return
         with (
             # DuckDB would open our output again: a file from its beginning, a socket not at all

@@ -4,7 +4,7 @@ What is too wide goes row by row; no text can control the terminal, or change th
 where one is printed, for rich takes time to start.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import islice
 from typing import TextIO
@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mirror.dataset.query import Result
+from mirror.dataset.query import Rows
 from mirror.text import shown
 
 _ROWS = 500
@@ -24,10 +24,9 @@ _GAP = 3
 _MARKDOWN = str.maketrans({"|": "\\|", "\\": "\\\\", "\n": " ", "\r": " ", "<": "&lt;", "`": "\\`"})
 
 
-def print_table(result: Result, out: TextIO) -> None:
+def print_table(columns: Sequence[str], rows: Rows, out: TextIO) -> None:
     """Print the first rows of an answer: a table or, where that is too wide, row by row."""
-    names = [Text(shown(name, _CELL)) for name in result.columns]
-    rows = iter(result.rows)
+    names = [Text(shown(name, _CELL)) for name in columns]
     cells = [[_cell(value) for value in row] for row in islice(rows, _ROWS)]
     count = len(cells) + sum(1 for _ in rows)
     console = Console(file=out, highlight=False)
@@ -42,7 +41,7 @@ def print_table(result: Result, out: TextIO) -> None:
     out.write(text.get())
 
 
-def write_markdown(result: Result, out: TextIO) -> None:
+def write_markdown(columns: Sequence[str], rows: Rows, out: TextIO) -> None:
     """Write an answer as a table of GitHub's Markdown, whose markup no string can add to."""
     is_terminal = out.isatty()
 
@@ -53,9 +52,9 @@ def write_markdown(result: Result, out: TextIO) -> None:
         )
         out.write(f"| {line} |\n")
 
-    write_line(result.columns)
-    write_line(["---"] * len(result.columns))
-    for row in result.rows:
+    write_line(columns)
+    write_line(["---"] * len(columns))
+    for row in rows:
         write_line(row)
 
 

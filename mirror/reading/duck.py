@@ -1,15 +1,19 @@
 """Opens DuckDB connections, translates its errors, and writes text and paths as SQL.
 
-An error of the operating system comes as text within one of DuckDB's, and is found by its number.
+Errors come as JSON: their message, where in the SQL they are, and the number of one of the
+operating system's, which may stand deep within another.
 """
 
 import glob
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
 
 from mirror.errors import ConfigError, DatasetError
 from mirror.events.launch import ColumnType
@@ -26,7 +30,7 @@ SQL_TYPES = {
 }
 """What DuckDB calls the types of columns; Parquet files have them too."""
 _MESSAGE_LENGTH = 500
-_ERRNO = re.compile(r'"errno":"([0-9]{1,4})"')
+_ERRNO = re.compile(r'"errno\\*":\\*"([0-9]{1,4})\\*"')
 
 
 def require_duckdb() -> None:
@@ -60,6 +64,7 @@ def open_duckdb(
             "temp_directory": str(scratch) if scratch is not None else "",
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
+            "errors_as_json": "true",
         }
     )
     try:
@@ -95,8 +100,15 @@ def os_error(error: Exception) -> OSError | None:
 
 
 def one_line(error: Exception) -> str:
-    """Return what DuckDB says, without the picture of the query below it, fit to show."""
-    return shown(" ".join(str(error).split("\n\n")[0].split()), _MESSAGE_LENGTH)
+    """Return what DuckDB says, without the advice below it, fit to show."""
+    kind, colon, message = str(error).partition(": ")
+    with suppress(msgspec.DecodeError):
+        message = msgspec.json.decode(message, type=_Told).exception_message
+    return shown(" ".join(f"{kind}{colon}{message}".split("\n\n")[0].split()), _MESSAGE_LENGTH)
+
+
+class _Told(Struct):
+    exception_message: str
 
 
 def literal(text: str) -> str:

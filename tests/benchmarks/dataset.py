@@ -85,9 +85,9 @@ def contestants(data: DataDir) -> Mapping[str, Callable[[], object]]:
         with (
             open_months(data) as months,
             open_session(months, Bounds()) as session,
-            session.run(session.bind(sql)) as result,
+            session.run(session.bind(sql)) as rows,
         ):
-            return list(result.rows)
+            return list(rows)
 
     def polars_days() -> object:
         day = pl.col("timestamp").str.slice(0, 10)

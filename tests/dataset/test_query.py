@@ -43,13 +43,13 @@ def session(data: DataDir) -> Iterator[Session]:
 
 
 def answer(session: Session, sql: str) -> list[tuple]:
-    with session.run(session.bind(sql)) as result:
-        return list(map(tuple, result.rows))
+    with session.run(session.bind(sql)) as rows:
+        return list(map(tuple, rows))
 
 
 def refusal(session: Session, sql: str) -> str:
-    with pytest.raises(QueryError) as caught, session.run(session.bind(sql)) as result:
-        list(result.rows)
+    with pytest.raises(QueryError) as caught, session.run(session.bind(sql)) as rows:
+        list(rows)
     assert "\n" not in caught.value.line()
     return caught.value.line()
 
@@ -204,6 +204,8 @@ def test_nothing_else_is_done(session: Session, sql: str):
         ("SELEKT 1", "(line 1, column 1: SELEKT)"),
         ("SELECT count(*)\nFROM launches\nWHERE nosuch = 1", "(line 3, column 7: nosuch)"),
         ("SELECT 'x', nosuch FROM launches", "(line 1, column 13: nosuch)"),
+        ("-- é\n ;; SELECT 'é',\n é, nosuch FROM launches;", "(line 3, column 2: é)"),
+        ("SELECT nosuch, 1 AS nosuch2, nosuch", "(line 1, column 8: nosuch)"),
         ("SELECT * FROM nosuch", "nosuch"),
         ("SELECT 'a'::INTEGER", "Could not convert"),
         ('SELECT * FROM "\x1b[31m"', "\\x1b"),
@@ -324,8 +326,9 @@ def test_what_is_copied_keeps_its_order(tmp_path: Path):
 def test_markdown_has_no_markup(session: Session):
     out = io.StringIO()
     sql = "SELECT 'a|b' || chr(10) || '<i>' AS x, NULL AS y, 1.50 AS z, [true] AS l"
-    with session.run(session.bind(sql)) as result:
-        write_markdown(result, out)
+    answer = session.bind(sql)
+    with session.run(answer) as rows:
+        write_markdown(answer.columns, rows, out)
     assert out.getvalue().splitlines()[2] == "| a\\|b &lt;i> |  | 1.50 | [true] |"
 
 

@@ -83,16 +83,14 @@ def test_each_reader_counts_the_same(data: DataDir, reader):
 
 @pytest.mark.parametrize("sql", re.findall(r"```sql\n(.*?)```", GUIDE, re.DOTALL))
 def test_each_query_of_the_guide_answers(data: DataDir, sql: str):
-    with (
-        open_months(data) as months,
-        open_session(months, Bounds()) as session,
-        session.run(session.bind(sql)) as result,
-    ):
-        rows = list(result.rows)
-    assert rows
-    if "launches" in result.columns and "LIMIT" not in sql:
-        at = result.columns.index("launches")
-        assert sum(row[at] for row in rows) == len(LINES)
+    with open_months(data) as months, open_session(months, Bounds()) as session:
+        answer = session.bind(sql)
+        with session.run(answer) as rows:
+            found = list(rows)
+    assert found
+    if "launches" in answer.columns and "LIMIT" not in sql:
+        at = answer.columns.index("launches")
+        assert sum(row[at] for row in found) == len(LINES)
 
 
 async def test_one_sum_over_every_path(shell: Shell):
