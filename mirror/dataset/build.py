@@ -28,9 +28,7 @@ from mirror.dataset.months import (
     DayProvenance,
     MonthRecord,
     Provenance,
-    doubted_days,
     is_intact,
-    load_intact_months,
     path_of,
     plan_dataset,
     save_months,
@@ -44,7 +42,6 @@ from mirror.progress import Advance, show_nothing
 from mirror.reading.duck import duckdb_errors, literal, open_duckdb, path_literal, require_duckdb
 from mirror.store.disk import digest_of, open_file, publish_durably, storage_errors
 from mirror.store.layout import DataDir, dataset_lock
-from mirror.store.proof import load_proved
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -136,55 +133,45 @@ def keep_in_step(
     Raises:
         LockedError: another process makes the data set.
     """
-    held = load_proved(data)
-    unread = len(doubted_days(held))
-    recorded = load_intact_months(data)
-    plan = plan_dataset(data, held, recorded, rebuild=rebuild)
+    plan = plan_dataset(data, rebuild=rebuild)
+    outcome: dict[str, str] = {}
     if plan.build:
         require_duckdb()
-    elif not plan.remove:
-        return _report(recorded, unread=unread)
-    with storage_errors(data.dataset):
-        data.dataset.mkdir(exist_ok=True)
-    with dataset_lock(data), _scratch(scratch_of(data)) as scratch:
-        # another may have been at work until now
-        recorded = load_intact_months(data)
-        plan = plan_dataset(data, held, recorded, rebuild=rebuild)
-        builder = _Builder(data, data.dataset, scratch, progress, stop or threading.Event())
-        built, failed = _follow(plan, builder, recorded)
-    return _report(recorded, built, plan.remove, failed, unread=unread)
+    if plan.build or plan.remove:
+        with storage_errors(data.dataset):
+            data.dataset.mkdir(exist_ok=True)
+        with dataset_lock(data), _scratch(scratch_of(data)) as scratch:
+            # another may have been at work until now
+            plan = plan_dataset(data, rebuild=rebuild)
+            builder = _Builder(data, data.dataset, scratch, progress, stop or threading.Event())
+            outcome = _follow(plan, builder)
+    return _report(plan, outcome)
 
 
-def _follow(
-    plan: DatasetPlan, builder: "_Builder", recorded: dict[str, MonthRecord]
-) -> tuple[list[str], list[str]]:
-    """Make and take away months and record it; return those built, and why others were not."""
+def _follow(plan: DatasetPlan, builder: "_Builder") -> dict[str, str]:
+    """Make and take away months and record it; return what went wrong, by month; "" for nothing."""
     data = builder.data
-    built: list[str] = []
-    failed: list[str] = []
+    outcome: dict[str, str] = {}
     with suppress(_Stopped), builder.building(plan.build) as months:
         for month, made in months.items():
             try:
-                recorded[month] = made.result()
+                plan.made[month] = made.result()
+                outcome[month] = ""
+                save_months(data, plan.made)
             except DatasetError as error:
-                failed.append(f"{month}: {error.line()}")
-                continue
-            built.append(month)
-            save_months(data, recorded)
+                outcome[month] = error.line()
     for month in plan.remove:
         _remove_month(data, month)
-        recorded.pop(month, None)
-    save_months(data, recorded)
-    return built, failed
+        plan.made.pop(month, None)
+    save_months(data, plan.made)
+    return outcome
 
 
 def build_into(root: Path, data: DataDir, months: Mapping[str, tuple[Record, ...]]) -> None:
     """Make months under another folder than the data set's, for one use."""
-    with _scratch(root / ".unfinished") as scratch:
-        builder = _Builder(data, root, scratch, show_nothing, threading.Event())
-        with builder.building(months) as made:
-            for one in made.values():
-                one.result()
+    with _Builder(data, root, scratch=root).building(months) as made:
+        for one in made.values():
+            one.result()
 
 
 class _Builder(Struct):
@@ -193,8 +180,8 @@ class _Builder(Struct):
     data: DataDir
     root: Path
     scratch: Path
-    progress: Advance
-    stop: threading.Event
+    progress: Advance = show_nothing
+    stop: threading.Event = field(default_factory=threading.Event)
     reading: threading.Lock = field(default_factory=threading.Lock)
     """Held by who reads daily files: that is Python's work, of which two only take turns."""
 
@@ -311,28 +298,22 @@ def _scratch(folder: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _report(
-    recorded: Mapping[str, MonthRecord],
-    built: Iterable[str] = (),
-    removed: tuple[str, ...] = (),
-    failed: Iterable[str] = (),
-    *,
-    unread: int,
-) -> DatasetReport:
-    days = [day for month in recorded.values() for day in month.provenance.days]
-    made = [day for month in built for day in recorded[month].provenance.days]
+def _report(plan: DatasetPlan, outcome: Mapping[str, str]) -> DatasetReport:
+    built = [month for month, problem in outcome.items() if not problem]
+    days = [day for month in plan.made.values() for day in month.provenance.days]
+    made = [day for month in built for day in plan.made[month].provenance.days]
     return DatasetReport(
         built=tuple(built),
-        removed=removed,
-        months=len(recorded),
+        removed=plan.remove,
+        months=len(plan.made),
         rows=sum(day.rows for day in days),
         odd=sum(day.odd for day in days),
-        size=sum(month.size for month in recorded.values()),
+        size=sum(month.size for month in plan.made.values()),
         odd_lines=tuple(
             f"{day.name}:{one.line}: {one.kind}: {one.reason}"
             for day in made
             for one in day.reported_lines
         ),
-        unread=unread,
-        failed=tuple(failed),
+        unread=len(plan.doubted),
+        failed=tuple(f"{month}: {problem}" for month, problem in outcome.items() if problem),
     )

@@ -91,12 +91,18 @@ class _Records(Struct, frozen=True):
 
 
 class DatasetPlan(Struct, frozen=True):
-    """What has to be done for the data set to be in step."""
+    """How the data set stands to the days held, and what has to be done for it to be in step."""
 
+    made: dict[str, MonthRecord]
+    """Months whose file is as it was written."""
     build: Mapping[str, tuple[Record, ...]]
     """Months to be made, with all of their days, ascending."""
     remove: tuple[str, ...]
     """Months of which nothing is held any more."""
+    lacking: Mapping[str, tuple[Record, ...]]
+    """Months that cannot serve as they are, with all of their days."""
+    doubted: tuple[date, ...]
+    """Days that are not read."""
 
 
 def month_of(day: date) -> str:
@@ -127,47 +133,37 @@ def _covers(provenance: Provenance, days: Collection[Record]) -> bool:
     return is_current and made_from >= {(day.name, day.sha256) for day in days}
 
 
-def plan_dataset(
-    data: DataDir,
-    inventory: Inventory,
-    recorded: Mapping[str, MonthRecord],
-    *,
-    rebuild: bool = False,
-) -> DatasetPlan:
+def plan_dataset(data: DataDir, *, rebuild: bool = False) -> DatasetPlan:
     """Return which months are to be made, and which to go.
 
-    A month with a doubted day is left as it is: it was made when the file was right.
+    A month with a doubted day is left as it is, for it was made when the file was right; it serves
+    unless it lacks another day.
 
     Args:
         data: the data directory.
-        inventory: the days held.
-        recorded: the months there are, whose files are as they were written.
         rebuild: whether to make all months.
     """
-    wanted = months_of(inventory.records.values())
-    kept = set(map(month_of, doubted_days(inventory)))
+    inventory, made = load_proved(data), load_intact_months(data)
+    held, doubted = months_of(inventory.records.values()), doubted_days(inventory)
+    kept = set(map(month_of, doubted))
+    lacking = {
+        month: days
+        for month, days in held.items()
+        if month not in made
+        or not (_covers if month in kept else matches)(made[month].provenance, days)
+    }
     build = {
         month: days
-        for month, days in wanted.items()
-        if month not in recorded
-        or (month not in kept and (rebuild or not matches(recorded[month].provenance, days)))
+        for month, days in held.items()
+        if month not in made or (month not in kept and (rebuild or month in lacking))
     }
-    known = {*recorded, *list_months(data)}
-    return DatasetPlan(build, tuple(sorted(known - wanted.keys() - kept)))
+    remove = {*made, *list_months(data)} - held.keys() - kept
+    return DatasetPlan(made, build, tuple(sorted(remove)), lacking, tuple(sorted(doubted)))
 
 
 def doubted_days(inventory: Inventory) -> set[date]:
     """Return the days whose file is not the one on record, or is gone."""
     return {*inventory.unverified, *inventory.missing, *inventory.wrong_kind}
-
-
-def describe_doubt(inventory: Inventory) -> str:
-    """Return a line about days that are not read; "" where there are none."""
-    days = sorted(doubted_days(inventory))
-    named = ", ".join(map(str, days[:_NAMED_DAYS])) + ", …" * (len(days) > _NAMED_DAYS)
-    count = plural(len(days), "day")
-    line = f"{count} not read, not being as on record: {named} (see `binder-mirror verify`)"
-    return line if days else ""
 
 
 def load_intact_months(data: DataDir) -> dict[str, MonthRecord]:
@@ -184,11 +180,10 @@ def load_intact_months(data: DataDir) -> dict[str, MonthRecord]:
 
 def is_intact(path: Path, record: MonthRecord | Record) -> bool:
     """Return whether a file is there with the size and time on record."""
-    try:
+    with suppress(OSError):
         stats = path.lstat()
-    except OSError:
-        return False
-    return (stats.st_size, stats.st_mtime_ns) == (record.size, record.mtime_ns)
+        return (stats.st_size, stats.st_mtime_ns) == (record.size, record.mtime_ns)
+    return False
 
 
 def load_months(data: DataDir) -> dict[str, MonthRecord]:
@@ -206,8 +201,6 @@ def load_months(data: DataDir) -> dict[str, MonthRecord]:
             f"dataset.json is of format {records.format}; this version knows format {_FORMAT}",
             hint="upgrade binder-mirror, or move dataset.json away to have the data set made anew",
         )
-    if records.format != _FORMAT:
-        return {}
     return {month: one for month, one in records.months.items() if _MONTH.fullmatch(month)}
 
 
@@ -252,30 +245,24 @@ def open_months(
     Raises:
         DatasetError: a daily file is not the one on record.
     """
-    inventory = load_proved(data)
-    recorded = load_intact_months(data)
-    plan = plan_dataset(data, inventory, recorded)
-    # a month with a doubted day serves as it is, unless it lacks another
-    wanted = months_of(inventory.records.values())
-    lacking = {
-        month: days
-        for month, days in wanted.items()
-        if month in plan.build or not _covers(recorded[month].provenance, days)
-    }
-    there = sorted(recorded.keys() - lacking.keys() - set(plan.remove))
+    plan = plan_dataset(data)
+    there = sorted(plan.made.keys() - plan.lacking.keys() - set(plan.remove))
     files = [path_of(data.dataset, month) for month in there]
-    if doubt := describe_doubt(inventory):
-        warn(doubt)
-    if files and not lacking:
+    if plan.doubted:
+        named = ", ".join(map(str, plan.doubted[:_NAMED_DAYS]))
+        named += ", …" * (len(plan.doubted) > _NAMED_DAYS)
+        count = plural(len(plan.doubted), "day")
+        warn(f"{count} not read, not being as on record: {named} (see `binder-mirror verify`)")
+    if files and not plan.lacking:
         yield files
         return
     # here alone, for all that DuckDB does is done in another process: it takes long to import
     require_duckdb()
-    records = [record for days in lacking.values() for record in days]
+    records = [record for days in plan.lacking.values() for record in days]
     size = sum(record.size for record in records)
-    state = f"the data set is behind in {plural(len(lacking), 'month')}"
+    state = f"the data set is behind in {plural(len(plan.lacking), 'month')}"
     notice(
-        f"{state if recorded else 'there is no data set'}: reading "
+        f"{state if plan.made else 'there is no data set'}: reading "
         f"{plural(len(records), 'daily file')}, {size / 1e6:,.0f} MB "
         "(`binder-mirror dataset build` makes one, for all queries to come)"
     )
@@ -283,8 +270,8 @@ def open_months(
     from mirror.dataset.build import build_into  # noqa: PLC0415
 
     with TemporaryDirectory(prefix="binder-mirror-") as folder:
-        call(build_into, Path(folder), data, lacking)
-        yield files + [path_of(Path(folder), month) for month in lacking]
+        call(build_into, Path(folder), data, plan.lacking)
+        yield files + [path_of(Path(folder), month) for month in plan.lacking]
 
 
 def export_launches(
