@@ -4,6 +4,7 @@ What is too wide goes row by row; no text can control the terminal, or change th
 where one is printed, for rich takes time to start.
 """
 
+import sys
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import islice
@@ -47,9 +48,7 @@ def write_markdown(columns: Sequence[str], rows: Rows, out: TextIO) -> None:
 
     def write_line(cells: Iterable[object]) -> None:
         texts = ("" if cell is None else str(cell).translate(_MARKDOWN) for cell in cells)
-        line = " | ".join(
-            shown(text, len(text) * 10 + 1) if is_terminal else text for text in texts
-        )
+        line = " | ".join(shown(text, sys.maxsize) if is_terminal else text for text in texts)
         out.write(f"| {line} |\n")
 
     write_line(columns)

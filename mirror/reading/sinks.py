@@ -4,15 +4,15 @@ A file is written under another name and put in its place when it is whole. In C
 spreadsheet would run as a formula is led by an apostrophe.
 """
 
-import csv
 import gzip
-import io
+import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeAlias, cast
@@ -33,8 +33,7 @@ COMPRESSION_BY_SUFFIX: dict[str, Compression] = {".gz": "gzip", ".zst": "zstd"}
 
 _GZIP_LEVEL = 6
 _ZSTD_LEVEL = 3
-_EMPTY = "\udfff"
-"""Stands for an empty text until its row is made: no text that can be encoded has it in it."""
+_QUOTED = re.compile('[",\r\n]')
 _NAMES = [column.name for column in COLUMNS]
 _get_row: Callable[[Launch], tuple[Any, ...]] = attrgetter(*_NAMES)
 _PARQUET_MEMORY_BYTES = 512 * 1024 * 1024
@@ -80,9 +79,7 @@ def write_json(events: AnyEvents, sink: BinaryIO) -> None:
 
 
 def _show_lines(lines: bytes) -> bytes:
-    return b"".join(
-        shown(line, len(line) * 10 + 1).encode() + b"\n" for line in lines.split(b"\n")[:-1]
-    )
+    return b"".join(shown(line, sys.maxsize).encode() + b"\n" for line in lines.split(b"\n")[:-1])
 
 
 def write_csv(events: AnyEvents, sink: BinaryIO) -> None:
@@ -92,53 +89,31 @@ def write_csv(events: AnyEvents, sink: BinaryIO) -> None:
 
     What would control a terminal is escaped where it is one that reads.
     """
-    make = _make_shown_cell if sink.isatty() else make_cell
-    text = io.TextIOWrapper(sink, encoding="utf-8", newline="", write_through=True)
-    try:
-        # by RFC 4180; a lone carriage return in a cell is quoted only where lines end so
-        writer = csv.writer(_Rows(text), lineterminator="\r\n")
-        writer.writerow(_NAMES)
-        for block in events.launch_blocks():
-            writer.writerows([_make_row(_get_row(launch), make) for launch in block])
-        text.flush()
-    finally:
-        # the sink is closed by whoever opened it
-        with suppress(ValueError, OSError):
-            text.detach()
+    make = partial(make_cell, is_shown=True) if sink.isatty() else make_cell
+    # lines end as RFC 4180 has it
+    sink.write(",".join(_NAMES).encode() + b"\r\n")
+    for block in events.launch_blocks():
+        rows = (",".join(map(make, _get_row(launch))) for launch in block)
+        sink.write("".join(f"{row}\r\n" for row in rows).encode())
 
 
-def _make_row(values: tuple[object, ...], make: Callable[[object], str]) -> list[str]:
-    row = list(map(make, values))
-    if "" in values:
-        row = [_EMPTY if value == "" else cell for value, cell in zip(values, row, strict=True)]
-    return row
+def make_cell(value: object, *, is_shown: bool = False) -> str:
+    """Return a value as a cell of CSV, quoted where it must be; none that begins like a formula.
 
-
-class _Rows:
-    """Takes rows of CSV, and puts in what Python's writer cannot: `""` for an empty text alone."""
-
-    def __init__(self, text: io.TextIOWrapper) -> None:
-        self._text = text
-
-    def write(self, row: str) -> None:
-        """Write one."""
-        self._text.write(row.replace(_EMPTY, '""'))
-
-
-def make_cell(value: object) -> str:
-    """Return a value as a cell of CSV; none that begins like a formula."""
+    Args:
+        value: a field of a launch.
+        is_shown: whether what would control a terminal is escaped.
+    """
     if isinstance(value, str):
-        return disarm(value)
+        text = shown(disarm(value), sys.maxsize) if is_shown else disarm(value)
+        # a lone carriage return ends a line too, for some who read
+        is_quoted = not text or _QUOTED.search(text)
+        return '"' + text.replace('"', '""') + '"' if is_quoted else text
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     return value.isoformat() if isinstance(value, datetime) else str(value)
-
-
-def _make_shown_cell(value: object) -> str:
-    cell = make_cell(value)
-    return shown(cell, max(len(cell) * 10, 1))
 
 
 def write_parquet(events: AnyEvents, sink: BinaryIO) -> None:

@@ -56,7 +56,7 @@ def make_pandas(blocks: Iterable[Sequence[Launch]]) -> "pd.DataFrame":
             {one.name: pandas.Series(values, dtype=types[one.type]) for one, values in columns}
         )
 
-    frames = [make_frame(block) for block in _joined(blocks)] or [make_frame(())]
+    frames = map(make_frame, _joined(blocks))
     whole: pd.DataFrame = pandas.concat(frames, ignore_index=True)
     return whole
 
@@ -71,24 +71,25 @@ def make_polars(blocks: Iterable[Sequence[Launch]]) -> "pl.DataFrame":
         ColumnType.BOOLEAN: polars.Boolean,
     }
     schema = {one.name: types[one.type] for one in COLUMNS}
-    frames = [
+    frames = (
         polars.DataFrame(_values(block), schema=schema, orient="col") for block in _joined(blocks)
-    ]
-    empty = polars.DataFrame(schema=schema)
-    whole: pl.DataFrame = polars.concat([empty, *frames], rechunk=True)
+    )
+    whole: pl.DataFrame = polars.concat(frames, rechunk=True)
     return whole
 
 
 def _joined(blocks: Iterable[Sequence[Launch]]) -> Iterator[list[Launch]]:
-    """Yield blocks of `_BLOCK_ROWS` and more: each costs a library as much as many rows."""
+    """Yield blocks of `_BLOCK_ROWS` and more, for each costs a library as much as many rows.
+
+    The last one may have less, or none at all: then it is there for its columns.
+    """
     joined: list[Launch] = []
     for block in blocks:
         joined += block
         if len(joined) >= _BLOCK_ROWS:
             yield joined
             joined = []
-    if joined:
-        yield joined
+    yield joined
 
 
 def _values(block: Sequence[Launch]) -> list[list[Any]]:
