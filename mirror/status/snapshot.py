@@ -15,12 +15,12 @@ from msgspec import Struct
 from mirror.archive.headers import MAX_MIRRORS
 from mirror.archive.manifest import Inventory
 from mirror.archive.upstream import Upstream
-from mirror.errors import MirrorError, WrongKindError
+from mirror.errors import MirrorError
 from mirror.events.findings import merge
 from mirror.events.series import Months, sum_months
 from mirror.model import FinalChange, Findings, PollReport
 from mirror.store.aside import Quarantined, list_quarantined, load_changes
-from mirror.store.disk import kind_of, read_file
+from mirror.store.disk import kind_of, read_if_file
 from mirror.store.inventory import load_inventory, load_upstream
 from mirror.store.layout import DataDir
 from mirror.store.polls import load_polls
@@ -101,10 +101,8 @@ def load_snapshot(
 def _is_overstated(data: DataDir, inventory: Inventory) -> bool:
     lost = (*inventory.missing, *inventory.unverified, *inventory.wrong_kind)
     names = [data.days.name_of(day).encode() for day in lost]
-    listed = b""
-    for path in (data.sums, data.index) if names else ():
-        with suppress(WrongKindError):
-            listed += read_file(path) or b""
+    paths = (data.sums, data.index) if names else ()
+    listed = b"".join(read_if_file(path) or b"" for path in paths)
     return any(name in listed for name in names)
 
 

@@ -9,7 +9,7 @@ For readers only: a writer asks upstream too; see `mirror.sync.recovery`.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ from mirror.archive.listings import parse_sums
 from mirror.archive.manifest import Inventory
 from mirror.errors import WrongKindError
 from mirror.model import Flag, Record
-from mirror.store.disk import READ_BYTES, open_file, read_file
+from mirror.store.disk import READ_BYTES, open_file, read_if_file
 from mirror.store.inventory import load_inventory, open_recorded
 from mirror.store.layout import DataDir, is_being_written
 
@@ -88,9 +88,7 @@ def prove(data: DataDir, inventory: Inventory, *, by_sums: bool = True) -> None:
 
 def _claim_by_sums(data: DataDir, inventory: Inventory) -> None:
     """Take the lines of SHA256SUMS for claims of the days of which there is no record."""
-    sums: Mapping[str, str] = {}
-    with suppress(WrongKindError):
-        sums = parse_sums(read_file(data.sums) or b"")
+    sums = parse_sums(read_if_file(data.sums) or b"")
     known = {*inventory.records, *inventory.missing, *inventory.wrong_kind}
     for name, sha256 in sums.items():
         day = data.days.day_of(name)
