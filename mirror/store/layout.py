@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from mirror.archive.plan import DayRules
 from mirror.config.settings import Config
-from mirror.errors import ConfigError, DataDirGoneError, LockedError
+from mirror.errors import ConfigError, DataDirGoneError, LockedError, MirrorError
 from mirror.store.disk import (
     kind_of,
+    open_file,
     optional,
     require_file_or_nothing,
     storage_error,
@@ -246,20 +247,11 @@ def _require_held(path: Path, descriptor: int) -> None:
 
 def is_being_written(data: DataDir) -> bool:
     """Return whether a writer holds the lock; works on a read-only file system too."""
-    try:
-        # not waiting for a FIFO
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        descriptor = os.open(data.lock, flags)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
+    with suppress(OSError, MirrorError), open_file(data.lock) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
     return False
 
 
