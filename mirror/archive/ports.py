@@ -28,10 +28,8 @@ class Ask(Struct, frozen=True):
     """A Last-Modified as upstream sent it, for an upstream without ETags."""
     past_caches: bool = False
     """Ask caches on the way to fetch anew (`Cache-Control: no-cache`)."""
-    head: bool = False
-    """Ask for the headers alone."""
-    must_name: bool = False
-    """Whether the ETag is none of upstream's own: a 304 has to name it."""
+    for_proof: bool = False
+    """Ask for the headers alone, by an ETag of our own making: a 304 has to name it."""
 
     @property
     def is_conditional(self) -> bool:
@@ -48,10 +46,10 @@ class Ask(Struct, frozen=True):
             return False
         if meta.names_etag:
             sent, named = self.if_none_match or "", meta.etag or "other"
-            return named == sent or (not self.must_name and _opaque(named) == _opaque(sent))
+            return named == sent or (not self.for_proof and _opaque(named) == _opaque(sent))
         ours, theirs = self.if_modified_since, meta.last_modified
         is_later = ours is not None and theirs is not None and theirs > ours
-        return not self.must_name and (self.if_none_match is not None or not is_later)
+        return not self.for_proof and (self.if_none_match is not None or not is_later)
 
 
 def _opaque(etag: str) -> str:

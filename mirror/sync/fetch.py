@@ -97,17 +97,13 @@ class Fetcher:
 
     async def fetch_all(self, due: Sequence[Due]) -> list[Outcome]:
         """Fetch every due day and return how each ended."""
-        outcomes: list[Outcome] = []
-
-        async def fetch(day: _Day) -> None:
-            outcomes.append(await day.fetch())
-
+        tasks: list[asyncio.Task[Outcome]] = []
         async with task_group() as group:
             for one in due:
                 day = _Day(one, self, self._context)
                 await day.begin()
-                group.create_task(fetch(day))
-        return outcomes
+                tasks.append(group.create_task(day.fetch()))
+        return [task.result() for task in tasks]
 
 
 @dataclass

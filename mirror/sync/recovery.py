@@ -119,7 +119,7 @@ async def _ask_upstream(
     """Return what upstream says, and whether a file with these digests is its own; None: unsaid."""
     etag = f'"{own["md5"]}"'
     try:
-        ask = Ask(if_none_match=etag, head=True, must_name=True)
+        ask = Ask(if_none_match=etag, for_proof=True)
         async with context.source.open(name, ask) as reply:
             meta = reply.meta
             if reply.status == 304:

@@ -115,8 +115,7 @@ class HttpSource:
         """
         response = await self._ask(urljoin(self._base, name), ask)
         try:
-            meta = self._meta(response)
-            yield Reply(response.status, meta, partial(self._blocks, response))
+            yield Reply(response.status, self._meta(response), partial(self._blocks, response))
         finally:
             # what was not read to its end is worth no connection: close, not release
             if response.content.at_eof():
@@ -140,7 +139,7 @@ class HttpSource:
             if response.status != 304 or ask.is_answered_by(self._meta(response)):
                 return response
             response.close()
-        response = await self._request(url, Ask(past_caches=True, head=ask.head))
+        response = await self._request(url, Ask(past_caches=True, for_proof=ask.for_proof))
         if response.status == 304:
             response.close()
             raise self._refusal(response)
@@ -191,7 +190,7 @@ class HttpSource:
         try:
             async with asyncio.timeout_at(deadline):
                 response = await self._session.request(
-                    "HEAD" if ask.head else "GET",
+                    "HEAD" if ask.for_proof else "GET",
                     URL(url).with_user(None),  # of a redirect's own choice
                     headers=headers,
                     allow_redirects=False,
