@@ -154,13 +154,12 @@ def accept_unchanged(upstream: Upstream, *, now: datetime, stale_after: timedelt
 
 
 def accept_listing(
-    upstream: Upstream, listing: Mapping[date, IndexEntry] | None, *, now: datetime
+    upstream: Upstream, rows: Mapping[date, IndexEntry], *, now: datetime
 ) -> Upstream:
-    """Return what is known after `index.html` was read as a second listing (None: it is not there).
+    """Return what is known after `index.html` was read as a second listing; it may not be there.
 
     For days that the index does not list it is the only word on their count.
     """
-    rows = listing or {}
     unlisted = {
         day: None if day in rows else since or now for day, since in upstream.unlisted.items()
     }

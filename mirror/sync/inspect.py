@@ -44,11 +44,6 @@ class Inspected(Struct, frozen=True):
     waiting: int = 0
     """Days that stay pending because time ran out."""
 
-    @property
-    def pending(self) -> int:
-        """Days that stay pending."""
-        return self.failed + self.waiting
-
 
 async def inspect_pending(
     destination: Destination,

@@ -93,7 +93,7 @@ class Poll:
                 inspected = await inspect_pending(
                     context.destination, self.upstream, context.observer, limit_s=inspect_s
                 )
-                report = replace(report, pending_findings=inspected.pending)
+                report = replace(report, pending_findings=inspected.failed + inspected.waiting)
         return report
 
     async def _run(self) -> PollReport:

@@ -236,11 +236,11 @@ class Surveyor:
             # here, for a cut body is asked for again before it counts as what upstream has
             return _Index(body, evidence, reply.meta, await self._parse(parse_index, body))
 
-    async def _ask_for_page(self) -> Mapping[date, IndexEntry] | None:
-        """Return what the page lists, or None where there is none."""
+    async def _ask_for_page(self) -> Mapping[date, IndexEntry]:
+        """Return what the page lists: nothing where there is none."""
         async with self.source.open(Listing.PAGE, Ask()) as reply:
             if reply.status != 200:
-                return None
+                return {}
             body, _ = await self._take_in(reply)
             return await self._parse(parse_page, body)
 

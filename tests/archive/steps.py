@@ -52,9 +52,8 @@ def unchanged(upstream: Upstream, now: datetime) -> Upstream:
     return accept_unchanged(upstream, now=now, stale_after=STALE_AFTER)
 
 
-def listing(upstream: Upstream, counts: Mapping[date, int] | None, now: datetime) -> Upstream:
-    page = None if counts is None else {one: entry(one, counts[one]) for one in counts}
-    return accept_listing(upstream, page, now=now)
+def listing(upstream: Upstream, counts: Mapping[date, int], now: datetime) -> Upstream:
+    return accept_listing(upstream, {one: entry(one, counts[one]) for one in counts}, now=now)
 
 
 def search_due(upstream: Upstream, now: datetime) -> bool:

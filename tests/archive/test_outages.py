@@ -154,7 +154,7 @@ def test_once_the_page_is_gone_too_the_days_vanish_after_a_week_and_are_kept_on_
     upstream = live_through_the_shrunk_months(day("2025-11-30"))
     gone_at = noon(day("2025-12-01"))
     only = day("2025-12-01")
-    upstream = listing(accept(upstream, {only: 100}, now=gone_at), None, gone_at)
+    upstream = listing(accept(upstream, {only: 100}, now=gone_at), {}, gone_at)
     week = gone_at + timedelta(days=7)
     assert vanished(upstream, now=week - timedelta(seconds=1)) == frozenset()
     after = accept(upstream, {only: 100}, now=week)

@@ -173,7 +173,7 @@ def test_the_pages_count_wins_for_days_that_the_index_does_not_list():
     assert listed_counts(upstream, now=NOW) == {D1: 11, D2: 2, D3: 3, D4: 44}
 
 
-@pytest.mark.parametrize("page", [None, {}, {D3: 3}])
+@pytest.mark.parametrize("page", [{}, {D3: 3}])
 def test_a_day_that_neither_listing_has_is_gone_since_then(page):
     upstream = listing(listing(accept(KNOWN, {D2: 2, D3: 3}), {D1: 1}, NOW), page, NOW + HOUR)
     assert upstream.unlisted == {D1: NOW + HOUR}
@@ -210,7 +210,7 @@ def test_an_accepted_count_is_better_than_one_that_was_found():
 def test_the_page_may_add_a_count_to_a_day_found_by_name():
     upstream = replace(KNOWN, found={D4: None, D5: 5})
     assert listing(upstream, {D4: 4}, NOW).found == {D4: 4, D5: 5}
-    assert listing(upstream, None, NOW).found == {D4: None, D5: 5}
+    assert listing(upstream, {}, NOW).found == {D4: None, D5: 5}
 
 
 # an index of an earlier version, and bodies in dispute
