@@ -37,9 +37,7 @@ _GITHUB = re.compile(rf"({_NAME})/({_NAME})/(.*)", re.DOTALL)
 _GITLAB = re.compile(rf"{_NAME}(?:/{_NAME})+")
 _GIST = re.compile(rf"({_NAME})/({_GIST_ID}|[0-9]+)(?:/(.*))?", re.DOTALL)
 _DISGUISED_GIST = re.compile(rf"(?:{_GIST_ID})(?:\.git)?")
-_DOI = re.compile(
-    r"(?:(?:https?://)?(?:dx\.)?doi\.org/|doi:)?(10\.[0-9]{4,9}/[^\s?#]+)", re.IGNORECASE
-)
+_DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.[0-9]{4,9}/[^\s?#]+)", re.IGNORECASE)
 _DOI_VERSION = re.compile(r"\.v[0-9]+$")
 _RESOURCE = re.compile(r"[0-9a-f]{32}")
 _SCP_ADDRESS = re.compile(r"([A-Za-z0-9_-]+@[A-Za-z0-9_.-]+):(?!/)(.+)")
@@ -297,6 +295,7 @@ PROVIDERS = tuple(_PROVIDERS)
 _PROVIDER_BY_PREFIX = {provider.prefix: name for name, provider in _PROVIDERS.items()}
 
 _SHORT = re.compile(r"([A-Za-z0-9_-]+/[A-Za-z0-9._-]+)/?")
+_DOI_HOST = re.compile(r"^(?:dx\.)?doi\.org/", re.IGNORECASE)
 _HYDROSHARE_DOI = re.compile(r"10\.4211/hs\.", re.IGNORECASE)
 _ZENODO_RECORD = re.compile(r"(?:https?://)?(?:www\.)?zenodo\.org/records?/([0-9]+)(?:[/?#].*)?")
 _DATAVERSE_PAGE = re.compile(r"https?://[^?#]+\?(?:[^#]*&)?persistentId=doi:(10\.[^&#]+).*")
@@ -337,7 +336,7 @@ def _spec_of(name: str, forge: str) -> tuple[str, str]:
     """Return provider and spec of what a name stands for."""
     if link := _LAUNCH_LINK.fullmatch(name):
         return _PROVIDER_BY_PREFIX[link[1]], (link[2] or "").rstrip("/")
-    if doi := _DOI.fullmatch(name) or _DATAVERSE_PAGE.fullmatch(name):
+    if doi := _DOI.fullmatch(_DOI_HOST.sub("", name)) or _DATAVERSE_PAGE.fullmatch(name):
         return "Hydroshare" if _HYDROSHARE_DOI.match(doi[1]) else "Zenodo", _quoted(doi[1], "/")
     if record := _ZENODO_RECORD.fullmatch(name):
         return "Zenodo", f"10.5281/zenodo.{record[1]}"

@@ -201,6 +201,7 @@ NO_SPECS = [
     ("Zenodo", "4032875"),
     ("Zenodo", "https%3A%2F%2Fzenodo.org%2Frecord%2F4032875"),
     ("Zenodo", "10.5281/"),
+    ("Zenodo", "doi.org/10.5281/zenodo.4032875"),
     ("Hydroshare", "abc"),
     ("Hydroshare", f"{ID}{ID[::-1]}"),
     ("CKAN", "sample-dataset-1"),
