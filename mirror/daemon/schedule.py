@@ -70,14 +70,13 @@ class Schedule:
         """Take new settings; all jobs are set anew from now."""
         self._config = config
         hourly = IntervalTrigger(seconds=SLICE.total_seconds(), timezone=UTC)
-        for kind, trigger in (
-            (JobKind.POLL, _poll_trigger(config)),
-            (JobKind.RECHECK, hourly),
-            (JobKind.VERIFY, hourly),
-        ):
-            self._scheduler.add_job(
-                self._fire, trigger, args=[kind], id=kind.value, replace_existing=True
-            )
+        triggers = {
+            JobKind.POLL: _poll_trigger(config),
+            JobKind.RECHECK: hourly,
+            JobKind.VERIFY: hourly,
+        }
+        for kind, trigger in triggers.items():
+            self._scheduler.add_job(self._fire, trigger, [kind], id=kind, replace_existing=True)
 
     def signal(self, kind: JobKind) -> None:
         """Make a job due now."""
@@ -95,7 +94,7 @@ class Schedule:
 
     def next_poll_at(self) -> datetime | None:
         """Return when the next poll is due."""
-        job = self._scheduler.get_job(JobKind.POLL.value)
+        job = self._scheduler.get_job(JobKind.POLL)
         return job.next_run_time if job is not None else None
 
     def is_overdue(self, patience_s: float) -> bool:

@@ -140,11 +140,11 @@ class _Service:
         async with AsyncExitStack() as stack:
             await self._listen(self._site.config.server.listen)
             stack.push_async_callback(self._listen, "")
-            if self._server is not None:
-                announce(self._server.url)
+            if url := self._server and self._server.url:
+                announce(url)
             worker = loop.create_task(self._work())
             self._notifier.send("READY=1")
-            get_logger().info("daemon.ready", url=self._url)
+            get_logger().info("daemon.ready", url=url)
             beat = loop.create_task(self._beat())
             stack.push_async_callback(_cancel, beat)
             await asyncio.wait({self._stop, worker, beat}, return_when=asyncio.FIRST_COMPLETED)
@@ -156,10 +156,6 @@ class _Service:
             in_time = await _cancel(worker, timeout_s=_DRAIN_S)
         get_logger().info("daemon.stopped", in_time=in_time)
         return in_time
-
-    @property
-    def _url(self) -> str | None:
-        return self._server.url if self._server is not None else None
 
     def _end(self, name: str) -> None:
         get_logger().info("daemon.stopping", signal=name)
@@ -206,7 +202,8 @@ class _Service:
                 "settings.refused", problem=error.line(), hint="the settings from before hold"
             )
         else:
-            get_logger().info("settings.reloaded", url=self._url)
+            url = self._server and self._server.url
+            get_logger().info("settings.reloaded", url=url)
         finally:
             self._notifier.send("READY=1")
 

@@ -100,11 +100,18 @@ class EncodedBodies:
         if plain.size < _MIN_BYTES or not self._site.config.server.encoded_size:
             return None
         key = f"{plain.sha256}.{coding}"
-        found = self._open_kept(key, plain)
-        if found is None:
-            await self._make_once(key, plain)
-            found = self._open_kept(key, plain)
-        return found
+        if (found := self._open_kept(key, plain)) is not None:
+            return found
+        making = self._making.get(key)
+        if making is None:
+            is_refused = time.monotonic() - self._refused_at < _PAUSE_S
+            if is_refused or len(self._making) >= _MAX_QUEUE:
+                return None
+            making = self._making[key] = asyncio.create_task(self._make(key, plain))
+            making.add_done_callback(lambda _: self._making.pop(key, None))
+        # a client that leaves does not take the body from those who wait for it too
+        await asyncio.shield(making)
+        return self._open_kept(key, plain)
 
     def _open_kept(self, key: str, plain: Representation) -> Representation | None:
         name = self._kept.get(key)
@@ -128,17 +135,6 @@ class EncodedBodies:
             sha256=sha256,
             headers={**plain.headers, "Content-Encoding": coding},
         )
-
-    async def _make_once(self, key: str, plain: Representation) -> None:
-        making = self._making.get(key)
-        if making is None:
-            is_refused = time.monotonic() - self._refused_at < _PAUSE_S
-            if is_refused or len(self._making) >= _MAX_QUEUE:
-                return
-            making = self._making[key] = asyncio.create_task(self._make(key, plain))
-            making.add_done_callback(lambda _: self._making.pop(key, None))
-        # a client that leaves does not take the body from those who wait for it too
-        await asyncio.shield(making)
 
     async def _make(self, key: str, plain: Representation) -> None:
         """Make one; after an error of the disk none is made for a while."""
