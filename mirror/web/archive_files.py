@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from io import FileIO
@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from mirror.archive.listings import entries_of, render_index, render_page, render_sums
 from mirror.archive.metadata import render_croissant, render_datapackage
 from mirror.archive.ports import Listing
-from mirror.errors import MirrorError, WrongKindError
+from mirror.errors import WrongKindError
 from mirror.model import Record
 from mirror.status.snapshot import Snapshot
 from mirror.store.disk import open_file
@@ -124,10 +124,7 @@ async def _open_listing(site: Site, name: str) -> Representation | None:
 
     One that would list what is not here is made for the moment, of what is.
     """
-    path = site.data.archive / name
-    held: Snapshot | None = None
-    with suppress(MirrorError):
-        held = await site.snapshots.snapshot()
+    path, held = site.data.archive / name, site.snapshots.latest
     try:
         with ExitStack() as stack:
             if held is not None and held.is_overstated and name in _RENDER:
