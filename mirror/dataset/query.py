@@ -193,7 +193,8 @@ def _place_of(error: Exception, sql: str) -> str:
     if start >= len(text):
         return ""
     *lines, line = text[:start].decode(errors="ignore").split("\n")
-    word = shown(text[start : start + length].decode(errors="ignore"), _SNIPPET)
+    # of a comment without end DuckDB gives no length
+    word = shown(text[start:][: length or None].decode(errors="ignore"), _SNIPPET)
     return f" (line {len(lines) + 1}, column {len(line) + 1}: {word})"
 
 

@@ -206,6 +206,7 @@ def test_nothing_else_is_done(session: Session, sql: str):
         ("SELECT 'x', nosuch FROM launches", "(line 1, column 13: nosuch)"),
         ("-- é\n ;; SELECT 'é',\n é, nosuch FROM launches;", "(line 3, column 2: é)"),
         ("SELECT nosuch, 1 AS nosuch2, nosuch", "(line 1, column 8: nosuch)"),
+        ("SELECT 1 /* c", "(line 1, column 10: /* c)"),
         ("SELECT * FROM nosuch", "nosuch"),
         ("SELECT 'a'::INTEGER", "Could not convert"),
         ('SELECT * FROM "\x1b[31m"', "\\x1b"),
