@@ -49,7 +49,7 @@ class Inventory(Struct):
     unknown_files: tuple[str, ...] = ()
     """Names in archive/ that do not belong there."""
     unreadable_lines: int = 0
-    """Lines of the manifest that could not be read."""
+    """Lines of the manifest that are not believed: torn, rotten, or with a name not their day's."""
     is_clean: bool = True
     """Whether the manifest says it all, without journal or correction."""
 
@@ -113,16 +113,6 @@ NameOf = Callable[[date], str]
 """What a day's file is called."""
 
 
-class Manifest(Struct, frozen=True):
-    """What a manifest says."""
-
-    records: dict[date, Record]
-    unreadable_lines: int
-    """Lines that are not believed: torn, rotten, or with a name that is not their day's."""
-    has_checksums: bool
-    """Whether its lines have them; not before version 2."""
-
-
 def render_manifest(records: Iterable[Record]) -> bytes:
     """Return the whole manifest."""
     rows = sorted(records, key=lambda record: record.date)
@@ -134,28 +124,32 @@ def render_journal_line(record: Record) -> bytes:
     return seal(_encoder.encode(record)) + b"\n"
 
 
-def parse_manifest(body: bytes, name_of: NameOf) -> Manifest:
-    """Return the records, and how many lines could not be believed.
+def read_claims(manifest: bytes, journal: bytes | None, name_of: NameOf) -> Inventory:
+    """Return what manifest and journal claim, before it is compared with the directory.
 
-    Such a line costs its day's record only: the file is then proved anew.
+    A line that cannot be believed costs its day's record only: the file is then proved anew. A torn
+    last line of the journal, as a kill leaves it, is passed over.
 
     Raises:
         ConfigError: the manifest was written by a later version of this software.
     """
-    head, _, rest = body.partition(b"\n")
+    head, _, rest = manifest.partition(b"\n")
     has_checksums = head != _HEADER_1
     if head not in (_HEADER, _HEADER_1):
         require_known_format(head)
         # a damaged header costs nothing but itself: every line stands for itself
-        rest = body
-    known: dict[date, Record] = {}
+        rest = manifest
+    claims: Claims = {}
     unreadable = 0
     for block in _blocks(rest):
         lines = list(filter(None, block.split(b"\n")))
         records = _read(lines, name_of, has_checksums=has_checksums)
         unreadable += len(lines) - len(records)
-        known |= {record.date: record for record in records}
-    return Manifest(known, unreadable, has_checksums)
+        claims |= {record.date: (record,) for record in records}
+    for record in _read((journal or b"").split(b"\n"), name_of, has_checksums=has_checksums):
+        claims[record.date] = (*claims.get(record.date, ()), record)
+    is_clean = journal is None and has_checksums and not unreadable
+    return Inventory(claims, unreadable_lines=unreadable, is_clean=is_clean)
 
 
 def require_known_format(head: bytes) -> None:
@@ -193,18 +187,6 @@ def _read(lines: Sequence[bytes], name_of: NameOf, *, has_checksums: bool) -> li
         decoded = (decode_or_none(_record_decoder, line) for line in right)
         records = [one for one in decoded if one is not None]
     return [one for one in records if one.name == name_of(one.date) and is_plausible(one.date)]
-
-
-def replay_journal(manifest: Manifest, journal: bytes, name_of: NameOf) -> Claims:
-    """Return what manifest and journal together claim of each day.
-
-    A torn last line, as a kill leaves it, is passed over.
-    """
-    claims: Claims = {day: (record,) for day, record in manifest.records.items()}
-    lines = journal.split(b"\n")
-    for record in _read(lines, name_of, has_checksums=manifest.has_checksums):
-        claims[record.date] = (*claims.get(record.date, ()), record)
-    return claims
 
 
 def match_record(candidates: Iterable[Record], *, size: int, mtime_ns: int) -> Record | None:

@@ -15,10 +15,9 @@ from typing import BinaryIO
 from mirror.archive.manifest import (
     Inventory,
     match_record,
-    parse_manifest,
+    read_claims,
     render_journal_line,
     render_manifest,
-    replay_journal,
     require_known_format,
 )
 from mirror.archive.ports import Listing
@@ -55,13 +54,8 @@ def load_inventory(data: DataDir, *, looks: int = 4) -> Inventory:
 def load_claims(data: DataDir) -> Inventory:
     """Return what manifest and journal say, before it is compared with the directory."""
     # The journal first: a writer that finishes meanwhile moves its lines into the manifest.
-    journal, name_of = read_if_file(data.journal), data.days.name_of
-    manifest = parse_manifest(read_if_file(data.manifest) or b"", name_of)
-    return Inventory(
-        claims=replay_journal(manifest, journal or b"", name_of),
-        unreadable_lines=manifest.unreadable_lines,
-        is_clean=journal is None and manifest.has_checksums and not manifest.unreadable_lines,
-    )
+    journal = read_if_file(data.journal)
+    return read_claims(read_if_file(data.manifest) or b"", journal, data.days.name_of)
 
 
 def _compare(inventory: Inventory, data: DataDir) -> Inventory:

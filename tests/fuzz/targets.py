@@ -24,7 +24,7 @@ from mirror.archive.listings import (
     render_index,
     render_page,
 )
-from mirror.archive.manifest import parse_manifest, render_manifest, replay_journal
+from mirror.archive.manifest import read_claims, render_manifest
 from mirror.archive.plan import DayRules
 from mirror.archive.upstream import parse_upstream, render_upstream
 from mirror.config.loading import load_config, render
@@ -143,23 +143,23 @@ def fuzz_sums(data: bytes) -> None:
 def fuzz_manifest(data: bytes) -> None:
     """Of any bytes only whole records are believed; of a spoilt manifest only what was in it."""
     try:
-        manifest = parse_manifest(data, _DAYS.name_of)
+        claimed = read_claims(data, None, _DAYS.name_of).claims
+        replayed = read_claims(data, data, _DAYS.name_of).claims
     except ConfigError as error:
         _require_fit_to_show(error)
         return
-    claimed = replay_journal(manifest, data, _DAYS.name_of)
-    for day, claims in claimed.items():
+    for day, claims in replayed.items():
         assert all((one.date, one.name) == (day, _DAYS.name_of(day)) for one in claims)
-    body = render_manifest(manifest.records.values())
-    assert parse_manifest(body, _DAYS.name_of).records == manifest.records
+    body = render_manifest(claims[0] for claims in claimed.values())
+    assert read_claims(body, None, _DAYS.name_of).claims == claimed
     spoilt = bytearray(_MANIFEST)
     for at in range(0, len(data) - 2, 3):
         spoilt[int.from_bytes(data[at : at + 2]) % len(spoilt)] ^= data[at + 2]
     try:
-        left = parse_manifest(bytes(spoilt), _DAYS.name_of).records.values()
+        left = read_claims(bytes(spoilt), None, _DAYS.name_of).claims.values()
     except ConfigError:
         return
-    assert all(one in _RECORDS for one in left)
+    assert all(claims[0] in _RECORDS for claims in left)
 
 
 def fuzz_upstream(data: bytes) -> None:

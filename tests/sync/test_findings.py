@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from mirror.archive.manifest import parse_manifest
+from mirror.archive.manifest import read_claims
 from mirror.events.findings import FINDINGS_VERSION
 from mirror.model import Findings
 from tests.conftest import World
@@ -125,8 +125,8 @@ async def test_strings_of_upstreams_are_bounded_in_number_and_length(world: Worl
         assert all(len(key) <= 64 and key.isprintable() for key in counts)
     assert findings.not_objects == 2, "half a surrogate is no JSON text"
     assert len(msgspec.json.encode(findings)) < 20_000
-    manifest = parse_manifest(world.data.manifest.read_bytes(), world.data.days.name_of)
-    assert (len(manifest.records), manifest.unreadable_lines) == (10, 0)
+    found = read_claims(world.data.manifest.read_bytes(), None, world.data.days.name_of)
+    assert (len(found.claims), found.unreadable_lines) == (10, 0)
 
 
 async def test_a_spec_is_never_recorded(world: World) -> None:
