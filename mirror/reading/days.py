@@ -52,15 +52,7 @@ def survey_days(
 ) -> tuple[list[Day], list[str]]:
     """Return the days held of a range, ascending, and the problems that keep others unread.
 
-    Args:
-        data: the data directory.
-        now: the moment for which it is asked which days are final.
-        since: the first day; None for the first held.
-        until: the last day, itself included; None for the last held.
-
-    Raises:
-        TypeError: `since` or `until` is no date.
-        StorageError, ConfigError: the inventory cannot be read.
+    Which days are final is said for the moment `now`; for the rest see `Archive.days`.
     """
     _require_dates(since, until)
     asked, inventory = DayRange(since, until), load_proved(data)

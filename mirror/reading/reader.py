@@ -98,6 +98,7 @@ class Archive:
             until: the last day, itself included; None for the last held.
 
         Raises:
+            TypeError: `since` or `until` is no date.
             StorageError, ConfigError: the inventory cannot be read.
         """
         return self._survey(since, until)[0]
