@@ -22,11 +22,10 @@ from msgspec.structs import replace
 
 from mirror.dataset.months import MAX_REPORTED_LINES, DayProvenance, OddReport
 from mirror.errors import SpecError
-from mirror.events.decoder import decode_line
+from mirror.events.decoder import decode_line, read_blocks
 from mirror.events.launch import Launch
 from mirror.events.repeats import ANY_TIME, KNOWN_BYTES, RepeatDecoder
 from mirror.events.spec import MASK, mask, parse_spec
-from mirror.reading.days import read_blocks
 
 _NO_LAUNCH = b",\n"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

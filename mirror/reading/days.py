@@ -6,14 +6,13 @@ in the end the day is refused.
 """
 
 import reprlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from typing import BinaryIO
 
 from msgspec import Struct
 
 from mirror.errors import UnrecordedError
-from mirror.events.decoder import cut_blocks
 from mirror.model import DayRange, Flag, Record
 from mirror.store.disk import storage_errors
 from mirror.store.inventory import load_claims
@@ -21,7 +20,6 @@ from mirror.store.layout import DataDir
 from mirror.store.proof import load_proved, open_proved
 from mirror.text import human_bytes, plural
 
-_READ_BYTES = 256 * 1024
 _TRIES = 3
 
 
@@ -115,21 +113,6 @@ def _require_dates(since: object, until: object) -> None:
             raise TypeError(
                 f"{name} must be a date such as date(2024, 3, 1), not {reprlib.repr(day)}"
             )
-
-
-def read_blocks(file: BinaryIO, note: Callable[[bytes], object]) -> Iterator[bytes]:
-    """Return a daily file to its end in blocks of whole lines; `note` has each piece as it is read.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-
-    def read() -> Iterator[bytes]:
-        while chunk := file.read(_READ_BYTES):
-            note(chunk)
-            yield chunk
-
-    return cut_blocks(read())
 
 
 def describe(days: Sequence[Day]) -> str:
