@@ -86,12 +86,12 @@ class Answer(Struct):
         return f"{_source_of(self.query)} AS answer({', '.join(places)}) SELECT {values}"
 
 
-class Session:
+class Session(Struct):
     """Runs queries one after another. Made by `open_session`."""
 
-    def __init__(self, connection: "DuckDBPyConnection", output: Path | None) -> None:
-        self._connection = connection
-        self._output = output
+    connection: "DuckDBPyConnection"
+    output: Path | None
+    """The one file that may be written."""
 
     def bind(self, sql: str) -> Answer:
         """Return the answer to the one query that the text is, if it is one that may be run.
@@ -103,7 +103,7 @@ class Session:
             # bytes that are no characters come as lone surrogates
             if sql.encode(errors="replace").decode() != sql:
                 raise QueryError("the query is not UTF-8")
-            statements = self._connection.extract_statements(sql)
+            statements = self.connection.extract_statements(sql)
             if len(statements) != 1:
                 raise QueryError(
                     "one query at a time, please" if statements else "there is no query",
@@ -118,7 +118,7 @@ class Session:
                     hint=hint if kind == "MULTI" else "",
                 )
             # without a row it is bound, and not worked out
-            bound = self._connection.execute(f"{_source_of(sql)} LIMIT 0").description or ()
+            bound = self.connection.execute(f"{_source_of(sql)} LIMIT 0").description or ()
             return Answer(sql, [str(one[0]) for one in bound], [one[1] for one in bound])
 
     @contextmanager
@@ -129,7 +129,7 @@ class Session:
             QueryError: a value is wrong, or more memory is wanted than it may have.
         """
         with _query_errors(answer.query):
-            cursor = self._connection.execute(answer.select(_make_cell))
+            cursor = self.connection.execute(answer.select(_make_cell))
             yield chain.from_iterable(iter(lambda: cursor.fetchmany(_ROWS_AT_ONCE), []))
 
     def copy(self, answer: Answer, form: str) -> int:
@@ -146,8 +146,8 @@ class Session:
         """
         select, options = COPY_FORMATS[form]
         with _query_errors(answer.query, is_written=form == "parquet"):
-            written = self._connection.execute(
-                f"COPY ({select(answer)}) TO {literal(str(self._output))} "
+            written = self.connection.execute(
+                f"COPY ({select(answer)}) TO {literal(str(self.output))} "
                 f"({options}, USE_TMP_FILE false)"
             ).fetchone()
         return int(written[0]) if written is not None else 0
@@ -211,10 +211,8 @@ def open_session(
     """
     with open_duckdb(memory_bytes=bounds.memory_bytes, threads=bounds.threads) as connection:
         if files:
-            columns = ", ".join(f'"{one.name}"' for one in DATASET_COLUMNS)
             # folders above them may look like partitions too
             view = " UNION ALL ".join(
-                f"SELECT {columns}, year, month "
                 f"FROM read_parquet([{', '.join(map(path_literal, of_root))}], {_HIVE})"
                 for _, of_root in groupby(files, lambda path: path.parents[2])
             )

@@ -18,7 +18,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
-from html import escape
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Literal, TypeVar, Unpack, cast, overload
@@ -213,18 +212,9 @@ class Archive:
         return survey_days(self.data, self._now(), since, until)
 
     def __repr__(self) -> str:
-        return f"Archive({self._shown!r}: {describe(self.days())})"
-
-    def _repr_html_(self) -> str:
         days, problems = self._survey(None, None)
-        rows = {
-            "Mirror": self._shown,
-            "Held": describe(days),
-            "Not readable": "; ".join(problems) or "none",
-            "Still open": ", ".join(str(day.date) for day in days if not day.is_final) or "none",
-        }
-        cells = (f"<tr><th>{name}</th><td>{escape(text)}</td></tr>" for name, text in rows.items())
-        return f"<table>{''.join(cells)}</table>"
+        unread = f"; {plural(len(problems), 'day')} not readable" if problems else ""
+        return f"Archive({self._shown!r}: {describe(days)}{unread})"
 
 
 class Events(Generic[T_co]):

@@ -54,20 +54,16 @@ def open_sink(path: Path | None, compression: Compression = "none") -> Iterator[
     """
     with ExitStack() as stack:
         if path is None:
-            target: BinaryIO = sys.stdout.buffer
+            sink: BinaryIO = sys.stdout.buffer
         else:
-            target = stack.enter_context(stack.enter_context(replacing(path)).open("wb"))
+            sink = stack.enter_context(stack.enter_context(replacing(path)).open("wb"))
         if compression == "gzip":
             # mtime=0: the same events give the same file
-            packed = gzip.GzipFile(
-                filename="", mode="wb", fileobj=target, compresslevel=_GZIP_LEVEL, mtime=0
-            )
-            yield cast("BinaryIO", stack.enter_context(packed))
+            packed = gzip.GzipFile("", "wb", _GZIP_LEVEL, fileobj=sink, mtime=0)
+            sink = cast("BinaryIO", stack.enter_context(packed))
         elif compression == "zstd":
-            zstd = import_zstd().ZstdFile(target, mode="w", level=_ZSTD_LEVEL)
-            yield cast("BinaryIO", stack.enter_context(zstd))
-        else:
-            yield target
+            sink = stack.enter_context(import_zstd().ZstdFile(sink, mode="w", level=_ZSTD_LEVEL))
+        yield sink
 
 
 def write_json(events: AnyEvents, sink: BinaryIO) -> None:

@@ -294,7 +294,6 @@ def test_an_open_day_is_told_and_can_be_left_out(tmp_path):
         assert [day.date for day in archive.events(open_days=False).days] == DAYS[:2]
         assert [day.date for day in archive.events(until=DAYS[1]).days] == DAYS[:2]
     assert "still open: 2024-03-03" in repr(archive)
-    assert "2024-03-03" in archive._repr_html_()
     assert [one.is_final for one in archive.launches_per_day(open_days=True)] == [True, True, False]
 
 
@@ -320,7 +319,7 @@ def test_a_changed_file_is_an_error_and_never_an_answer(archive):
     assert len(list(archive.events(DAYS[2]))) == len(lines_of(DAYS[2]))
     assert archive.problems() == ["2024-03-02 has a file that is not the one on record"]
     assert "2 days" in repr(archive)
-    assert "not the one on record" in archive._repr_html_()
+    assert repr(archive).endswith("; 1 day not readable)")
 
 
 def test_a_file_that_changed_under_its_own_time_is_found_by_its_lines(archive):
@@ -527,7 +526,6 @@ def test_what_an_archive_is_called_is_fit_to_show(tmp_path):
     archive = open_archive(tmp_path / "<b>\x1b[31m")
     assert repr(archive).isprintable()
     assert "no days" in repr(archive)
-    assert "<b>" not in archive._repr_html_().replace("<table>", "")
     assert repr(archive.events(provider="x", repo="a/b")) == (
         "Events(no days, provider x, repo github.com/a/b)"
     )
