@@ -3,6 +3,7 @@
 Reads only, and takes no lock. What a poll has just replaced is out of step, not damaged.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -157,17 +158,13 @@ def _check_rows(
     counted = connection.execute(
         f"SELECT file, count(*), bit_xor(hash({_COLUMNS})) FROM {_source(path)} GROUP BY file"
     ).fetchall()
-    rows = {name: count for name, count, _ in counted}
-    for day, record in zip(provenance.days, days, strict=True):
-        found = rows.pop(day.name, 0)
-        if found != day.rows or found + day.odd != record.lines:
-            detail = (
-                f"{day.name}: {found:,} rows and {day.odd:,} odd lines, but the file has "
-                f"{record.lines:,} lines"
-            )
+    found = Counter({name: count for name, count, _ in counted})
+    pairs = zip(provenance.days, days, strict=True)
+    expected = Counter({day.name: record.lines - day.odd for day, record in pairs})
+    for name in sorted(found.keys() | expected.keys()):
+        if found[name] != expected[name]:
+            detail = f"{name}: {found[name]:,} rows, but {expected[name]:,} launches in the file"
             yield FaultKind.WRONG_ROWS, detail
-    for name in rows:
-        yield FaultKind.WRONG_ROWS, f"{name}: no file of this month"
 
 
 def _rederive(path: Path, data: DataDir, month: str, days: tuple[Record, ...]) -> Iterator[_Found]:

@@ -54,6 +54,21 @@ def faults(data: DataDir, **options: bool) -> list[FaultKind]:
     return [fault.kind for fault in verify_dataset(data, **options).faults]
 
 
+def copy_changed(path: Path, selection: str) -> None:
+    """Write a month's file again, with other rows and the same provenance."""
+    with duckdb.connect() as connection:
+        (told,) = connection.execute(
+            f"SELECT decode(value) FROM parquet_kv_metadata('{path}')"
+        ).fetchone() or ("",)
+        connection.execute(
+            f"CREATE TABLE launches AS FROM read_parquet('{path}', hive_partitioning = false)"
+        )
+        connection.execute(
+            f"COPY (SELECT {selection}) TO '{path}' "
+            f"(FORMAT parquet, KV_METADATA {{binder_mirror: '{told}'}})"
+        )
+
+
 def stamps(data: DataDir) -> dict[str, int]:
     return {str(p): p.stat().st_ino for p in data.dataset.glob("*/*/launches.parquet")}
 
@@ -338,18 +353,36 @@ def test_verify_finds_a_flipped_bit_and_rows_that_are_not_the_mirrors(data: Data
 def test_rederiving_finds_a_value_that_was_changed_behind_our_back(data: DataDir):
     keep_in_step(data)
     path = data.dataset / "year=2020/month=06/launches.parquet"
-    with duckdb.connect() as connection:
-        (told,) = connection.execute(
-            f"SELECT decode(value) FROM parquet_kv_metadata('{path}')"
-        ).fetchone() or ("",)
-        connection.execute(
-            f"COPY (SELECT * REPLACE (CASE line WHEN 3 THEN 'x/y/z' ELSE spec END AS spec) "
-            f"FROM read_parquet('{path}', hive_partitioning = false)) TO '{path}' "
-            f"(FORMAT parquet, KV_METADATA {{binder_mirror: '{told}'}})"
-        )
+    copy_changed(path, "* REPLACE (if(line = 3, 'x/y/z', spec) AS spec) FROM launches")
     data.dataset_provenance.unlink()
     assert faults(data) == []
     assert faults(data, rederive=True) == [FaultKind.WRONG_ROWS]
+
+
+@pytest.mark.parametrize(
+    ("rows_kept", "kinds"),
+    [
+        ("line <> 3", [FaultKind.WRONG_ROWS]),
+        ("false", [FaultKind.WRONG_ROWS]),
+        ("true", []),
+    ],
+)
+def test_rows_that_are_missing_are_found_by_their_number(
+    data: DataDir, rows_kept: str, kinds: list[FaultKind]
+):
+    keep_in_step(data)
+    path = data.dataset / "year=2020/month=06/launches.parquet"
+    copy_changed(path, f"* FROM launches WHERE {rows_kept}")
+    data.dataset_provenance.unlink()
+    assert faults(data) == kinds
+
+
+def test_rows_of_another_file_are_found(data: DataDir):
+    keep_in_step(data)
+    path = data.dataset / "year=2020/month=06/launches.parquet"
+    copy_changed(path, "* REPLACE (if(line = 3, 'x.jsonl', file) AS file) FROM launches")
+    data.dataset_provenance.unlink()
+    assert faults(data) == [FaultKind.WRONG_ROWS, FaultKind.WRONG_ROWS]
 
 
 def test_two_builders_do_not_meet(data: DataDir):
