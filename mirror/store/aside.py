@@ -244,7 +244,8 @@ def list_quarantined(data: DataDir) -> list[Quarantined]:
     """Return what is in quarantine, oldest first."""
     with storage_errors(data.quarantine):
         # there is nothing to be found where there is no folder
-        names = {path.name.removesuffix(_REASON) for path in data.quarantine.glob("*.jsonl*")}
+        reasons = {path.name[: -len(_REASON)] for path in data.quarantine.glob(f"*{_REASON}")}
+        names = reasons | {path.name for path in data.quarantine.glob("*.jsonl")}
     found: list[Quarantined] = []
     for name in sorted(names):
         reason = read_if_file(data.quarantine / f"{name}{_REASON}") or b""
