@@ -7,13 +7,13 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from types import ModuleType
 from typing import NoReturn, cast
 
 import click
 
 from mirror import __version__
+from mirror.cli.options import EVERYWHERE, UPSTREAM, on_each_side
 from mirror.cli.streams import ReaderGoneError, abandon_stdout, notice, prepare_streams
 from mirror.errors import ExitCode, MirrorError
 from mirror.text import shown
@@ -40,7 +40,7 @@ COMMANDS = {
 
 class _Commands(click.Group):
     def list_commands(self, _ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(self.commands)
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -51,7 +51,7 @@ class _Commands(click.Group):
             return None
         with _quick_imports():
             module = importlib.import_module(f"mirror.cli.{COMMANDS[cmd_name][0]}")
-        return cast("click.Command", getattr(module, cmd_name))
+        return on_each_side(cast("click.Command", getattr(module, cmd_name)))
 
 
 @contextmanager
@@ -82,23 +82,23 @@ def _quick_imports() -> Iterator[None]:
 
 @click.group(
     cls=_Commands,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    # of those that are named, to suggest some for one that is mistyped
+    commands={name: click.Command(name) for name in COMMANDS},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "show_default": True,
+    },
     epilog="Exit codes: 0 complete, 1 a bug, 2 usage or configuration, 3 incomplete, 4 upstream "
     "unusable, 5 local storage, 6 another writer, 130/143 interrupted.",
 )
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    envvar="BINDER_MIRROR_CONFIG",
-    help="Settings, in TOML; see `binder-mirror config show`.",
-)
 @click.version_option(__version__, "-V", "--version", prog_name="binder-mirror")
-@click.pass_context
-def cli(ctx: click.Context, config_file: Path | None) -> None:
+def cli() -> None:
     """Keep a verified, byte-faithful copy of the mybinder.org Events Archive."""
-    ctx.obj = config_file
+
+
+for _option in (*EVERYWHERE.values(), UPSTREAM):
+    _option(cli)
 
 
 def main() -> NoReturn:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import date
 from functools import partial, wraps
 from pathlib import Path
@@ -11,12 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
-from mirror.cli.streams import notice
-from mirror.config.loading import Setting, load_config
-from mirror.config.settings import Config
+from mirror import progress
+from mirror.cli.options import given_config, given_flags, is_quiet, setting_option
+from mirror.cli.streams import answer, notice
+from mirror.config.loading import Setting, find_config, load_config
+from mirror.config.settings import Config, ServerConfig, UpstreamConfig
 from mirror.errors import ConfigError, ExitCode
 from mirror.logs import configure_logs
 from mirror.model import DayRange
+from mirror.progress import Advance
 from mirror.store.inventory import require_known_formats
 from mirror.store.layout import DataDir, open_data_dir, require_mirror
 from mirror.text import parse_duration, parse_size, shown
@@ -25,35 +29,29 @@ if TYPE_CHECKING:
     from mirror.reading.reader import Archive
     from mirror.sync.wiring import Mirror
 
-F = TypeVar("F", bound=Callable[..., Any])
 K = TypeVar("K")
 T = TypeVar("T")
 
 _CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
-_FLAGS = "mirror.flags"
-"""Where a command's context keeps the settings that its options give."""
 
 
 def load_settings(ctx: click.Context) -> Config:
     """Return the settings of file, environment and options; ConfigError says what is wrong."""
-    return load_config(ctx.obj, os.environ, ctx.meta.get(_FLAGS, ()))
+    flags = []
+    for name, value, flag in given_flags(ctx):
+        table, key = name.split(".")
+        flags.append(Setting(table, key, value, flag))
+    return load_config(find_config(given_config(ctx), os.environ), os.environ, flags)
 
 
-def _setting_option(flag: str, setting: str, metavar: str, text: str) -> Callable[[F], F]:
-    """Return an option that overrides a setting: `load_settings` sees it, no command has to."""
-    table, key = setting.split(".")
-
-    def keep(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
-        if value is not None:
-            ctx.meta.setdefault(_FLAGS, []).append(Setting(table, key, value, flag))
-
-    text = f"{text} (setting {setting})."
-    return click.option(flag, metavar=metavar, help=text, callback=keep, expose_value=False)
-
-
-data_dir_option = _setting_option("--data-dir", "storage.data_dir", "DIR", "The data directory")
-upstream_option = _setting_option("--upstream", "upstream.url", "URL", "Base URL of the archive")
-listen_option = _setting_option("--listen", "server.listen", "HOST:PORT", "Where to serve")
+upstream_option = setting_option(
+    *("--upstream", "upstream.url", "URL", "Base URL of the archive"), default=UpstreamConfig().url
+)
+listen_option = setting_option(
+    *("--listen", "server.listen", "HOST:PORT", "Where to serve"),
+    default=ServerConfig().listen,
+    may_be_empty=True,
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
@@ -65,9 +63,8 @@ class Place(NamedTuple):
 
 
 def on_data_dir(command: Callable[..., T], *, has_mirror: bool = False) -> Callable[..., T]:
-    """Add `--data-dir`, and set up the logs; the command gets its `Place` as first argument."""
+    """Open settings, logs and data directory; the command gets its `Place` as first argument."""
 
-    @data_dir_option
     @click.pass_context
     @wraps(command)
     def with_place(ctx: click.Context, /, *args: Any, **options: Any) -> T:
@@ -172,6 +169,20 @@ def open_archive(data: DataDir) -> "Archive":
 
     rules = data.days
     return Archive(data.root, name_template=rules.name_template, final_after=rules.final_after)
+
+
+def conclude(code: int, facts: object, text: str, *, as_json: bool) -> int:
+    """Print how a command's work ended, but for -q where all is well; return `code`."""
+    if as_json or code != ExitCode.COMPLETE or not is_quiet(click.get_current_context()):
+        answer(facts, text, as_json=as_json)
+    return code
+
+
+def show_reading(total_bytes: int | None) -> AbstractContextManager[Advance]:
+    """Show how the reading of files goes, as `mirror.progress.show_reading`, but for -q."""
+    if is_quiet(click.get_current_context()):
+        return nullcontext(progress.show_nothing)
+    return progress.show_reading(total_bytes)
 
 
 def run_until_signal(work: Coroutine[Any, Any, T]) -> T:

@@ -1,10 +1,13 @@
 """`binder-mirror config`: the settings in force, and whether they are right."""
 
+import os
+
 import click
 
 from mirror.cli import common
-from mirror.cli.streams import say
-from mirror.config.loading import render
+from mirror.cli.options import given_config
+from mirror.cli.streams import notice, say
+from mirror.config.loading import config_places, find_config, render
 from mirror.config.settings import Config
 
 
@@ -14,13 +17,17 @@ def config() -> None:
 
 
 @config.command()
-@common.data_dir_option
 @click.option("--defaults", is_flag=True, help="Show the defaults, whatever is set.")
 @click.pass_context
 def show(ctx: click.Context, *, defaults: bool) -> None:
     """Print the settings in force as a commented TOML file."""
-    settings = Config() if defaults else common.load_settings(ctx)
-    say(render(settings).removesuffix("\n"))
+    if defaults:
+        say(render(Config()).removesuffix("\n"))
+        return
+    settings = common.load_settings(ctx)
+    file = find_config(given_config(ctx), os.environ)
+    says = f"in force with {file}" if file else "in force; there is no file of settings"
+    say(f"# The settings {says}.\n\n{render(settings)}".removesuffix("\n"))
 
 
 @config.command()
@@ -28,3 +35,15 @@ def show(ctx: click.Context, *, defaults: bool) -> None:
 def check(place: common.Place) -> None:
     """Check the settings; list all that is wrong with them at once."""
     say(f"The settings are right. Data directory: {place.data.root}")
+
+
+@config.command()
+@click.pass_context
+def path(ctx: click.Context) -> None:
+    """Print the path of the file of settings that is in force."""
+    file = find_config(given_config(ctx), os.environ)
+    if file is not None:
+        say(str(file))
+    else:
+        places = ", ".join(map(str, config_places(os.environ)))
+        notice(f"no file of settings is in force; looked for {places}")

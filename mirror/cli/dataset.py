@@ -5,12 +5,11 @@ from pathlib import Path
 import click
 
 from mirror.cli import common
-from mirror.cli.streams import answer, notice, say
+from mirror.cli.streams import notice, say
 from mirror.dataset.audit import DatasetVerifyReport, FaultKind, verify_dataset
 from mirror.dataset.build import DatasetReport, keep_in_step
 from mirror.dataset.months import MAX_REPORTED_LINES, export_launches
 from mirror.errors import ExitCode
-from mirror.progress import show_reading
 from mirror.store.proof import load_proved
 from mirror.text import human_bytes, plural, shown
 
@@ -22,7 +21,7 @@ _IN_STEP = {FaultKind.MISSING, FaultKind.BEHIND, FaultKind.SURPLUS}
 def dataset() -> None:
     """Keep the events as Parquet: DATA/dataset/year=YYYY/month=MM/launches.parquet.
 
-    Needs DuckDB: install binder-mirror[data].
+    Needs DuckDB: `pip install duckdb`.
     """
 
 
@@ -31,17 +30,17 @@ def dataset() -> None:
 @click.option("--rebuild", is_flag=True, help="Make all months, those in step too.")
 @click.option("--anew", is_flag=True, hidden=True)  # what --rebuild was called first
 @common.json_option
-def build(place: common.Place, *, rebuild: bool, anew: bool, as_json: bool) -> ExitCode:
+def build(place: common.Place, *, rebuild: bool, anew: bool, as_json: bool) -> int:
     """Make the months whose days have changed, and only these.
 
     Lines that are no launches of a known version are not in it: they are counted, and listed with
     file and line. Polls may go on meanwhile.
     """
     total_bytes = sum(one.size for one in load_proved(place.data).records.values())
-    with show_reading(total_bytes) as progress:
+    with common.show_reading(total_bytes) as progress:
         report = keep_in_step(place.data, rebuild=rebuild or anew, progress=progress)
-    answer(report, _render_build(report), as_json=as_json)
-    return ExitCode.INCOMPLETE if report.unread or report.failed else ExitCode.COMPLETE
+    code = ExitCode.INCOMPLETE if report.unread or report.failed else ExitCode.COMPLETE
+    return common.conclude(code, report, _render_build(report), as_json=as_json)
 
 
 @dataset.command()
@@ -50,21 +49,21 @@ def build(place: common.Place, *, rebuild: bool, anew: bool, as_json: bool) -> E
     "--rederive", is_flag=True, help="Make each month again, aside, and compare all rows."
 )
 @common.json_option
-def verify(place: common.Place, *, rederive: bool, as_json: bool) -> ExitCode:
+def verify(place: common.Place, *, rederive: bool, as_json: bool) -> int:
     """Prove that the data set was made from the very files that are held.
 
     Compares the digests of the daily files, the rows of each day, the schema and each file's own
     digest. Exit 3 where something is wrong or out of step.
     """
     report = verify_dataset(place.data, rederive=rederive)
-    answer(report, _render_verify(report), as_json=as_json)
-    return ExitCode.INCOMPLETE if report.faults else ExitCode.COMPLETE
+    code = ExitCode.INCOMPLETE if report.faults else ExitCode.COMPLETE
+    return common.conclude(code, report, _render_verify(report), as_json=as_json)
 
 
 @dataset.command()
 @common.on_mirror
 @click.argument("target", type=common.OUTPUT, metavar="FILE")
-def export(place: common.Place, target: Path | None) -> ExitCode:
+def export(place: common.Place, target: Path | None) -> int:
     """Write all launches into one Parquet FILE: origin, provider, spec, timestamp.
 
     These are the columns and types of the JupyterHub project's weekly launches.parquet.

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from mirror.archive.plan import PollRange
 from mirror.archive.ports import Counted, Observer, PollEvent, ignore
 from mirror.cli import common
+from mirror.cli.options import is_quiet
 from mirror.cli.streams import answer
 from mirror.config.settings import Config, LogConfig
 from mirror.errors import ExitCode, MirrorError
@@ -78,8 +79,8 @@ def sync(
         report = common.run_until_signal(_poll(*place, asked))
     else:
         report = _poll_measured(*place, asked, metrics_file)
-    answer(report_facts(report), _render(report, ranged=days != DayRange()), as_json=as_json)
-    return report.exit_code
+    text = _render(report, ranged=days != DayRange())
+    return common.conclude(report.exit_code, report_facts(report), text, as_json=as_json)
 
 
 async def _poll(
@@ -155,7 +156,7 @@ def _write_metrics(
 @contextmanager
 def _show_progress(config: Config) -> Iterator[Observer]:
     """Draw a poll on standard error, where somebody can see it; yield its observer."""
-    if not takes_escapes(sys.stderr):
+    if not takes_escapes(sys.stderr) or is_quiet(click.get_current_context()):
         yield ignore
         return
     if config.log.level in ("debug", "info"):

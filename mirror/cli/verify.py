@@ -12,12 +12,11 @@ from msgspec.structs import replace
 
 from mirror.archive.final_days import tell_changes
 from mirror.cli import common
-from mirror.cli.streams import answer, say
+from mirror.cli.streams import say
 from mirror.config.address import identity_of
 from mirror.config.settings import Config, UpstreamConfig
 from mirror.errors import ExitCode
 from mirror.model import DamageKind, Record, Repair
-from mirror.progress import show_reading
 from mirror.status.standing import problem_lines
 from mirror.store.inventory import load_inventory, load_upstream
 from mirror.store.layout import DataDir
@@ -54,7 +53,7 @@ def _parse_share(text: str) -> float:
     help="Fetch what is damaged again, or take it from history; rebuild wrong listings.",
 )
 @common.json_option
-def verify(place: common.Place, share: float, *, repair: bool, as_json: bool) -> ExitCode:
+def verify(place: common.Place, share: float, *, repair: bool, as_json: bool) -> int:
     """Read every published file again and compare it with the manifest.
 
     Exits 3 where damage is found and, with --repair, where some is left or a day was lost. With
@@ -89,8 +88,8 @@ def verify(place: common.Place, share: float, *, repair: bool, as_json: bool) ->
         why = "neither upstream nor history has it; its rotten body, if any, is in quarantine/"
         lines += [f"no longer held: {day} ({why})" for day in lost]
         lines += problem_lines(tell_changes(done.changes), "warning:")
-    answer(facts, "\n".join(lines), as_json=as_json)
-    return ExitCode.INCOMPLETE if report.damage or lost else ExitCode.COMPLETE
+    code = ExitCode.INCOMPLETE if report.damage or lost else ExitCode.COMPLETE
+    return common.conclude(code, facts, "\n".join(lines), as_json=as_json)
 
 
 def _verify(data: DataDir, share: float = 1.0) -> VerifyReport:
@@ -100,7 +99,7 @@ def _verify(data: DataDir, share: float = 1.0) -> VerifyReport:
         # the draw keeps no secret
         return random.sample(records, math.ceil(len(records) * share))
 
-    with show_reading(None) as progress:
+    with common.show_reading(None) as progress:
         return verify_copy(data, choose=choose, progress=progress, today=datetime.now(UTC).date())
 
 

@@ -1,4 +1,4 @@
-"""Loads the settings from TOML, environment and flags, and reports all that is wrong at once.
+"""Finds and loads the settings: TOML, environment and flags; tells all that is wrong at once.
 
 TOML is overridden by `BINDER_MIRROR_<TABLE>__<KEY>`, that by flags. `config/mirror.toml` is
 `render(Config())`. Each error names its place, such as a line of TOML. Crontab lines are
@@ -6,6 +6,7 @@ translated, for APScheduler counts weekdays from Monday.
 """
 
 import difflib
+import os
 import re
 import textwrap
 import tomllib
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ENV_PREFIX = "BINDER_MIRROR_"
+SYSTEM_CONFIG = Path("/etc/binder-mirror/mirror.toml")
+_KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT)|_PORT_[0-9]+_|=[a-z]+://")
+"""Of a variable and its value: one that Kubernetes makes for a service of our name."""
 _MAX_CONFIG_BYTES = 1024 * 1024
 _KEYS = {
     table: get_type_hints(kind, include_extras=True)
@@ -95,6 +99,46 @@ def load_config(
     return msgspec.convert(tables, Config)
 
 
+def config_places(environ: Mapping[str, str]) -> list[Path]:
+    """Return where a file of settings is looked for that nobody named, the user's own first."""
+    own = user_folder(environ, "XDG_CONFIG_HOME", ".config")
+    return [*([own / "binder-mirror" / "mirror.toml"] if own else ()), SYSTEM_CONFIG]
+
+
+def find_config(named: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """Return the file of settings that is in force; None where there is none.
+
+    Args:
+        named: the one that an option names.
+        environ: the process's environment, which may name one, too.
+    """
+    if named is None and (variable := environ.get(f"{ENV_PREFIX}CONFIG")):
+        named = Path(variable)
+    return named or next(filter(os.path.exists, config_places(environ)), None)
+
+
+def home_folder() -> Path | None:
+    """Return the home directory; None where there is none."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        # no HOME, and a user that the system does not know, as in a container
+        return None
+
+
+def user_folder(environ: Mapping[str, str], variable: str, usual: str) -> Path | None:
+    """Return a user's folder by the XDG Base Directory Specification; None where there is no home.
+
+    Args:
+        environ: the process's environment.
+        variable: names the folder; as the specification has it, only a whole path counts.
+        usual: where it is in the home directory otherwise.
+    """
+    if (named := Path(environ.get(variable, ""))).is_absolute():
+        return named
+    return home / usual if (home := home_folder()) else None
+
+
 def render(config: Config) -> str:
     """Return the settings as a TOML file that says of each key what it means.
 
@@ -145,16 +189,19 @@ def _read_environment(environ: Mapping[str, str]) -> Iterator[Setting]:
 
 
 def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield a line for each variable that has one underscore where two are needed.
-
-    Others with our prefix are left alone: Kubernetes makes some for a service of our name.
-    """
-    for table, keys in _KEYS.items():
-        for key in keys:
-            name = f"{ENV_PREFIX}{table}_{key}".upper()
-            if name in environ:
-                meant = f"{ENV_PREFIX}{table}__{key}".upper()
-                yield f'{name}: is no setting; did you mean "{meant}"?'
+    """Yield a line for each variable of ours that is none of a setting."""
+    known = [f"{table}__{key}".upper() for table, keys in _KEYS.items() for key in keys]
+    for variable, value in sorted(environ.items()):
+        name = variable.removeprefix(ENV_PREFIX)
+        is_setting = not variable.startswith(ENV_PREFIX) or "__" in name or name == "CONFIG"
+        if not is_setting and not _KUBERNETES.search(f"{variable}={value}"):
+            near = difflib.get_close_matches(name, [*known, "CONFIG"], n=1)
+            meant = (
+                f'did you mean "{ENV_PREFIX}{near[0]}"?'
+                if near
+                else f"they are {ENV_PREFIX}<TABLE>__<KEY>"
+            )
+            yield f"{variable}: is no setting; {meant}"
 
 
 def _line_of(text: str, table: str, key: str) -> int:
@@ -185,10 +232,17 @@ def _convert(setting: Setting) -> object:
         strict = not setting.place.startswith(ENV_PREFIX)
         converted: object = msgspec.convert(value, hint, strict=strict)
     except msgspec.ValidationError as error:
-        raise ValueError(f"is wrong: {shown(str(error))}") from None
+        raise ValueError(_what_is_right(hint) or f"is wrong: {shown(str(error))}") from None
     if check := _CHECKS.get(f"{setting.table}.{setting.key}"):
         check(str(converted))
     return converted
+
+
+def _what_is_right(hint: object) -> str:
+    """Return which few values there are of a type; "" where there are more."""
+    kind = get_args(hint)[0]
+    few = ("true", "false") if kind is bool else get_args(kind)
+    return f"must be one of {', '.join(few)}" if few else ""
 
 
 def _guess(name: str, known: Mapping[str, object]) -> str:

@@ -8,10 +8,10 @@ number and costs no other line. Launches that repeat have a faster way yet: `mir
 """
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -144,24 +144,30 @@ def _describe(value: object) -> str:
         return type(value).__name__
 
 
-def read_blocks(file: BinaryIO, note: Callable[[bytes], object] = len) -> Iterator[bytes]:
-    """Yield a daily file to its end in blocks of whole lines, the last one with a newline too.
+def cut_blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Cut a body, which comes in any division, into blocks of whole lines.
 
-    Of a line longer than `MAX_LINE_BYTES` the end may be dropped: it comes out too long all the
+    Each block ends with a newline, but for an unfinished last line. Of a line longer than
+    `MAX_LINE_BYTES` that is spread over chunks the end is dropped: it comes out too long all the
     same, and takes no more memory than that.
-
-    Args:
-        file: the file.
-        note: is given each piece as it is read, what is dropped too; nothing is done if not given.
     """
-    while block := file.read(BLOCK_BYTES):
-        note(block)
-        rest = block
-        while not rest.endswith(b"\n") and (rest := file.readline(BLOCK_BYTES)):
-            note(rest)
-            if len(block) <= BLOCK_BYTES + MAX_LINE_BYTES:
-                block += rest
-        yield block if block.endswith(b"\n") else block + b"\n"
+    rest = b""
+    for chunk in chunks:
+        start = 0
+        while start < len(chunk):
+            end = chunk.rfind(b"\n", start, start + BLOCK_BYTES) + 1
+            # a line longer than a block: up to its end, or all there is
+            end = end or chunk.find(b"\n", start) + 1
+            if not end:
+                rest += chunk[start : start + MAX_LINE_BYTES + 1 - len(rest)]
+                break
+            if len(rest) > MAX_LINE_BYTES:
+                start = chunk.find(b"\n", start)
+            block, rest = rest + chunk[start:end], b""
+            start = end
+            yield block
+    if rest:
+        yield rest
 
 
 def decode_blocks(blocks: Iterable[bytes], file: str = "") -> Iterator[tuple[bytes, Decoded, bool]]:

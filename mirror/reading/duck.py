@@ -39,7 +39,7 @@ def require_duckdb() -> None:
         import duckdb  # noqa: F401, PLC0415 - heavy, and an extra
     except ImportError as error:
         raise ConfigError(
-            "the data set and SQL want DuckDB", hint="install binder-mirror[data]"
+            "the data set and SQL want DuckDB", hint="`pip install duckdb`"
         ) from error
 
 

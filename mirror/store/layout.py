@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mirror.archive.plan import DayRules
+from mirror.config.loading import home_folder, user_folder
 from mirror.config.settings import Config
 from mirror.errors import ConfigError, DataDirGoneError, LockedError, MirrorError
 from mirror.store.disk import (
@@ -103,15 +104,12 @@ def default_data_dir(environ: Mapping[str, str]) -> Path:
     if state := environ.get("STATE_DIRECTORY"):
         # systemd separates several by colons; the first is ours
         return Path(state.split(":")[0])
-    if data := environ.get("XDG_DATA_HOME"):
-        return Path(data) / "binder-mirror"
-    home = _home()
-    if home is None:
+    if (own := user_folder(environ, "XDG_DATA_HOME", ".local/share")) is None:
         raise ConfigError(
             "there is no home directory to keep the mirror in",
             hint="name a data directory with --data-dir or storage.data_dir",
         )
-    return home / ".local" / "share" / "binder-mirror"
+    return own / "binder-mirror"
 
 
 def open_data_dir(config: Config, environ: Mapping[str, str]) -> DataDir:
@@ -119,14 +117,6 @@ def open_data_dir(config: Config, environ: Mapping[str, str]) -> DataDir:
     named = config.storage.data_dir
     root = Path(named) if named else default_data_dir(environ)
     return check_data_dir(root).with_settings(config)
-
-
-def _home() -> Path | None:
-    try:
-        return Path.home()
-    except RuntimeError:
-        # no HOME, and a user that the system does not know, as in a container
-        return None
 
 
 def check_data_dir(root: Path) -> DataDir:
@@ -138,7 +128,7 @@ def check_data_dir(root: Path) -> DataDir:
     Raises:
         ConfigError: it is `/`, the home directory, or no directory.
     """
-    problem, home, resolved = "", _home(), root
+    problem, home, resolved = "", home_folder(), root
     try:
         resolved = root.expanduser().absolute().resolve()
         # a circle of symlinks: from Python 3.13 on `resolve` lets it pass

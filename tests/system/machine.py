@@ -93,7 +93,8 @@ class Machine:
             SETTINGS,
             f"{more}\n[upstream]\nurl = '{shell.server.url}'\n[server]\nlisten = '{listen}'\n"
             f"[schedule]\ninterval = '{interval}'\njitter = 0\n"
-            '[storage]\ndata_dir = ""\nmin_free = 0\n[http]\nbackoff = 0.01\nread_timeout = 5\n',
+            f"[storage]\ndata_dir = '{DATA}'\nmin_free = 0\n"
+            "[http]\nbackoff = 0.01\nread_timeout = 5\n",
         )
 
     def reset(self) -> None:

@@ -353,7 +353,9 @@ async def test_what_config_show_prints_is_a_file_of_settings(shell: Shell) -> No
     again = await shell.run("--config", file, "config", "show")
     checked = await shell.run("--config", file, "config", "check")
 
-    assert again.out == shown.out
+    head, _, settings = again.out.partition("\n")
+    assert head == f"# The settings in force with {file}."
+    assert settings == shown.out.partition("\n")[2]
     assert "concurrency = 3\n" in shown.out
     assert checked.out == f"The settings are right. Data directory: {shell.data.root}\n"
 
@@ -399,3 +401,18 @@ async def test_another_upstream_is_another_story(shell: Shell) -> None:
         assert done.code == 0
         assert other.requests[0].headers.get("if-none-match") is None
     assert len(shell.days) == 6
+
+
+async def test_a_quiet_sync_says_nothing_unless_something_is_wrong(shell: Shell) -> None:
+    shell.set(log__level="info")
+    done = await shell.run("sync", "-q")
+    assert (done.code, done.out, done.err) == (0, "", "")
+    done = await shell.run("verify", "--quiet")
+    assert (done.code, done.out, done.err) == (0, "", "")
+
+    with shell.path(shell.days[0]).open("ab") as file:
+        file.write(b"x")
+    done = await shell.run("-q", "verify")
+    assert done.code == 3
+    assert "1 damaged" in done.out
+    assert (await shell.run("status", "-q")).out

@@ -217,3 +217,87 @@ async def test_a_service_of_our_name_in_kubernetes_disturbs_nobody(shell: Shell)
     shell.environ |= {"BINDER_MIRROR_PORT": "tcp://10.0.0.1:80", "BINDER_MIRROR_SERVICE_HOST": "x"}
 
     assert (await shell.run("config", "check")).code == 0
+
+
+def settings_at(path: Path, concurrency: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"[http]\nconcurrency = {concurrency}\n")
+    return path
+
+
+async def test_the_file_in_force_is_the_one_named_else_the_users(shell: Shell) -> None:
+    home = shell.data.root.parent
+    shell.environ["HOME"] = str(home)
+    nowhere = await shell.run("config", "path")
+    assert (nowhere.code, nowhere.out) == (0, "")
+    assert f"looked for {home}/.config/binder-mirror/mirror.toml, /etc/binder-mirror" in nowhere.err
+
+    places = [
+        settings_at(home / ".config" / "binder-mirror" / "mirror.toml", 2),
+        settings_at(home / "xdg" / "binder-mirror" / "mirror.toml", 3),
+        settings_at(home / "variable.toml", 4),
+        settings_at(home / "option.toml", 5),
+    ]
+    for number, (path, more, options) in enumerate(
+        zip(
+            places,
+            ({}, {"XDG_CONFIG_HOME": home / "xdg"}, {"BINDER_MIRROR_CONFIG": places[2]}, {}),
+            ((), (), (), ("--config", places[3])),
+            strict=True,
+        )
+    ):
+        shell.environ |= {name: str(value) for name, value in more.items()}
+        assert (await shell.run(*options, "config", "path")).out == f"{path}\n"
+        shown = (await shell.run("config", "show", *options)).out
+        assert shown.startswith(f"# The settings in force with {path}.\n")
+        assert f"concurrency = {number + 2}\n" in shown
+
+
+@pytest.mark.parametrize("before", [True, False])
+async def test_options_are_taken_before_and_after_the_command(shell: Shell, before: bool) -> None:
+    del shell.environ["BINDER_MIRROR_STORAGE__DATA_DIR"]
+    del shell.environ["BINDER_MIRROR_UPSTREAM__URL"]
+    file = settings_at(shell.data.root.with_name("mirror.toml"), 3)
+    shell.set(log__level="error")
+    where = ("--config", file, "--data-dir", shell.data.root, "--upstream", shell.server.url)
+    options = (*where, "-v")
+
+    done = await shell.run(*(*options, "sync") if before else ("sync", *options))
+
+    assert done.code == 0, done.err
+    assert "poll.finished" in {event["event"] for event in done.logs}
+    shell.assert_complete()
+
+
+async def test_of_an_option_given_twice_the_later_holds(shell: Shell) -> None:
+    done = await shell.run("--data-dir", "/no/such", "config", "check", "--data-dir", "here")
+
+    assert done.out.endswith("/here\n")
+
+
+async def test_an_empty_data_directory_is_refused(shell: Shell) -> None:
+    line = (await shell.run("status", "--data-dir", "")).refused(2)
+
+    assert line.startswith("Invalid value for '--data-dir': it is empty")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("BINDER_MIRROR_HTTP_RETRIES", 'did you mean "BINDER_MIRROR_HTTP__RETRIES"?'),
+        ("BINDER_MIRROR_CONFG", 'did you mean "BINDER_MIRROR_CONFIG"?'),
+        ("BINDER_MIRROR_XYZZY", "they are BINDER_MIRROR_<TABLE>__<KEY>"),
+    ],
+)
+async def test_a_variable_of_ours_that_is_no_setting_is_refused(
+    shell: Shell, name: str, told: str
+) -> None:
+    shell.environ[name] = "1"
+
+    assert (await shell.run("config", "check")).refused(2) == f"{name}: is no setting; {told}"
+
+
+async def test_what_is_mistyped_gets_a_suggestion(shell: Shell) -> None:
+    assert "Did you mean 'status'?" in (await shell.run("statsu")).refused(2)
+    assert "Did you mean 'build'?" in (await shell.run("dataset", "biuld")).refused(2)
+    assert "Did you mean '--repair'?" in (await shell.run("verify", "--repiar")).refused(2)

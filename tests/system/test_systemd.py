@@ -15,7 +15,6 @@ from tests.system.machine import (
     BACKUP,
     DATA,
     ELSEWHERE,
-    SETTINGS,
     Machine,
     bring,
     lines_of_the_guide,
@@ -106,12 +105,14 @@ async def test_an_operator_works_by_hand_beside_it(machine: Machine, shell: Shel
     await machine.does(f"systemctl start {SERVICE}")
     await machine.until(SERVICE, "StatusText", "^In step")
 
-    by_hand = f"runuser -u binder-mirror -- binder-mirror --config {SETTINGS}"
-    synced = await machine.ask(f"{by_hand} sync --data-dir {DATA}")
+    synced = await machine.ask("runuser -u binder-mirror -- binder-mirror sync")
+    shown = await machine.does("binder-mirror status")
     stranger = await machine.ask(f"runuser -u nobody -- binder-mirror verify --data-dir {DATA}")
     owners = await machine.does(f"find {DATA} -printf '%u\\n' | sort -u")
 
     assert synced[0] == 0, synced[1]
+    assert DATA in shown
+    assert f"{len(shell.days)} days" in shown
     assert stranger[0] == 0, stranger[1]
     assert owners.split() == ["binder-mirror"]
 
