@@ -90,24 +90,16 @@ def _make_kind(
     version: int, provider: str, origin: str | None, status: str | None, is_lacking: bool
 ) -> Kind:
     """Return a kind: the same for the same arguments, as long as it is remembered."""
-    fields = {
-        "versions": str(version),
-        "providers": provider,
-        "origins": origin,
-        "statuses": status,
-    }
-    is_new = provider not in PROVIDERS
-    tallies = {
-        "deviating": is_new or is_lacking,
-        "unknown_provider": is_new,
-        "missing_fields": is_lacking,
-    }
-    return Kind(
-        tuple(
-            (name, shown(one, MAX_KEY_LENGTH)) for name, one in fields.items() if one is not None
-        ),
-        tuple(name for name, applies in tallies.items() if applies),
+    fields = (
+        ("versions", str(version)),
+        ("providers", provider),
+        ("origins", origin),
+        ("statuses", status),
     )
+    keys = tuple((name, shown(one, MAX_KEY_LENGTH)) for name, one in fields if one is not None)
+    tallies: tuple[str, ...] = () if provider in PROVIDERS else ("unknown_provider",)
+    tallies += ("missing_fields",) if is_lacking else ()
+    return Kind(keys, (*tallies, "deviating") if tallies else ())
 
 
 def count_findings(chunks: Iterable[bytes], day: date, kinds: Kinds | None = None) -> Findings:

@@ -127,10 +127,10 @@ def fold_into_bands(
     bands = sorted(named, key=lambda name: (-totals[name], name))
     if len(bands) > BANDS or len(named) < len(totals):
         bands = [*bands[: BANDS - 1], REST]
-    folded: dict[date, dict[str, int]] = {}
-    for start, counts in sums.items():
-        under = ({name if name in bands else REST: count} for name, count in counts.items())
-        folded[start] = add_names(under)
+    folded = {
+        start: add_names({name if name in bands else REST: n} for name, n in counts.items())
+        for start, counts in sums.items()
+    }
     totals = add_names(folded.values())
     return {name: totals[name] for name in bands}, folded
 

@@ -25,12 +25,12 @@ _LATE = timedelta(days=3)
 """A file written later than this after its day is worth a note."""
 _ALIKE_DAYS = timedelta(days=7)
 _ALIKE_LINES = 20
-_LASTING_KINDS = {
+_INDEX_KINDS = {
     IndexState.SHRUNK: Kind.INDEX_SHRUNK,
     IndexState.STALE: Kind.INDEX_FROZEN,
+    IndexState.UNCHANGED: Kind.INDEX_FROZEN,
 }
-"""The kind of an index's trouble, by its state; "unchanged" alone is none."""
-_INDEX_KINDS = {**_LASTING_KINDS, IndexState.UNCHANGED: Kind.INDEX_FROZEN}
+"""The kind of an index's trouble, by its state; "unchanged" is none that goes on yet."""
 
 
 class ReportInput(Struct, frozen=True):
@@ -195,7 +195,8 @@ def find_index_anomalies(
         is_frozen = kind is Kind.INDEX_FROZEN
         if is_frozen:
             first, begins_before = moved_at or first, moved_at is None
-        goes_on = last == usable[-1].started_at and kind is _LASTING_KINDS.get(upstream.state)
+        is_now = last == usable[-1].started_at and kind is _INDEX_KINDS.get(upstream.state)
+        goes_on = is_now and upstream.state is not IndexState.UNCHANGED
         if goes_on:
             began = upstream.state_since
             if is_frozen and upstream.index is not None:
