@@ -164,7 +164,7 @@ class SnapshotCache:
     def _look(self) -> None:
         # of the thread's own time: a busy loop that makes it wait must not make the snapshot older
         started = time.thread_time()
-        before = self._seen if isinstance(self._seen, Snapshot) else None
+        before = self.latest
         try:
             fingerprint = _fingerprint(self._data)
             if before is None:

@@ -16,7 +16,6 @@ from mirror.archive.manifest import (
     Inventory,
     match_record,
     read_claims,
-    render_journal_line,
     render_manifest,
     require_known_format,
 )
@@ -25,7 +24,6 @@ from mirror.archive.sealed import is_sealed
 from mirror.archive.upstream import Upstream, parse_upstream
 from mirror.model import Flag, Record
 from mirror.store.disk import (
-    append_line,
     kind_of_mode,
     open_file,
     read_if_file,
@@ -127,12 +125,6 @@ def time_for(record: Record, held: Record | None, target: Path, *, now: datetime
     if when <= told or when < 0:
         when = max(told + 1, int(now.timestamp()))
     return when * 10**9
-
-
-def append_journal(data: DataDir, *records: Record, durably: bool = False) -> None:
-    """Add lines to the journal, in one write, and flush them where asked to."""
-    lines = b"".join(map(render_journal_line, records))
-    append_line(data.journal, lines, staging=data.staging, durably=durably)
 
 
 def save_manifest(data: DataDir, records: Mapping[date, Record]) -> None:

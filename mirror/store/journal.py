@@ -14,6 +14,7 @@ from datetime import date
 from msgspec import Struct
 
 from mirror.archive.listings import parse_sums, render_digests
+from mirror.archive.manifest import render_journal_line
 from mirror.archive.ports import Listing
 from mirror.errors import WrongKindError
 from mirror.model import Record
@@ -27,7 +28,7 @@ from mirror.store.disk import (
     sync_folder,
     write_durably,
 )
-from mirror.store.inventory import append_journal, save_manifest
+from mirror.store.inventory import save_manifest
 from mirror.store.layout import DataDir
 
 
@@ -83,7 +84,9 @@ class Journal:
 
     def _write_together(self, entries: Sequence[_Entry]) -> None:
         is_durable = any(entry.is_durable for entry in entries)
-        append_journal(self._data, *(entry.record for entry in entries), durably=is_durable)
+        lines = b"".join(render_journal_line(entry.record) for entry in entries)
+        staging = self._data.staging
+        append_line(self._data.journal, lines, staging=staging, durably=is_durable)
         if is_durable and not self._is_named:
             with storage_errors(self._data.root):
                 sync_folder(self._data.root)

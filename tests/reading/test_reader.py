@@ -25,7 +25,7 @@ from mirror.events.launch import COLUMNS
 from mirror.reading import reader
 from mirror.reading.days import DayCount
 from mirror.reading.reader import PartialDayWarning
-from mirror.store.inventory import append_journal
+from mirror.store.journal import Journal
 from tests.command import ROOT
 from tests.mirrors import DAYS, NOW, make_mirror, publish, three_days
 from tests.upstream.launches import make_day
@@ -355,7 +355,7 @@ def test_a_file_replaced_while_it_is_read_is_read_to_its_end_as_it_was(tmp_path)
     events = iter(open_archive(tmp_path).events())
     given = [next(events)]
     for day in DAYS[:2]:
-        append_journal(data, publish(data, day, make_day(day, 6000)))
+        Journal(data).note(publish(data, day, make_day(day, 6000)), durably=False)
     given += events
     # the first as it was, the second, which had not been opened, as it is now
     assert len(given) == 5000 + 6000
@@ -387,7 +387,7 @@ def test_the_manifest_is_read_as_often_for_many_days_as_for_few(tmp_path):
 
 def test_what_a_poll_publishes_meanwhile_is_seen(archive):
     day = DAYS[2] + timedelta(days=1)
-    append_journal(archive.data, publish(archive.data, day, make_day(day, 50)))
+    Journal(archive.data).note(publish(archive.data, day, make_day(day, 50)), durably=False)
     assert [one.date for one in archive.days()] == [*DAYS, day]
     assert sum(1 for _ in archive.events(day, open_days=True)) == 50
 
