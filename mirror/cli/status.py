@@ -11,7 +11,7 @@ from mirror.archive.plan import end_of
 from mirror.cli import common
 from mirror.cli.streams import answer
 from mirror.events.findings import ODDITIES
-from mirror.status.standing import Status, problem_lines, read_status, status_facts
+from mirror.status.standing import Status, problem_lines, read_status, report_facts
 from mirror.text import ago, counts_text, human_bytes, plural, utc_minute
 
 
@@ -22,7 +22,7 @@ def status(place: common.Place, *, as_json: bool) -> None:
     """Show the state of the copy, without asking upstream."""
     now = datetime.now(UTC)
     found = read_status(place.data, now=now, counts=place.config.storage.findings)
-    answer(status_facts(found), _render(found, now), as_json=as_json)
+    answer(report_facts(found), _render(found, now), as_json=as_json)
 
 
 def _render(found: Status, now: datetime) -> str:

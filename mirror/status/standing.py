@@ -201,12 +201,13 @@ def make_status(snapshot: Snapshot, data: DataDir, *, now: datetime, counts: boo
     )
 
 
-def status_facts(status: Status) -> dict[str, object]:
-    """Return the status as programs read it."""
-    facts: dict[str, object] = structs.asdict(status)
-    facts["problems"] = facts_of(status.problems)
-    if status.last_poll is not None:
-        facts["last_poll"] = report_facts(status.last_poll)
+def report_facts(report: Status | PollReport) -> dict[str, object]:
+    """Return a status, or a poll's report, as programs read it."""
+    facts: dict[str, object] = structs.asdict(report)
+    for name in facts.keys() & {"problems", "warnings"}:
+        facts[name] = facts_of(getattr(report, name))
+    if isinstance(report, Status) and report.last_poll is not None:
+        facts["last_poll"] = report_facts(report.last_poll)
     return facts
 
 
@@ -216,15 +217,6 @@ def facts_of(problems: Iterable[Problem]) -> list[dict[str, object]]:
         {"kind": one.kind, "day": one.day, "text": one.text, "advice": ADVICE[one.kind]}
         for one in problems
     ]
-
-
-def report_facts(report: PollReport) -> dict[str, object]:
-    """Return a poll's report as programs read it."""
-    facts: dict[str, object] = structs.asdict(report)
-    return facts | {
-        "problems": facts_of(report.problems),
-        "warnings": facts_of(report.warnings),
-    }
 
 
 def problem_lines(problems: Iterable[Problem], label: str) -> list[str]:

@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from mirror.status.snapshot import Snapshot
-from mirror.status.standing import ADVICE, status_facts
+from mirror.status.standing import ADVICE, report_facts
 from mirror.web.answer import names_tag
 from mirror.web.encodings import choose_coding
 from mirror.web.site import Site
@@ -114,7 +114,7 @@ async def _json(site: Site, lately: _Lately, _request: web.Request) -> web.Respo
 
 def _facts(site: Site, snapshot: Snapshot) -> tuple[bytes, str]:
     status = site.status(snapshot)
-    facts = status_facts(status)
+    facts = report_facts(status)
     # paths of this machine stay private
     del facts["data_dir"]
     facts["advice"] = [ADVICE[problem.kind] for problem in status.problems]
