@@ -200,8 +200,7 @@ def _parse_git(spec: str) -> _Parts:
 
 
 def _path_names(path: str) -> list[str]:
-    _require(path.strip("/"), "an address without a path")
-    names = [name for name in _decode(path).split("/") if name]
+    names = [name for name in _decode(path or "/").split("/") if name]
     _require(names, "an address without a path")
     # "https://name:pass/word@host/": what a slash has cut is a password
     _require(not any("@" in name[1:] for name in names), "a user in the middle of an address")
@@ -210,9 +209,9 @@ def _path_names(path: str) -> list[str]:
 
 def _host(parts: SplitResult) -> str:
     """Return host and port, the port left out where it is the usual one; lower case."""
-    host = parts.hostname
-    _require(host and re.fullmatch(r"[\w.-]+|[0-9a-f:.]+", host), "an address without a host")
-    host = f"[{host}]" if ":" in str(host) else str(host)
+    host = parts.hostname or ""
+    _require(re.fullmatch(r"[\w.-]+|[0-9a-f:.]+", host), "an address without a host")
+    host = f"[{host}]" if ":" in host else host
     port = parts.port
     return host if port in (None, _GIT_PORTS[parts.scheme]) else f"{host}:{port}"
 

@@ -159,12 +159,12 @@ def groups(report: Report) -> Iterator[tuple[Severity, Sequence[Anomaly]]]:
             yield severity, some
 
 
-def days_around(report: Report, odd: Anomaly, margin: int) -> list[date]:
+def days_around(report: Report, odd: Anomaly, *, margin: int, longest: int) -> list[date]:
     """Return the days of an anomaly and so many before and after, for a plot.
 
-    Nothing for an anomaly of which daily counts say nothing.
+    Nothing for an anomaly of more days than `longest`, or of which daily counts say nothing.
     """
-    if odd.kind not in _PLOTTED:
+    if odd.kind not in _PLOTTED or odd.days > longest:
         return []
     first = max(min(report.daily).toordinal(), odd.first.toordinal() - margin)
     last = min(max(report.daily).toordinal(), odd.last.toordinal() + margin)

@@ -8,7 +8,6 @@ import base64
 import hashlib
 import textwrap
 from collections.abc import Iterator, Sequence
-from datetime import UTC
 from functools import partial
 from itertools import pairwise
 from operator import attrgetter
@@ -21,7 +20,7 @@ from mirror.report import charts, outline
 from mirror.report.anomaly import Anomaly, Kind, Severity, span
 from mirror.report.facts import Report
 from mirror.report.outline import Breakdown, Table
-from mirror.text import plural
+from mirror.text import plural, utc_minute
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 ASCII = " .:-=+*#@"
@@ -93,9 +92,8 @@ def _headline(report: Report, style: TerminalStyle) -> str:
 
 
 def _course(report: Report, style: TerminalStyle) -> str:
-    known = {one.start: one.events / one.days for one in report.periods}
-    values = [known.get(start) for start in report.starts]
-    highest = max(known.values()) or 1
+    values = outline.make_whole(report).means("launches", report.starts)
+    highest = max(filter(None, values), default=1)
     top = f"{highest / 1000:.0f}k" if highest >= 10_000 else f"{highest:,.0f}"
     labels = [top, *[""] * (_PLOT_LINES - 2), "0"]
     margin = max(map(len, labels))
@@ -162,12 +160,11 @@ def _anomalies(report: Report, style: TerminalStyle) -> Iterator[str]:
 
 def _plot(odd: Anomaly, report: Report, style: TerminalStyle) -> str:
     """Return the days of an anomaly in brackets, between those before and after it."""
-    if odd.days > min(_PLOTTED_DAYS, style.width - 24):
+    longest = min(_PLOTTED_DAYS, style.width - 24)
+    days = outline.days_around(report, odd, margin=_AROUND_DAYS, longest=longest)
+    if not days:
         return ""
-    days = outline.days_around(report, odd, _AROUND_DAYS)
     marks = render_spark([report.daily.get(day) for day in days], ramp=style.ramp)
-    if not marks:
-        return ""
     start, stop = days.index(odd.first), days.index(odd.last) + 1
     inside = style.paint(marks[start:stop], _COLOURS[odd.severity])
     return f"{marks[:start]}[{inside}]{marks[stop:]}"
@@ -227,7 +224,7 @@ def render_page(report: Report) -> str:
         chart=partial(_chart, report),
         swatch=charts.render_swatch,
         plot=partial(_chart_around, report),
-        made_at=f"{report.made_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
+        made_at=utc_minute(report.made_at),
         version=__version__,
         style=style,
         digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
@@ -246,7 +243,6 @@ def _chart(report: Report, breakdown: Breakdown) -> str:
 
 def _chart_around(report: Report, odd: Anomaly) -> str:
     """Return the days around an anomaly, small."""
-    if odd.days > 2 * _PLOTTED_DAYS:
-        return ""
-    days = outline.days_around(report, odd, 2 * _AROUND_DAYS)
+    margin, longest = 2 * _AROUND_DAYS, 2 * _PLOTTED_DAYS
+    days = outline.days_around(report, odd, margin=margin, longest=longest)
     return charts.render_spark([report.daily.get(day, 0) for day in days], 0) if days else ""
