@@ -7,7 +7,7 @@ STAMP := $(VENV)/.made
 TOOLS := .venv-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all lint format types layers check wheel lock kill failpoints crash-states state-machine sockets floods parsers books oddities mutation mutation-slice real soak bench bench-reading bench-latency fuzz sbom audit test-container test-systemd clean
+.PHONY: help env demo test test-all lint format types layers check wheel man lock kill failpoints crash-states state-machine sockets floods parsers books oddities mutation mutation-slice real soak bench bench-reading bench-latency fuzz sbom audit test-container test-systemd clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ check: lint types layers ## all checks but the tests
 wheel: $(STAMP) ## build wheel and source archive into dist/
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation --outdir dist .
+
+man: $(STAMP) ## write a manual page for each command into dist/man/
+	$(BIN)/python -m tests.man dist/man
 
 PIP_COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate --strip-extras
 

@@ -18,6 +18,9 @@ from mirror.cli.streams import ReaderGoneError, abandon_stdout, notice, prepare_
 from mirror.errors import ExitCode, MirrorError
 from mirror.text import shown
 
+PROGRAM = "binder-mirror"
+COMPLETE_VARIABLE = "_BINDER_MIRROR_COMPLETE"
+"""In which a shell asks for completions: `binder-mirror completion` tells it to."""
 COMMANDS = {
     "sync": ("sync", "Bring the copy in step with upstream, once."),
     "run": ("run", "Poll on a schedule and serve the copy, until SIGTERM or SIGINT."),
@@ -34,6 +37,7 @@ COMMANDS = {
     "events": ("events", "Write the events held, by day and as they stand in upstream's files."),
     "demo": ("demo", "Show what the mirror is for, on an archive of its own."),
     "config": ("config", "Show or check the settings."),
+    "completion": ("completion", "Print what has a shell complete commands, options and values."),
 }
 """Each command's module and summary: a module is imported only when its command is called."""
 
@@ -51,7 +55,9 @@ class _Commands(click.Group):
             return None
         with _quick_imports():
             module = importlib.import_module(f"mirror.cli.{COMMANDS[cmd_name][0]}")
-        return on_each_side(cast("click.Command", getattr(module, cmd_name)))
+        command = self.commands[cmd_name] = getattr(module, cmd_name)
+        command.short_help = COMMANDS[cmd_name][1]
+        return on_each_side(cast("click.Command", command))
 
 
 @contextmanager
@@ -82,8 +88,11 @@ def _quick_imports() -> Iterator[None]:
 
 @click.group(
     cls=_Commands,
-    # of those that are named, to suggest some for one that is mistyped
-    commands={name: click.Command(name) for name in COMMANDS},
+    # what is not imported yet, for suggestions and completions
+    commands={
+        name: click.Command(name, short_help=summary) for name, (_, summary) in COMMANDS.items()
+    },
+    short_help="Keep a verified, byte-faithful copy of the mybinder.org Events Archive.",
     context_settings={
         "help_option_names": ["-h", "--help"],
         "max_content_width": 100,
@@ -109,6 +118,10 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     # whoever started us may have blocked them, and that is inherited
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+    if asked := os.environ.get(COMPLETE_VARIABLE):
+        from click.shell_completion import shell_complete  # noqa: PLC0415 - for a shell alone
+
+        sys.exit(shell_complete(cli, {}, PROGRAM, COMPLETE_VARIABLE, asked))
     sys.exit(run(sys.argv[1:], os.environ))
 
 
@@ -131,7 +144,7 @@ def _terminate(_number: int, _frame: object) -> None:
 def run(arguments: list[str], environ: Mapping[str, str]) -> int:
     """Run one command and return its exit code; every error has become a line by then."""
     try:
-        with cli.make_context("binder-mirror", list(arguments)) as context:
+        with cli.make_context(PROGRAM, list(arguments)) as context:
             result: int | None = cli.invoke(context)
     except click.exceptions.Exit as error:
         return error.exit_code

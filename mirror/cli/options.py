@@ -6,9 +6,12 @@ twice, the one after the command wins.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 F = TypeVar("F", bound=Callable[..., Any] | click.Command)
 
@@ -70,8 +73,17 @@ def setting_option(
         callback=keep,
         expose_value=False,
         show_default=default or False,
+        shell_complete=_complete_folders if metavar == "DIR" else None,
         hidden=not default,
     )
+
+
+def _complete_folders(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list["CompletionItem"]:
+    from click.shell_completion import CompletionItem  # noqa: PLC0415 - for a shell alone
+
+    return [CompletionItem(incomplete, type="dir")]
 
 
 UPSTREAM = setting_option("--upstream", "upstream.url", "URL", "Base URL of the archive")

@@ -11,6 +11,7 @@ import pytest
 from mirror import __version__
 from mirror.cli.app import COMMANDS, cli
 from mirror.errors import ExitCode
+from tests import man
 from tests.command import ROOT
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob(".github/**/*.md")])
@@ -86,6 +87,15 @@ def test_the_summary_of_a_command_is_how_its_help_begins(name: str) -> None:
     assert command is not None
     assert command.help is not None
     assert command.help.startswith(COMMANDS[name][1].removesuffix("."))
+
+
+def test_every_command_has_a_manual_page(tmp_path: Path) -> None:
+    man.main(tmp_path)
+
+    pages = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert {f"binder-mirror-{name}.1" for name in COMMANDS} < pages.keys()
+    assert "130/143 interrupted" in pages["binder-mirror.1"]
+    assert all("..." not in page.partition(".SH SYNOPSIS")[0] for page in pages.values())
 
 
 def test_the_exit_codes_are_those_of_the_program() -> None:
