@@ -4,7 +4,7 @@ A poll changes a few days of thousands, and a daemon's page is asked for every s
 whose days are the same as before are taken over and not summed again.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from functools import lru_cache
 
@@ -56,10 +56,14 @@ def sum_counts(counts: Iterable[tuple[date, int]], period: Period) -> dict[date,
     return {start: Total(len(some), sum(some)) for start, some in sorted(grouped.items())}
 
 
+def between(first: date, last: date) -> Iterator[date]:
+    """Return every day from the first to the last."""
+    return (first + timedelta(days=number) for number in range((last - first).days + 1))
+
+
 def fill_periods(first: date, last: date, period: Period) -> tuple[date, ...]:
     """Return the first day of every period from that of `first` to that of `last`."""
-    days = (first + timedelta(days=number) for number in range((last - first).days + 1))
-    return tuple(dict.fromkeys(map(period, days)))
+    return tuple(dict.fromkeys(map(period, between(first, last))))
 
 
 class Month(Struct, frozen=True, gc=False):

@@ -1,7 +1,7 @@
 """An anomaly: consecutive days with one thing odd about them, and how much it matters. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import date, timedelta
+from datetime import date
 from enum import StrEnum
 from itertools import groupby
 from typing import TypeVar
@@ -9,7 +9,6 @@ from typing import TypeVar
 from msgspec import Struct, field
 
 Key = TypeVar("Key")
-_DAY = timedelta(days=1)
 LASTING_DAYS = 92
 """What lasts longer is no news any more, but a new level, or one that has left."""
 
@@ -106,11 +105,6 @@ def runs(days: Mapping[date, Key]) -> Iterator[tuple[date, date, Key]]:
     for (_, key), run in groupby(numbered, lambda one: (one[1].toordinal() - one[0], days[one[1]])):
         members = [day for _, day in run]
         yield members[0], members[-1], key
-
-
-def between(first: date, last: date) -> Iterator[date]:
-    """Yield every day from the first to the last."""
-    return (first + _DAY * number for number in range((last - first).days + 1))
 
 
 def span(first: date, last: date) -> str:

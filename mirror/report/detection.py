@@ -16,8 +16,9 @@ from msgspec import Struct
 
 from mirror.archive.upstream import Upstream
 from mirror.events.findings import ODDITIES
+from mirror.events.series import between
 from mirror.model import Findings, IndexState, PollReport, Record
-from mirror.report.anomaly import Anomaly, Kind, between, in_order, runs, span
+from mirror.report.anomaly import Anomaly, Kind, in_order, runs, span
 from mirror.report.losses import find_dips, find_silences
 from mirror.text import plural, shown
 

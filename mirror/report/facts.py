@@ -168,7 +168,7 @@ def make_report(
     given: ReportInput, anomalies: Sequence[Anomaly], window: DayRange, *, now: datetime
 ) -> Report:
     """Return the report on a window of the days held, with all anomalies found."""
-    inside = [record for day, record in given.records.items() if window.touches(day, day)]
+    inside = [record for day, record in given.records.items() if day in window]
     first, last = (inside[0].date, inside[-1].date) if inside else (None, None)
     length = (last - first).days + 1 if first and last else 0
     period, (_, start_of) = next(one for one in _PERIODS.items() if length <= one[1][0])

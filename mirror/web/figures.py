@@ -8,13 +8,13 @@ unit is one day's place, weeks go across. The charts of months and weeks, which 
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from enum import StrEnum
 from itertools import groupby
 
 from msgspec import Struct
 
-from mirror.events.series import Months, fill_periods, month_of, sum_counts, week_of
+from mirror.events.series import Months, between, fill_periods, month_of, sum_counts, week_of
 from mirror.report.charts import REST, Frame, fold_into_bands, render_stack, shares
 from mirror.status.standing import printable
 from mirror.text import plural
@@ -115,8 +115,7 @@ def make_calendar(days: Days) -> Calendar:
     if not days:
         return Calendar((), (), ())
     first, last = min(days), max(days)
-    every = (first + timedelta(days=number) for number in range((last - first).days + 1))
-    filled = {day: days.get(day) or Day(DayKind.GAP) for day in every}
+    filled = {day: days.get(day) or Day(DayKind.GAP) for day in between(first, last)}
     bounds = level_bounds(day.events for day in days.values() if day.events is not None)
     years = [
         _year(year, dict(some), bounds)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from mirror.events.series import between
 from mirror.model import Record
-from mirror.report.anomaly import Anomaly, Kind, Severity, between, runs, span
+from mirror.report.anomaly import Anomaly, Kind, Severity, runs, span
 from mirror.report.detection import ReportInput, find_anomalies
 from tests.making import at, day, days
 from tests.report.inventories import findings, held
