@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import ModuleType
 from typing import NoReturn, cast
 
@@ -143,13 +143,15 @@ def _terminate(_number: int, _frame: object) -> None:
 
 def run(arguments: list[str], environ: Mapping[str, str]) -> int:
     """Run one command and return its exit code; every error has become a line by then."""
+    context: click.Context | None = None
     try:
-        with cli.make_context(PROGRAM, list(arguments)) as context:
+        context = cli.make_context(PROGRAM, list(arguments))
+        with context:
             result: int | None = cli.invoke(context)
     except click.exceptions.Exit as error:
         return error.exit_code
     except (MirrorError, click.UsageError) as error:
-        return _print_error(error)
+        return _print_error(error, context)
     except KeyboardInterrupt:
         abandon_stdout()
         notice("interrupted")
@@ -162,10 +164,14 @@ def run(arguments: list[str], environ: Mapping[str, str]) -> int:
     return result or ExitCode.COMPLETE
 
 
-def _print_error(error: MirrorError | click.UsageError) -> ExitCode:
+def _print_error(
+    error: MirrorError | click.UsageError, context: click.Context | None = None
+) -> ExitCode:
     if isinstance(error, MirrorError):
-        for line in error.line().splitlines():
-            notice(line)
+        # the hint repeats the options that were given
+        with context or nullcontext():
+            for line in error.line().splitlines():
+                notice(line)
         return error.exit_code
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message(), err=True)

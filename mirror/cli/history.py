@@ -37,6 +37,9 @@ def history(place: common.Place, day: date | None, *, as_json: bool) -> None:
         lines.append(f"No predecessors are kept{f' of {day}' if day else ''}.")
     if published is not None:
         lines.append(f"{_columns(published)}  published now")
+    if versions:
+        of_one = f"restore {versions[0].date} {versions[0].sha256[:12]}"
+        lines.append(f"`binder-mirror {of_one}` publishes the first of these again.")
     answer({"versions": versions}, "\n".join(lines), as_json=as_json)
 
 

@@ -4,11 +4,14 @@ What they give is kept in the context, for `mirror.cli.common.load_settings`: of
 twice, the one after the command wins.
 """
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from mirror.text import shown
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -38,6 +41,22 @@ def given_config(ctx: click.Context) -> Path | None:
 def is_quiet(ctx: click.Context) -> bool:
     """Return whether nothing is to be said where nothing is wrong."""
     return bool(ctx.meta.get(_QUIET))
+
+
+def pasteable(text: str) -> str:
+    """Return a text for a person whose commands have the options that are in use now."""
+    ctx = click.get_current_context(silent=True)
+    if ctx is None or "`binder-mirror " not in text:
+        return text
+    from mirror.config.address import masked_address  # noqa: PLC0415 - imports more
+
+    config = given_config(ctx)
+    used = {"--config": str(config)} if config else {}
+    for name, value, flag in given_flags(ctx):
+        if name in ("storage.data_dir", "upstream.url"):
+            used[flag] = masked_address(value) if name == "upstream.url" else value
+    options = "".join(f"{flag} {shown(shlex.quote(value), 300)} " for flag, value in used.items())
+    return text.replace("`binder-mirror ", f"`binder-mirror {options}")
 
 
 def setting_option(

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from mirror.cli.options import pasteable
 from mirror.errors import StorageError
 
 if TYPE_CHECKING:
@@ -156,13 +157,14 @@ def say(text: str) -> None:
 def answer(facts: object, text: str, *, as_json: bool) -> None:
     """Print the answer of a command: its facts as one JSON object, or its text for people."""
     if as_json:
-        text = msgspec.json.format(msgspec.json.encode(facts), indent=2).decode()
-    say(text)
+        say(msgspec.json.format(msgspec.json.encode(facts), indent=2).decode())
+    else:
+        say(pasteable(text))
 
 
 def notice(text: str) -> None:
     """Print a line for a person, beside the answer, to standard error."""
-    print(f"binder-mirror: {text}", file=sys.stderr)  # noqa: T201
+    print(f"binder-mirror: {pasteable(text)}", file=sys.stderr)  # noqa: T201
 
 
 @contextmanager

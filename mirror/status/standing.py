@@ -78,8 +78,8 @@ ADVICE = {
         "--older-than 30d` deletes."
     ),
     ProblemKind.FINAL_CHANGED: (
-        "What was held before is kept, if it was sound: `binder-mirror history DATE` lists it, and "
-        "`binder-mirror restore DATE DIGEST` publishes it again. Tell the archive's publishers."
+        "What was held before is kept, if it was sound: `binder-mirror history` lists it, and what "
+        "publishes it again. Tell the archive's publishers."
     ),
     ProblemKind.CLOCK: (
         "Set this machine's clock, if it is wrong now (timedatectl); the next poll does the rest."

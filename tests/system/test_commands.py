@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import subprocess
 from datetime import UTC, date, datetime, timedelta
 
@@ -208,7 +209,7 @@ async def test_a_final_day_that_upstream_replaces_is_told_by_every_command(shell
     assert (done.code, quiet.code, status.code) == (0, 0, 0)
     text = f"{day}: upstream shrank this final day from {before} lines to 5; before, its digest "
     assert f"\n  warning: {text}" in done.out
-    assert "`binder-mirror history DATE`" in done.out
+    assert "`binder-mirror history`" in done.out
     (event,) = [one for one in done.logs if one["event"] == "final_day.changed"]
     assert (event["level"], event["day"], event["how"]) == ("warning", str(day), "shrunk")
     assert "warning" not in quiet.out
@@ -416,3 +417,36 @@ async def test_a_quiet_sync_says_nothing_unless_something_is_wrong(shell: Shell)
     assert done.code == 3
     assert "1 damaged" in done.out
     assert (await shell.run("status", "-q")).out
+
+
+async def test_hints_repeat_the_options_that_were_given(shell: Shell) -> None:
+    await shell.synced()
+    shell.path(shell.days[0]).unlink()
+    file = shell.data.root.with_name("my settings.toml")
+    file.write_text("")
+
+    bare = await shell.run("verify")
+    given = await shell.run("--config", file, "verify", "--data-dir", shell.data.root)
+    error = await shell.run("status", "--data-dir", "no such", "--config", file)
+    secret = await shell.run(
+        "--upstream", "https://me:word@host/", "status", "--data-dir", "nowhere"
+    )
+
+    assert "`binder-mirror verify --repair`" in bare.out
+    options = f"--config '{file}' --data-dir {shell.data.root}"
+    assert f"`binder-mirror {options} verify --repair`" in given.out
+    assert f"`binder-mirror --config '{file}' --data-dir 'no such' sync`" in error.refused(2)
+    assert "`binder-mirror --upstream" in secret.refused(2)
+    assert "word" not in secret.err
+
+
+async def test_history_says_what_publishes_a_predecessor_again(shell: Shell) -> None:
+    day = await replaced(shell)
+
+    listed = await shell.run("history", str(day))
+    match = re.search(r"^`binder-mirror (restore .*)` publishes", listed.out, re.MULTILINE)
+    assert match is not None
+    done = await shell.run(*match[1].split())
+
+    assert done.code == 0
+    assert "is published again" in done.out
