@@ -30,6 +30,10 @@ class DayRange(Struct, frozen=True):
     def __contains__(self, day: date) -> bool:
         return self.touches(day, day)
 
+    def beginning(self, first: date | None) -> "DayRange":
+        """Return those of the days that do not come before another first one."""
+        return DayRange(max(filter(None, (self.since, first)), default=None), self.until)
+
     def touches(self, first: date, last: date) -> bool:
         """Return whether any day from the first to the last lies in it."""
         return last >= (self.since or date.min) and first <= (self.until or date.max)

@@ -32,12 +32,17 @@ class DayRules(Struct, frozen=True):
     """The name, with `{date}` in it."""
     final_after: timedelta = timedelta(seconds=_DEFAULTS.schedule.final_after)
     """How long after a day's end upstream may still change its file."""
+    since: date | None = None
+    """The first day to keep, where the settings say it."""
 
     @staticmethod
     def of(config: Config) -> "DayRules":
         """Return the rules that the settings make."""
+        since = config.storage.since
         return DayRules(
-            config.upstream.name_template, timedelta(seconds=config.schedule.final_after)
+            config.upstream.name_template,
+            timedelta(seconds=config.schedule.final_after),
+            date.fromisoformat(since) if since else None,
         )
 
     def name_of(self, day: date) -> str:
@@ -74,6 +79,8 @@ class PollRange(Struct, frozen=True):
     """Final days to ask again about, those least recently confirmed first."""
     disputed: frozenset[date] = frozenset()
     """Days whose body was refused, and may yet be taken: due until that is settled."""
+    remembers: bool = False
+    """Whether the first of these days is the first to keep from now on."""
 
 
 def is_plausible(day: date) -> bool:

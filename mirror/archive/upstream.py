@@ -22,12 +22,12 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from mirror.archive.listings import IndexEntry, ParsedIndex, Refusal
-from mirror.archive.plan import is_plausible
+from mirror.archive.plan import DayRules, is_plausible
 from mirror.archive.sealed import is_sealed, is_unsealed, seal
 from mirror.config.address import identity_of
 from mirror.config.settings import UpstreamConfig
 from mirror.errors import ConfigError, decode_or_none
-from mirror.model import IndexState, Moment
+from mirror.model import DayRange, IndexState, Moment
 
 VERSION = 1
 ARCHIVE_BEGINS = date(2018, 11, 3)
@@ -112,6 +112,8 @@ class Upstream(Struct, frozen=True, omit_defaults=True):
     index_older_since: Moment | None = None
     """Since when every index that came was older than the one accepted."""
     etags: ETags = ETags.UNKNOWN
+    since: date | None = None
+    """The first day to keep, as a poll was told to remember; a setting wins over it."""
     mirrors: tuple[str, ...] = ()
     """The mirrors that it is a copy of, itself first; none where it is no mirror."""
 
@@ -242,6 +244,17 @@ def listed_counts(upstream: Upstream, *, now: datetime) -> dict[date, int | None
     tomorrow, gone = _tomorrow(now), vanished(upstream, now=now)
     known = {**upstream.found, **upstream.accepted}
     return {day: n for day, n in known.items() if day <= tomorrow and day not in gone}
+
+
+def wanted_days(upstream: Upstream, rules: DayRules, *, now: datetime) -> frozenset[date]:
+    """Return the days that are to be held: all that are listed, from the first one to keep on."""
+    kept = DayRange(first_day(upstream, rules))
+    return frozenset(day for day in listed_counts(upstream, now=now) if day in kept)
+
+
+def first_day(upstream: Upstream, rules: DayRules) -> date | None:
+    """Return the first day to keep; None for all."""
+    return rules.since or upstream.since
 
 
 def indexed_counts(upstream: Upstream) -> dict[date, int]:

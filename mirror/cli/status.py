@@ -34,6 +34,7 @@ def _render(found: Status, now: datetime) -> str:
         "upstream": found.upstream_url or "not asked yet",
         "index": _index(found, now),
         "held": _held(found),
+        "kept": f"days from {found.since} on" if found.since else "",
         "newest day": _newest(found, now),
         "last poll": f"{_when(poll.started_at, now)}: {poll.end}" if poll is not None else "none",
         "last success": _when(found.last_success_at, now),

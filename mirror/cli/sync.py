@@ -41,6 +41,11 @@ _SHOWN_DAYS = 40
 )
 @common.days_options
 @click.option(
+    "--remember",
+    is_flag=True,
+    help="Keep days from --since on, from now on and for all commands; all days without it.",
+)
+@click.option(
     "--recheck",
     type=click.IntRange(min=0),
     default=0,
@@ -59,6 +64,7 @@ def sync(
     days: DayRange,
     recheck: int,
     *,
+    remember: bool,
     dry_run: bool,
     metrics_file: Path | None,
     as_json: bool,
@@ -70,7 +76,9 @@ def sync(
     """
     if metrics_file is not None and metrics_file.suffix != ".prom":
         raise click.UsageError(f"--metrics-file {metrics_file} does not end in .prom")
-    asked = PollRange(days, recheck)
+    if remember and days.until:
+        raise click.UsageError("--remember goes with --since alone")
+    asked = PollRange(days, recheck, remembers=remember)
     if dry_run:
         found = common.run_until_signal(preview(*place, asked))
         answer(_preview_facts(found), _render_preview(found), as_json=as_json)

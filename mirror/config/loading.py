@@ -11,7 +11,7 @@ import re
 import textwrap
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, get_args, get_type_hints
 from urllib.parse import urlsplit
@@ -225,6 +225,9 @@ def _convert(setting: Setting) -> object:
     if setting.key not in keys:
         raise ValueError(f"is no setting{_guess(setting.key, keys)}")
     hint = keys[setting.key]
+    if isinstance(value, date):
+        # TOML has dates of its own
+        value = value.isoformat()
     if (unit := _part(hint, Unit)) and isinstance(value, str | int | float):
         value = unit.read(value)
     try:
@@ -284,7 +287,15 @@ def _check_cron(cron: str) -> None:
         raise ValueError(f"is no crontab line: {shown(str(error))}") from None
 
 
+def _check_since(since: str) -> None:
+    try:
+        date.fromisoformat(since or "2018-11-03")
+    except ValueError:
+        raise ValueError(f'must be a date like "2024-01-31" or "", not "{shown(since)}"') from None
+
+
 _CHECKS = {
+    "storage.since": _check_since,
     "upstream.url": _check_url,
     "upstream.name_template": _check_template,
     "server.listen": _check_listen,

@@ -46,6 +46,9 @@ class StorageConfig(Struct, frozen=True, kw_only=True):
     data_dir: Annotated[
         str, "Data directory; empty: $STATE_DIRECTORY, else $XDG_DATA_HOME/binder-mirror."
     ] = ""
+    since: Annotated[
+        str, "The first day to keep, as 2024-01-01; earlier ones are not asked for. Empty: all."
+    ] = ""
     min_free: Annotated[
         Size, "Free disk space to leave, in addition to what a poll is about to fetch."
     ] = 64 * 1024**2

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from mirror.archive.upstream import listed_counts, vanished
+from mirror.archive.upstream import vanished, wanted_days
 from mirror.events import series
 from mirror.events.findings import add_names, is_pending, origins_of
 from mirror.events.launch import Launch
@@ -153,7 +153,7 @@ def read_report(
     given = ReportInput(
         records=records,
         final=frozenset(day for day in records if data.days.is_final(day, now)),
-        listed=frozenset(listed_counts(snapshot.upstream, now=now)),
+        listed=wanted_days(snapshot.upstream, data.days, now=now),
         vanished=vanished(snapshot.upstream, now=now),
         predecessors={day: max(one.lines for one in some) for day, some in versions},
         pending=frozenset(day for day in records if counts and is_pending(records[day])),

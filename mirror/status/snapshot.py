@@ -57,7 +57,7 @@ class Snapshot(Struct, frozen=True):
     is_proved: bool
     """Whether all was tried to prove files that are not as recorded."""
     unreadable: tuple[Path, ...]
-    """Files of ours that are none, or say nothing that can be read."""
+    """Files of ours that are gone, or no files, or say nothing that can be read."""
     is_overstated: bool
     """Whether the listings on disk list a day whose file is gone or not the one on record."""
 
@@ -78,6 +78,8 @@ def load_snapshot(
     unreadable = [path for path in data.books if kind_of(path) not in (None, "file")]
     if not upstream.url and kind_of(data.upstream) == "file":
         unreadable.append(data.upstream)
+    if kind_of(data.manifest) is None and (inventory.records or inventory.unverified):
+        unreadable.append(data.manifest)
     is_proved = proving or not inventory.unverified
     if is_proved:
         prove(data, inventory)

@@ -16,7 +16,7 @@ from msgspec import Struct, structs
 
 from mirror.archive.final_days import LISTED_CHANGES, tell_changes, to_tell
 from mirror.archive.plan import end_of
-from mirror.archive.upstream import Upstream, listed_counts, vanished
+from mirror.archive.upstream import first_day, vanished, wanted_days
 from mirror.events.findings import is_pending
 from mirror.model import (
     ChangeKind,
@@ -105,6 +105,8 @@ class Status(Struct, frozen=True):
     held: int
     events: int
     archive_bytes: int
+    since: date | None
+    """The first day to keep; None for all."""
     first_day: date | None
     newest_day: date | None
     newest_day_age_s: float | None
@@ -164,25 +166,28 @@ def make_status(snapshot: Snapshot, data: DataDir, *, now: datetime, counts: boo
     """
     upstream, records = snapshot.upstream, snapshot.inventory.records
     first, newest = min(records, default=None), max(records, default=None)
-    missing = tuple(sorted(listed_counts(upstream, now=now).keys() - records.keys()))
+    missing = tuple(sorted(wanted_days(upstream, data.days, now=now) - records.keys()))
     last_poll = snapshot.polls[-1] if snapshot.polls else None
     first_open = data.days.first_open(now)
     # what is known of the index stays as it was where the last poll found none
     changes = to_tell(snapshot.final_changes, records, now=now)
     flags = Counter(flag for one in records.values() for flag in one.flags)
     totals = Counter(one.how for one in snapshot.final_changes)
-    is_unusable = last_poll is not None and last_poll.index_state is IndexState.UNUSABLE
+    state, state_since = upstream.state, upstream.state_since
+    if last_poll is not None and last_poll.index_state is IndexState.UNUSABLE:
+        state, state_since = IndexState.UNUSABLE, _first_alike(snapshot.polls).started_at
     return Status(
-        sentence=_sentence(upstream, missing, snapshot.polls, changes),
+        sentence=_sentence(snapshot, missing, changes),
         data_dir=shown(str(data.root), 4096),
         upstream_url=masked(upstream.url),
         is_syncing=is_being_written(data),
-        index_state=IndexState.UNUSABLE if is_unusable else upstream.state,
-        index_state_since=upstream.state_since,
+        index_state=state,
+        index_state_since=state_since,
         index_changed_at=upstream.index.changed_at if upstream.index is not None else None,
         held=len(records),
         events=sum(one.lines for one in records.values()),
         archive_bytes=sum(one.size for one in records.values()),
+        since=first_day(upstream, data.days),
         first_day=first,
         newest_day=newest,
         newest_day_age_s=(now - end_of(newest)).total_seconds() if newest else None,
@@ -281,7 +286,12 @@ def judge_health(status: Status, *, interval: timedelta, now: datetime) -> tuple
             return Health.FAILING, "The last poll is dated in the future: a clock is or was wrong."
         sentence = f"Upstream has not been asked since {utc_minute(last.started_at)}."
         return Health.FAILING, sentence
-    is_calm = status.index_state.is_healthy and not status.quarantined and not status.final_changes
+    is_calm = (
+        status.index_state.is_healthy
+        and not status.quarantined
+        and not status.final_changes
+        and all(one.kind is not ProblemKind.UNREADABLE_RECORDS for one in status.problems)
+    )
     return Health.GOOD if is_calm else Health.ATTENTION, status.sentence
 
 
@@ -298,20 +308,16 @@ def printable(text: str) -> str:
     return shown(masked(text), _MAX_LENGTH)
 
 
-def _sentence(
-    upstream: Upstream,
-    missing: Sequence[date],
-    polls: Sequence[PollReport],
-    changes: Sequence[FinalChange],
-) -> str:
-    stands = _standing(upstream, missing, polls)
+def _sentence(snapshot: Snapshot, missing: Sequence[date], changes: Sequence[FinalChange]) -> str:
+    stands = _standing(snapshot, missing)
     if not changes:
         return stands
     days = plural(len({one.day for one in changes}), "final day")
     return f"{stands} Upstream has changed {days}, last noticed {utc_minute(changes[0].at)}."
 
 
-def _standing(upstream: Upstream, missing: Sequence[date], polls: Sequence[PollReport]) -> str:
+def _standing(snapshot: Snapshot, missing: Sequence[date]) -> str:
+    polls, state = snapshot.polls, snapshot.upstream.state
     if not polls:
         return "Never polled to the end yet."
     last, when = polls[-1], _since(polls)
@@ -322,21 +328,27 @@ def _standing(upstream: Upstream, missing: Sequence[date], polls: Sequence[PollR
         problems = f"{plural(len(last.problems), 'problem')} at the last poll"
         lacks = ", ".join([days] * bool(missing) + [problems] * bool(last.problems))
         return f"Incomplete {when}: {lacks}."
-    if not upstream.state.is_healthy:
-        return f"All that upstream lists is held {when}, but its index is {upstream.state}."
+    if lost := " and ".join(path.name for path in snapshot.unreadable):
+        return f"All that upstream lists is held {when}, but {lost} must be made anew."
+    if not state.is_healthy:
+        return f"All that upstream lists is held {when}, but its index is {state}."
     return f"In step with upstream {when}."
 
 
 def _since(polls: Sequence[PollReport]) -> str:
     """Return since when polls have ended as the last one did, and when that was."""
-    alike = takewhile(lambda poll: _is_alike(poll, polls[-1]), reversed(polls))
-    first = list(alike)[-1]
+    first = _first_alike(polls)
     asked = f"as of {utc_minute(polls[-1].started_at)}"
     if first is polls[-1]:
         return asked
     # of what was before the polls at hand nothing is known
     word = "since before" if first is polls[0] and len(polls) >= LOADED_POLLS else "since"
     return f"{word} {utc_minute(first.started_at)}, {asked}"
+
+
+def _first_alike(polls: Sequence[PollReport]) -> PollReport:
+    """Return the first of the latest polls that all ended as the last one did."""
+    return list(takewhile(lambda poll: _is_alike(poll, polls[-1]), reversed(polls)))[-1]
 
 
 def _is_alike(poll: PollReport, last: PollReport) -> bool:
@@ -376,7 +388,7 @@ def _problems(
         text = f"{len(quarantined)} refused or rotten in quarantine, the last of {latest.date}: "
         yield Problem(ProblemKind.QUARANTINE, text + latest.reason)
     for path in snapshot.unreadable:
-        text = f"{path.name} is no file, or cannot be read: it is taken for lost"
+        text = f"{path.name} is gone, no file, or cannot be read: it is taken for lost"
         yield Problem(ProblemKind.UNREADABLE_RECORDS, text)
     if count := inventory.unreadable_lines:
         text = f"{plural(count, 'line')} of manifest.jsonl cannot be read"

@@ -25,7 +25,13 @@ from mirror.archive.final_days import LISTED_CHANGES, changes_of, tell_changes
 from mirror.archive.manifest import Inventory
 from mirror.archive.plan import DayRules, PollRange, make_plan
 from mirror.archive.ports import Listing, State
-from mirror.archive.upstream import Upstream, days_to_ask, dropped, listed_counts
+from mirror.archive.upstream import (
+    Upstream,
+    days_to_ask,
+    dropped,
+    first_day,
+    listed_counts,
+)
 from mirror.config.settings import Config
 from mirror.errors import ExitCode, UpstreamError
 from mirror.events.findings import is_pending
@@ -205,6 +211,13 @@ class Poll:
         )
 
 
+def bound(upstream: Upstream, asked: PollRange, rules: DayRules) -> tuple[Upstream, PollRange]:
+    """Return upstream and the days asked for, of those to keep; which these are may be new."""
+    if asked.remembers:
+        upstream = replace(upstream, since=asked.days.since)
+    return upstream, replace(asked, days=asked.days.beginning(first_day(upstream, rules)))
+
+
 def plan_poll(
     survey: Survey, inventory: Inventory, config: Config, asked: PollRange, *, now: datetime
 ) -> Plan:
@@ -289,8 +302,8 @@ def make_warnings(
     if upstream.state is IndexState.SHRUNK:
         gone = len(dropped(upstream, now=now))
         text = (
-            f"upstream's index has shrunk (noticed {since}): {plural(gone, 'day')} it listed "
-            "before are kept, and looked for elsewhere"
+            f"upstream's index has shrunk (noticed {since}): {plural(gone, 'day')} that it listed "
+            f"before {'is' if gone == 1 else 'are'} kept, and looked for elsewhere"
         )
         yield Problem(ProblemKind.INDEX_SHRUNK, text)
     if upstream.state is IndexState.STALE:

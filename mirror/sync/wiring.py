@@ -22,7 +22,7 @@ from mirror.store.disk import read_file
 from mirror.store.inventory import load_inventory, load_upstream, mask_credentials
 from mirror.store.layout import DataDir
 from mirror.sync.fetch import Context
-from mirror.sync.poll import Poll, plan_poll
+from mirror.sync.poll import Poll, bound, plan_poll
 from mirror.sync.publish import index_body
 from mirror.sync.recovery import repair, restore
 from mirror.sync.source import open_source
@@ -58,6 +58,7 @@ async def preview(
         known = load_upstream(data, config.upstream.url)
         kept = read_file(data.root / State.UPSTREAM_INDEX)
         survey = await surveyor.survey(known, index_body(kept, known, data.days))
+    _, asked = bound(survey.upstream, asked, data.days)
     plan = plan_poll(survey, inventory, config, asked, now=now())
     warnings = survey.problems + survey.warnings
     return Preview(plan, len(inventory.unverified), survey.upstream.state, warnings)
@@ -83,8 +84,8 @@ class Mirror:
     ) -> PollReport:
         """Make one pass; see `mirror.sync.poll`."""
         context = replace(self._context, observer=observer)
-        poll = Poll(context, self._upstream(), asked or PollRange())
-        return await poll.run(inspect_s=inspect_s)
+        bounds = bound(self._upstream(), asked or PollRange(), context.destination.days)
+        return await Poll(context, *bounds).run(inspect_s=inspect_s)
 
     async def inspect(self, observer: Observer = ignore, *, limit_s: float) -> "Inspected":
         """Count what is in the days that are pending; see `mirror.sync.inspect`."""

@@ -308,6 +308,7 @@ MESSAGES = {
         "{date}{date}": "must hold {date} once, and else only letters, digits, '.', '_', '-'",
         ".{date}": "must be a plain file name that begins with a letter or digit",
     },
+    "storage.since": {"2024": 'must be a date like "2024-01-31" or "", not "2024"'},
     "server.listen": {"nowhere": 'must be "HOST:PORT" or ""'},
     "schedule.cron": {"now": "is no crontab line: has 1 fields, not 5"},
     "dataset.enabled": {"maybe": "must be one of true, false"},
@@ -418,3 +419,7 @@ def test_a_password_is_not_among_the_settings_shown():
     config = load_config(None, {}, given({"upstream.url": "https://me:hunter2@host/a/"}))
     assert 'url = "https://***@host/a/"' in render(config)
     assert "hunter2" not in render(config)
+
+
+def test_a_date_may_be_one_of_toml(write):
+    assert load_config(write("[storage]\nsince = 2024-01-31\n"), {}).storage.since == "2024-01-31"

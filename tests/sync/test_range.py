@@ -1,9 +1,13 @@
 """`--since`, `--until` and `--recheck`: what a poll asks for, and what it judges."""
 
+from datetime import timedelta
+
 import pytest
 
 from mirror.archive.plan import PollRange
 from mirror.model import DayRange
+from mirror.report.anomaly import Kind
+from mirror.report.facts import read_report
 from tests.conftest import World
 from tests.upstream import faults
 from tests.upstream.archive import day_name
@@ -123,4 +127,47 @@ class TestRecheck:
         report = await world.sync(PollRange(recheck=10))
 
         assert (report.exit_code, report.held) == (3, 10)
+        world.assert_identical()
+
+
+class TestDaysToKeep:
+    """`storage.since`, and what `sync --since DATE --remember` leaves behind."""
+
+    async def test_by_the_setting_earlier_days_are_neither_asked_for_nor_missed(
+        self, world: World
+    ) -> None:
+        world.configure("storage", since=str(world.day(3)))
+
+        report = await world.sync()
+
+        assert (report.exit_code, report.listed) == (0, 3)
+        assert set(world.records()) == {world.day(back) for back in (1, 2, 3)}
+        status = world.status()
+        assert (status.missing_days, status.since) == ((), world.day(3))
+        assert status.sentence.startswith("In step")
+        world.assert_sound()
+
+    async def test_remembered_it_holds_until_it_is_told_otherwise(self, world: World) -> None:
+        await world.sync(PollRange(DayRange(since=world.day(3)), remembers=True))
+        world.archive.put_day(world.day(9), 77, world.clock())
+        world.archive.write_index(world.clock())
+
+        report = await world.sync()
+        assert (report.exit_code, report.listed, report.held) == (0, 3, 3)
+        assert world.status().missing_days == ()
+        found = read_report(
+            world.data,
+            DayRange(),
+            stale_after=timedelta(days=9),
+            counts=True,
+            now=world.clock(),
+        )
+        assert Kind.MISSING not in {one.kind for one in found.anomalies}
+
+        await world.sync(PollRange(DayRange(since=world.day(2))))
+        assert world.status().since == world.day(3)
+
+        report = await world.sync(PollRange(remembers=True))
+        assert (report.exit_code, report.held) == (0, 10)
+        assert world.status().since is None
         world.assert_identical()
