@@ -1,8 +1,9 @@
 """`binder-mirror events`: the events of a mirror as JSON lines, CSV or Parquet."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import click
 from mirror.cli import common
 from mirror.cli.streams import ReaderGoneError, notice
 from mirror.errors import ConfigError, SpecError, UnknownSchemaError
-from mirror.events.spec import repository_key
+from mirror.events.spec import PROVIDERS, repository_key
 from mirror.model import DayRange
 from mirror.reading.sinks import (
     COMPRESSION_BY_SUFFIX,
@@ -33,8 +34,15 @@ _FORMAT_BY_SUFFIX: dict[str, Format] = {
     ".parquet": "parquet",
 }
 
+_PROVIDERS = {name.casefold(): name for name in PROVIDERS}
+
 _choice = partial(click.option, multiple=True, callback=lambda _ctx, _param, values: values or None)
 """An option that may be given several times; None where it is not given: that chooses all."""
+
+
+def _provider(text: str) -> str:
+    """Return a provider's name as events have it, in whatever case it is typed."""
+    return _PROVIDERS.get(text.casefold(), text)
 
 
 def _repository(text: str) -> str:
@@ -49,7 +57,15 @@ def _repository(text: str) -> str:
 @click.command()
 @common.on_data_dir
 @common.days_options
-@_choice("--provider", metavar="NAME", help="Only launches of this provider.")
+@_choice(
+    "--provider",
+    type=_provider,
+    metavar="NAME",
+    help=f"Only launches of this provider, such as {', '.join(PROVIDERS)}.",
+    shell_complete=lambda _ctx, _param, begun: [
+        one for one in PROVIDERS if one.casefold().startswith(begun.casefold())
+    ],
+)
 @_choice("--origin", metavar="HOST", help="Only launches by this BinderHub.")
 @_choice(
     "--repo",
@@ -123,7 +139,7 @@ def events(
     except UnknownSchemaError as error:
         hint = "--unknown skip passes over such lines, --unknown raw gives them as they are"
         raise UnknownSchemaError(str(error), hint=hint) from error
-    _print_notices(chosen)
+    _print_notices(chosen, choice["provider"] or ())
 
 
 def _check(form: Format, compress: Compression, choice: Mapping[str, Any]) -> None:
@@ -135,12 +151,18 @@ def _check(form: Format, compress: Compression, choice: Mapping[str, Any]) -> No
         raise click.UsageError("JSON lines are upstream's own: --fill-origin is for CSV, Parquet")
 
 
-def _print_notices(chosen: AnyEvents) -> None:
+def _print_notices(chosen: AnyEvents, providers: Sequence[str]) -> None:
     """Print what a reader of the output should know."""
     if not chosen.days:
         notice("no day of that range is held")
     elif not chosen.given:
-        notice(f"no event found: {chosen.describe()}")
+        near = [
+            _PROVIDERS[name]
+            for one in providers
+            for name in get_close_matches(one.casefold(), _PROVIDERS, n=1)
+        ]
+        meant = f"; did you mean {' or '.join(near)}?" if near and near != [*providers] else ""
+        notice(f"no event found: {chosen.describe()}{meant}")
     partial = [str(day.date) for day in chosen.days if not day.is_final]
     if partial:
         notice(

@@ -80,6 +80,17 @@ def test_nothing_found_is_nothing_written_and_told(root):
     assert err.endswith(", origin nowhere.example\n")
 
 
+@pytest.mark.parametrize("typed", ["github", "GITHUB"])
+def test_a_provider_may_be_typed_in_any_case(root, typed):
+    assert run_bytes(root, "--provider", typed) == run_bytes(root, "--provider", "GitHub")
+
+
+def test_a_provider_that_is_mistyped_gets_a_suggestion(root):
+    code, out, err = run_bytes(root, "--provider", "githb")
+    assert (code, out) == (0, b"")
+    assert err.endswith(", provider githb; did you mean GitHub?\n")
+
+
 def test_head_closes_the_pipe_quietly(tmp_path):
     make_mirror(tmp_path / "data", {DAYS[0]: make_day(DAYS[0], 30_000)})
     for arguments in ("", " --format csv", " --compress gzip"):
