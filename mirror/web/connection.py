@@ -145,6 +145,9 @@ class Connection(RequestHandler):
             lines += [f"{name}: {value}" for name, value in headers.items()]
             self.transport.write("\r\n".join([*lines, "", text]).encode())
         self._held = b""
+        if self.transport.get_write_buffer_size():
+            # it does not take what was sent before, and might not for ever: nobody waits for that
+            self.transport.abort()
         self.force_close()
 
 
