@@ -10,7 +10,7 @@ import asyncio
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -70,10 +70,6 @@ class DatasetReport(Struct, frozen=True):
     """Days that were not read, for their files are not those on record."""
     failed: tuple[str, ...] = ()
     """Months that could not be made, each with what is wrong; what there was of them stays."""
-
-
-class _Stopped(Exception):  # noqa: N818 - not an error: somebody wants us to end
-    """The build is to end before its time."""
 
 
 async def update_dataset(data: DataDir, *, moved: Advance) -> str | None:
@@ -152,7 +148,7 @@ def _follow(plan: DatasetPlan, builder: "_Builder") -> dict[str, str]:
     """Make and take away months and record it; return what went wrong, by month; "" for nothing."""
     data = builder.data
     outcome: dict[str, str] = {}
-    with suppress(_Stopped), builder.building(plan.build) as months:
+    with suppress(CancelledError), builder.building(plan.build) as months:
         for month, made in months.items():
             try:
                 plan.made[month] = made.result()
@@ -209,41 +205,33 @@ class _Builder(Struct):
             folder = Path(name)
             parts = [folder / part for part in ("launches.jsonl", "moments.csv", "lines.csv")]
             with self.reading:
-                made_from, files = self._read(parts, days)
-            provenance = Provenance(SCHEMA_VERSION, f"binder-mirror {__version__}", made_from)
-            made = folder / FILE_NAME
+                read = self._read(parts, days)
+            provenance = Provenance(SCHEMA_VERSION, f"binder-mirror {__version__}", read.days)
+            made, target = folder / FILE_NAME, path_of(self.root, month)
             with open_duckdb(memory_bytes=MONTH_MEMORY_BYTES, scratch=folder) as connection:
                 launches, moments, lines = map(path_literal, parts)
-                for sql in make_tables(launches, moments, lines, files):
+                for sql in make_tables(launches, moments, lines, read.files):
                     connection.execute(sql)
                 _copy_month(connection, made, provenance)
-            return self._publish(made, month, provenance)
+            with storage_errors(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                stats, sha256 = made.stat(), digest_of(made)
+            publish_durably(made, target)
+            return MonthRecord(stats.st_size, stats.st_mtime_ns, sha256, provenance)
 
-    def _read(
-        self, parts: Iterable[Path], days: Iterable[Record]
-    ) -> tuple[tuple[DayProvenance, ...], list[tuple[int, str, int]]]:
-        """Read daily files; return what came of each, and the files for DuckDB to put together."""
-        read: list[DayProvenance] = []
+    def _read(self, parts: Iterable[Path], days: Iterable[Record]) -> MonthReader:
+        """Read daily files into the parts that DuckDB is to put together."""
         with ExitStack() as stack:
             reader = MonthReader(*[stack.enter_context(part.open("xb")) for part in parts])
             for record in days:
                 if self.stop.is_set():
-                    raise _Stopped
+                    raise CancelledError
                 path = self.data.archive / record.name
                 with storage_errors(path), open_file(path) as source:
-                    read.append(reader.read(record.date, record.name, source))
-                _check_day(read[-1], record, path)
+                    day = reader.read(record.date, record.name, source)
+                _check_day(day, record, path)
                 self.progress(1, record.size)
-        return tuple(read), reader.files
-
-    def _publish(self, made: Path, month: str, provenance: Provenance) -> MonthRecord:
-        """Put a month's file in place."""
-        target = path_of(self.root, month)
-        with storage_errors(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            stats, sha256 = made.stat(), digest_of(made)
-        publish_durably(made, target)
-        return MonthRecord(stats.st_size, stats.st_mtime_ns, sha256, provenance)
+        return reader
 
 
 def _check_day(read: DayProvenance, record: Record, path: Path) -> None:

@@ -73,7 +73,7 @@ class Provenance(Struct, frozen=True):
 
     schema_version: int
     made_by: str
-    days: tuple[DayProvenance, ...]
+    days: Sequence[DayProvenance]
 
 
 class MonthRecord(Struct, frozen=True):

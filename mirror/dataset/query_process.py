@@ -33,17 +33,6 @@ _OUT_OF_MEMORY = {signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS}
 """How native code ends that was refused memory and had not thought of it."""
 
 
-def call_apart(function: Callable[..., None], *args: object) -> None:
-    """Run a function of a module in a process of its own, which a signal to this one ends.
-
-    Raises:
-        MirrorError, OSError: what the function raised.
-        QueryError: the process was killed.
-    """
-    with _worker_errors(), Worker() as worker:
-        worker.call(function, *args)
-
-
 def answer_apart(
     files: Sequence[Path], bounds: Bounds, sql: str, form: str, output: Path | None
 ) -> None:
@@ -60,20 +49,26 @@ def answer_apart(
         QueryError: it is wrong, not allowed, or over its bounds.
         OSError: the output cannot be written.
     """
+    call_apart(_answer, files, bounds, sql, form, output, prints=True, timeout_s=bounds.timeout_s)
+
+
+def call_apart(
+    function: Callable[..., None], *args: object, prints: bool = False, timeout_s: float = 0
+) -> None:
+    """Run a function of a module in a process of its own, which a signal to this one ends.
+
+    Raises:
+        MirrorError, OSError: what the function raised.
+        QueryError: it took too long, or the process was killed.
+    """
     try:
-        with _worker_errors(), Worker(prints=True, timeout_s=bounds.timeout_s) as worker:
-            worker.call(_answer, files, bounds, sql, form, output)
+        with Worker(prints=prints, timeout_s=timeout_s) as worker:
+            worker.call(function, *args)
     except TimeoutError as error:
         raise QueryError(
-            f"the query took longer than {bounds.timeout_s:g} s and was cancelled",
+            f"the query took longer than {timeout_s:g} s and was cancelled",
             hint="ask for less, or allow more with --timeout",
         ) from error
-
-
-@contextmanager
-def _worker_errors() -> Iterator[None]:
-    try:
-        yield
     except WorkerDiedError as error:
         if error.number in _OUT_OF_MEMORY:
             raise too_large() from error

@@ -22,11 +22,10 @@ from msgspec.structs import replace
 
 from mirror.dataset.months import MAX_REPORTED_LINES, DayProvenance, OddReport
 from mirror.errors import SpecError
-from mirror.events.decoder import decode_line
+from mirror.events.decoder import decode_line, read_blocks
 from mirror.events.launch import Launch
 from mirror.events.repeats import ANY_TIME, KNOWN_BYTES, RepeatDecoder
 from mirror.events.spec import MASK, mask, parse_spec
-from mirror.reading.days import read_blocks
 
 _NO_LAUNCH = b",\n"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -63,11 +62,13 @@ class MonthReader:
 
     Attributes:
         line_count: how many lines were read, blank ones too.
+        days: what came of each daily file.
         files: of each daily file the day of the month, its name, and the lines in those before it.
     """
 
     def __init__(self, launches: BinaryIO, moments: BinaryIO, lines: BinaryIO) -> None:
         self.line_count = 0
+        self.days: list[DayProvenance] = []
         self.files: list[tuple[int, str, int]] = []
         self._launches, self._moments, self._lines = launches, moments, lines
         self._launch_numbers, self._moment_numbers = count(1), count(1)
@@ -75,51 +76,47 @@ class MonthReader:
         self._encoder = msgspec.json.Encoder()
         self._known: dict[Launch, bytes] = {}
         self._known_bytes = 0
-        self._day: DayProvenance
 
     def read(self, day: date, name: str, source: BinaryIO) -> DayProvenance:
-        """Read a daily file to its end, and return what came of it.
-
-        Args:
-            day: its day.
-            name: its name.
-            source: the file.
-        """
-        self._day = DayProvenance(day, name, sha256="", rows=0)
+        """Read a daily file to its end, and return what came of it."""
+        self.days.append(read := DayProvenance(day, name, sha256="", rows=0))
         self.files.append((day.day, name, self.line_count))
         self._decoder.forget_moments()
         digest = hashlib.sha256()
         for block in read_blocks(source, digest.update):
             self._lines.write(self._read_block(block))
-        self._day.sha256 = digest.hexdigest()
-        return self._day
+        read.sha256 = digest.hexdigest()
+        return read
 
     def _read_block(self, block: bytes) -> bytes:
         """Return the numbers of each line of a block."""
         numbers = self._decoder.decode(block)
         if numbers is None:
             return b"".join(map(self._read_line, io.BytesIO(block)))
-        self._day.rows += len(numbers[0])
+        self.days[-1].rows += len(numbers[0])
         self.line_count += len(numbers[0])
         return b"".join(chain.from_iterable(zip(*numbers, strict=True)))
 
     def _read_line(self, line: bytes) -> bytes:
         self.line_count += 1
+        day = self.days[-1]
         _, _, lines_before = self.files[-1]
         one = decode_line(line, self.line_count - lines_before)
         if isinstance(one, Launch):
-            self._day.rows += 1
+            day.rows += 1
             launch = replace(one, timestamp=ANY_TIME)
             return self._number_moment(one.timestamp) + self._number_launch(launch)
         if one is not None:
-            self._day.odd += 1
-            if len(self._day.reported_lines) < MAX_REPORTED_LINES:
-                self._day.reported_lines.append(OddReport(one.line, one.kind, one.reason))
+            day.odd += 1
+            if len(day.reported_lines) < MAX_REPORTED_LINES:
+                day.reported_lines.append(OddReport(one.line, one.kind, one.reason))
         return _NO_LAUNCH
 
     def _number_moment(self, moment: datetime) -> bytes:
         """Write a moment, and return its number with a comma."""
-        self._moments.write(b"%d,%d\n" % (self._day.date.day, (moment - _EPOCH) // _MICROSECOND))
+        self._moments.write(
+            b"%d,%d\n" % (self.days[-1].date.day, (moment - _EPOCH) // _MICROSECOND)
+        )
         return b"%d," % next(self._moment_numbers)
 
     def _number_launch(self, launch: Launch) -> bytes:

@@ -8,10 +8,10 @@ number and costs no other line. Launches that repeat have a faster way yet: `mir
 """
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -22,6 +22,7 @@ from mirror.text import shown
 
 BLOCK_BYTES = 64 * 1024
 """Lines decoded at a time: small enough that the processor's cache holds text and objects."""
+_READ_BYTES = 4 * BLOCK_BYTES
 MAX_LINE_BYTES = 1024 * 1024
 """A longer line is no event, and not kept in memory."""
 _SHOWN_BYTES = 200
@@ -144,15 +145,19 @@ def _describe(value: object) -> str:
         return type(value).__name__
 
 
-def cut_blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Cut a body, which comes in any division, into blocks of whole lines.
+def read_blocks(file: BinaryIO, note: Callable[[bytes], object] = len) -> Iterator[bytes]:
+    """Yield a daily file to its end in blocks of whole lines, the last one with a newline too.
 
-    Each block ends with a newline, but for an unfinished last line. Of a line longer than
-    `MAX_LINE_BYTES` that is spread over chunks the end is dropped: it comes out too long all the
+    Of a line longer than `MAX_LINE_BYTES` the end may be dropped: it comes out too long all the
     same, and takes no more memory than that.
+
+    Args:
+        file: the file.
+        note: is given each piece as it is read, what is dropped too; nothing is done if not given.
     """
     rest = b""
-    for chunk in chunks:
+    while chunk := file.read(_READ_BYTES):
+        note(chunk)
         start = 0
         while start < len(chunk):
             end = chunk.rfind(b"\n", start, start + BLOCK_BYTES) + 1
@@ -167,7 +172,7 @@ def cut_blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
             start = end
             yield block
     if rest:
-        yield rest
+        yield rest + b"\n"
 
 
 def decode_blocks(blocks: Iterable[bytes], file: str = "") -> Iterator[tuple[bytes, Decoded, bool]]:

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from operator import attrgetter, gt
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import astuple
 
-from mirror.events.decoder import Oddity, OddLine, cut_blocks, decode_line
+from mirror.events.decoder import Oddity, OddLine, decode_line, read_blocks
 from mirror.events.launch import FIELDS, ORIGIN_BEFORE, ORIGINS_SINCE, Launch
 from mirror.events.repeats import RepeatDecoder
 from mirror.events.spec import PROVIDERS
@@ -102,16 +102,16 @@ def _make_kind(
     return Kind(keys, (*tallies, "deviating") if tallies else ())
 
 
-def count_findings(chunks: Iterable[bytes], day: date, kinds: Kinds | None = None) -> Findings:
+def count_findings(file: BinaryIO, day: date, kinds: Kinds | None = None) -> Findings:
     """Return what a body contains.
 
     Args:
-        chunks: the body, decoded, in any division.
+        file: the body, decoded.
         day: the day that it is of.
         kinds: what is remembered of the launches of other days.
     """
     counts = _Counts(day, kinds or remember_kinds())
-    for block in cut_blocks(chunks):
+    for block in read_blocks(file):
         counts.take_block(block)
     return counts.findings()
 

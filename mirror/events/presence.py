@@ -3,10 +3,11 @@
 Some hosts answer 200 to every name, with an error, a page or some other file as the body.
 """
 
+import io
 from collections.abc import Callable, Iterator
 from datetime import date
 
-from mirror.events.decoder import MAX_LINE_BYTES, cut_blocks, decode_blocks
+from mirror.events.decoder import MAX_LINE_BYTES, decode_blocks, read_blocks
 from mirror.events.launch import Launch
 
 MAX_LINES = 200_000
@@ -14,23 +15,25 @@ MAX_LINES = 200_000
 
 
 class LaunchWatch:
-    """Watches a body pass by for the first launch of its day."""
+    """Watches a body pass by for the first launch of its day; stands where what it passes stood.
 
-    def __init__(self, day: date) -> None:
+    Args:
+        day: the day.
+        feed: what the body passes through.
+    """
+
+    def __init__(self, day: date, feed: Callable[[bytes], Iterator[bytes]]) -> None:
         self._day = day
+        self._feed = feed
         self._rest = b""
         self._lines = 0
         self._found = False
 
-    def over(self, feed: Callable[[bytes], Iterator[bytes]]) -> Callable[[bytes], Iterator[bytes]]:
-        """Return what a body passes through, watched."""
-
-        def watched(chunk: bytes) -> Iterator[bytes]:
-            for piece in feed(chunk):
-                self._look(piece)
-                yield piece
-
-        return watched
+    def __call__(self, chunk: bytes) -> Iterator[bytes]:
+        """Pass a piece of the body on."""
+        for piece in self._feed(chunk):
+            self._look(piece)
+            yield piece
 
     def finish(self) -> bool:
         """Return whether there was one, once the body has come to its end."""
@@ -43,10 +46,7 @@ class LaunchWatch:
             return
         whole, newline, rest = (self._rest + piece).rpartition(b"\n")
         self._rest = rest[: MAX_LINE_BYTES + 1]
-        for block, decoded, _ in decode_blocks(cut_blocks([whole + newline])):
-            self._lines += block.count(b"\n")
-            if any(
-                isinstance(one, Launch) and one.timestamp.date() == self._day for one in decoded
-            ):
-                self._found = True
-                return
+        self._lines += whole.count(b"\n")
+        blocks = decode_blocks(read_blocks(io.BytesIO(whole + newline)))
+        launches = (one for _, decoded, _ in blocks for one in decoded if isinstance(one, Launch))
+        self._found = any(launch.timestamp.date() == self._day for launch in launches)

@@ -6,14 +6,13 @@ in the end the day is refused.
 """
 
 import reprlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from typing import BinaryIO
 
 from msgspec import Struct
 
 from mirror.errors import UnrecordedError
-from mirror.events.decoder import cut_blocks
 from mirror.model import DayRange, Flag, Record
 from mirror.store.disk import storage_errors
 from mirror.store.inventory import load_claims
@@ -21,7 +20,6 @@ from mirror.store.layout import DataDir
 from mirror.store.proof import load_proved, open_proved
 from mirror.text import human_bytes, plural
 
-_READ_BYTES = 256 * 1024
 _TRIES = 3
 
 
@@ -52,15 +50,7 @@ def survey_days(
 ) -> tuple[list[Day], list[str]]:
     """Return the days held of a range, ascending, and the problems that keep others unread.
 
-    Args:
-        data: the data directory.
-        now: the moment for which it is asked which days are final.
-        since: the first day; None for the first held.
-        until: the last day, itself included; None for the last held.
-
-    Raises:
-        TypeError: `since` or `until` is no date.
-        StorageError, ConfigError: the inventory cannot be read.
+    Which days are final is said for the moment `now`; for the rest see `Archive.days`.
     """
     _require_dates(since, until)
     asked, inventory = DayRange(since, until), load_proved(data)
@@ -123,21 +113,6 @@ def _require_dates(since: object, until: object) -> None:
             raise TypeError(
                 f"{name} must be a date such as date(2024, 3, 1), not {reprlib.repr(day)}"
             )
-
-
-def read_blocks(file: BinaryIO, note: Callable[[bytes], object]) -> Iterator[bytes]:
-    """Return a daily file to its end in blocks of whole lines; `note` has each piece as it is read.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-
-    def read() -> Iterator[bytes]:
-        while chunk := file.read(_READ_BYTES):
-            note(chunk)
-            yield chunk
-
-    return cut_blocks(read())
 
 
 def describe(days: Sequence[Day]) -> str:

@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Literal, TypeVar, Unpa
 
 from mirror.archive.plan import DayRules
 from mirror.errors import UnknownSchemaError, UnrecordedError
-from mirror.events.decoder import Decoded, OddLine, decode_blocks, pair_lines
+from mirror.events.decoder import Decoded, OddLine, decode_blocks, pair_lines, read_blocks
 from mirror.events.launch import Launch
 from mirror.model import Record
 from mirror.progress import Advance, show_nothing, show_reading
-from mirror.reading.days import Day, DayCount, describe, open_days, read_blocks, survey_days
+from mirror.reading.days import Day, DayCount, describe, open_days, survey_days
 from mirror.reading.selection import AllOptions, Options, Selection, Unknown
 from mirror.reading.tables import make_arrow, make_pandas, make_polars
 from mirror.store.disk import storage_errors
@@ -97,6 +97,7 @@ class Archive:
             until: the last day, itself included; None for the last held.
 
         Raises:
+            TypeError: `since` or `until` is no date.
             StorageError, ConfigError: the inventory cannot be read.
         """
         return self._survey(since, until)[0]

@@ -75,10 +75,8 @@ class Selection:
         self._fill_origin = fill_origin
         self._providers, self._origins, repositories = map(_names, (provider, origin, repo))
         forge = "gitlab.com" if self._providers == frozenset({"GitLab"}) else "github.com"
-        self._repositories = (
-            None
-            if repositories is None
-            else frozenset(repository_key(one, forge=forge) for one in repositories)
+        self._repositories = repositories and frozenset(
+            repository_key(one, forge=forge) for one in repositories
         )
         self._named = {
             "provider": self._providers,
@@ -99,25 +97,22 @@ class Selection:
         """Return what is wanted of a block."""
         if self._fill_origin:
             decoded = [self._fill(one) for one in decoded]
-        if self._is_everything and not self._drops_from(decoded):
+        if self._wants_all(decoded):
             return decoded
         return [one for one in decoded if self._wants(one)]
 
     def choose_lines(self, block: bytes, decoded: Decoded) -> bytes:
         """Return the lines of a block that are wanted, each with its newline."""
         # as it is, where each line of it is wanted and none is blank
-        if (
-            self._is_everything
-            and block.count(b"\n") == len(decoded)
-            and not self._drops_from(decoded)
-        ):
+        if self._wants_all(decoded) and block.count(b"\n") == len(decoded):
             return block
         wanted = [line for line, one in pair_lines(block, decoded) if self._wants(self._fill(one))]
         return b"".join(line + b"\n" for line in wanted)
 
-    def _drops_from(self, decoded: Decoded) -> bool:
-        """Return whether there are odd lines to be skipped; where they raise none come so far."""
-        return self.unknown == "skip" and OddLine in set(map(type, decoded))
+    def _wants_all(self, decoded: Decoded) -> bool:
+        """Return whether none is dropped; where odd lines raise, none of them come so far."""
+        drops_odd = self.unknown == "skip" and OddLine in set(map(type, decoded))
+        return self._is_everything and not drops_odd
 
     def _wants(self, one: Launch | OddLine) -> bool:
         if isinstance(one, OddLine):

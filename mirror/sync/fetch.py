@@ -182,9 +182,8 @@ class _Day:
         due, http = self.due, self.context.config.http
         intake = Intake(reply.meta, max_bytes=http.max_file_size)
         # what no index has listed must prove that it is a daily file
-        watch = None if due.date in self.fetcher.indexed else LaunchWatch(due.date)
-        through = intake.feed if watch is None else watch.over(intake.feed)
-        async with self.context.destination.stage(due.name, through) as staged:
+        watch = None if due.date in self.fetcher.indexed else LaunchWatch(due.date, intake.feed)
+        async with self.context.destination.stage(due.name, watch or intake.feed) as staged:
             async with aclosing(reply.blocks(lambda: intake.kept_bytes)) as blocks:
                 async for block in blocks:
                     before = intake.kept_bytes

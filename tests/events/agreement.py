@@ -7,12 +7,12 @@ are made from them in the plainest way.
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
 from mirror.dataset.rows import MonthReader, describe_spec
-from mirror.events.decoder import Oddity, OddLine, cut_blocks, decode_blocks
+from mirror.events.decoder import Oddity, OddLine, decode_blocks, read_blocks
 from mirror.events.findings import FINDINGS_VERSION, MAX_KEY_LENGTH, MAX_KEYS, Kinds, count_findings
 from mirror.events.launch import FIELDS, Launch
 from mirror.events.spec import PROVIDERS
@@ -22,9 +22,29 @@ from mirror.text import shown
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class Chunks(io.BytesIO):
+    """A file of which no more is read at once than given chunks."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        super().__init__()
+        self._chunks = (chunk for chunk in chunks if chunk)
+        self._rest = b""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        chunk = self._rest or next(self._chunks, b"")
+        end = len(chunk) if size is None or size < 0 else size
+        self._rest = chunk[end:]
+        return chunk[:end]
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        self._rest = self._rest or next(self._chunks, b"")
+        end = self._rest.find(b"\n") + 1 or len(self._rest)
+        return self.read(end if size is None or size < 0 else min(size, end))
+
+
 def decode(*chunks: bytes) -> list[Launch | OddLine]:
     """Return what a body holds, as the reading API gives it."""
-    return [one for _, decoded, _ in decode_blocks(cut_blocks(chunks)) for one in decoded]
+    return [one for _, decoded, _ in decode_blocks(read_blocks(Chunks(chunks))) for one in decoded]
 
 
 def require_agreement(chunks: Sequence[bytes], day: date, kinds: Kinds | None = None) -> None:
@@ -32,7 +52,7 @@ def require_agreement(chunks: Sequence[bytes], day: date, kinds: Kinds | None = 
     decoded = decode(*chunks)
     launches = [one for one in decoded if isinstance(one, Launch)]
     odd = [one for one in decoded if isinstance(one, OddLine)]
-    findings = count_findings(chunks, day, kinds)
+    findings = count_findings(Chunks(chunks), day, kinds)
     _require_counts(findings, launches, odd, day)
     rows, reports = _read_rows(chunks, day)
     assert rows == [_make_row(launch) for launch in launches]
@@ -75,22 +95,11 @@ def _require_counts(
         assert len(counts) > MAX_KEYS or found == counts
 
 
-class _Chunks(io.BytesIO):
-    """A file that is read in given chunks."""
-
-    def __init__(self, chunks: Sequence[bytes]) -> None:
-        super().__init__()
-        self._chunks = (chunk for chunk in chunks if chunk)
-
-    def read(self, _size: int | None = -1, /) -> bytes:
-        return next(self._chunks, b"")
-
-
 def _read_rows(chunks: Sequence[bytes], day: date) -> tuple[list[dict], list[tuple]]:
     """Return rows, put together as DuckDB does it, and odd lines of a body."""
     launches, moments, lines = io.BytesIO(), io.BytesIO(), io.BytesIO()
     reader = MonthReader(launches, moments, lines)
-    read = reader.read(day, "", _Chunks(chunks))
+    read = reader.read(day, "", Chunks(chunks))
     made = [json.loads(line) for line in launches.getvalue().splitlines()]
     times = [line.split(b",") for line in moments.getvalue().splitlines()]
     assert {int(one) for one, _ in times} <= {day.day}

@@ -13,11 +13,11 @@ from mirror.events.decoder import (
     MAX_LINE_BYTES,
     Oddity,
     OddLine,
-    cut_blocks,
     decode_blocks,
+    read_blocks,
 )
 from mirror.events.launch import FIELD_TYPES, LAUNCH_SCHEMA, Launch
-from tests.events.agreement import decode
+from tests.events.agreement import Chunks, decode
 from tests.making import divided
 from tests.upstream.launches import make_day
 
@@ -297,36 +297,31 @@ def test_a_launch_is_a_value():
 BODIES = st.lists(st.sampled_from([b"{}\n", b"\n", b"a" * 99 + b"\n", b"x"])).map(b"".join)
 
 
-def cut(*chunks: bytes) -> tuple[list[bytes], bytes]:
-    blocks = list(cut_blocks(chunks))
-    rest = blocks.pop() if blocks and not blocks[-1].endswith(b"\n") else b""
-    return blocks, rest
-
-
 @given(divided(BODIES))
 def test_blocks_are_whole_lines_and_together_the_body(chunks):
-    blocks, rest = cut(*chunks)
-    assert b"".join(blocks) + rest == b"".join(chunks)
+    blocks = list(read_blocks(Chunks(chunks)))
+    body = b"".join(chunks)
+    assert b"".join(blocks) == body + b"\n" * (not body.endswith(b"\n") and body != b"")
     assert all(block.endswith(b"\n") for block in blocks)
-    assert b"\n" not in rest
 
 
-def test_a_large_chunk_is_cut_into_blocks_of_their_size():
+def test_a_file_is_read_in_blocks_of_about_their_size():
     body = (b"x" * 99 + b"\n") * 5000
-    blocks, rest = cut(body)
+    blocks = list(read_blocks(Chunks([body])))
     assert b"".join(blocks) == body
-    assert rest == b""
-    assert max(map(len, blocks)) <= BLOCK_BYTES
-    assert len(blocks) == -(-len(body) // (BLOCK_BYTES // 100 * 100))
+    assert BLOCK_BYTES <= max(map(len, blocks)) < BLOCK_BYTES + 100
+    assert len(blocks) == -(-len(body) // (-(-BLOCK_BYTES // 100) * 100))
 
 
-def test_of_a_line_without_end_no_more_is_kept_than_tells_that_it_is_too_long():
-    blocks, rest = cut(*[b"x" * BLOCK_BYTES] * 40)
-    assert blocks == []
-    assert rest == b"x" * (MAX_LINE_BYTES + 1)
+def test_of_a_line_without_end_little_more_is_kept_than_tells_that_it_is_too_long():
+    noted: list[bytes] = []
+    (block,) = read_blocks(Chunks([b"x" * BLOCK_BYTES] * 40), noted.append)
+    assert MAX_LINE_BYTES < len(block) - 1 <= MAX_LINE_BYTES + 2 * BLOCK_BYTES
+    assert b"".join(noted) == b"x" * BLOCK_BYTES * 40
 
 
 def test_what_follows_a_line_that_is_too_long_is_not_lost():
-    blocks, rest = cut(*[b"x" * BLOCK_BYTES] * 40, b"yy\nnext\nla", b"st")
-    assert blocks == [b"x" * (MAX_LINE_BYTES + 1) + b"\nnext\n"]
-    assert rest == b"last"
+    chunks = [*[b"x" * BLOCK_BYTES] * 40, b"yy\nnext\nla", b"st"]
+    blocks = list(read_blocks(Chunks(chunks)))
+    assert [block.strip(b"x") for block in blocks] == [b"\n", b"next\nlast\n"]
+    assert [one.line for one in decode(*chunks)] == [1, 2, 3]

@@ -24,6 +24,7 @@ from mirror.events.findings import (
 )
 from mirror.events.repeats import KNOWN_BYTES
 from mirror.model import Findings
+from tests.events.agreement import Chunks
 from tests.making import day
 from tests.upstream.launches import make_day
 
@@ -49,7 +50,7 @@ GOOD = counted(
 
 
 def find(*chunks: bytes, one: date = DAY, kinds: Kinds | None = None) -> Findings:
-    return count_findings(chunks, one, kinds)
+    return count_findings(Chunks(chunks), one, kinds)
 
 
 def event(**changes: object) -> bytes:
@@ -283,7 +284,7 @@ def test_what_is_remembered_of_lines_is_bounded():
     try:
         for number in range(12):
             lines = (event(spec=f"{number}/{part}" + "x" * 100_000) for part in range(30))
-            assert count_findings(lines, DAY, kinds) == merge([GOOD] * 30)
+            assert count_findings(Chunks(lines), DAY, kinds) == merge([GOOD] * 30)
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

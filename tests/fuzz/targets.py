@@ -4,6 +4,7 @@ Bytes as a daily file, as an index, its page, SHA256SUMS, a manifest, what is ke
 settings; text as a spec, as a date, Range and Accept-Encoding.
 """
 
+import io
 import math
 import tempfile
 from collections.abc import Callable, Mapping
@@ -29,7 +30,7 @@ from mirror.archive.plan import DayRules
 from mirror.archive.upstream import parse_upstream, render_upstream
 from mirror.config.loading import load_config, render
 from mirror.errors import ConfigError, IndexUnusableError, MirrorError, SpecError
-from mirror.events.decoder import cut_blocks, decode_blocks, pair_lines
+from mirror.events.decoder import decode_blocks, pair_lines, read_blocks
 from mirror.events.findings import remember_kinds
 from mirror.events.launch import Launch
 from mirror.events.spec import PROVIDERS, mask, parse_spec, repository_key
@@ -50,7 +51,7 @@ _MANIFEST = render_manifest(_RECORDS)
 def fuzz_lines(data: bytes) -> None:
     """Each line that is not blank is a launch or told, in order, however the body is divided."""
     found = []
-    blocks = cut_blocks([data])
+    blocks = read_blocks(io.BytesIO(data))
     for block, decoded, has_odd_lines in decode_blocks(blocks, "events-2024-03-01.jsonl"):
         assert len(list(pair_lines(block, decoded))) == len(decoded)
         assert has_odd_lines == any(not isinstance(one, Launch) for one in decoded)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from mirror.archive.listings import IndexEntry, render_index
 from tests.command import Shell, long_final_days, open_shell
 from tests.running import Daemon, running
 from tests.system.floods import CONNECTIONS, FLOODS, flood
@@ -103,7 +104,10 @@ async def test_each_flood_is_withstood(
     if command == "serve":
         # eight years of days make the largest pages
         copy = in_step(tmp_path / "years")
-        shell.set(storage__data_dir=str(copy.write().root))
+        data = copy.write()
+        listed = [IndexEntry(day, data.days.name_of(day), n) for day, n in copy.counts.items()]
+        data.index.write_bytes(render_index(listed))
+        shell.set(storage__data_dir=str(data.root))
         path = f"/events-{max(copy.counts, key=copy.counts.__getitem__)}.jsonl"
     async with running(shell, command) as daemon:
         if command == "run":
