@@ -1,55 +1,79 @@
 """Structured logs on standard error: a console on a terminal, JSON lines otherwise.
 
-Events are named in the dotted past tense (`file.published`) with fixed keys. Text from upstream
-passes through an escape, so that nothing it sends can act on a terminal or forge a line.
+Events are named in the dotted past tense (`file.published`) with fixed keys; time, level and event
+come first. Text from upstream passes through an escape, so that nothing it sends can act on a
+terminal or forge a line.
 """
 
 import logging
+import os
 import sys
+from collections.abc import Collection
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mirror.config.settings import LogConfig
-from mirror.progress import takes_escapes
+from mirror.progress import takes_colours
 from mirror.text import shown
 
 if TYPE_CHECKING:
-    from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+    from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 # structlog is imported where something is logged: who reads the events may have nothing to log.
 
 _MAX_VALUE = 500
+_FIRST = ("timestamp", "level", "event", "file", "problem")
+_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3}
+"""The journal's, see sd-daemon(3): `journalctl --priority warning` shows what is wrong."""
 
 
-def configure_logs(config: LogConfig) -> None:
-    """Set up logging for this process; the latest call holds."""
+def configure_logs(config: LogConfig, *, without: Collection[str] = ()) -> None:
+    """Set up logging for this process; the latest call holds.
+
+    Args:
+        config: format and level.
+        without: events that are not logged.
+    """
     import structlog  # noqa: PLC0415
 
-    out = sys.stderr
     # of libraries only what is wrong: our own events say what happens
     logging.basicConfig(handlers=[_Bridge()], level=logging.WARNING, force=True)
-    console = config.format == "console" or (config.format == "auto" and out.isatty())
-    renderer = (
-        structlog.dev.ConsoleRenderer(
-            colors=takes_escapes(out),
-            exception_formatter=structlog.dev.plain_traceback,
-            pad_event_to=24,
-        )
-        if console
-        else structlog.processors.JSONRenderer()
-    )
+    console = config.format == "console" or (config.format == "auto" and sys.stderr.isatty())
+
+    def drop(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "EventDict":
+        if event["event"] in without:
+            raise structlog.DropEvent
+        return event
+
+    renderers: list[Processor] = [structlog.processors.JSONRenderer()]
+    if console:
+        renderers = [
+            _leave_out_the_poll,
+            structlog.dev.ConsoleRenderer(
+                colors=takes_colours(sys.stderr),
+                exception_formatter=structlog.dev.plain_traceback,
+                pad_event_to=24,
+                sort_keys=False,
+            ),
+        ]
+    elif _is_journal():
+        renderers.append(_lead_with_priority)
     structlog.configure(
         processors=[
+            drop,
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.TimeStamper(fmt="%H:%M:%SZ" if console else "iso", utc=True),
             structlog.processors.format_exc_info,
             _escape_values,
-            renderer,
+            _put_in_order,
+            *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[config.level.upper()]
         ),
-        logger_factory=structlog.PrintLoggerFactory(out),
+        # as it is when something is logged: a display of progress puts the lines above itself
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
 
 
@@ -83,3 +107,25 @@ def _escape_values(_logger: "WrappedLogger", _method: str, event: "EventDict") -
         key: shown(value, _MAX_VALUE) if isinstance(value, str) and key != "exception" else value
         for key, value in event.items()
     }
+
+
+def _put_in_order(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "EventDict":
+    return {name: event[name] for name in _FIRST if name in event} | dict(event)
+
+
+def _leave_out_the_poll(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "EventDict":
+    # its id tells lines of one poll from another's where they are searched, and fills a terminal
+    event.pop("poll", None)
+    return event
+
+
+def _is_journal() -> bool:
+    """Return whether systemd says that standard error is a stream to the journal."""
+    with suppress(OSError):
+        found = os.fstat(2)
+        return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+    return False
+
+
+def _lead_with_priority(_logger: "WrappedLogger", method: str, line: "EventDict | str") -> str:
+    return f"<{_PRIORITIES.get(method, 3)}>{line}"

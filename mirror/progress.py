@@ -25,6 +25,11 @@ def takes_escapes(stream: TextIO | None) -> bool:
     return os.environ.get("TERM") not in (None, "", "dumb") and stream.isatty()
 
 
+def takes_colours(stream: TextIO | None) -> bool:
+    """Return whether a stream is a terminal whose colours nobody has refused."""
+    return not os.environ.get("NO_COLOR") and takes_escapes(stream)
+
+
 @contextmanager
 def show_bar(label: str, total: int | None = None) -> Iterator[Show]:
     """Show a bar on standard error, with bytes, rate and time left; yield what draws it anew."""

@@ -101,6 +101,7 @@ def free_port() -> int:
 def poll_every_second(shell: Shell) -> Shell:
     """Set what a daemon needs to be watched: short intervals, and a port of its own."""
     shell.set(schedule__interval="1s", schedule__jitter="0", server__listen="127.0.0.1:0")
+    shell.set(log__level="debug")
     return shell
 
 

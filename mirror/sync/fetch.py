@@ -147,7 +147,7 @@ class _Day:
             return self._failed(problem, _PROBLEM_KINDS.get(error.failure, ProblemKind.OTHER))
         if delay:
             self.context.observer(Retrying(self.due.date, problem, delay))
-            get_logger().info("file.retrying", problem=problem, delay_s=round(delay, 3))
+            get_logger().debug("file.retrying", problem=problem, delay_s=round(delay, 3))
             await self.slot.aclose()
             await self.room.aclose()
             await asyncio.sleep(delay)
@@ -327,11 +327,9 @@ class _Day:
         return Outcome(self.due.date, OutcomeKind.FAILED, Problem(kind, text, self.due.date))
 
     def _log_end(self, outcome: Outcome) -> None:
-        log = get_logger().warning if outcome.problem else get_logger().info
-        if outcome.is_only_odd and not outcome.problem:
-            log = get_logger().debug
+        log = get_logger().warning if outcome.problem else get_logger().debug
         extra = {"problem": outcome.problem.text} if outcome.problem else {}
-        log(f"file.{outcome.kind}", reason=self.due.reason.value, size=outcome.size, **extra)
+        log(f"file.{outcome.kind}", **extra, reason=self.due.reason.value, size=outcome.size)
         if outcome.change is not None:
             get_logger().warning("final_day.changed", **to_builtins(outcome.change))
 

@@ -89,7 +89,7 @@ async def inspect_pending(
         log.exception("inspect.crashed", hint="a bug: please report it; the days wait")
     # whoever asks for what waits must not ask again and again for what cannot be had
     inspected = inspected or Inspected(inspection.counted, len(pending) - inspection.counted)
-    log.info("inspect.finished", **asdict(inspected))
+    log.debug("inspect.finished", **asdict(inspected))
     return inspected
 
 

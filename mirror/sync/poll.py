@@ -33,7 +33,7 @@ from mirror.archive.upstream import (
     listed_counts,
 )
 from mirror.config.settings import Config
-from mirror.errors import ExitCode, UpstreamError
+from mirror.errors import ExitCode, Failure, UpstreamError
 from mirror.events.findings import is_pending
 from mirror.logs import get_logger
 from mirror.model import (
@@ -52,12 +52,12 @@ from mirror.sync.fetch import Context, Fetcher
 from mirror.sync.publish import index_body, publish, publish_index, remember
 from mirror.sync.recovery import adopt_all
 from mirror.sync.survey import Survey, Surveyor
-from mirror.text import plural
+from mirror.text import counts_text, plural
 
 LISTED_PROBLEMS = 20
 """Problems listed one by one in a report; the rest is counted."""
 _LISTED_DAYS = 3
-_LOGGED = ("exit_code", "held", "listed", "requests", "downloaded_bytes", "duration_s")
+_LOGGED_OF_CHANGES = ("listed", "requests", "downloaded_bytes")
 
 
 @dataclass
@@ -89,8 +89,7 @@ class Poll:
                 downloaded_bytes=context.source.traffic.received_bytes,
             )
             context.destination.append_poll(report)
-            logged = {name: getattr(report, name) for name in _LOGGED} | report.outcomes
-            get_logger().info("poll.finished", index_state=report.index_state.value, **logged)
+            _log_end(report, context.source.traffic.failures)
             context.observer(report)
             if report.pending_findings and inspect_s:
                 # where nothing is pending, as most of the time, nobody pays for its import
@@ -155,7 +154,7 @@ class Poll:
         destination = self.context.destination
         destination.require_room(needed, min_free if needed else 0)
         self.context.observer(plan)
-        get_logger().info("poll.planned", due=len(plan.due), listed=plan.listed, **plan.reasons())
+        get_logger().debug("poll.planned", due=len(plan.due), listed=plan.listed, **plan.reasons())
         fetcher = Fetcher(self.context, self.upstream)
         try:
             outcomes = await fetcher.fetch_all(plan.due)
@@ -320,6 +319,26 @@ def make_warnings(
 
 def _latest(days: Collection[date]) -> str:
     return ", ".join(map(str, sorted(days)[-_LISTED_DAYS:]))
+
+
+def _log_end(report: PollReport, failures: Mapping[Failure, int]) -> None:
+    """Log a poll in a line: short where it changed nothing, a warning where it is incomplete."""
+    logged: dict[str, object] = {
+        "exit_code": report.exit_code,
+        "held": report.held,
+        "index_state": report.index_state.value,
+        "duration_s": report.duration_s,
+    }
+    if report.problems or report.outcomes.keys() - {OutcomeKind.UNCHANGED}:
+        logged |= {name: getattr(report, name) for name in _LOGGED_OF_CHANGES} | report.outcomes
+    if failures:
+        logged["failed_tries"] = counts_text({kind.value: failures[kind] for kind in failures})
+    if report.warnings:
+        logged["warnings"] = len(report.warnings)
+    if report.problems:
+        logged |= {"problems": len(report.problems), "problem": report.problems[0].line()}
+    log = get_logger().warning if report.exit_code else get_logger().info
+    log("poll.finished", **logged)
 
 
 def _count_outcomes(outcomes: Sequence[Outcome], adopted: int) -> dict[str, int]:

@@ -63,7 +63,7 @@ async def adopt_all(context: Context, upstream: Upstream) -> int:
                 context, day, claims, listed.get(day), sums.get(name), upstream.etags
             )
         except (UpstreamError, WrongKindError) as error:
-            log.info("file.not_adopted", file=name, problem=error.line())
+            log.debug("file.not_adopted", file=name, problem=error.line())
             return
         finally:
             slots.release()
@@ -75,7 +75,7 @@ async def adopt_all(context: Context, upstream: Upstream) -> int:
         for day, claims in unverified.items():
             await slots.acquire()
             group.create_task(adopt(day, claims))
-    log.info("files.adopted", adopted=len(adopted), unverified=len(unverified) - len(adopted))
+    log.debug("files.adopted", adopted=len(adopted), unverified=len(unverified) - len(adopted))
     return len(adopted)
 
 
@@ -128,7 +128,7 @@ async def _ask_upstream(
                 return ReplyMeta(), None
     except UpstreamError as error:
         context.source.traffic.failures[error.failure] += 1
-        get_logger().info("file.not_proved", file=name, problem=error.line())
+        get_logger().debug("file.not_proved", file=name, problem=error.line())
         return ReplyMeta(), None
     # digests of an encoded or stored representation are over other bytes than the file's
     if meta.codings or meta.stored_encoding != "identity":

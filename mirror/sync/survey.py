@@ -281,7 +281,7 @@ class Surveyor:
                 delay = retry_delay(attempt, http, error, fraction=fraction)
                 if delay is None:
                     raise
-                get_logger().info("index.retrying", problem=error.line(), delay_s=round(delay, 3))
+                get_logger().debug("index.retrying", problem=error.line(), delay_s=round(delay, 3))
                 await asyncio.sleep(delay)
 
 

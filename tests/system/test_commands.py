@@ -68,8 +68,42 @@ async def test_a_sync_says_in_one_glance_what_it_came_to(shell: Shell) -> None:
     shell.assert_complete()
 
 
-async def test_each_day_and_each_poll_is_a_line_of_json_in_the_log(shell: Shell) -> None:
-    done = await shell.run("sync")
+async def test_each_poll_is_a_line_in_the_log_a_short_one_where_nothing_changed(
+    shell: Shell,
+) -> None:
+    first = await shell.run("sync")
+    second = await shell.run("sync")
+
+    (changed,), (quiet,) = first.logs, second.logs
+    assert list(quiet)[:3] == list(changed)[:3] == ["timestamp", "level", "event"]
+    assert changed["event"] == quiet["event"] == "poll.finished"
+    assert changed["level"] == quiet["level"] == "info"
+    assert (changed["published"], changed["requests"]) == (6, 7)
+    assert quiet.keys() == {
+        *("timestamp", "level", "event", "poll"),
+        *("exit_code", "held", "index_state", "duration_s"),
+    }
+
+
+async def test_what_is_wrong_is_a_warning_in_the_log_and_says_why(shell: Shell) -> None:
+    shell.server.fail(f"events-{shell.days[0]}.jsonl", Status(503), times=None)
+    incomplete = await shell.run("sync")
+    shell.server.fail("index.jsonl", Status(403))
+    unusable = await shell.run("sync")
+
+    failed, ended = incomplete.logs
+    assert (failed["event"], failed["level"]) == ("file.failed", "warning")
+    assert (ended["event"], ended["level"]) == ("poll.finished", "warning")
+    assert (ended["exit_code"], ended["problems"]) == (3, 1)
+    assert ended["problem"].startswith(f"{shell.days[0]}: upstream answered 503")
+    assert ended["failed_tries"] == "http_5xx 2"
+    (ended,) = unusable.logs
+    assert (ended["exit_code"], ended["level"]) == (4, "warning")
+    assert "upstream answered 403" in ended["problem"]
+
+
+async def test_each_day_is_a_line_of_json_in_the_log_of_who_looks_closer(shell: Shell) -> None:
+    done = await shell.run("sync", "-v")
 
     published = [event for event in done.logs if event["event"] == "file.published"]
     assert {event["file"] for event in published} == {f"events-{day}.jsonl" for day in shell.days}

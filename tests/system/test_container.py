@@ -153,6 +153,7 @@ async def test_a_kill_costs_nothing_that_was_published(
     slow = [f"events-{day}.jsonl" for day in shell.days[:2]]
     for name in slow:
         shell.server.fail(name, Drip(size=20, interval=0.2), times=1)
+    shell.set(log__level="debug")
     container = start(f"--volume={volume}:/data", *settings(shell), IMAGE)
     published = {
         (await container.logged("file.published", file=f"events-{day}.jsonl"))["file"]
