@@ -20,6 +20,10 @@ from tests.upstream.server import ArchiveServer
 
 COMMAND = (sys.executable, "-m", "mirror")
 PATIENCE_S = 30
+_NOT_OURS = (
+    *("STATE_DIRECTORY", "NO_COLOR", "FORCE_COLOR", "PYTHONUNBUFFERED"),
+    *("COLUMNS", "LINES"),  # pytest-xdist sets them
+)
 
 
 class Done(NamedTuple):
@@ -182,8 +186,7 @@ def plain_environment(home: Path) -> dict[str, str]:
         **{
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("BINDER_MIRROR_", "XDG_", "COV_"))
-            and name not in ("STATE_DIRECTORY", "NO_COLOR", "FORCE_COLOR", "PYTHONUNBUFFERED")
+            if not name.startswith(("BINDER_MIRROR_", "XDG_", "COV_")) and name not in _NOT_OURS
         },
         "HOME": str(home.parent),
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),

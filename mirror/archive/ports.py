@@ -207,6 +207,29 @@ class Destination(Protocol):
         """Make sure that `needed` bytes fit and `min_free` are left."""
 
 
+class Asking(Struct, frozen=True, gc=False):
+    """What upstream lists is asked for; there is no plan yet."""
+
+    name: str
+    attempt: int
+    """The try that is under way, from 1; the next one where one has failed."""
+    attempts: int
+    within_s: float
+    """Until then the answer has begun, or it is given up; or the next try begins."""
+    problem: str = ""
+    """Why the try before failed."""
+    is_waiting: bool = False
+    """Whether the try is still to begin."""
+
+
+class Proved(Struct, frozen=True, gc=False):
+    """So many of the files that are there without a record have been compared with upstream's."""
+
+    files: int
+    unverified: int
+    """Those that were there."""
+
+
 class Received(Struct, frozen=True, gc=False):
     """More bytes of a day came, and were kept."""
 
@@ -231,8 +254,8 @@ class Counted(Struct, frozen=True, gc=False):
     size: int
 
 
-PollEvent = Plan | Received | Retrying | Outcome | PollReport | Counted
-"""How a poll goes: what it will ask for, what comes and how each day ends, then how it ended."""
+PollEvent = Asking | Proved | Plan | Received | Retrying | Outcome | PollReport | Counted
+"""How a poll goes: what it asks for, what comes and how each day ends, then how it ended."""
 
 Observer = Callable[[PollEvent], None]
 """Notified as a poll goes; must return at once."""

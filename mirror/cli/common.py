@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import suppress
 from datetime import date
 from functools import partial, wraps
 from pathlib import Path
@@ -12,18 +12,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
-from mirror import progress
 from mirror.cli.options import given_config, given_flags, is_quiet, setting_option
 from mirror.cli.streams import answer, notice
 from mirror.config.loading import Setting, find_config, load_config
 from mirror.config.settings import Config, ServerConfig, UpstreamConfig
-from mirror.errors import ConfigError, ExitCode
+from mirror.errors import ConfigError, ExitCode, MirrorError
 from mirror.logs import configure_logs
 from mirror.model import DayRange
-from mirror.progress import Advance
-from mirror.store.inventory import require_known_formats
+from mirror.store.inventory import load_inventory, require_known_formats
 from mirror.store.layout import DataDir, open_data_dir, require_mirror
-from mirror.text import parse_duration, parse_size, shown
+from mirror.text import parse_duration, parse_size, plural, shown
 
 if TYPE_CHECKING:
     from mirror.reading.reader import Archive
@@ -178,15 +176,12 @@ def conclude(code: int, facts: object, text: str, *, as_json: bool) -> int:
     return code
 
 
-def show_reading(total_bytes: int | None) -> AbstractContextManager[Advance]:
-    """Show how the reading of files goes, as `mirror.progress.show_reading`, but for -q."""
-    if is_quiet(click.get_current_context()):
-        return nullcontext(progress.show_nothing)
-    return progress.show_reading(total_bytes)
-
-
-def run_until_signal(work: Coroutine[Any, Any, T]) -> T:
+def run_until_signal(work: Coroutine[Any, Any, T], data: DataDir | None = None) -> T:
     """Run a coroutine; SIGINT and SIGTERM cancel it, and it may tidy up before the end.
+
+    Args:
+        work: the coroutine.
+        data: the data directory that it fills, to say what is held when it was interrupted.
 
     Raises:
         click.exceptions.Exit: it was interrupted; with the code for the signal.
@@ -214,8 +209,16 @@ def run_until_signal(work: Coroutine[Any, Any, T]) -> T:
         for number in _CODES:
             # it ends already
             signal.signal(number, signal.SIG_IGN)
-        notice("interrupted; the next run goes on from here")
+        notice(_parting(data) or "interrupted; the next run goes on from here")
         raise click.exceptions.Exit(received[0]) from None
+
+
+def _parting(data: DataDir | None) -> str:
+    with suppress(MirrorError):
+        if data is not None:
+            held = plural(len(load_inventory(data).records), "day")
+            return f"stopped; {held} held; next run goes on"  # fits in 60 columns
+    return ""
 
 
 def with_mirror(config: Config, data: DataDir, work: Callable[["Mirror"], Awaitable[T]]) -> T:
@@ -227,4 +230,4 @@ def with_mirror(config: Config, data: DataDir, work: Callable[["Mirror"], Awaita
         async with open_mirror(config, data) as mirror:
             return await work(mirror)
 
-    return run_until_signal(held())
+    return run_until_signal(held(), data)

@@ -16,7 +16,7 @@ from mirror.cli import common
 from mirror.cli.streams import answer, say
 from mirror.errors import ExitCode
 from mirror.model import DayRange
-from mirror.progress import takes_escapes
+from mirror.progress import takes_colours
 from mirror.report.anomaly import Severity
 from mirror.report.facts import rank_repositories, read_report, to_json
 from mirror.report.render import ASCII, BLOCKS, TerminalStyle, render_page, render_report
@@ -107,7 +107,7 @@ def _style() -> TerminalStyle:
     is_terminal = sys.stdout.isatty()
     return TerminalStyle(
         width=min(120, shutil.get_terminal_size().columns) if is_terminal else 100,
-        colour=takes_escapes(sys.stdout),
+        colour=takes_colours(sys.stdout),
         ramp=BLOCKS if _can_show(BLOCKS) else ASCII,
     )
 

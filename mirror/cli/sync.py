@@ -1,8 +1,6 @@
 """`binder-mirror sync`: one pass, its progress, and a closing summary."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,21 +9,19 @@ import click
 from msgspec.structs import replace
 
 from mirror.archive.plan import PollRange
-from mirror.archive.ports import Counted, Observer, PollEvent, ignore
+from mirror.archive.ports import PollEvent
 from mirror.cli import common
-from mirror.cli.options import is_quiet
+from mirror.cli.display import show_poll
 from mirror.cli.streams import answer
-from mirror.config.settings import Config, LogConfig
+from mirror.config.settings import Config
 from mirror.errors import ExitCode, MirrorError
-from mirror.logs import configure_logs, get_logger
+from mirror.logs import get_logger
 from mirror.model import DayRange, Due, PollEnd, PollReport, Problem, ProblemKind
-from mirror.progress import Show, show_bar, show_nothing, takes_escapes
-from mirror.status.poll_progress import PollProgress, Progress
 from mirror.status.standing import facts_of, problem_lines, read_status, report_facts
 from mirror.store.disk import storage_errors, write_durably
 from mirror.store.layout import DataDir
 from mirror.sync.wiring import Preview, open_mirror, preview
-from mirror.text import counts_text, human_bytes, plural, shown
+from mirror.text import counts_text, human_bytes, plural
 
 if TYPE_CHECKING:
     from mirror.status.metrics import Metrics
@@ -80,11 +76,11 @@ def sync(
         raise click.UsageError("--remember goes with --since alone")
     asked = PollRange(days, recheck, remembers=remember)
     if dry_run:
-        found = common.run_until_signal(preview(*place, asked))
+        found = common.run_until_signal(_preview(*place, asked))
         answer(_preview_facts(found), _render_preview(found), as_json=as_json)
         return ExitCode.COMPLETE
     if metrics_file is None:
-        report = common.run_until_signal(_poll(*place, asked))
+        report = common.run_until_signal(_poll(*place, asked), place.data)
     else:
         report = _poll_measured(*place, asked, metrics_file)
     text = _render(report, ranged=days != DayRange())
@@ -94,7 +90,7 @@ def sync(
 async def _poll(
     config: Config, data: DataDir, asked: PollRange, metrics: "Metrics | None" = None
 ) -> PollReport:
-    with _show_progress(config) as show:
+    with show_poll(config.log) as (show, reading):
 
         def observe(event: PollEvent) -> None:
             if metrics is not None:
@@ -108,12 +104,17 @@ async def _poll(
             # a poll without a data set is not to pay for what that imports
             from mirror.dataset.build import update_dataset  # noqa: PLC0415
 
-            problem = await update_dataset(data, moved=show_nothing)
+            problem = await update_dataset(data, moved=reading)
             if problem is not None:
                 text = f"the data set is not in step: {problem}"
                 warning = Problem(ProblemKind.DATASET, text)
                 report = replace(report, warnings=(*report.warnings, warning))
     return report
+
+
+async def _preview(config: Config, data: DataDir, asked: PollRange) -> Preview:
+    with show_poll(config.log) as (show, _):
+        return await preview(config, data, asked, show)
 
 
 def _poll_measured(config: Config, data: DataDir, asked: PollRange, path: Path) -> PollReport:
@@ -123,7 +124,7 @@ def _poll_measured(config: Config, data: DataDir, asked: PollRange, path: Path) 
 
     metrics = Metrics(shows_process=False)
     try:
-        report = common.run_until_signal(_poll(config, data, asked, metrics))
+        report = common.run_until_signal(_poll(config, data, asked, metrics), data)
     except BaseException as error:
         exit_code = getattr(error, "exit_code", ExitCode.BUG)  # of a MirrorError or click's Exit
         try:
@@ -159,40 +160,6 @@ def _write_metrics(
     write_durably(path, body, staging=path.parent)
     with storage_errors(path):
         path.chmod(0o644)  # the collector is another user
-
-
-@contextmanager
-def _show_progress(config: Config) -> Iterator[Observer]:
-    """Draw a poll on standard error, where somebody can see it; yield its observer."""
-    if not takes_escapes(sys.stderr) or is_quiet(click.get_current_context()):
-        yield ignore
-        return
-    if config.log.level in ("debug", "info"):
-        # the terminal is the bar's: only warnings and worse are logged
-        configure_logs(LogConfig(format=config.log.format, level="warning"))
-    with show_bar("asking for the index") as show:
-        live = PollProgress()
-
-        def observe(event: PollEvent) -> None:
-            live.observe(event)
-            if isinstance(event, Counted):
-                label = f"content of {event.days:,} of {plural(event.pending, 'day')}"
-                # an estimate of all their bytes
-                show(label, event.size, event.size * event.pending // max(1, event.days), "")
-            elif live.progress is not None:
-                _draw(show, live.progress)
-
-        yield observe
-
-
-def _draw(show: Show, poll: Progress) -> None:
-    # the estimate is only one: never show more done than there is
-    is_over = poll.days_done >= poll.days_due
-    total = poll.bytes_received if is_over else max(poll.bytes_expected, poll.bytes_received)
-    notes = [shown(f"{day}: {problem}", 80) for day, problem in poll.retrying.items()]
-    note = f"{plural(len(notes), 'day')} retried; {notes[0]}" if notes[1:] else "".join(notes)
-    label = f"{poll.days_done:,} of {plural(poll.days_due, 'day')}"
-    show(label, poll.bytes_received, total or None, note)
 
 
 def _render(report: PollReport, *, ranged: bool) -> str:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from mirror.archive.final_days import tell_changes
 from mirror.cli import common
+from mirror.cli.display import show_poll, show_reading
 from mirror.cli.streams import say
 from mirror.config.address import identity_of
 from mirror.config.settings import Config, UpstreamConfig
@@ -67,7 +68,10 @@ def verify(place: common.Place, share: float, *, repair: bool, as_json: bool) ->
         if not as_json:
             say("\n".join(_render(found)))
         config = _with_known_upstream(*place)
-        done = common.with_mirror(config, place.data, lambda mirror: mirror.repair(found.damage))
+        with show_poll(config.log) as (show, _):
+            done = common.with_mirror(
+                config, place.data, lambda mirror: mirror.repair(found.damage, show)
+            )
         report = _verify(place.data)
         damaged = {one.day for one in found.damage if one.day is not None}
         held = load_inventory(place.data).records
@@ -94,13 +98,14 @@ def verify(place: common.Place, share: float, *, repair: bool, as_json: bool) ->
 
 def _verify(data: DataDir, share: float = 1.0) -> VerifyReport:
     def choose(records: Sequence[Record]) -> Sequence[Record]:
-        if share == 1:
-            return records
-        # the draw keeps no secret
-        return random.sample(records, math.ceil(len(records) * share))
+        if share < 1:
+            # the draw keeps no secret
+            records = random.sample(records, math.ceil(len(records) * share))
+        reading.total_bytes = sum(record.size for record in records)
+        return records
 
-    with common.show_reading(None) as progress:
-        return verify_copy(data, choose=choose, progress=progress, today=datetime.now(UTC).date())
+    with show_reading(None) as reading:
+        return verify_copy(data, choose=choose, progress=reading, today=datetime.now(UTC).date())
 
 
 def _with_known_upstream(config: Config, data: DataDir) -> Config:

@@ -3,6 +3,8 @@
 It observes polls and only remembers. What it keeps is bounded, whatever upstream does.
 """
 
+import math
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
@@ -11,7 +13,7 @@ from itertools import islice
 from msgspec import Struct
 from msgspec.structs import replace
 
-from mirror.archive.ports import Counted, PollEvent, Received, Retrying
+from mirror.archive.ports import Asking, Counted, PollEvent, Proved, Received, Retrying
 from mirror.model import Outcome, OutcomeKind, Plan, PollReport
 
 _MAX_LISTED = 64
@@ -36,6 +38,8 @@ class Progress(Struct):
     """Once the poll is over: days whose content is being counted."""
     days_counted: int = 0
     """Those of them whose content is."""
+    bytes_counted: int = 0
+    """The size of these."""
 
 
 class PollProgress:
@@ -43,10 +47,13 @@ class PollProgress:
 
     Attributes:
         moved_at: when anything last moved, on the monotonic clock; what a watchdog looks at.
+        before: what is being done before there is a plan.
+        until: when what is asked for then is given up, or asked for again; on that clock too.
     """
 
     def __init__(self) -> None:
         self.moved_at = time.monotonic()
+        self._lock = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
         self._forget()
 
@@ -55,18 +62,27 @@ class PollProgress:
         self._started = time.monotonic()
         self._now = Progress()
         self._active: set[date] = set()
-        self._retrying: dict[date, str] = {}
+        self._retrying: dict[date, tuple[str, float]] = {}
+        self.before: Asking | Proved | None = None
+        self.until = 0.0
 
     @property
     def progress(self) -> Progress | None:
         """The running poll; None where there is none or it is still asking for the index."""
         if not (self._is_planned or self._now.days_pending):
             return None
+        now = time.monotonic()
+        with self._lock:
+            retrying = dict(islice(self._retrying.items(), _MAX_LISTED))
+            active = sorted(self._active, reverse=True)[:_MAX_LISTED]
         return replace(
             self._now,
-            seconds=round(time.monotonic() - self._started, 1),
-            active=sorted(self._active, reverse=True)[:_MAX_LISTED],
-            retrying=dict(islice(self._retrying.items(), _MAX_LISTED)),
+            seconds=round(now - self._started, 1),
+            active=active,
+            retrying={
+                day: f"again in {math.ceil(until - now)} s: {problem}" if until > now else problem
+                for day, (problem, until) in retrying.items()
+            },
         )
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
@@ -80,8 +96,17 @@ class PollProgress:
 
     def observe(self, event: PollEvent) -> None:
         """Remember what an event of a poll says."""
+        with self._lock:
+            self._take(event)
+        self.move()
+
+    def _take(self, event: PollEvent) -> None:
         now = self._now
         match event:
+            case Asking():
+                self.before, self.until = event, time.monotonic() + event.within_s
+            case Proved():
+                self.before = event
             case Plan():
                 self._forget()
                 self._is_planned = True
@@ -92,7 +117,7 @@ class PollProgress:
                 self._retrying.pop(event.day, None)
             case Retrying():
                 self._active.discard(event.day)
-                self._retrying[event.day] = f"{event.problem}; again in {event.delay_s:.0f} s"
+                self._retrying[event.day] = event.problem, time.monotonic() + event.delay_s
             case Outcome():
                 self._active.discard(event.date)
                 self._retrying.pop(event.date, None)
@@ -104,7 +129,7 @@ class PollProgress:
                 if not now.days_pending:
                     self._started = time.monotonic()
                 now.days_counted, now.days_pending = event.days, event.pending
-        self.move()
+                now.bytes_counted = event.size
 
     def stop(self) -> None:
         """Forget the poll, however it ended."""

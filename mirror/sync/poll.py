@@ -134,7 +134,12 @@ class Poll:
         """Ask upstream what it has, and remember it."""
         context, destination = self.context, self.context.destination
         surveyor = Surveyor(
-            context.source, context.config, context.now, context.rng, destination.identity
+            context.source,
+            context.config,
+            context.now,
+            context.rng,
+            destination.identity,
+            context.observer,
         )
         kept = destination.read(State.UPSTREAM_INDEX)
         body = index_body(kept, self.upstream, destination.days)

@@ -16,6 +16,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import date
+from itertools import count
 
 from msgspec.structs import replace
 
@@ -25,11 +26,11 @@ from mirror.archive.intake import Evidence, Intake, Scanner
 from mirror.archive.judge import Expectation, judge, make_record
 from mirror.archive.listings import parse_sums
 from mirror.archive.manifest import Version
-from mirror.archive.ports import Ask, Destination, Listing, OpenBody
+from mirror.archive.ports import Ask, Destination, Listing, OpenBody, Proved
 from mirror.archive.upstream import ETags, Upstream, listed_counts
 from mirror.errors import StorageError, UpstreamError, WrongKindError
 from mirror.logs import get_logger
-from mirror.model import Damage, DamageKind, Due, Flag, Reason, Record, Repair
+from mirror.model import Damage, DamageKind, Due, Flag, Plan, Reason, Record, Repair
 from mirror.sync.fetch import Context, Fetcher, task_group
 from mirror.sync.publish import publish
 
@@ -53,7 +54,7 @@ async def adopt_all(context: Context, upstream: Upstream) -> int:
     sums: dict[str, str] = {}
     with suppress(WrongKindError):
         sums = parse_sums(destination.read(Listing.SUMS) or b"")
-    slots = asyncio.Semaphore(context.config.http.concurrency)
+    slots, done = asyncio.Semaphore(context.config.http.concurrency), count(1)
     adopted: list[date] = []
 
     async def adopt(day: date, claims: Sequence[Record]) -> None:
@@ -67,6 +68,7 @@ async def adopt_all(context: Context, upstream: Upstream) -> int:
             return
         finally:
             slots.release()
+            context.observer(Proved(next(done), len(unverified)))
         if record is not None:
             await destination.note(record)
             adopted.append(day)
@@ -170,9 +172,10 @@ async def repair(damage: Sequence[Damage], context: Context, upstream: Upstream)
         inventory.doubt(day)
     listed = listed_counts(upstream, now=context.now())
     due = [
-        Due(day, claims[day].name, Reason.DAMAGED, listed.get(day), 0)
+        Due(day, claims[day].name, Reason.DAMAGED, listed.get(day), claims[day].size)
         for day in sorted(claims, reverse=True)
     ]
+    context.observer(Plan(tuple(due), len(listed), sum(one.estimated_bytes for one in due)))
     outcomes = await Fetcher(context, upstream).fetch_all(due)
     sources |= dict.fromkeys(claims.keys() & inventory.records.keys(), "upstream")
     for day in claims.keys() - inventory.records.keys():

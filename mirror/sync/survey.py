@@ -16,7 +16,7 @@ from mirror.archive.intake import Evidence, Intake
 from mirror.archive.judge import is_older
 from mirror.archive.listings import IndexEntry, ParsedIndex, parse_index, parse_page
 from mirror.archive.plan import ABSENT_STATUSES, retry_delay
-from mirror.archive.ports import Ask, Listing, Reply
+from mirror.archive.ports import Ask, Asking, Listing, Observer, Reply, ignore
 from mirror.archive.upstream import (
     ETags,
     IndexFacts,
@@ -79,6 +79,7 @@ class Surveyor:
     """The jitter."""
     identity: str = ""
     """Our own, by which a mirror that follows itself is known."""
+    observer: Observer = ignore
 
     async def survey(self, upstream: Upstream, body: bytes | None) -> Survey:
         """Return what upstream has now.
@@ -105,10 +106,11 @@ class Surveyor:
             if_none_match=facts.etag if facts else None,
             if_modified_since=facts.last_modified if facts else None,
         )
-        reply = await self._retrying(lambda: self._ask_for_index(ask))
+        reply = await self._retrying(Listing.INDEX, lambda: self._ask_for_index(ask))
         if isinstance(reply, _Index) and (failure := self._suspicion(reply, upstream)):
             self.source.traffic.failures[failure] += 1
-            reply = await self._retrying(lambda: self._ask_for_index(Ask(past_caches=True)))
+            again = Ask(past_caches=True)
+            reply = await self._retrying(Listing.INDEX, lambda: self._ask_for_index(again))
         meta = reply.meta if isinstance(reply, _Index) else reply
         upstream = replace(upstream, mirrors=meta.mirrors)
         if not isinstance(reply, _Index):
@@ -181,7 +183,7 @@ class Surveyor:
         """Read `index.html` as a second listing; that it is not there is no failure."""
         upstream, warnings = survey.upstream, survey.warnings
         try:
-            listing = await self._retrying(self._ask_for_page)
+            listing = await self._retrying(Listing.PAGE, self._ask_for_page)
         except UpstreamError as error:
             text = f"index.html could not be read as a second listing: {error}"
             warnings = (*warnings, Problem(ProblemKind.OTHER, text))
@@ -192,7 +194,7 @@ class Surveyor:
         if not days_to_ask(upstream, now=self.now()):
             return found
         try:
-            if not await self._retrying(self._ask_for_no_day):
+            if not await self._retrying(self._no_day, self._ask_for_no_day):
                 return replace(found, searched=True)
             why = "it answers as if it had a day that cannot exist"
         except UpstreamError as error:
@@ -202,11 +204,14 @@ class Surveyor:
         text = f"days that no listing has are not looked for, for upstream cannot be asked: {why}"
         return replace(found, warnings=(*warnings, Problem(ProblemKind.SOFT_404, text)))
 
+    @property
+    def _no_day(self) -> str:
+        return self.config.upstream.name_template.format(date=_NO_DAY)
+
     async def _ask_for_no_day(self) -> bool:
         """Return whether upstream answers as if it had a day that cannot exist."""
-        name = self.config.upstream.name_template.format(date=_NO_DAY)
         try:
-            async with self.source.open(name, Ask()) as reply:
+            async with self.source.open(self._no_day, Ask()) as reply:
                 return reply.status == 200
         except UpstreamError as error:
             if error.status in ABSENT_STATUSES:
@@ -269,19 +274,22 @@ class Surveyor:
             )
         return b"".join(pieces), evidence
 
-    async def _retrying(self, ask: Callable[[], Awaitable[T]]) -> T:
-        attempt = 0
+    async def _retrying(self, name: str, ask: Callable[[], Awaitable[T]]) -> T:
+        attempt, problem, http = 0, "", self.config.http
+        within_s, tries = http.connect_timeout + http.read_timeout, http.retries + 1
         while True:
             attempt += 1
+            self.observer(Asking(name, attempt, tries, within_s, problem))
             try:
                 return await ask()
             except UpstreamError as error:
                 self.source.traffic.failures[error.failure] += 1
-                http, fraction = self.config.http, self.rng.random()
-                delay = retry_delay(attempt, http, error, fraction=fraction)
+                delay = retry_delay(attempt, http, error, fraction=self.rng.random())
                 if delay is None:
                     raise
-                get_logger().debug("index.retrying", problem=error.line(), delay_s=round(delay, 3))
+                problem = error.line()
+                self.observer(Asking(name, attempt + 1, tries, delay, problem, is_waiting=True))
+                get_logger().debug("index.retrying", problem=problem, delay_s=round(delay, 3))
                 await asyncio.sleep(delay)
 
 

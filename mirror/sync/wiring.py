@@ -47,6 +47,7 @@ async def preview(
     config: Config,
     data: DataDir,
     asked: PollRange,
+    observer: Observer = ignore,
     *,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Preview:
@@ -54,7 +55,8 @@ async def preview(
     there = await asyncio.to_thread(data.archive.is_dir)
     inventory = load_inventory(data) if there else Inventory()
     async with open_source(config.upstream.url, config.http, now=now) as source:
-        surveyor = Surveyor(source, config, now, Random(), data.identity())  # noqa: S311 - jitter
+        rng = Random()  # noqa: S311 - jitter
+        surveyor = Surveyor(source, config, now, rng, data.identity(), observer)
         known = load_upstream(data, config.upstream.url)
         kept = read_file(data.root / State.UPSTREAM_INDEX)
         survey = await surveyor.survey(known, index_body(kept, known, data.days))

@@ -59,7 +59,7 @@ async def test_an_interrupted_sync_ends_at_once_and_lists_what_it_has(
     done = await interrupt(process, number)
 
     assert time.monotonic() - started < PATIENCE_S / 2
-    assert done.refused(code) == "interrupted; the next run goes on from here"
+    assert done.refused(code) == "stopped; 5 days held; next run goes on"
     shell.assert_whole()
     assert not shell.path(late).exists()
     assert shell.data.index.read_bytes().count(b"\n") == 5
@@ -86,7 +86,7 @@ async def test_further_signals_do_not_cut_short_what_the_first_has_it_do(
     done = await finish(process)
 
     assert done.code == code
-    assert done.said == ["binder-mirror: interrupted; the next run goes on from here"]
+    assert done.said == ["binder-mirror: stopped; 5 days held; next run goes on"]
     assert shell.data.index.read_bytes().count(b"\n") == 5
     assert (await shell.run("verify")).code == 0
 

@@ -1,8 +1,8 @@
 """Pipes, terminals and closed streams."""
 
 import asyncio
+import json
 import os
-import pty
 import re
 import signal
 import socket
@@ -17,37 +17,11 @@ import pytest
 from mirror.cli.streams import LossyWriter
 from mirror.store.polls import load_polls
 from tests.command import COMMAND, PATIENCE_S, Shell, interrupt
-from tests.upstream.faults import Gate, Status
+from tests.terminal import shown_on_terminal
+from tests.upstream.faults import Status
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-
-
-async def on_a_terminal(shell: Shell, *arguments: str, gate: Gate | None = None) -> tuple[int, str]:
-    """Run a command whose standard error is a terminal; return exit code and what it showed."""
-    ours, theirs = pty.openpty()
-    shown = bytearray()
-    loop = asyncio.get_running_loop()
-
-    def read() -> None:
-        with suppress(OSError):
-            shown.extend(os.read(ours, 65536))
-
-    loop.add_reader(ours, read)
-    try:
-        process = await shell.start(*arguments, stdout=theirs, stderr=theirs)
-        os.close(theirs)
-        if gate is not None:
-            await asyncio.wait_for(gate.reached.wait(), PATIENCE_S)
-            # a moment in which progress is drawn with a day half done
-            await asyncio.sleep(0.4)
-            gate.opened.set()
-        code = await asyncio.wait_for(process.wait(), PATIENCE_S)
-        read()
-    finally:
-        loop.remove_reader(ours)
-        os.close(ours)
-    return code, shown.decode()
 
 
 async def test_a_pipe_gets_neither_progress_nor_colour(shell: Shell) -> None:
@@ -58,25 +32,11 @@ async def test_a_pipe_gets_neither_progress_nor_colour(shell: Shell) -> None:
     assert len(done.out.splitlines()) == 2
 
 
-async def test_a_terminal_shows_days_done_of_days_due(shell: Shell) -> None:
-    gate = Gate()
-    shell.server.fail(f"events-{shell.days[0]}.jsonl", gate)
-
-    code, shown = await on_a_terminal(shell, "sync", gate=gate)
-
-    assert code == 0
-    plain = _ESCAPE.sub("", shown)
-    assert "5 of 6 days" in plain
-    assert "In step with upstream: 6 days held" in plain
-    assert "{" not in plain
-
-
-@pytest.mark.parametrize("environ", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
-async def test_who_wants_no_colours_gets_no_escapes(shell: Shell, environ: dict[str, str]) -> None:
-    shell.environ |= environ
+async def test_a_dumb_terminal_gets_no_escapes(shell: Shell) -> None:
+    shell.environ["TERM"] = "dumb"
     shell.server.fail(f"events-{shell.days[0]}.jsonl", Status(503))
 
-    code, shown = await on_a_terminal(shell, "sync")
+    code, shown = await shown_on_terminal(shell, "sync", "-v")
 
     assert code == 0
     assert "\x1b" not in shown
@@ -84,6 +44,56 @@ async def test_who_wants_no_colours_gets_no_escapes(shell: Shell, environ: dict[
     # the log is for people there
     assert "file.published" in shown
     assert '{"' not in shown
+
+
+async def test_who_wants_no_colours_gets_the_progress_without(shell: Shell) -> None:
+    _, coloured = await shown_on_terminal(shell, "sync", "-v")
+    shell.environ["NO_COLOR"] = "1"
+    for day in shell.days:
+        shell.path(day).unlink()
+
+    code, shown = await shown_on_terminal(shell, "sync", "-v")
+
+    assert code == 0
+    assert _COLOUR.search(coloured)
+    assert not _COLOUR.search(shown)
+    assert "6 of 6 days" in _ESCAPE.sub("", shown)
+
+
+@pytest.mark.parametrize("command", ["sync", "verify"])
+async def test_who_wants_quiet_sees_nothing_where_nothing_is_wrong(
+    shell: Shell, command: str
+) -> None:
+    if command == "verify":
+        await shell.synced()
+
+    assert await shown_on_terminal(shell, command, "-q") == (0, "")
+
+
+async def test_a_terminal_shows_what_is_wrong_above_and_how_it_ended_once(shell: Shell) -> None:
+    shell.server.fail(f"events-{shell.days[0]}.jsonl", Status(404))
+
+    code, shown = await shown_on_terminal(shell, "sync")
+
+    assert code == 3
+    assert shown.count("file.failed") == 1
+    assert "file.published" not in shown
+    assert "poll.finished" not in shown
+    assert shown.count("Incomplete: ") == 1
+
+
+async def test_a_log_in_the_journal_has_the_priorities_that_it_sorts_by(shell: Shell) -> None:
+    shell.server.fail(f"events-{shell.days[0]}.jsonl", Status(404))
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        facts = os.fstat(theirs.fileno())
+        shell.environ["JOURNAL_STREAM"] = f"{facts.st_dev}:{facts.st_ino}"
+        await shell.run("sync", "-v", stderr=theirs.fileno())
+        lines = ours.recv(65536).decode().splitlines()
+
+    priorities = {json.loads(line[3:])["event"]: line[:3] for line in lines}
+    assert priorities["file.published"] == "<7>"
+    assert priorities["file.failed"] == "<4>"
 
 
 async def test_what_upstream_sends_cannot_act_on_a_terminal(shell: Shell) -> None:
@@ -94,7 +104,7 @@ async def test_what_upstream_sends_cannot_act_on_a_terminal(shell: Shell) -> Non
     day = shell.days[1]
     shell.archive.put_day(day, raw, index.last_modified)
 
-    code, shown = await on_a_terminal(shell, "sync")
+    code, shown = await shown_on_terminal(shell, "sync")
 
     assert code == 3
     assert "owned" in shown
@@ -110,7 +120,7 @@ async def test_reading_shows_its_progress_on_a_terminal_only(
 ) -> None:
     await shell.synced()
 
-    code, shown = await on_a_terminal(shell, *command)
+    code, shown = await shown_on_terminal(shell, *command)
     piped = await shell.run(*command)
 
     assert code == 0
