@@ -1,12 +1,14 @@
-"""Progress outside a terminal: a line in a notebook, and nothing in a pipe."""
+"""Progress of reading, in a notebook and in a pipe, and of what is large on a narrow terminal."""
 
 import io
 import sys
+import time
+from itertools import count
 from types import ModuleType
 
 import pytest
 
-from mirror.progress import show_reading
+from mirror.progress import Shown, show_progress, show_reading
 
 
 class NotebookStream(io.StringIO):
@@ -32,3 +34,27 @@ def test_a_pipe_gets_nothing(capsys: pytest.CaptureFixture[str]) -> None:
         advance(1, 10)
 
     assert capsys.readouterr() == ("", "")
+
+
+class TerminalStream(io.StringIO):
+    """What a terminal is for standard error."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("label", ["1,204 of 2,901 days", "1,204/2,901 counted"])
+def test_all_there_is_to_say_of_a_large_archive_fits_in_60_columns(
+    monkeypatch: pytest.MonkeyPatch, label: str
+) -> None:
+    monkeypatch.setattr(sys, "stderr", shown := TerminalStream())
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("TERM", "xterm")
+    done = count(1_000_000_000, 3_000_000)
+
+    with show_progress(lambda: Shown(label, next(done), 2_340_000_000)):
+        while " left" not in shown.getvalue():
+            time.sleep(0.01)
+
+    assert label in shown.getvalue()
+    assert "…" not in shown.getvalue()

@@ -246,12 +246,15 @@ class Retrying(Struct, frozen=True, gc=False):
 
 
 class Counted(Struct, frozen=True, gc=False):
-    """What is in so many of the pending days, of so many bytes, is counted."""
+    """What is in so many of the pending days is counted."""
 
     days: int
     pending: int
     """Days that were to be counted."""
     size: int
+    """Bytes of the days that are."""
+    total_size: int
+    """Bytes of all of them."""
 
 
 PollEvent = Asking | Proved | Plan | Received | Retrying | Outcome | PollReport | Counted

@@ -53,10 +53,9 @@ def _look(live: PollProgress, reading: Reading) -> Shown:
     if poll is None:
         return _look_before(live)
     if poll.days_pending:
-        label = f"content of {poll.days_counted:,} of {plural(poll.days_pending, 'day')}"
-        # an estimate of all their bytes
-        total = poll.bytes_counted * poll.days_pending // max(1, poll.days_counted)
-        return Shown(label, poll.bytes_counted, total)
+        # no longer than what is seen before: size, rate and time left have to fit beside it
+        label = f"{poll.days_counted:,}/{poll.days_pending:,} counted"
+        return Shown(label, poll.bytes_counted, poll.bytes_pending or None)
     # the estimate is only one: never show more done than there is
     is_over = poll.days_done >= poll.days_due
     total = poll.bytes_received if is_over else max(poll.bytes_expected, poll.bytes_received)
@@ -85,4 +84,4 @@ def _look_before(live: PollProgress) -> Shown:
         case Proved() as proved:
             files = plural(proved.unverified, "file")
             return Shown(f"{proved.files:,} of {files} without a record compared with upstream's")
-    return Shown("opening the data directory")
+    return Shown("looking at what is held")

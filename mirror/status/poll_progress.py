@@ -40,6 +40,7 @@ class Progress(Struct):
     """Those of them whose content is."""
     bytes_counted: int = 0
     """The size of these."""
+    bytes_pending: int = 0
 
 
 class PollProgress:
@@ -125,11 +126,12 @@ class PollProgress:
                 now.days_failed += event.kind in (OutcomeKind.FAILED, OutcomeKind.REFUSED)
             case PollReport():
                 self._forget()
+                self._now.days_pending = event.pending_findings
             case Counted():
                 if not now.days_pending:
                     self._started = time.monotonic()
                 now.days_counted, now.days_pending = event.days, event.pending
-                now.bytes_counted = event.size
+                now.bytes_counted, now.bytes_pending = event.size, event.total_size
 
     def stop(self) -> None:
         """Forget the poll, however it ended."""

@@ -73,7 +73,8 @@ async def inspect_pending(
         observer,
         batches=list(_batches(newest_first))[::-1],
         total=len(pending),
-        in_workers=sum(record.size for record in pending) >= workers_from_bytes,
+        total_size=(total_size := sum(record.size for record in pending)),
+        in_workers=total_size >= workers_from_bytes,
         ends_at=time.monotonic() + limit_s,
     )
     log, inspected = get_logger(), None
@@ -103,6 +104,7 @@ class _Inspection:
     """What is still to be counted, the next one last."""
     total: int
     """Days that were pending."""
+    total_size: int
     in_workers: bool
     ends_at: float
     counted: int = 0
@@ -163,7 +165,8 @@ class _Inspection:
                 await self.destination.note(replace(held, findings=findings))
                 self.counted += 1
             self.size += record.size
-            self.observer(Counted(self.counted + self.failed, self.total, self.size))
+            done = self.counted + self.failed
+            self.observer(Counted(done, self.total, self.size, self.total_size))
 
 
 def _batches(records: Sequence[Record]) -> Iterator[list[Record]]:

@@ -313,7 +313,7 @@ async def test_counting_moves_the_pulse(shell: Shell) -> None:
     jobs = make_jobs(shell)
     live = jobs.site.live
     before = live.moved_at
-    live.observe(Counted(3, 24, 1000))
+    live.observe(Counted(3, 24, 1000, 8000))
     assert live.moved_at > before
     assert live.progress is not None
     assert (live.progress.days_counted, live.progress.days_pending) == (3, 24)
