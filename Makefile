@@ -98,14 +98,11 @@ books: $(STAMP) ## spoil every file of ours in every way (30 min; needs gcc)
 oddities: $(STAMP) ## try all odd files and environments, of which plain runs try a few (5 min)
 	$(BIN)/python -m pytest -m 'slow or not slow' tests/system/test_odd_files.py tests/system/test_environment.py
 
-mutation: $(STAMP) ## mutation-test the decisions of a poll: at least 85 % killed (8 min)
-	$(BIN)/mutmut run
-	$(BIN)/python -m tests.mutants 85
+mutation: $(STAMP) ## mutation-test archive, store and sync: at least 85 % of each killed (40 min)
+	$(BIN)/python -m tests.mutants --write
 
 mutation-slice: $(STAMP) ## mutation-test the intake of bodies alone
-	rm -rf mutants
-	$(BIN)/mutmut run 'mirror.archive.intake*'
-	$(BIN)/python -m tests.mutants 85
+	$(BIN)/python -m tests.mutants --only 'mirror.archive.intake*'
 
 bench: $(STAMP) ## time the sync beside rclone, aria2, wget2 and curl (needs nginx and these)
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"

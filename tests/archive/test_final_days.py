@@ -14,7 +14,7 @@ from mirror.archive.final_days import (
     to_tell,
 )
 from mirror.archive.plan import DayRules
-from mirror.model import ChangeKind, FinalChange, Outcome, OutcomeKind
+from mirror.model import ChangeKind, FinalChange, Outcome, OutcomeKind, ProblemKind
 from tests.making import at, day, record
 
 DAY = day("2021-08-03")
@@ -88,6 +88,7 @@ def test_a_person_is_told_of_twenty_and_how_many_more() -> None:
         "aaaaaaaaaaaa"
     )
     assert told[-1].line() == "and 1 more final day"
+    assert {one.kind for one in told} == {ProblemKind.FINAL_CHANGED}
 
 
 def test_the_newest_day_comes_first() -> None:

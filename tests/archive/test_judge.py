@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from mirror.archive.headers import ReplyMeta
 from mirror.archive.intake import Evidence
-from mirror.archive.judge import Expectation, Verdict, is_older, judge
+from mirror.archive.judge import Expectation, Verdict, is_older, judge, make_record
 from mirror.errors import Failure
 from mirror.model import Flag, ProblemKind
 from tests.making import at, day, record
@@ -306,3 +306,26 @@ def test_an_open_day_never_loses_lines_to_a_body_that_is_behind():
     for lines, held in product(range(4), range(4)):
         expectation = Expectation(now=NOW, lines=4, is_open=True, held=record(DAY, held))
         assert judge(seen(lines), ReplyMeta(), expectation).publish is (lines > held)
+
+
+def test_a_record_has_what_the_next_poll_asks_and_compares_by():
+    modified = at("2021-08-04 07:00")
+    meta = ReplyMeta(etag='"one"', last_modified=modified, generation=7)
+    flags = (Flag.AHEAD,)
+
+    made = make_record(DAY, "events.jsonl", seen(11), meta, index_count=10, flags=flags, now=NOW)
+
+    assert made == record(
+        DAY,
+        11,
+        name="events.jsonl",
+        sha256="0" * 64,
+        mtime_ns=0,
+        fetched_at=NOW,
+        checked_at=NOW,
+        index_count=10,
+        etag='"one"',
+        last_modified=modified,
+        generation=7,
+        flags=flags,
+    )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from mirror.archive.manifest import (
+    Inventory,
     match_record,
     read_claims,
     render_journal_line,
@@ -293,3 +294,31 @@ def test_a_later_format_is_refused_with_or_without_the_right_checksum(version):
     for line in (json.dumps(header).encode(), json.dumps(unsealed).encode(), sealed):
         with pytest.raises(ConfigError, match=f"of format {version}"):
             parsed(line + b"\n" + render_journal_line(FIRST))
+
+
+def test_a_day_in_doubt_keeps_its_claim_until_it_is_taken_up_again():
+    gone = replace(SECOND, sha256="f" * 64)
+    inventory = Inventory()
+    inventory.records[FIRST.date] = FIRST
+    inventory.missing[SECOND.date] = gone
+
+    for one in (FIRST, gone, THIRD):
+        inventory.doubt(one.date)
+
+    assert (inventory.records, inventory.missing) == ({}, {})
+    assert inventory.claimed() == {FIRST.date: FIRST, SECOND.date: gone}
+    assert inventory.unverified[THIRD.date] == ()
+    assert inventory.last_known(SECOND.date) == gone
+    assert inventory.is_clean is False
+
+
+def test_a_day_that_is_taken_up_is_neither_missing_nor_in_doubt():
+    inventory = Inventory(unverified={SECOND.date: (SECOND,)})
+    inventory.missing[FIRST.date] = FIRST
+
+    inventory.take_up(FIRST)
+    inventory.take_up(SECOND)
+
+    assert inventory.records == {FIRST.date: FIRST, SECOND.date: SECOND}
+    assert (inventory.missing, inventory.unverified) == ({}, {})
+    assert inventory.is_clean is False

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from mirror.archive.headers import ReplyMeta
 from mirror.archive.judge import is_older
 from mirror.archive.listings import Refusal
+from mirror.archive.plan import DayRules
 from mirror.archive.upstream import (
     Dispute,
     accept_index,
@@ -18,6 +19,7 @@ from mirror.archive.upstream import (
     needs_rereading,
     open_dispute,
     vanished,
+    wanted_days,
 )
 from mirror.model import IndexState
 from tests.archive.steps import (
@@ -323,3 +325,9 @@ def test_the_index_is_read_again_where_the_day_it_was_read_on_may_matter():
     assert needs_rereading(accept(KNOWN, THREE | {later: 4}), now=NOW)
     assert not needs_rereading(accept(KNOWN, THREE | {later: 4}), now=NOW + timedelta(days=1))
     assert needs_rereading(replace(KNOWN, index=replace(facts_of("x"), whole=False)), now=NOW)
+
+
+def test_the_days_that_are_wanted_begin_where_settings_or_the_copy_say():
+    assert wanted_days(KNOWN, DayRules(), now=NOW) == {D1, D2, D3}
+    assert wanted_days(KNOWN, DayRules(since=D2), now=NOW) == {D2, D3}
+    assert wanted_days(replace(KNOWN, since=D3), DayRules(), now=NOW) == {D3}
