@@ -211,8 +211,10 @@ def open_session(
     """
     with open_duckdb(memory_bytes=bounds.memory_bytes, threads=bounds.threads) as connection:
         if files:
-            # folders above them may look like partitions too
+            columns = ", ".join(f'"{one.name}"' for one in DATASET_COLUMNS)
+            # by name: folders above them may look like partitions too, and make columns
             view = " UNION ALL ".join(
+                f"SELECT {columns}, year, month "
                 f"FROM read_parquet([{', '.join(map(path_literal, of_root))}], {_HIVE})"
                 for _, of_root in groupby(files, lambda path: path.parents[2])
             )
