@@ -14,6 +14,7 @@ from mirror.archive.plan import (
     PollRange,
     make_plan,
 )
+from mirror.config.settings import Config, ScheduleConfig, StorageConfig, UpstreamConfig
 from mirror.model import DayRange, Due, Flag, Plan, Reason, Record
 from tests.making import TEMPLATE, at, day, days, record
 
@@ -333,3 +334,13 @@ def test_a_plan_asks_for_listed_days_once_and_for_all_that_differ(listed, held, 
     rechecked = sum(due.reason is Reason.RECHECK for due in made.due)
     assert rechecked <= recheck
     assert made.estimated_bytes == sum(due.estimated_bytes for due in made.due)
+
+
+def test_the_rules_of_days_are_those_of_the_settings():
+    assert DayRules.of(Config()) == DayRules()
+    config = Config(
+        upstream=UpstreamConfig(name_template="{date}.jsonl"),
+        storage=StorageConfig(since="2021-08-03"),
+        schedule=ScheduleConfig(final_after=60),
+    )
+    assert DayRules.of(config) == DayRules("{date}.jsonl", timedelta(minutes=1), DAY)

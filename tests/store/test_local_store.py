@@ -14,7 +14,7 @@ from mirror.archive.manifest import render_journal_line
 from mirror.archive.ports import Listing
 from mirror.archive.upstream import Upstream
 from mirror.errors import LockedError, WrongKindError
-from mirror.store.aside import list_versions, quarantine
+from mirror.store.aside import list_quarantined, list_versions, quarantine, remove_versions
 from mirror.store.destination import open_store
 from mirror.store.inventory import load_inventory
 from mirror.sync.publish import publish
@@ -281,3 +281,28 @@ async def test_what_was_published_once_is_not_dropped_from_quarantine(look: Loca
     bodies = [body for body, _ in look.refused()]
     assert rotten in bodies
     assert len(bodies) == 51
+
+
+async def test_a_rotten_body_that_was_published_is_not_dropped_with_the_refused(
+    look: LocalLook,
+) -> None:
+    with look.opened() as destination:
+        await put(destination, OLD)
+        destination.retire(DAY, "it is rotten")
+
+    (one,) = list_quarantined(look.data)
+    assert (one.reason, one.was_published) == ("it is rotten", True)
+
+
+async def test_a_predecessor_whose_line_is_lost_counts_as_of_a_final_day(look: LocalLook) -> None:
+    with look.opened() as destination:
+        old = await put(destination, OLD)
+        await put(destination, NEW, predecessor=old)
+    (look.data.history / "log.jsonl").unlink()
+
+    (version,) = list_versions(look.data)
+    assert (version.date, version.sha256, version.was_final) == (DAY, old.sha256, True)
+    assert (version.size, version.lines) == (0, 0)
+
+    remove_versions(look.data, [version])
+    assert list_versions(look.data) == []
