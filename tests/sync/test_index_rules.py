@@ -275,7 +275,8 @@ async def test_an_index_cut_in_its_last_line_is_unusable(world: World, cut: int)
         Raw(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n"),
         Raw(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n"),
     ],
-    ids=repr,
+    # a backslash is escaped again wherever one process collects twice, as under mutmut
+    ids=lambda fault: repr(fault).replace("\\", "/"),
 )
 async def test_an_index_that_cannot_be_had_ends_in_4_with_nothing_made(world: World, fault) -> None:
     world.configure("http", max_file_size=1_000_000, read_timeout=0.1)
