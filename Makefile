@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
+DEMO := .venv-demo
 TOOLS := .venv-tools
 
 .DEFAULT_GOAL := help
@@ -20,8 +21,13 @@ $(STAMP): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
-demo: $(STAMP) ## show the whole system on an archive of its own, without network
-	@$(BIN)/binder-mirror demo
+$(DEMO)/.made: requirements-runtime.lock
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-runtime.lock
+	@touch $@
+
+demo: $(DEMO)/.made ## show the whole system on an archive of its own, in a small environment of its own
+	@$(DEMO)/bin/python -m mirror demo
 
 test: $(STAMP) ## run the tests, in two processes
 	$(BIN)/python -m pytest --numprocesses 2
@@ -141,4 +147,4 @@ $(TOOLS)/.made: requirements-tools.lock
 	@touch $(TOOLS)/.made
 
 clean: ## remove all that these targets made
-	rm -rf $(VENV) $(TOOLS) .venv-3.* dist build mutants .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(DEMO) $(TOOLS) .venv-3.* dist build mutants .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -129,4 +129,6 @@ def _program() -> str:
     if shutil.which("binder-mirror"):
         return "binder-mirror"
     program = Path(sys.argv[0])
-    return os.path.relpath(program) if program.name == "binder-mirror" else "python -m mirror"
+    if program.name == "binder-mirror":
+        return os.path.relpath(program)
+    return f"{os.path.relpath(sys.executable)} -m mirror"
