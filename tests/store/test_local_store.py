@@ -306,3 +306,20 @@ async def test_a_predecessor_whose_line_is_lost_counts_as_of_a_final_day(look: L
 
     remove_versions(look.data, [version])
     assert list_versions(look.data) == []
+
+
+async def test_the_same_body_gives_the_same_file_in_history_wherever_it_is_kept(
+    look: LocalLook, tmp_path: Path
+) -> None:
+    packed = []
+    for one in (look, LocalLook(tmp_path / "elsewhere")):
+        with one.opened() as destination:
+            old = await put(destination, OLD)
+            await put(destination, NEW, predecessor=old)
+        (path,) = one.data.history.glob("*.gz")
+        packed.append(path.read_bytes())
+
+    assert packed[0] == packed[1]
+    assert gzip.decompress(packed[0]) == OLD
+    # neither a name nor a time in its head
+    assert packed[0][3:8] == bytes(5)
