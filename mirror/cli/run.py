@@ -1,6 +1,5 @@
 """`binder-mirror run`, `serve` and `health`: the daemon, its web side alone, and its pulse."""
 
-import asyncio
 import os
 import sys
 from contextlib import AbstractAsyncContextManager, ExitStack
@@ -12,6 +11,7 @@ import click
 
 from mirror.cli import common
 from mirror.cli.streams import say
+from mirror.config.cron import longest_interval
 from mirror.config.settings import Config
 from mirror.errors import ConfigError, DataDirGoneError, ExitCode
 from mirror.status.standing import judge_readiness, last_success
@@ -53,8 +53,6 @@ def health(place: common.Place) -> ExitCode:
 
     0 if there was a complete poll no older than 3 intervals and 5 minutes, else 3.
     """
-    from mirror.daemon.schedule import longest_interval  # noqa: PLC0415 - brings APScheduler along
-
     now = datetime.now(UTC)
     interval = longest_interval(place.config.schedule, now=now)
     ended_at = last_success(load_polls(place.data, 1).successes, now=now)
@@ -65,6 +63,8 @@ def health(place: common.Place) -> ExitCode:
 
 def _serve(config: Config, data: DataDir, *, writes: bool) -> None:
     # bring APScheduler and the web server along
+    import asyncio  # noqa: PLC0415
+
     from mirror.daemon.service import run_service, tune_process  # noqa: PLC0415
     from mirror.sync.wiring import open_mirror  # noqa: PLC0415
 

@@ -1,8 +1,7 @@
 """Finds and loads the settings: TOML, environment and flags; tells all that is wrong at once.
 
 TOML is overridden by `BINDER_MIRROR_<TABLE>__<KEY>`, that by flags. `config/mirror.toml` is
-`render(Config())`. Each error names its place, such as a line of TOML. Crontab lines are
-translated, for APScheduler counts weekdays from Monday.
+`render(Config())`. Each error names its place, such as a line of TOML.
 """
 
 import difflib
@@ -11,21 +10,19 @@ import re
 import textwrap
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, get_args, get_type_hints
+from typing import TypeVar, get_args, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
 
 from mirror.config.address import identity_of, masked_address
+from mirror.config.cron import crontab_trigger
 from mirror.config.settings import Config, Unit
 from mirror.errors import ConfigError
 from mirror.text import shown
-
-if TYPE_CHECKING:
-    from apscheduler.triggers.cron import CronTrigger
 
 T = TypeVar("T")
 
@@ -39,21 +36,6 @@ _KEYS = {
     for table, kind in get_type_hints(Config).items()
 }
 """The type and meaning of each key, by table."""
-_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_DAY = "|".join(("[0-7]", *_DAYS))
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_NICKNAMES = {
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-    "@monthly": "0 0 1 * *",
-    "@weekly": "0 0 * * 0",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@hourly": "0 * * * *",
-}
-_A_LEAP_YEAR = datetime(2000, 1, 1, tzinfo=UTC)
-_WEEKDAYS = re.compile(rf"(?:\*|({_DAY})(?:-({_DAY}))?)(?:/(0?[1-9]|[1-9][0-9]))?")
-"""One choice in a crontab's last field: first day, last day, step."""
 
 
 class Setting(Struct, frozen=True):
@@ -282,7 +264,7 @@ def _check_cron(cron: str) -> None:
     if not cron:
         return
     try:
-        crontab_triggers(cron)
+        crontab_trigger(cron)
     except ValueError as error:
         raise ValueError(f"is no crontab line: {shown(str(error))}") from None
 
@@ -301,60 +283,6 @@ _CHECKS = {
     "server.listen": _check_listen,
     "schedule.cron": _check_cron,
 }
-
-
-def crontab_triggers(line: str) -> list["CronTrigger"]:
-    """Return what fires at the times of a crontab line.
-
-    Raises:
-        ValueError: it is none, or has no time that ever comes.
-    """
-    # slow to import, and only the daemon needs it otherwise
-    from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415
-
-    triggers = [CronTrigger(**fields, timezone=UTC) for fields in crontab_choices(line)]
-    # to look for a 30 February takes it a second, each time
-    coming = [one for one in triggers if one.get_next_fire_time(None, _A_LEAP_YEAR) is not None]
-    if not coming:
-        raise ValueError("it never comes: its months have no such day")
-    return coming
-
-
-def crontab_choices(line: str) -> list[dict[str, str]]:
-    """Return what a crontab line means: one or two choices of times, by APScheduler's names.
-
-    As crontab(5) has it, a day of the month *or* of the week will do where both are restricted,
-    which is where neither has an asterisk. APScheduler wants both, and counts the days of the week
-    from Monday, while 0 and 7 are Sunday in a crontab.
-
-    Raises:
-        ValueError: there are not five fields, or the last one is no choice of weekdays.
-    """
-    values = _NICKNAMES.get(line.strip().lower(), line).lower().split()
-    if len(values) != 5 or not line.isascii():
-        raise ValueError(f"has {len(values)} fields, not 5")
-    minute, hour, day, month, weekdays = values
-    for number, name in enumerate(_MONTHS, start=1):
-        month = re.sub(rf"\b{name}\b", str(number), month)
-    times = {"minute": minute, "hour": hour, "month": month}
-    of_week = weekdays if weekdays == "*" else _weekdays(weekdays)
-    if "*" in day or "*" in weekdays:
-        return [{**times, "day": day, "day_of_week": of_week}]
-    return [{**times, "day": day}, {**times, "day_of_week": of_week}]
-
-
-def _weekdays(field: str) -> str:
-    days: set[int] = set()
-    for part in field.split(","):
-        wrong = ValueError(f'"{part}" is no choice of weekdays')
-        if (match := _WEEKDAYS.fullmatch(part)) is None:
-            raise wrong
-        ends = (match[1] or "0", match[2] or match[1] or "6")
-        start, end = (int(day) if day.isdigit() else _DAYS.index(day) for day in ends)
-        if end < start:
-            raise wrong
-        days.update(day % 7 for day in range(start, end + 1, int(match[3] or 1)))
-    return ",".join(_DAYS[day] for day in sorted(days))
 
 
 def _part(hint: object, kind: type[T]) -> T | None:

@@ -7,24 +7,20 @@ jobs are set anew.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from itertools import pairwise, takewhile
 from typing import Self
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
-from apscheduler.triggers.combining import OrTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from mirror.config.loading import crontab_triggers
+from mirror.config.cron import crontab_trigger, jitter_s
 from mirror.config.settings import ScheduleConfig
 
 SLICE = timedelta(hours=1)
 """The slow jobs go through the archive in slices, one an hour."""
-_LOOKED_AHEAD = timedelta(days=5 * 366)
-"""A leap day is among them."""
 _JUMP_S = 30
 
 
@@ -125,47 +121,7 @@ class Schedule:
 
 def _poll_trigger(config: ScheduleConfig) -> BaseTrigger:
     """Return when to poll: by `schedule.cron`, else by `schedule.interval`; jitter on top."""
-    jitter = _jitter_s(config) or None
+    jitter = jitter_s(config) or None
     if config.cron:
-        return OrTrigger(crontab_triggers(config.cron), jitter=jitter)
+        return crontab_trigger(config.cron, jitter)
     return IntervalTrigger(seconds=config.interval, timezone=UTC, jitter=jitter)
-
-
-def _jitter_s(config: ScheduleConfig) -> float:
-    # more than half the interval would be no rhythm any more
-    return config.jitter if config.cron else min(config.jitter, config.interval / 2)
-
-
-def longest_interval(config: ScheduleConfig, *, now: datetime) -> timedelta:
-    """Return the longest time between two polls, jitter included."""
-    longest = timedelta(seconds=config.interval)
-    if config.cron:
-        longest = _longest_pause(OrTrigger(crontab_triggers(config.cron)), now)
-    return longest + timedelta(seconds=_jitter_s(config))
-
-
-def _longest_pause(trigger: BaseTrigger, now: datetime) -> timedelta:
-    """Return the longest time between two moments of a crontab line, in the years to come.
-
-    They are at the same times on each of its days: so those of one day are looked at, and its days.
-    """
-    fires = _fires(trigger, _next_midnight(now))
-    first = next(fires)
-    of_day = [first, *takewhile(lambda fire: fire.date() == first.date(), fires)]
-    longest = max((after - before for before, after in pairwise(of_day)), default=timedelta())
-    while first < now + _LOOKED_AHEAD:
-        last = first + (of_day[-1] - of_day[0])
-        first = next(_fires(trigger, _next_midnight(first)))
-        longest = max(longest, first - last)
-    return longest
-
-
-def _next_midnight(now: datetime) -> datetime:
-    return now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-
-
-def _fires(trigger: BaseTrigger, now: datetime) -> Iterator[datetime]:
-    """Yield the times at which a trigger fires, from now on."""
-    fire = None
-    while (fire := trigger.get_next_fire_time(fire, fire or now)) is not None:
-        yield fire

@@ -19,9 +19,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from mirror.config.cron import longest_interval
 from mirror.config.settings import Config
 from mirror.daemon.jobs import Jobs, OpenWriter
-from mirror.daemon.schedule import Schedule, longest_interval
+from mirror.daemon.schedule import Schedule
 from mirror.errors import ConfigError, MirrorError
 from mirror.logs import configure_logs, get_logger
 from mirror.store.layout import DataDir

@@ -3,9 +3,8 @@
 from datetime import UTC, datetime
 
 import pytest
-from apscheduler.triggers.combining import OrTrigger
 
-from mirror.config.loading import crontab_choices, crontab_triggers
+from mirror.config.cron import crontab_choices, crontab_trigger
 
 SUNDAY = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -50,12 +49,12 @@ def test_weekdays_are_counted_from_sunday(field: str, days: str) -> None:
 )
 def test_what_is_no_crontab_line_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match=r"fields|weekday"):
-        crontab_triggers(line)
+        crontab_trigger(line)
 
 
 def fires(line: str, count: int) -> list[str]:
     """Return the days and times at which a line first fires after a Sunday noon."""
-    trigger, fire, found = OrTrigger(crontab_triggers(line)), None, []
+    trigger, fire, found = crontab_trigger(line), None, []
     while len(found) < count and (fire := trigger.get_next_fire_time(fire, fire or SUNDAY)):
         found.append(f"{fire:%a %m-%d %H:%M}")
     return found
@@ -85,4 +84,4 @@ def test_it_fires_when_crontab_5_says(line: str, expected: list[str]) -> None:
 @pytest.mark.parametrize("line", ["0 0 30 2 *", "0 0 30-31 feb *", "0 0 31 4,6,9,11 *"])
 def test_a_line_that_never_fires_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match="never comes"):
-        crontab_triggers(line)
+        crontab_trigger(line)

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from mirror.config.cron import longest_interval
 from mirror.config.settings import ScheduleConfig
-from mirror.daemon.schedule import JobKind, Schedule, longest_interval
+from mirror.daemon.schedule import JobKind, Schedule
 
 SOON = ScheduleConfig(interval=1, jitter=0)
 NEVER = ScheduleConfig(interval=10 * 86400, jitter=0)
