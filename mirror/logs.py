@@ -8,8 +8,9 @@ terminal or forge a line.
 import logging
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mirror.config.settings import LogConfig
@@ -28,17 +29,28 @@ _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3}
 
 
 def configure_logs(config: LogConfig, *, without: Collection[str] = ()) -> None:
-    """Set up logging for this process; the latest call holds.
+    """Say how this process logs from now on; the latest call holds.
 
     Args:
         config: format and level.
         without: events that are not logged.
     """
-    import structlog  # noqa: PLC0415
-
     # of libraries only what is wrong: our own events say what happens
     logging.basicConfig(handlers=[_Bridge()], level=logging.WARNING, force=True)
+    # as it is now: a display of progress puts itself before standard error
     console = config.format == "console" or (config.format == "auto" and sys.stderr.isatty())
+    colours = takes_colours(sys.stderr)
+    _set_up[:] = [partial(_configure_structlog, config.level, console, colours, without)]
+
+
+_set_up: list[Callable[[], None]] = []
+"""What is still to be done before the first line: a command that logs nothing is not to wait."""
+
+
+def _configure_structlog(
+    level: str, console: bool, colours: bool, without: Collection[str]
+) -> None:
+    import structlog  # noqa: PLC0415
 
     def drop(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "EventDict":
         if event["event"] in without:
@@ -50,7 +62,7 @@ def configure_logs(config: LogConfig, *, without: Collection[str] = ()) -> None:
         renderers = [
             _leave_out_the_poll,
             structlog.dev.ConsoleRenderer(
-                colors=takes_colours(sys.stderr),
+                colors=colours,
                 exception_formatter=structlog.dev.plain_traceback,
                 pad_event_to=24,
                 sort_keys=False,
@@ -70,7 +82,7 @@ def configure_logs(config: LogConfig, *, without: Collection[str] = ()) -> None:
             *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelNamesMapping()[config.level.upper()]
+            logging.getLevelNamesMapping()[level.upper()]
         ),
         # as it is when something is logged: a display of progress puts the lines above itself
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
@@ -98,6 +110,8 @@ def get_logger() -> "FilteringBoundLogger":
     """Return a logger; the poll's id and the file's name come from the context."""
     import structlog  # noqa: PLC0415
 
+    while _set_up:
+        _set_up.pop()()
     logger: FilteringBoundLogger = structlog.get_logger()
     return logger
 

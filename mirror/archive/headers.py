@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 from msgspec import Struct
 
@@ -85,6 +84,9 @@ def parse_http_date(text: str | None) -> datetime | None:
     """Return an HTTP date (RFC 9110, 5.6.7) as aware UTC, or None."""
     if not text:
         return None
+    # slow to import, and only an answer of upstream's has one
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415
+
     try:
         when = parsedate_to_datetime(text)
         return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)

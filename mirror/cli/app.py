@@ -5,9 +5,8 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from types import ModuleType
+from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import NoReturn, cast
 
 import click
@@ -53,37 +52,13 @@ class _Commands(click.Group):
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        with _quick_imports():
-            module = importlib.import_module(f"mirror.cli.{COMMANDS[cmd_name][0]}")
+        module = importlib.import_module(f"mirror.cli.{COMMANDS[cmd_name][0]}")
+        # `mirror.cli.main` has switched it off
+        gc.freeze()
+        gc.enable()
         command = self.commands[cmd_name] = getattr(module, cmd_name)
         command.short_help = COMMANDS[cmd_name][1]
         return on_each_side(cast("click.Command", command))
-
-
-@contextmanager
-def _quick_imports() -> Iterator[None]:
-    """Import without work that is never used: a third of the time of a quick command.
-
-    structlog imports rich where it is installed; we import it only where it is shown. aiohttp reads
-    the system's certificates twice; `mirror.sync.source` reads them itself, for https alone. And
-    what is imported is no garbage, not even at the end.
-    """
-    certificates = os.environ.get("SSL_CERT_FILE")
-    os.environ["SSL_CERT_FILE"] = os.devnull
-    # None is what `import` takes for "not installed"
-    hidden = sys.modules.setdefault("rich", cast("ModuleType", None)) is None
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-        gc.freeze()
-        if hidden:
-            del sys.modules["rich"]
-        if certificates is None:
-            del os.environ["SSL_CERT_FILE"]
-        else:
-            os.environ["SSL_CERT_FILE"] = certificates
 
 
 @click.group(

@@ -1,6 +1,5 @@
 """What the commands share: options, types of values, settings, and running until a signal."""
 
-import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -186,6 +185,9 @@ def run_until_signal(work: Coroutine[Any, Any, T], data: DataDir | None = None) 
     Raises:
         click.exceptions.Exit: it was interrupted; with the code for the signal.
     """
+    # what no coroutine waits for is quicker without it
+    import asyncio  # noqa: PLC0415
+
     received: list[ExitCode] = []
 
     async def guarded() -> T:

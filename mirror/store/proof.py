@@ -10,7 +10,6 @@ For readers only: a writer asks upstream too; see `mirror.sync.recovery`.
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -75,9 +74,14 @@ def prove(data: DataDir, inventory: Inventory, *, by_sums: bool = True) -> None:
     """Hold the days whose files are proved, several at a time; `load_proved` has the arguments."""
     if by_sums and not (inventory.records and all(inventory.unverified.values())):
         _claim_by_sums(data, inventory)
+    doubted = [claims for claims in inventory.unverified.values() if claims]
+    if not doubted:
+        return
+    # slow to import, and seldom needed
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         try:
-            doubted = filter(None, inventory.unverified.values())
             for record in filter(None, pool.map(partial(_prove_day, data), doubted)):
                 inventory.take_up(record)
                 inventory.claims.setdefault(record.date, (record,))

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from mirror.config.settings import Config
 from mirror.status.metrics import Metrics
 from mirror.status.poll_progress import PollProgress
-from mirror.status.snapshot import Snapshot, SnapshotCache
+from mirror.status.snapshot import Snapshot
+from mirror.status.snapshot_cache import SnapshotCache
 from mirror.status.standing import (
     Readiness,
     Status,
