@@ -66,7 +66,7 @@ def verify(place: common.Place, share: float, *, repair: bool, as_json: bool) ->
     done = Repair()
     if repair and (found.damage or found.undated):
         if not as_json:
-            say("\n".join(_render(found)))
+            say("\n".join(_render(found, repairs=True)))
         config = _with_known_upstream(*place)
         with show_poll(config.log) as (show, _):
             done = common.with_mirror(
@@ -116,7 +116,7 @@ def _with_known_upstream(config: Config, data: DataDir) -> Config:
     return replace(config, upstream=replace(config.upstream, url=known))
 
 
-def _render(report: VerifyReport) -> list[str]:
+def _render(report: VerifyReport, *, repairs: bool = False) -> list[str]:
     lines = [
         f"{plural(report.checked, 'file')} of {report.held:,} read, "
         f"{human_bytes(report.checked_bytes)}: "
@@ -126,7 +126,7 @@ def _render(report: VerifyReport) -> list[str]:
     if report.undated:
         lines.append(f"  {plural(report.undated, 'file')} with another time than is recorded")
     kinds = {one.kind for one in report.damage}
-    if report.undated or kinds - _BY_HAND - {DamageKind.UNRECORDED}:
+    if not repairs and (report.undated or kinds - _BY_HAND - {DamageKind.UNRECORDED}):
         lines.append("  `binder-mirror verify --repair` puts right what can be put right")
     if DamageKind.UNRECORDED in kinds:
         lines.append("  `binder-mirror sync` asks upstream about what is not on record")
