@@ -16,7 +16,7 @@ from mirror.cli import common
 from mirror.cli.streams import notice, stdout_errors
 from mirror.dataset.columns import DATASET_COLUMNS
 from mirror.dataset.months import open_months
-from mirror.dataset.query import Bounds
+from mirror.dataset.query import Bounds, key_hint
 from mirror.dataset.query_process import answer_apart, call_apart
 from mirror.errors import ConfigError, ExitCode, MirrorError
 from mirror.store.disk import replacing
@@ -37,7 +37,17 @@ A query ends with ";" or an empty line.  \\d the columns  \\q or Ctrl-D ends  Ct
 _DESCRIBE = "SELECT column_name, column_type FROM (DESCRIBE launches)"
 
 
-@click.command(epilog=f"Columns: {_COLUMNS}; year, month.")
+_EXAMPLE = """\
+repo('user/repo') is the key that `repository` has for a repository, of any of its spellings: an
+address, a DOI, the link of a launch. Its launches by month:
+
+\b
+  SELECT year, month, count(*) AS launches FROM launches
+  WHERE repository = repo('ipython/ipython-in-depth') GROUP BY ALL ORDER BY ALL
+"""
+
+
+@click.command(epilog=f"Columns: {_COLUMNS}; year, month.\n\n{_EXAMPLE}")
 @common.on_mirror
 @click.argument("sql", required=False, metavar="[SQL|-]")
 @click.option(
@@ -105,6 +115,8 @@ def query(
             notice(line)
 
         def answer(asked: str) -> None:
+            if hint := key_hint(asked):
+                notice(hint)
             with stdout_errors() if part is None else nullcontext():
                 answer_apart(months, bounds, asked, form, part)
 

@@ -6,6 +6,9 @@ there it is shut in: the months' files alone can be read, settings cannot be cha
 queries are run. A query may be led by a COPY in a WITH clause, which could write to the very files
 that are read: each is run by DuckDB's table function `query`, which allows no such clause.
 
+The macro `repo('user/repo')` is the key of a repository in any of its spellings. It knows the texts
+of the query alone: DuckDB can call functions of Python where NumPy is installed, and nowhere else.
+
 The SQL of an answer has each value turned into that of a format. Moments are written in ISO 8601,
 bytes in base64. What is nested is JSON in every text; JSON has no infinite numbers, so they are
 null there.
@@ -13,7 +16,7 @@ null there.
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from itertools import chain, groupby
 from pathlib import Path
@@ -23,7 +26,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from mirror.dataset.columns import DATASET_COLUMNS
-from mirror.errors import QueryError
+from mirror.errors import QueryError, SpecError
+from mirror.events.spec import repository_key
 from mirror.reading.duck import literal, one_line, open_duckdb, os_error, path_literal, quoted
 from mirror.text import FORMULA_PATTERN, disarm, shown
 
@@ -37,6 +41,8 @@ _ROWS_AT_ONCE = 1000
 _HIVE = "hive_partitioning = true, hive_types = {'year': INTEGER, 'month': INTEGER}"
 _SNIPPET = 40
 _LOCATION = re.compile(r'"location":"\[([0-9]+),([0-9]+)\]"')
+_TEXT = re.compile(r"'((?:[^']|'')*)'")
+_COMPARED = re.compile(rf"\brepository\s*(?:=|IN\s*\()\s*{_TEXT.pattern}", re.IGNORECASE)
 _TYPED = {"LOAD": "INSTALL or LOAD", "TRANSACTION": "a transaction"}
 """What DuckDB calls otherwise than whoever typed it."""
 _NUMBERS = {"integer", "uinteger", "bignum", "float", "double", "decimal"} | {
@@ -117,6 +123,7 @@ class Session(Struct):
                     "nothing else be done",
                     hint=hint if kind == "MULTI" else "",
                 )
+            self._define_repo(sql)
             # without a row it is bound, and not worked out
             bound = self.connection.execute(f"{_source_of(sql)} LIMIT 0").description or ()
             return Answer(sql, [str(one[0]) for one in bound], [one[1] for one in bound])
@@ -146,11 +153,39 @@ class Session(Struct):
         """
         select, options = COPY_FORMATS[form]
         with _query_errors(answer.query, is_written=form == "parquet"):
+            self._define_repo(answer.query)
             written = self.connection.execute(
                 f"COPY ({select(answer)}) TO {literal(str(self.output))} "
                 f"({options}, USE_TMP_FILE false)"
             ).fetchone()
         return int(written[0]) if written is not None else 0
+
+    def _define_repo(self, sql: str) -> None:
+        """Define the macro that finds the keys of what a query names."""
+        keys = "".join(
+            f" WHEN {literal(name)} THEN {literal(key)}" for name, key in _keys_of(sql, _TEXT)
+        )
+        self.connection.execute(
+            f"CREATE OR REPLACE TEMP MACRO repo(name) AS CASE name{keys or ' WHEN NULL THEN NULL'} "
+            "ELSE error('repo() takes a repository between single quotes, as user/repo, an address "
+            "or a DOI; not ' || coalesce(name, 'NULL')) END"
+        )
+
+
+def _keys_of(sql: str, pattern: re.Pattern[str]) -> Iterator[tuple[str, str]]:
+    """Yield each text of a query that a pattern finds and that names a repository, with its key."""
+    for text in dict.fromkeys(pattern.findall(sql)):
+        name = text.replace("''", "'")
+        with suppress(SpecError):
+            yield name, repository_key(name)
+
+
+def key_hint(sql: str) -> str:
+    """Return what to say to somebody who compares `repository` with what is no key; else ""."""
+    for name, key in _keys_of(sql, _COMPARED):
+        if name != key:
+            return f"repository holds keys, as {key}: write repo({literal(name)}) to find it"
+    return ""
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 
 from mirror.dataset.build import keep_in_step
 from mirror.dataset.months import list_months, open_months
-from mirror.dataset.query import Bounds, Session, open_session
+from mirror.dataset.query import Bounds, Session, key_hint, open_session
 from mirror.dataset.table import write_markdown
 from mirror.errors import QueryError
 from mirror.reading.duck import literal
@@ -341,3 +341,54 @@ def test_a_copy_goes_to_the_one_file_that_was_named(data: DataDir, tmp_path: Pat
         counted = session.bind("SELECT provider, count(*) AS n FROM launches GROUP BY ALL")
         assert session.copy(counted, "parquet")
     assert polars.read_parquet(target)["n"].sum() == LINES
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Qiskit/qiskit-tutorial",
+        "https://github.com/QISKit/qiskit-tutorial.git",
+        "https://mybinder.org/v2/gh/qiskit/qiskit-tutorial/HEAD",
+        "github.com/qiskit/qiskit-tutorial",
+    ],
+)
+def test_repo_is_the_key_of_each_spelling(session: Session, name: str) -> None:
+    assert answer(session, f"SELECT repo('{name}')") == [("github.com/qiskit/qiskit-tutorial",)]
+    assert answer(session, "SELECT repo('gitlab.com/A/b'), repo('c/d') -- it's") == [
+        ("gitlab.com/a/b", "github.com/c/d")
+    ]
+
+
+def test_repo_finds_the_launches_of_a_repository(session: Session) -> None:
+    (wanted, count), *_ = answer(
+        session, "SELECT repository, count(*) FROM launches GROUP BY 1 ORDER BY 2 DESC, 1"
+    )
+    assert count > 1
+    assert answer(
+        session, f"SELECT count(*) FROM launches WHERE repository = repo('{wanted}')"
+    ) == [(count,)]
+
+
+@pytest.mark.parametrize(
+    "argument", ["'no repository'", "spec", "NULL", "'a/b''c'", "upper('a/b')"]
+)
+def test_repo_refuses_what_it_cannot_look_up(session: Session, argument: str) -> None:
+    assert "user/repo, an address or a DOI" in refusal(
+        session, f"SELECT repo({argument}) FROM launches"
+    )
+
+
+@pytest.mark.parametrize(
+    "condition", ["repository = 'A/b'", "\"where\".repository='A/b'", "REPOSITORY IN ('A/b')"]
+)
+def test_who_compares_repository_with_a_name_is_told_how_keys_are_written(condition: str) -> None:
+    hint = key_hint(f"SELECT count(*) FROM launches WHERE {condition}")
+    assert "github.com/a/b" in hint
+    assert "repo('A/b')" in hint
+
+
+@pytest.mark.parametrize(
+    "condition", ["repository = 'github.com/a/b'", "spec = 'A/b'", "repository = repo('A/b')"]
+)
+def test_who_compares_it_with_a_key_is_told_nothing(condition: str) -> None:
+    assert key_hint(f"SELECT count(*) FROM launches WHERE {condition}") == ""

@@ -88,7 +88,7 @@ def test_each_query_of_the_guide_answers(data: DataDir, sql: str):
         with session.run(answer) as rows:
             found = list(rows)
     assert found
-    if "launches" in answer.columns and "LIMIT" not in sql:
+    if "launches" in answer.columns and not re.search("LIMIT|WHERE", sql):
         at = answer.columns.index("launches")
         assert sum(row[at] for row in found) == len(LINES)
 

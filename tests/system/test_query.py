@@ -41,6 +41,17 @@ async def test_answers_with_and_without_a_data_set(shell: Shell):
     assert f"{count}" in (await shell.run("query", COUNT, "--format", "table")).out.replace(",", "")
 
 
+@pytest.mark.parametrize("form", ["csv", "json", "markdown", "table"])
+async def test_a_repository_is_found_by_any_of_its_names_in_every_format(shell: Shell, form: str):
+    await shell.synced()
+    asked = "SELECT count(*) > 0 AS found FROM launches WHERE repository = "
+    found = await shell.run("query", asked + "repo('Qiskit/qiskit-tutorial')", "--format", form)
+    assert (found.code, "true" in found.out.lower()) == (0, True)
+    missed = await shell.run("query", asked + "'Qiskit/qiskit-tutorial'", "--format", form)
+    assert (missed.code, "false" in missed.out.lower()) == (0, True)
+    assert "write repo('Qiskit/qiskit-tutorial')" in missed.err
+
+
 async def test_sql_from_standard_input_and_at_a_prompt(shell: Shell):
     count = await events(shell)
     assert (await type_in(shell, COUNT, "-"))[:2] == (0, f"n\n{count}\n")
