@@ -25,14 +25,24 @@ from mirror.logs import configure_logs
     show_default=True,
     help="Days of the archive at the beginning.",
 )
-def demo(data_dir: str, days: int) -> None:
+@click.option("--serve", "serves", is_flag=True, help="Go on serving the archive, until Ctrl-C.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Where --serve does so, on 127.0.0.1; 0 for any.",
+)
+def demo(data_dir: str, days: int, port: int, *, serves: bool) -> None:
     """Show what the mirror is for, on an archive of its own; no network is used.
 
     Serves a small archive on a loopback port, lets it live through a few days and incidents, and
-    mirrors it.
+    mirrors it. Then it says what to try; with --serve the archive stays, to be mirrored by hand.
     """
     # brings an HTTP server along: imported by those who ask for it
     from mirror.demo.tour import run_tour  # noqa: PLC0415
 
     configure_logs(LogConfig(level="error"))
-    common.run_until_signal(run_tour(Path(data_dir), days=days, show=say))
+    common.run_until_signal(
+        run_tour(Path(data_dir), days=days, port=port if serves else None, show=say)
+    )

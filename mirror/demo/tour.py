@@ -3,19 +3,24 @@
 Everything is real but the calendar: a real server on a loopback port, the real poll, a real disk.
 """
 
+import asyncio
 import os
 import random
+import shlex
 import shutil
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 
 from mirror.config.settings import Config, HttpConfig, StorageConfig, UpstreamConfig
 from mirror.demo.upstream import Upstream
 from mirror.errors import ConfigError
 from mirror.model import PollReport
+from mirror.store.aside import list_versions
 from mirror.store.disk import storage_errors
 from mirror.store.layout import DataDir, check_data_dir
 from mirror.store.verification import verify
@@ -25,41 +30,60 @@ from mirror.text import human_bytes, plural
 _MARKER = ".binder-mirror-demo"
 _NOON = datetime(2026, 3, 5, 12, tzinfo=UTC)
 """A day of the archive's version 6; the demo's clock begins here."""
+_GUTTED = _NOON.date() - timedelta(days=2)
+"""The final day that loses most of its launches."""
 
 Print = Callable[[str], object]
 
 
-async def run_tour(root: Path, *, days: int, show: Print) -> None:
+async def run_tour(root: Path, *, days: int, port: int | None, show: Print) -> None:
     """Show the mirror at work, a line for each thing that happens.
 
     Args:
         root: where the copy is kept; replaced.
         days: days of the archive at the beginning.
+        port: where the archive is still served at the end, until this is cancelled; None to serve
+            it for the tour alone, on any free port.
         show: prints a line.
 
     Raises:
-        ConfigError: `root` holds something that is not an earlier demo.
+        ConfigError: `root` holds something that is not an earlier demo, or the port is taken.
     """
     data = check_data_dir(root)
-    _make_room(data.root)
-    started = time.monotonic()
     upstream = Upstream(_NOON, days)
-    async with upstream.serve() as url:
+    async with AsyncExitStack() as served:
+        try:
+            url = await served.enter_async_context(upstream.serve(port or 0))
+        except OSError as error:
+            raise ConfigError(
+                f"cannot serve the demo's archive on port {port}: {os.strerror(error.errno or 0)}",
+                hint="name another port with --port",
+            ) from error
+        _make_room(data.root)
+        started = time.monotonic()
+        show(f"An archive of {plural(days, 'day')} is served at {url}\n")
         config = Config(
             upstream=UpstreamConfig(url=url),
             storage=StorageConfig(data_dir=str(data.root)),
             http=HttpConfig(backoff=0.05),
         )
-        show(f"An archive of {plural(days, 'day')} is served at {url}\n")
         clock, rng = (lambda: upstream.now), random.Random(0)
         async with open_mirror(config, data, now=clock, rng=rng) as mirror:
             await _play(mirror, upstream, show)
-    report = verify(data, today=upstream.now.date())
-    show(
-        f"7. Verified: {plural(report.checked, 'file')} read again, "
-        f"{human_bytes(report.checked_bytes)}, {len(report.damage) or 'none'} damaged\n"
-    )
-    _show_the_end(data, time.monotonic() - started, show)
+        report = verify(data, today=upstream.now.date())
+        show(
+            f"\n8. Verified: {plural(report.checked, 'file')} read again, "
+            f"{human_bytes(report.checked_bytes)}, {len(report.damage) or 'none'} damaged\n"
+        )
+        show(f"Done in {time.monotonic() - started:.1f} s. {_where(data)}")
+        show(_what_to_try(data, url if port is not None else None))
+        if port is not None:
+            # from here on time is real, and an index of the demo's last day would be a stale one
+            upstream.write_listings(datetime.now(UTC))
+            show(f"\nThe archive is served at {url} until Ctrl-C; try these in another terminal.")
+            # it has been told to end, and has: that is no failure
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
 
 
 async def _play(mirror: Mirror, upstream: Upstream, show: Print) -> None:
@@ -76,6 +100,8 @@ async def _play(mirror: Mirror, upstream: Upstream, show: Print) -> None:
             f"{plural(report.held, 'day')} held, {report.duration_s:.2f} s"
             + (f" - {remark}" if remark else "")
         )
+        for warning in report.warnings:
+            show(f"   warning: {warning.text}")
         return report
 
     await scene("1. First sync")
@@ -91,9 +117,11 @@ async def _play(mirror: Mirror, upstream: Upstream, show: Print) -> None:
     upstream.index_shrunk = True
     upstream.wait(hours=20)
     report = await scene("6. Upstream's index shrinks to one line", "nothing is lost")
-    for warning in report.warnings:
-        show(f"   warning: {warning.text}")
-    show(f"   our own index still lists {plural(report.held, 'day')}\n")
+    show(f"   our own index still lists {plural(report.held, 'day')}")
+    upstream.index_shrunk = False
+    upstream.gut(_GUTTED)
+    upstream.wait(hours=2)
+    await scene("7. It is back, and a final day has lost its launches", "what was held is kept")
 
 
 def _make_room(root: Path) -> None:
@@ -110,18 +138,38 @@ def _make_room(root: Path) -> None:
         (root / _MARKER).touch()
 
 
-def _show_the_end(data: DataDir, seconds: float, show: Print) -> None:
-    root, program = data.root, _program()
-    show(
-        f"Done in {seconds:.1f} s. What is where:\n"
+def _where(data: DataDir) -> str:
+    return (
+        "What is where:\n"
         f"  {data.archive}  the copy, as upstream serves it, with SHA256SUMS\n"
         f"  {data.manifest}  what is known of each day\n"
-        "Try next:\n"
-        f"  {program} status --data-dir {root}\n"
-        f"  {program} verify --data-dir {root}\n"
-        f"  (cd {data.archive} && sha256sum --quiet -c SHA256SUMS && echo all good)\n"
-        f"  {program} sync --dry-run    # the real archive: what would be fetched"
+        f"  {data.history}  what upstream has lost"
     )
+
+
+def _what_to_try(data: DataDir, url: str | None) -> str:
+    """Return commands that can be pasted; `url` is where the archive is still served, if it is."""
+    at = f"--data-dir {shlex.quote(str(data.root))}"
+    kept = list_versions(data, _GUTTED)[0]
+    query = 'query "SELECT provider, count(*) AS launches FROM launches GROUP BY ALL"'
+    tries = [
+        f"status {at}",
+        f"verify {at}",
+        f"report {at}",
+        f"events {at} --provider Zenodo --output zenodo.csv",
+        *([f"{query} {at}"] if find_spec("duckdb") else []),
+        f"history {_GUTTED} {at}",
+        f"restore {_GUTTED} {kept.sha256[:12]} {at}",
+        f"serve {at}    # its pages, until Ctrl-C",
+    ]
+    if url is None:
+        tries.append("sync --dry-run    # the real archive: what would be fetched")
+    else:
+        tries += [f"sync --upstream {url} {at}", f"sync --upstream {url} --data-dir another-copy"]
+    archive = shlex.quote(str(data.archive))
+    checked = f"(cd {archive} && sha256sum --quiet -c SHA256SUMS && echo all good)"
+    lines = ["Try next:", checked, *(f"{_program()} {one}" for one in tries)]
+    return "\n  ".join(lines)
 
 
 def _program() -> str:

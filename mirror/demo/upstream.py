@@ -1,8 +1,9 @@
 """The demo's upstream: makes up days, and writes and serves them as the real publisher does.
 
 Days are launches of many repositories, always the same, in the archive's own format, version 5 or 6
-by the day. Today's file grows with every round. Two incidents can be played: an index that shrinks
-to its newest line, and a body that is cut short on its way.
+by the day. Today's file grows with every round. Three incidents can be played: an index that
+shrinks to its newest line, a body that is cut short on its way, and a day that loses most of its
+launches.
 """
 
 import hashlib
@@ -79,40 +80,54 @@ class Upstream:
         for number in range(days, 0, -1):
             day = now.date() - number * _ONE_DAY
             self._write_day(day, datetime.combine(day + _ONE_DAY, time(4), UTC))
-        self._write_listings(datetime.combine(now.date(), time(7), UTC))
+        self.write_listings(datetime.combine(now.date(), time(7), UTC))
 
     def wait(self, *, hours: int) -> None:
         """Let time pass, then publish today's file and the index."""
         self.now += timedelta(hours=hours)
         self._write_day(self.now.date(), self.now)
-        self._write_listings(self.now)
+        self.write_listings(self.now)
+
+    def write_listings(self, now: datetime) -> None:
+        """Write index and page anew, as the publisher does every two hours."""
+        entries = [self._entries[day] for day in sorted(self._entries)]
+        listed = entries[-1:] if self.index_shrunk else entries
+        self._write("index.html", render_page(entries), now)
+        self._write("index.jsonl", render_index(listed), now)
+
+    def gut(self, day: date) -> None:
+        """Leave a dozen launches of a day, as a publisher may whose own storage has failed."""
+        name = self._entries[day].name
+        body, _ = self._files[name]
+        self._write_day(day, self.now, b"".join(body.splitlines(keepends=True)[:12]))
 
     @asynccontextmanager
-    async def serve(self) -> AsyncIterator[str]:
-        """Serve the archive on a loopback port; yield its base URL, with a slash at the end."""
+    async def serve(self, port: int) -> AsyncIterator[str]:
+        """Serve the archive on a loopback port; yield its base URL, with a slash at the end.
+
+        Args:
+            port: 0 for any that is free.
+
+        Raises:
+            OSError: the port cannot be had.
+        """
         app = web.Application()
         app.router.add_get("/{name:.*}", self._answer)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            await web.TCPSite(runner, "127.0.0.1", port).start()
             host, port = runner.addresses[0][:2]
             yield f"http://{host}:{port}/"
         finally:
             await runner.cleanup()
 
-    def _write_day(self, day: date, now: datetime) -> None:
-        body = make_day(day, until=now)
+    def _write_day(self, day: date, now: datetime, body: bytes | None = None) -> None:
+        body = make_day(day, until=now) if body is None else body
         entry = IndexEntry(day, f"events-{day}.jsonl", body.count(b"\n"))
         meta = {"x-goog-meta-events-count": str(entry.count), "x-goog-meta-events-date": str(day)}
         self._write(entry.name, body, now, **meta)
         self._entries[day] = entry
-
-    def _write_listings(self, now: datetime) -> None:
-        entries = [self._entries[day] for day in sorted(self._entries)]
-        listed = entries[-1:] if self.index_shrunk else entries
-        self._write("index.html", render_page(entries), now)
-        self._write("index.jsonl", render_index(listed), now)
 
     def _write(self, name: str, body: bytes, now: datetime, **meta: str) -> None:
         etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
