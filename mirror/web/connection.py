@@ -61,6 +61,8 @@ class Connection(RequestHandler):
         """Begin; what a client does not take is not piled up here."""
         assert isinstance(transport, asyncio.Transport)
         transport.set_write_buffer_limits(high=0)
+        # asyncio would make room for 256 KiB each time, however little comes
+        transport.max_size = _MAX_BYTES  # type: ignore[attr-defined]
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
