@@ -4,19 +4,14 @@ import os
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
 
 from mirror.text import human_bytes, plural
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
 _NOTEBOOK_EVERY_S = 0.5
-_PACE_OVER_S = 10
+_RATE_OVER_S = 10
 """A rate is of the last seconds: it shows that nothing comes any more."""
 _MARGIN = 4
 """Columns left free behind the last line, where a terminal writes ^C."""
@@ -56,67 +51,36 @@ def show_progress(look: Callable[[], Shown]) -> Iterator[None]:
     What is written to standard error meanwhile appears above.
     """
     # rich is worth its start-up time only where it is seen
+    from rich import progress as columns  # noqa: PLC0415
     from rich.console import Console, Group  # noqa: PLC0415
     from rich.live import Live  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    console, pace = Console(stderr=True, highlight=False), _Pace()
+    console = Console(stderr=True, highlight=False)
+    bar = columns.Progress(
+        columns.TextColumn("{task.description}", markup=False),
+        columns.BarColumn(bar_width=None),
+        columns.DownloadColumn(),
+        columns.TransferSpeedColumn(),
+        columns.TimeRemainingColumn(),
+        console=console,
+        speed_estimate_period=_RATE_OVER_S,
+        expand=True,
+    )
+    task = bar.add_task("", total=None)
 
     def draw() -> Group:
         shown = look()
         note = Text(shown.note)
         note.truncate(max(0, console.width - _MARGIN), overflow="ellipsis")
-        return Group(_row(shown, pace), note)
+        if shown.done is None:
+            return Group(Text(shown.label), note)
+        bar.update(task, description=shown.label, completed=shown.done, total=shown.total)
+        return Group(bar, note)
 
     # not what a command answers: that may go elsewhere
     with Live(get_renderable=draw, console=console, transient=True, redirect_stdout=False):
         yield
-
-
-def _row(shown: Shown, pace: "_Pace") -> "Table":
-    from rich.progress_bar import ProgressBar  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    row = Table.grid(padding=(0, 1, 0, 0), expand=shown.done is not None)
-    cells: list[Text | ProgressBar] = [Text(shown.label)]
-    row.add_column(no_wrap=True)
-    if shown.done is not None:
-        row.add_column(ratio=1)
-        # without a total it only says that it goes on
-        cells.append(ProgressBar(shown.total, shown.done))
-        for text in _amounts(shown.done, shown.total, pace.measure(shown.done)):
-            row.add_column(no_wrap=True, justify="right")
-            cells.append(Text(text))
-    row.add_row(*cells)
-    return row
-
-
-def _amounts(done: int, total: int | None, rate: float | None) -> Iterator[str]:
-    """Yield size, rate and time left, as far as they are known."""
-    yield human_bytes(done) + (f"/{human_bytes(total)}" if total is not None else "")
-    if rate is not None:
-        yield f"{human_bytes(rate)}/s"
-        if total is not None and rate >= 1:
-            yield f"{timedelta(seconds=round((total - done) / rate))} left"
-
-
-class _Pace:
-    """How fast a number grows."""
-
-    def __init__(self) -> None:
-        self._seen: deque[tuple[float, int]] = deque()
-
-    def measure(self, done: int) -> float | None:
-        """Return by how much a second it grew of late; None where that is too early to say."""
-        now, seen = time.monotonic(), self._seen
-        if seen and done < seen[-1][1]:
-            seen.clear()  # another task has begun
-        seen.append((now, done))
-        while seen[0][0] < now - _PACE_OVER_S:
-            seen.popleft()
-        passed_s = now - seen[0][0]
-        return (done - seen[0][1]) / passed_s if passed_s >= 1 else None
 
 
 class Reading:
@@ -175,19 +139,14 @@ def show_reading(total_bytes: int | None) -> Iterator[Reading]:
     Yields:
         What is to be called as it goes.
     """
-    if _is_notebook():
-        yield _NotebookReading(total_bytes)
-        return
-    reading = Reading(total_bytes)
-    with show_progress(reading.look) if takes_escapes(sys.stderr) else nullcontext():
+    # a Jupyter kernel runs us: its streams obey a carriage return too
+    is_notebook = "ipykernel" in sys.modules and hasattr(sys.stderr, "pub_thread")
+    reading = _NotebookReading(total_bytes) if is_notebook else Reading(total_bytes)
+    is_shown = takes_escapes(sys.stderr) and not is_notebook
+    with show_progress(reading.look) if is_shown else nullcontext():
         yield reading
 
 
 def show_nothing(files: int, size: int) -> None:
     """Show nothing: progress for whoever does not want to see it."""
     del files, size
-
-
-def _is_notebook() -> bool:
-    """Return whether a Jupyter kernel runs us: its streams obey a carriage return too."""
-    return "ipykernel" in sys.modules and hasattr(sys.stderr, "pub_thread")

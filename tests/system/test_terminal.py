@@ -23,7 +23,8 @@ ALIKE = (
     (r"\d{4}-\d\d-\d\d", "2026-01-31"),
     (r"[━╸╺]+", "━━━━━━━━"),
     (r"[\d.]+ [kM]B", "12.3 MB"),
-    (r"\d:\d\d:\d\d left", "0:00:12 left"),
+    (r"[\d.]+/12.3 MB", "12.3/12.3 MB"),
+    (r"\b\d:\d\d:\d\d", "0:00:12"),
     (r"[\d.]+ s\b", "12 s"),
 )
 LARGE = b'{"timestamp": "2024-01-01T00:00:00+00:00", "schema": "?", "version": 1}\n' * 500_000
@@ -89,7 +90,7 @@ def large(shell: Shell) -> Trickle:
     return trickle
 
 
-MOVING = r"B/s [\d:]+ left"
+MOVING = r"B/s \d:[\d:]+"
 
 
 async def end(terminal: Terminal, large: Trickle) -> tuple[int, str]:
