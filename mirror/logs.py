@@ -20,12 +20,14 @@ from mirror.text import shown
 if TYPE_CHECKING:
     from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
-# structlog is imported where something is logged: who reads the events may have nothing to log.
-
 _MAX_VALUE = 500
 _FIRST = ("timestamp", "level", "event", "file", "problem")
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3}
 """The journal's, see sd-daemon(3): `journalctl --priority warning` shows what is wrong."""
+_CLIENTS_FAULTS = ("BadHttpMessage", "BadStatusLine", "BadHttpMethod", "LineTooLong")
+
+_set_up: list[Callable[[], None]] = []
+"""What is to be done before the first line: structlog is slow to import, and many log nothing."""
 
 
 def configure_logs(config: LogConfig, *, without: Collection[str] = ()) -> None:
@@ -43,42 +45,45 @@ def configure_logs(config: LogConfig, *, without: Collection[str] = ()) -> None:
     _set_up[:] = [partial(_configure_structlog, config.level, console, colours, without)]
 
 
-_set_up: list[Callable[[], None]] = []
-"""What is still to be done before the first line: a command that logs nothing is not to wait."""
-
-
 def _configure_structlog(
     level: str, console: bool, colours: bool, without: Collection[str]
 ) -> None:
     import structlog  # noqa: PLC0415
 
-    def drop(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "EventDict":
+    def make_fit(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "EventDict":
         if event["event"] in without:
             raise structlog.DropEvent
-        return event
+        if console:
+            # it is for whoever searches many polls, and fills a terminal
+            event.pop("poll", None)
+        fit = {name: event[name] for name in dict.fromkeys((*_FIRST, *event)) if name in event}
+        for name, value in fit.items():
+            if isinstance(value, str) and name != "exception":
+                fit[name] = shown(value, _MAX_VALUE)
+        return fit
+
+    def lead_with_priority(_logger: "WrappedLogger", method: str, line: "EventDict | str") -> str:
+        return f"<{_PRIORITIES.get(method, 3)}>{line}"
 
     renderers: list[Processor] = [structlog.processors.JSONRenderer()]
     if console:
         renderers = [
-            _leave_out_the_poll,
             structlog.dev.ConsoleRenderer(
                 colors=colours,
                 exception_formatter=structlog.dev.plain_traceback,
                 pad_event_to=24,
                 sort_keys=False,
-            ),
+            )
         ]
     elif _is_journal():
-        renderers.append(_lead_with_priority)
+        renderers.append(lead_with_priority)
     structlog.configure(
         processors=[
-            drop,
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%SZ" if console else "iso", utc=True),
             structlog.processors.format_exc_info,
-            _escape_values,
-            _put_in_order,
+            make_fit,
             *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
@@ -103,34 +108,15 @@ class _Bridge(logging.Handler):
         )
 
 
-_CLIENTS_FAULTS = ("BadHttpMessage", "BadStatusLine", "BadHttpMethod", "LineTooLong")
-
-
 def get_logger() -> "FilteringBoundLogger":
     """Return a logger; the poll's id and the file's name come from the context."""
     import structlog  # noqa: PLC0415
 
-    while _set_up:
-        _set_up.pop()()
+    for set_up in tuple(_set_up):
+        set_up()
+        _set_up.clear()
     logger: FilteringBoundLogger = structlog.get_logger()
     return logger
-
-
-def _escape_values(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "EventDict":
-    return {
-        key: shown(value, _MAX_VALUE) if isinstance(value, str) and key != "exception" else value
-        for key, value in event.items()
-    }
-
-
-def _put_in_order(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "EventDict":
-    return {name: event[name] for name in _FIRST if name in event} | dict(event)
-
-
-def _leave_out_the_poll(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "EventDict":
-    # its id tells lines of one poll from another's where they are searched, and fills a terminal
-    event.pop("poll", None)
-    return event
 
 
 def _is_journal() -> bool:
@@ -139,7 +125,3 @@ def _is_journal() -> bool:
         found = os.fstat(2)
         return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
     return False
-
-
-def _lead_with_priority(_logger: "WrappedLogger", method: str, line: "EventDict | str") -> str:
-    return f"<{_PRIORITIES.get(method, 3)}>{line}"
