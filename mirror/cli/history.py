@@ -12,7 +12,7 @@ from mirror.cli import common
 from mirror.cli.streams import answer, say
 from mirror.errors import ConfigError
 from mirror.model import Record
-from mirror.status.standing import printable
+from mirror.status.wording import printable
 from mirror.store import aside
 from mirror.store.aside import Quarantined
 from mirror.store.inventory import load_inventory

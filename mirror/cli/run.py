@@ -14,7 +14,7 @@ from mirror.cli.streams import say
 from mirror.config.cron import longest_interval
 from mirror.config.settings import Config
 from mirror.errors import ConfigError, DataDirGoneError, ExitCode
-from mirror.status.standing import judge_readiness, last_success
+from mirror.status.readiness import judge_readiness, last_success
 from mirror.store.layout import DataDir, daemon_lock, make_folders
 from mirror.store.polls import load_polls
 

@@ -11,7 +11,8 @@ from mirror.archive.plan import end_of
 from mirror.cli import common
 from mirror.cli.streams import answer
 from mirror.events.findings import ODDITIES
-from mirror.status.standing import Status, problem_lines, read_status, report_facts
+from mirror.status.standing import Status, read_status
+from mirror.status.wording import problem_lines, report_facts
 from mirror.text import ago, counts_text, human_bytes, plural, utc_minute
 
 

@@ -17,7 +17,7 @@ from mirror.config.settings import Config
 from mirror.errors import ExitCode, MirrorError
 from mirror.logs import get_logger
 from mirror.model import DayRange, Due, PollEnd, PollReport, Problem, ProblemKind
-from mirror.status.standing import facts_of, problem_lines, read_status, report_facts
+from mirror.status.wording import facts_of, problem_lines, report_facts
 from mirror.store.disk import storage_errors, write_durably
 from mirror.store.layout import DataDir
 from mirror.sync.wiring import Preview, open_mirror, preview
@@ -141,6 +141,8 @@ def _write_metrics(
     path: Path, metrics: "Metrics", exit_code: int, config: Config, data: DataDir
 ) -> None:
     from prometheus_client import CollectorRegistry, Gauge, generate_latest  # noqa: PLC0415
+
+    from mirror.status.standing import read_status  # noqa: PLC0415
 
     now = datetime.now(UTC)
     ending = CollectorRegistry()

@@ -18,7 +18,7 @@ from mirror.config.address import identity_of
 from mirror.config.settings import Config, UpstreamConfig
 from mirror.errors import ExitCode
 from mirror.model import DamageKind, Record, Repair
-from mirror.status.standing import problem_lines
+from mirror.status.wording import problem_lines
 from mirror.store.inventory import load_inventory, load_upstream
 from mirror.store.layout import DataDir
 from mirror.store.verification import VerifyReport

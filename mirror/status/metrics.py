@@ -32,7 +32,8 @@ from mirror.archive.plan import end_of
 from mirror.archive.ports import PollEvent, Retrying, Traffic
 from mirror.errors import Failure
 from mirror.model import IndexState, Outcome, OutcomeKind, Plan, PollEnd, PollReport
-from mirror.status.standing import Status, is_ahead, judge_readiness
+from mirror.status.readiness import is_ahead, judge_readiness
+from mirror.status.standing import Status
 
 _POLL_OUTCOMES = {end: end.name.lower() for end in PollEnd}
 _JOB_OUTCOMES = ("locked", "storage", "refused", "crashed")

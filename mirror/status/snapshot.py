@@ -19,11 +19,8 @@ from mirror.store.aside import Quarantined, list_quarantined, load_changes
 from mirror.store.disk import kind_of, read_if_file
 from mirror.store.inventory import load_inventory, load_upstream
 from mirror.store.layout import DataDir
-from mirror.store.polls import load_polls
+from mirror.store.polls import LOADED_POLLS, load_polls
 from mirror.store.proof import prove
-
-LOADED_POLLS = 200
-"""The last polls that a snapshot has."""
 
 
 class Snapshot(Struct, frozen=True):

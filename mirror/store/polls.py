@@ -16,6 +16,8 @@ from mirror.store.disk import append_line, read_if_file, write_durably
 from mirror.store.layout import DataDir
 
 KEPT_POLLS = 2000
+LOADED_POLLS = 200
+"""So many of the last ones are shown."""
 MAX_BYTES = 2_000_000
 """Over this the log is written anew, half as long at most, so that not every poll does so."""
 

@@ -7,15 +7,10 @@ from datetime import datetime, timedelta
 from mirror.config.settings import Config
 from mirror.status.metrics import Metrics
 from mirror.status.poll_progress import PollProgress
+from mirror.status.readiness import Readiness, judge_readiness, last_success
 from mirror.status.snapshot import Snapshot
 from mirror.status.snapshot_cache import SnapshotCache
-from mirror.status.standing import (
-    Readiness,
-    Status,
-    judge_readiness,
-    last_success,
-    make_status,
-)
+from mirror.status.standing import Status, make_status
 from mirror.store.layout import DataDir
 
 

@@ -22,7 +22,8 @@ from msgspec import Struct
 from mirror.errors import MirrorError
 from mirror.report.charts import render_spark, render_swatch
 from mirror.status.snapshot import Snapshot
-from mirror.status.standing import ADVICE, Status, judge_health, printable
+from mirror.status.standing import Status, judge_health
+from mirror.status.wording import ADVICE, printable
 from mirror.store.layout import is_being_written
 from mirror.templating import load_templates
 from mirror.text import ago, human_bytes, plural, utc_minute

@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from mirror.status.snapshot import Snapshot
-from mirror.status.standing import ADVICE, report_facts
+from mirror.status.wording import ADVICE, report_facts
 from mirror.web.answer import names_tag
 from mirror.web.encodings import choose_coding
 from mirror.web.site import Site

@@ -6,7 +6,7 @@ from mirror.archive.listings import Refusal, parse_index
 from mirror.archive.plan import PollRange
 from mirror.archive.upstream import Upstream
 from mirror.model import Flag, IndexState, Outcome, OutcomeKind, Problem, ProblemKind
-from mirror.status.standing import ADVICE, facts_of, problem_lines
+from mirror.status.wording import ADVICE, facts_of, problem_lines
 from mirror.sync.poll import LISTED_PROBLEMS, make_problems, make_warnings
 from tests.making import TEMPLATE, at, day, record
 

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from mirror.model import IndexState, PollReport
-from mirror.status.standing import judge_readiness, last_success
+from mirror.status.readiness import judge_readiness, last_success
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 INTERVAL = timedelta(minutes=30)

@@ -7,9 +7,9 @@ import pytest
 from msgspec.structs import replace
 
 from mirror.model import IndexState, PollReport, Problem, ProblemKind
-from mirror.status.snapshot import LOADED_POLLS, load_snapshot
+from mirror.status.snapshot import load_snapshot
 from mirror.store.layout import make_folders
-from mirror.store.polls import KEPT_POLLS, MAX_BYTES, append_poll, load_polls
+from mirror.store.polls import KEPT_POLLS, LOADED_POLLS, MAX_BYTES, append_poll, load_polls
 from tests.command import Shell
 from tests.conftest import NOON, World
 

@@ -5,7 +5,8 @@ from datetime import timedelta
 from mirror.model import DayRange, IndexState, ProblemKind
 from mirror.report.facts import read_report
 from mirror.status.metrics import Metrics
-from mirror.status.standing import Health, judge_health, judge_readiness
+from mirror.status.readiness import judge_readiness
+from mirror.status.standing import Health, judge_health
 from tests.conftest import World
 from tests.samples import read_samples, render
 

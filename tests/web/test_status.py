@@ -15,7 +15,7 @@ from mirror.archive.listings import Refusal, parse_index
 from mirror.errors import ExitCode
 from mirror.events.findings import MAX_KEY_LENGTH
 from mirror.model import Findings, IndexState, Problem, ProblemKind
-from mirror.status.standing import masked
+from mirror.status.wording import masked
 from mirror.store.aside import Quarantined
 from mirror.text import shown
 from tests.command import ROOT, Shell
