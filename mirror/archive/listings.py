@@ -12,7 +12,7 @@ step, so that a complete mirror is identical to its upstream, byte for byte.
 
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
 from html import escape
@@ -129,7 +129,7 @@ def parse_index(body: bytes, *, name_template: str, today: date) -> ParsedIndex:
             if len(counts) < 2:  # two are a conflict, however many there are
                 counts.add(entry)
     if not listed:
-        raise IndexUnusableError(_why_unusable(body), failure=Failure.INDEX, transient=False)
+        raise IndexUnusableError(_why_unusable(refused), failure=Failure.INDEX, transient=False)
     last = body[body.rfind(b"\n") + 1 :].strip(b" \t\r")
     if last.startswith(b"{") and not last.endswith(b"}"):
         raise IndexUnusableError(
@@ -218,12 +218,14 @@ def _parse_count(value: int | str) -> int:
     return value
 
 
-def _why_unusable(body: bytes) -> str:
-    if not body.strip():
+def _why_unusable(refused: Sequence[Refusal]) -> str:
+    if not refused:
         return "the index is empty"
-    if body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+    first = refused[0]
+    if first.text.startswith("<"):
         return "the index is a web page, not JSON Lines (a sign-in or error page?)"
-    return f"the index has not one good line; it begins with: {shown(body.lstrip())}"
+    why = f"line {first.line} is refused: {first.reason}: {first.text}"
+    return f"the index has not one good line; {why}"
 
 
 def render_index(entries: Iterable[IndexEntry]) -> bytes:

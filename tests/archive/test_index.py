@@ -218,23 +218,35 @@ def test_an_index_of_nothing_but_conflicts_is_usable():
 
 
 A_PAGE = "the index is a web page, not JSON Lines (a sign-in or error page?)"
-NOT_ONE = "the index has not one good line; it begins with: "
+NOT_ONE = "the index has not one good line; line 1 is refused: "
+NO_JSON = NOT_ONE + "not an index entry: JSON is malformed: "
 UNUSABLE = {
     "nothing": (b"", "the index is empty"),
     "blanks": (b" \r\n\t\n", "the index is empty"),
+    "a byte order mark": (b"\xef\xbb\xbf", "the index is empty"),
     "a page": (b"\n <!DOCTYPE html><title>Sign in</title>", A_PAGE),
     "a page with a byte order mark": (b"\xef\xbb\xbf\r\n\t<html>", A_PAGE),
-    "an error in JSON": (b' {"error":\n "\x1b[31m"}', NOT_ONE + r'{"error":\n "\x1b[31m"}'),
+    "an error in JSON": (
+        b' {"error": "\x1b[31m"}',
+        NO_JSON + r'invalid character (byte 11): {"error": "\x1b[31m"}',
+    ),
     "bad lines alone": (
         b"\n".join([line("2021-02-30"), line(name="x")]),
         NOT_ONE
-        + '{"name": "events-2021-02-30.jsonl", "date": "2021-02-30", "count": "7"}\\n{"name…',
+        + 'no such date: {"name": "events-2021-02-30.jsonl", "date": "2021-02-30", "count": "7"}',
     ),
-    "a page behind letters": (b"X<html>", NOT_ONE + "X<html>"),
+    "days that our clock has ahead": (
+        b"\n" + line("2031-02-03"),
+        NOT_ONE.replace("1", "2")
+        + "the date is not between 2018-01-01 and tomorrow: "
+        + '{"name": "events-2031-02-03.jsonl", "date": "2031-02-03", "count": "7"}',
+    ),
+    "a page behind letters": (b"X<html>", NO_JSON + "invalid character (byte 0): X<html>"),
     "two lines in one": (
         b"7" + b"\r".join(LINES[:2]),
         NOT_ONE
-        + '7{"name": "events-2021-08-02.jsonl", "date": "2021-08-02", "count": "100"}\\r{"n…',
+        + 'not an index entry: Expected `object`, got `int`: 7{"name": "events-2021-08-02.jsonl", '
+        + '"date": "2021-08-02", "count": "100"}\\r{"n…',
     ),
 }
 
