@@ -14,7 +14,7 @@ import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from html import escape
 from itertools import islice
 
@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from mirror.errors import BAD_JSON, Failure, IndexUnusableError
 from mirror.model import Record
-from mirror.text import shown
+from mirror.text import plural, shown, utc_minute
 
 FIRST_DAY = date(2018, 1, 1)
 MAX_COUNT = 10**9
@@ -51,14 +51,26 @@ _PAGE = """\
 <link rel="stylesheet" href="static/archive.css">
 </head>
 <body>
+<main>
 <h1>Binder events archive</h1>
-<p>A verified mirror. See also <a href="index.jsonl">index.jsonl</a> and
-<a href="SHA256SUMS">SHA256SUMS</a>.</p>
+<p>A verified mirror of the <a href="https://archive.analytics.mybinder.org/">mybinder.org Events
+Archive</a>, {state}.</p>
+<ul>
+<li>For programs: <a href="index.jsonl">index.jsonl</a>, <a href="SHA256SUMS">SHA256SUMS</a>; for
+catalogues: <a href="datapackage.json">Data Package</a>, <a href="croissant.json">Croissant</a></li>
+<li>About the data: <a href="https://mybinder-sre.readthedocs.io/en/latest/analytics/events-archive.html">documentation</a>,
+<a href="https://creativecommons.org/publicdomain/zero/1.0/">licence (CC0: public domain)</a></li>
+<li>Where the mirror itself answers: <a href="status">its status</a>,
+<a href="report">a report on gaps and anomalies</a></li>
+</ul>
 <table>
-<thead><tr><th>Date</th><th>Filename</th><th>Number of Events</th></tr></thead>
+<thead><tr>
+<th scope="col">Date</th><th scope="col">Filename</th><th scope="col">Number of Events</th>
+</tr></thead>
 <tbody>
 {rows}</tbody>
 </table>
+</main>
 </body>
 </html>
 """
@@ -256,14 +268,35 @@ def entries_of(records: Iterable[Record]) -> tuple[IndexEntry, ...]:
     return tuple(IndexEntry(record.date, record.name, record.lines) for record in rows)
 
 
-def render_page(entries: Iterable[IndexEntry]) -> bytes:
-    """Return `index.html`: the table Date, Filename, Number of Events, newest first."""
+def render_page(entries: Iterable[IndexEntry], as_of: datetime | None = None) -> bytes:
+    """Return `index.html`: the table Date, Filename, Number of Events, newest first.
+
+    Args:
+        entries: what it lists.
+        as_of: when the latest of the files was written, aware UTC. Not the time of now: equal days
+            make an equal page.
+    """
+    days = sorted(entries, key=lambda entry: entry.date, reverse=True)
+    state = "with no day yet"
+    if days:
+        state = f"{plural(len(days), 'day')} from {days[-1].date} to {days[0].date}"
+    if as_of is not None:
+        state += f", as of {utc_minute(as_of)}"
+    state = _DATE.sub(r"<time>\g<0></time>", state)  # which the style keeps on one line
     rows = "".join(
         f'<tr><td>{entry.date}</td><td><a href="{escape(entry.name)}">{escape(entry.name)}</a></td>'
         f"<td>{entry.count}</td></tr>\n"
-        for entry in sorted(entries, key=lambda entry: entry.date, reverse=True)
+        for entry in days
     )
-    return _PAGE.format(rows=rows).encode()
+    return _PAGE.format(rows=rows, state=state).encode()
+
+
+def page_of(records: Iterable[Record]) -> bytes:
+    """Return `index.html` of held days."""
+    rows = list(records)
+    # no body is younger than we have had it, whatever its header says
+    dates = (min(one.last_modified or one.fetched_at, one.fetched_at) for one in rows)
+    return render_page(entries_of(rows), max(dates, default=None))
 
 
 def render_sums(records: Iterable[Record]) -> bytes:

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from importlib import resources
 
-from mirror.archive.listings import entries_of, local_index, render_page, render_sums
+from mirror.archive.listings import local_index, page_of, render_sums
 from mirror.archive.plan import DayRules
 from mirror.archive.ports import Destination, Listing, State
 from mirror.archive.upstream import Upstream, indexed_counts, render_upstream
@@ -84,7 +84,7 @@ def _index_and_page(destination: Destination, upstream: Upstream) -> dict[Listin
     kept = destination.read(State.UPSTREAM_INDEX) if is_whole else None
     return {
         Listing.STYLE: _STYLE,
-        Listing.PAGE: render_page(entries_of(records.values())),
+        Listing.PAGE: page_of(records.values()),
         Listing.INDEX: local_index(
             records, indexed_counts(upstream), index_body(kept, upstream, destination.days)
         ),

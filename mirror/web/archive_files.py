@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from aiohttp import web
 from msgspec.structs import replace
 
-from mirror.archive.listings import entries_of, render_index, render_page, render_sums
+from mirror.archive.listings import entries_of, page_of, render_index, render_sums
 from mirror.archive.metadata import render_croissant, render_datapackage
 from mirror.archive.ports import Listing
 from mirror.errors import WrongKindError
@@ -40,7 +40,7 @@ _TYPES: dict[str, str] = {
     Listing.CROISSANT: "application/ld+json",
 }
 _RENDER: dict[str, Callable[[Iterable[Record]], bytes]] = {
-    Listing.PAGE: lambda records: render_page(entries_of(records)),
+    Listing.PAGE: page_of,
     Listing.INDEX: lambda records: render_index(entries_of(records)),
     Listing.SUMS: render_sums,
     Listing.DATAPACKAGE: render_datapackage,

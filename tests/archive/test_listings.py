@@ -1,15 +1,20 @@
 """The files made from the records name exactly what is held."""
 
+import re
+from datetime import timedelta
+
 import pytest
+from msgspec.structs import replace
 
 from mirror.archive.listings import (
     IndexEntry,
     entries_of,
     local_index,
+    page_of,
     render_index,
     render_page,
 )
-from tests.making import day, entry, record
+from tests.making import at, day, entry, record
 
 DAYS = [day("2021-08-02"), day("2021-08-03")]
 HELD = {one: record(one, 7) for one in DAYS}
@@ -54,14 +59,44 @@ def test_entries_are_ascending_and_count_the_held_lines():
 
 def test_the_page_lists_newest_first_under_the_archives_own_headings():
     page = render_page(ENTRIES).decode()
-    assert "<th>Date</th><th>Filename</th><th>Number of Events</th>" in page
+    headings = ("Date", "Filename", "Number of Events")
+    assert "".join(f'<th scope="col">{one}</th>' for one in headings) in page.replace("\n", "")
     assert page.index("events-2021-08-03") < page.index("events-2021-08-02")
     assert (
         '<tr><td>2021-08-02</td><td><a href="events-2021-08-02.jsonl">events-2021-08-02.jsonl</a>'
         "</td><td>7</td></tr>\n" in page
     )
     assert page.count("<tr>") == 3
-    assert page.count("</tr>\n<tr>") == 1
+    assert page.count("</tr>\n<tr><td>") == 1
+
+
+def test_the_page_leads_to_all_that_belongs_to_it_below_any_prefix():
+    page = render_page([]).decode()
+    links = re.findall(r'<a href="([^"]*)"', page)
+    ours = [one for one in links if not one.startswith("https://")]
+    assert ours == [
+        *("index.jsonl", "SHA256SUMS", "datapackage.json", "croissant.json"),
+        *("status", "report"),
+    ]
+    assert "https://creativecommons.org/publicdomain/zero/1.0/" in links
+    assert page.count("<main>") == page.count("</main>") == 1
+
+
+def test_the_page_says_which_days_it_has_and_as_of_when():
+    written, fetched = at("2021-08-03 14:02"), at("2021-08-03 15:00")
+    rows = [
+        record(DAYS[1], fetched_at=fetched, last_modified=written),
+        record(DAYS[0], fetched_at=fetched - timedelta(days=1)),
+    ]
+    page = page_of(rows)
+    assert b"2 days from <time>2021-08-02</time> to <time>2021-08-03</time>, as of" in page
+    assert b"as of <time>2021-08-03</time> 14:02 UTC." in page
+    # equal days are an equal page, whenever they were looked at last
+    assert page_of(replace(one, checked_at=at("2022-01-01")) for one in reversed(rows)) == page
+    # a date in the future says nothing
+    rows[0] = replace(rows[0], last_modified=at("9999-01-01"))
+    assert b"as of <time>2021-08-03</time> 15:00 UTC." in page_of(rows)
+    assert b", with no day yet.</p>" in page_of([])
 
 
 def test_a_name_cannot_break_out_of_the_page():
