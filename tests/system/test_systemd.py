@@ -333,3 +333,21 @@ async def test_it_is_hardened_as_systemd_itself_sees_it(machine: Machine) -> Non
     for unit in (SERVICE, SYNC):
         code, told = await machine.ask(f"systemd-analyze security --threshold=15 {unit}")
         assert code == 0, told
+
+
+async def test_uninstalled_by_the_guide_it_leaves_the_copy_and_the_settings(
+    machine: Machine, shell: Shell
+) -> None:
+    """The last test: there is nothing to start after it."""
+    await machine.does(f"systemctl enable --now {SERVICE}")
+    await machine.until(SERVICE, "StatusText", "^In step")
+
+    await follow(machine, "Uninstall")
+
+    places = "/etc /opt /run/systemd /usr /var/lib"
+    found = (await machine.does(f"find {places} -name '*binder-mirror*'")).split()
+    assert sorted(found) == ["/etc/binder-mirror", DATA]
+    assert "binder-mirror" not in await machine.does("systemctl list-units --all --plain")
+    for day in shell.days:
+        assert await machine.ask(f"test -s {DATA}/archive/events-{day}.jsonl") == (0, "")
+    await machine.does("userdel binder-mirror")
