@@ -24,7 +24,7 @@ from mirror.model import DayRange, Record
 from mirror.reading.selection import repository_of
 from mirror.report.anomaly import Anomaly, Severity, in_order
 from mirror.report.detection import ReportInput, find_anomalies, find_index_anomalies
-from mirror.status.snapshot import load_snapshot
+from mirror.status.snapshot import Snapshot, load_snapshot
 from mirror.store.aside import list_versions
 from mirror.store.layout import DataDir
 from mirror.store.polls import KEPT_POLLS, load_polls
@@ -136,7 +136,13 @@ class Report(Struct, frozen=True):
 
 
 def read_report(
-    data: DataDir, window: DayRange, *, stale_after: timedelta, counts: bool, now: datetime
+    data: DataDir,
+    window: DayRange,
+    *,
+    stale_after: timedelta,
+    counts: bool,
+    now: datetime,
+    snapshot: Snapshot | None = None,
 ) -> Report:
     """Return the report on a window; anomalies are judged by all days nevertheless.
 
@@ -146,8 +152,9 @@ def read_report(
         stale_after: how long upstream's index may stand still.
         counts: whether the content of days is counted (`storage.findings`).
         now: the current time, aware UTC.
+        snapshot: of the data directory, where one is at hand.
     """
-    snapshot = load_snapshot(data)
+    snapshot = snapshot or load_snapshot(data)
     records = dict(sorted(snapshot.inventory.records.items()))
     versions = groupby(list_versions(data), key=attrgetter("date"))
     given = ReportInput(

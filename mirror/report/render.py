@@ -211,14 +211,15 @@ def squeeze(values: Sequence[float | None], width: int) -> list[float | None]:
     return means
 
 
-def render_page(report: Report) -> str:
-    """Return the report as an HTML page."""
+def render_page(report: Report, *, is_served: bool = False) -> str:
+    """Return the report as an HTML page; one that is served leads to the mirror's other pages."""
     from mirror.templating import load_templates  # noqa: PLC0415 - Jinja takes time to import
 
     templates = load_templates("mirror.report")
     style = templates.get_template("report.css").render()
     page = templates.get_template("report.html").render(
         report=report,
+        is_served=is_served,
         outline=outline,
         breakdowns=outline.make_breakdowns(report) or [outline.make_whole(report)],
         chart=partial(_chart, report),

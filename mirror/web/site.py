@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from mirror.config.settings import Config
+from mirror.model import DayRange
+from mirror.report.facts import Report, read_report
 from mirror.status.metrics import Metrics
 from mirror.status.poll_progress import PollProgress
 from mirror.status.readiness import Readiness, judge_readiness, last_success
@@ -27,6 +29,7 @@ class Site:
     """How the running poll stands; never moves where the web side runs alone."""
     metrics: Metrics = field(default_factory=Metrics)
     snapshots: SnapshotCache = field(init=False)
+    _report: tuple[Snapshot, Report] | None = None
 
     def __post_init__(self) -> None:
         self.snapshots = SnapshotCache(self.data)
@@ -35,6 +38,23 @@ class Site:
         """Return how the copy stands by a snapshot of it."""
         counts = self.config.storage.findings
         return make_status(snapshot, self.data, now=self.now(), counts=counts)
+
+    def report(self, snapshot: Snapshot) -> Report:
+        """Return the report on all days of a snapshot: made once for it, in a tenth of a second."""
+        # one value, for the threads that pages are made on
+        made = self._report
+        if made is None or made[0] is not snapshot:
+            stale_after, counts = self.config.schedule.stale_span, self.config.storage.findings
+            report = read_report(
+                self.data,
+                DayRange(),
+                stale_after=stale_after,
+                counts=counts,
+                now=self.now(),
+                snapshot=snapshot,
+            )
+            made = self._report = snapshot, report
+        return made[1]
 
     def readiness(self, snapshot: Snapshot) -> Readiness:
         """Return whether polls are complete and recent."""

@@ -145,6 +145,7 @@ def render_page(site: Site, snapshot: Snapshot, assets: Mapping[str, str]) -> Pa
             sentence=sentence,
             assets=assets,
             advice=ADVICE,
+            found=site.report(snapshot).found,
             calendar=make_calendar(_days(status, snapshot)),
             trend=make_trend(snapshot.months),
             shares=make_shares(snapshot.months),

@@ -1,9 +1,9 @@
-"""Serves the state of the copy: to people at `/status`, to programs and monitors beside it."""
+"""Serves the state of the copy: to people at `/status` and `/report`, to programs beside them."""
 
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from importlib import resources
 
@@ -14,6 +14,7 @@ from mirror.status.snapshot import Snapshot
 from mirror.status.wording import ADVICE, report_facts
 from mirror.web.answer import names_tag
 from mirror.web.encodings import choose_coding
+from mirror.web.report_page import REPORT_POLICY, ReportPage
 from mirror.web.site import Site
 from mirror.web.status_page import PageSource
 from mirror.web.stream import EventStreams
@@ -48,16 +49,17 @@ class _Lately:
 
 
 def add_status(app: web.Application, site: Site) -> PageSource:
-    """Add the page with its live events and files, `/status.json`, the probes and `/metrics`.
+    """Add the pages, with live events and files, `/status.json`, the probes and `/metrics`.
 
     Returns:
-        The source of the page, to be kept right.
+        The source of the status page, to be kept right.
     """
     pages = PageSource(site, _add_static(app))
     streams = EventStreams(pages, site.live)
     app.add_routes(
         [
-            web.get("/status", partial(_page, pages)),
+            web.get("/status", partial(_page, pages.body, POLICY)),
+            web.get("/report", partial(_page, ReportPage(site).body, REPORT_POLICY)),
             web.get("/status/events", streams.answer),
             web.get("/status.json", partial(_json, site, _Lately())),
             web.get("/healthz", _healthz),
@@ -86,11 +88,13 @@ async def _file(body: bytes, headers: dict[str, str], _request: web.Request) -> 
     return web.Response(body=body, headers=headers)
 
 
-async def _page(pages: PageSource, request: web.Request) -> web.Response:
+async def _page(
+    make: Callable[[str | None], Awaitable[tuple[str, bytes]]], policy: str, request: web.Request
+) -> web.Response:
     coding = choose_coding(request.headers.get("Accept-Encoding", ""), ("gzip",))
-    tag, body = await pages.body(coding)
+    tag, body = await make(coding)
     headers = {
-        "Content-Security-Policy": POLICY,
+        "Content-Security-Policy": policy,
         "Cache-Control": "no-cache",
         "ETag": f'W/"{tag}"',
         "Referrer-Policy": "no-referrer",
