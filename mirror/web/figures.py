@@ -50,6 +50,8 @@ class Day(Struct, frozen=True, gc=False):
     kind: DayKind
     events: int | None = None
     """Events of the held body; None where none is held."""
+    file: str = ""
+    """Name of the file with that body."""
 
 
 Days = Mapping[date, Day]
@@ -66,6 +68,8 @@ class MonthOfDays(Struct, frozen=True):
     paths: Paths
     cells: Mapping[int, str]
     """What the table says of each day of the month, the first of which is 1."""
+    files: Mapping[int, str]
+    """The files of those days that have one."""
 
 
 class Year(Struct, frozen=True):
@@ -211,6 +215,7 @@ def _month(days: Days, offset: int, bounds: Sequence[int]) -> MonthOfDays:
         summary=_summary(days),
         paths=sorted(paths.items()),
         cells={day.day: _cell(what) for day, what in days.items()},
+        files={day.day: what.file for day, what in days.items() if what.file},
     )
 
 

@@ -182,10 +182,12 @@ def _days(status: Status, snapshot: Snapshot) -> dict[date, Day]:
     days = {day: Day(DayKind.MISSING) for day in status.missing_days}
     for day, record in records.items():
         kind = DayKind.OPEN if day in opened else DayKind.VANISHED if day in gone else DayKind.HELD
-        days[day] = Day(kind, record.lines)
+        days[day] = Day(kind, record.lines, record.name)
     for one in status.quarantined:
         held = records.get(one.date)
         # a body that was taken or confirmed since then has settled the matter
-        if held is None or held.checked_at < one.at:
-            days[one.date] = Day(DayKind.QUARANTINED, held.lines if held else None)
+        if held is None:
+            days[one.date] = Day(DayKind.QUARANTINED)
+        elif held.checked_at < one.at:
+            days[one.date] = Day(DayKind.QUARANTINED, held.lines, held.name)
     return days

@@ -28,7 +28,7 @@ _DAYS = 3000
 _LAST = date(2027, 1, 19)
 _NOW = datetime(2027, 1, 19, 15, 12, tzinfo=UTC)
 _ROUNDS = 20
-_MAX_BYTES = 150_000
+_MAX_BYTES = 270_000
 _MAX_S = 0.1
 _ASSETS = {"status.css": "static/status.css", "status.js": "static/status.js"}
 

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import re
-import shutil
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, date, datetime
 from html.parser import HTMLParser
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser
 
 from mirror.events.findings import OTHERS
 from mirror.model import DayRange, Record
@@ -22,8 +21,8 @@ from mirror.report.render import TerminalStyle, render_page, render_report
 from tests.making import days
 from tests.report.inventories import findings, held
 from tests.report.test_dips import lower, season
+from tests.web.browsers import needs_chromium, open_browser
 
-CHROMIUM = shutil.which("chromium")
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)>'"
 NOW = datetime(2026, 10, 2, 12, tzinfo=UTC)
 
@@ -209,13 +208,11 @@ def test_days_with_pending_findings_are_counted_and_lower_no_mean() -> None:
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        made = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield made
-        await made.close()
+    async with open_browser() as browser:
+        yield browser
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@needs_chromium
 async def test_a_browser_applies_the_style_and_asks_for_nothing(
     quarter: Report, browser: Browser, tmp_path: Path
 ) -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from playwright.async_api import Browser
 
 from mirror.config.loading import load_config
 from mirror.web.server import WebServer
 from tests.command import Shell, open_shell
 from tests.upstream.server import ArchiveServer
+from tests.web.browsers import open_browser
 from tests.web.serving import make_site
 
 
@@ -44,3 +46,9 @@ async def server_elsewhere(shell: Shell) -> AsyncIterator[ArchiveServer]:
     """A server of another origin, for pages that read from ours."""
     async with ArchiveServer(shell.archive) as server:
         yield server
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with open_browser() as browser:
+        yield browser

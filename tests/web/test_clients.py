@@ -2,16 +2,14 @@
 
 import asyncio
 import json
-import shutil
 import sys
 
-import pytest
-from playwright.async_api import async_playwright
+from playwright.async_api import Browser
 
 from tests.command import Shell
 from tests.upstream.server import ArchiveServer
+from tests.web.browsers import needs_chromium
 
-CHROMIUM = shutil.which("chromium")
 DASK = """
 import json, sys
 import dask
@@ -34,9 +32,9 @@ async def test_dask_reads_index_and_days(shell: Shell, url: str) -> None:
     assert out.split() == [b"%d" % lines] * 2
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@needs_chromium
 async def test_a_page_of_another_origin_may_read_it(
-    shell: Shell, url: str, server_elsewhere: ArchiveServer
+    shell: Shell, url: str, server_elsewhere: ArchiveServer, browser: Browser
 ) -> None:
     script = """async (url) => {
         const answer = await fetch(url, {headers: {"X-Asks-First": "1"}});
@@ -44,12 +42,9 @@ async def test_a_page_of_another_origin_may_read_it(
                 (await answer.text()).length];
     }"""
     day = shell.days[0]
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = await browser.new_page()
-        await page.goto(server_elsewhere.url)
-        found = await page.evaluate(script, f"{url}events-{day}.jsonl")
-        await browser.close()
+    page = await browser.new_page()
+    await page.goto(server_elsewhere.url)
+    found = await page.evaluate(script, f"{url}events-{day}.jsonl")
 
     body = shell.body(day)
     assert found == [200, str(body.count(b"\n")), len(body.decode())]

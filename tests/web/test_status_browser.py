@@ -4,7 +4,6 @@ With MIRROR_SCREENSHOTS set to a folder, what was seen is kept there.
 """
 
 import os
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
 
 from mirror.archive.ports import Retrying
 from mirror.events.findings import MAX_KEY_LENGTH
@@ -20,46 +19,15 @@ from mirror.model import Findings
 from mirror.status.poll_progress import PollProgress
 from mirror.text import shown
 from tests.proxies import NGINX, proxied
+from tests.web.browsers import SCREENS, needs_chromium
 from tests.web.copies import poll_report
 from tests.web.scenes import NOW, SCENES, failing, in_step, plan_of_many, poll_under_way
 from tests.web.serving import serving
 
-CHROMIUM = shutil.which("chromium")
-SWITCHES = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-SCREENS = {
-    "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 900}},
-    "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 900}},
-    "phone": {
-        "color_scheme": "light",
-        "viewport": {"width": 360, "height": 740},
-        "device_scale_factor": 2,
-        "is_mobile": True,
-        "has_touch": True,
-    },
-    "dark phone": {"color_scheme": "dark", "viewport": {"width": 360, "height": 740}},
-}
 CONTRASTS = (Path(__file__).parent / "contrasts.js").read_text()
 PATIENCE_MS = 30_000
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        # a fresh profile each time is what playwright makes
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        yield browser
-        await browser.close()
+pytestmark = needs_chromium
 
 
 @asynccontextmanager
@@ -143,8 +111,18 @@ async def test_each_day_is_reached_by_keyboard(browser: Browser, tmp_path: Path)
         assert box is not None
         assert box["x"] >= 0
         await page.keyboard.press("Enter")
-        await page.keyboard.press("Tab")
-        assert await page.evaluate("document.activeElement.parentElement.id") == "every-day"
+        # the report, then each year
+        reached = []
+        while len(reached) < 20 and "every-day" not in reached:
+            await page.keyboard.press("Tab")
+            reached.append(
+                await page.evaluate(
+                    "(document.activeElement.getAttribute('href')"
+                    " ?? document.activeElement.parentElement.id)"
+                )
+            )
+        years = [f"#days-{year}" for year in range(2026, 2017, -1)]
+        assert reached == ["report", *years, "every-day"]
         outline = await page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         assert outline == "solid"
         await page.keyboard.press("Enter")
@@ -156,6 +134,7 @@ async def test_each_day_is_reached_by_keyboard(browser: Browser, tmp_path: Path)
         row = table.get_by_role("row").nth(day.day)
         cell = row.get_by_role("cell").nth(day.month - 1)
         assert await cell.inner_text() == f"{copy.counts[day]:,} still open"
+        assert await cell.get_by_role("link").get_attribute("href") == f"events-{day}.jsonl"
 
 
 async def test_a_days_count_is_told_under_the_pointer(browser: Browser, tmp_path: Path) -> None:
@@ -187,7 +166,9 @@ async def test_it_follows_the_poll_and_then_the_copy(browser: Browser, tmp_path:
         assert await page.locator("progress").get_attribute("max") == "600"
         live.stop()
         await page.get_by_role("heading", name="A poll is running").wait_for(state="detached")
+        await page.locator(".years a").nth(2).focus()
         copy.polls = [poll_report(NOW, "2026-11-24: the moon is in the way")]
+        copy.counts[NOW.date()] += 1
         copy.write()
         await page.get_by_role("heading", name="To look at").wait_for()
         assert await page.get_by_role("status").inner_text() == (
@@ -196,7 +177,10 @@ async def test_it_follows_the_poll_and_then_the_copy(browser: Browser, tmp_path:
         # the same element, or a screen reader would not tell of the change
         assert await page.evaluate("window.sentence.isConnected")
         assert await page.title() == "Not in step: Binder events archive"
-        # what was open stays open, and sections are in the page's order
+        assert await page.locator("td", has_text=f"{copy.counts[NOW.date()]:,} still").count()
+        # what had the focus has it, what was open stays open, and sections are in the page's order
+        focused = await page.evaluate("document.activeElement.getAttribute('href')")
+        assert focused == "#days-2024"
         assert await page.locator("#months").get_attribute("open") == ""
         order = await page.evaluate("[...document.querySelectorAll('h2')].map(h => h.id)")
         await page.reload()

@@ -12,6 +12,12 @@
   let known = markupOf(partsOf(document));
   let isFetching = false;
 
+  const selectorOf = (one) => {
+    const link = one.getAttribute("href");
+    if (link !== null) return `a[href="${CSS.escape(link)}"]`;
+    return one.matches("details > summary") ? `#${one.parentElement.id} > summary` : null;
+  };
+
   // what is open stays open, what has the focus keeps it, and a changed sentence is read out
   const replace = (here, there) => {
     if (here.tagName !== "SECTION") {
@@ -20,10 +26,10 @@
       return;
     }
     const open = [...here.querySelectorAll("details[open]")].map((one) => one.id);
-    const focused = here.contains(document.activeElement) && document.activeElement.parentElement.id;
+    const focused = here.contains(document.activeElement) && selectorOf(document.activeElement);
     here.replaceWith(there);
     for (const id of open) document.getElementById(id)?.setAttribute("open", "");
-    if (focused) document.getElementById(focused)?.querySelector("summary")?.focus();
+    if (focused) there.querySelector(focused)?.focus();
   };
 
   // the titles of months are for pages without scripts
@@ -97,12 +103,27 @@
     const table = document.querySelector(`table[data-year="${day.getUTCFullYear()}"]`);
     const month = day.toLocaleString("en", { month: "short", timeZone: "UTC" });
     const column = [...table.rows[0].cells].findIndex((cell) => cell.textContent === month);
-    return table.rows[day.getUTCDate()].cells[column]?.textContent;
+    return table.rows[day.getUTCDate()].cells[column];
   };
+
+  // the picture of a year leads to its table; under a mouse each square leads to its day's file
+  const aim = (svg, cell) => {
+    svg.parentElement.href = cell?.querySelector("a")?.href ?? `#days-${svg.dataset.year}`;
+  };
+  document.addEventListener("pointerout", ({ target }) => {
+    const svg = target.closest?.("svg[data-year]");
+    if (svg) aim(svg, null);
+  });
+  document.addEventListener("click", ({ target }) => {
+    // not every browser opens what a link leads into
+    if (target.closest?.(".years a")?.hash) document.getElementById("every-day").open = true;
+  });
   document.addEventListener("pointermove", (event) => {
     const svg = event.target.closest?.("svg[data-year]");
     const day = svg && dayAt(svg, event);
-    const told = day && cellOf(day);
+    const cell = day && cellOf(day);
+    if (svg && event.pointerType === "mouse") aim(svg, cell);
+    const told = cell?.textContent;
     tip.hidden = !told;
     if (!told) return;
     const plain = /^[\d,]+$/.test(told) ? `${told} events` : told;
