@@ -21,6 +21,8 @@ from tests.reliability.figures import Figures, conclude
 
 _FOLDERS = ("archive", "store", "sync")
 _LEAST_PERCENT = 85
+_MEMORY = Path("/dev/shm")
+"""A disk that has nothing to flush, where there is one."""
 _MUTMUT = Path(sys.executable).with_name("mutmut")
 _VERDICT = re.compile(r"^ +mirror\.(\w+)\.(\S+): (.+)$", re.MULTILINE)
 
@@ -30,14 +32,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants")
     parser.add_argument("--seed", type=int, default=20261129)
     parser.add_argument("--share", type=float, default=5, help="percent tried of store, sync")
-    parser.add_argument("--only", metavar="PATTERN", help="such of archive, no others")
+    parser.add_argument("--only", metavar="PATTERN", help="such of one folder, no others")
     parser.add_argument("--write", action="store_true", help="write the figures to the table")
     asked = parser.parse_args()
     started = time.monotonic()
     shutil.rmtree(ROOT / "mutants", ignore_errors=True)
-    # the first run makes the mutants of all folders
-    _run("archive", [asked.only or "mirror.archive.*"])
-    if not asked.only:
+    if asked.only:
+        _run(asked.only.split(".")[1], [asked.only])
+    else:
+        # the first run makes the mutants of all folders
+        _run("archive", ["mirror.archive.*"])
         rng = random.Random(asked.seed)
         for folder in _FOLDERS[1:]:
             _run(folder, _drawn(folder, asked.share / 100, rng))
@@ -49,6 +53,9 @@ def _run(folder: str, names: list[str]) -> None:
     # those that reach a folder from above take minutes, and are no tests of it
     others = [f"--deselect=tests/{other}/" for other in _FOLDERS if other != folder]
     environment = os.environ | {"PYTEST_ADDOPTS": " ".join(others)}
+    if _MEMORY.is_dir():
+        # most of the time of a poll in a test would be waiting for the disk to flush
+        environment["TMPDIR"] = str(_MEMORY)
     command = [str(_MUTMUT), "run", "--max-children", "2", *names]
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
 
