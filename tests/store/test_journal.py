@@ -3,6 +3,7 @@ after it failed."""
 
 import asyncio
 import errno
+import hashlib
 import os
 import sys
 import threading
@@ -107,6 +108,40 @@ async def test_changed_days_leave_the_checksums_together(
     assert look.published()[Listing.SUMS] == b""
     rewrites = sum(count for name, count in flushed.items() if name.startswith(Listing.SUMS))
     assert 1 <= rewrites <= len(DAYS) / 2
+
+
+async def test_where_no_day_is_left_the_checksums_speak_of_the_style(look: LocalLook) -> None:
+    style = b"body { color: black }\n"
+    with look.opened() as destination:
+        held = [await put(destination, OLD, day) for day in DAYS[:2]]
+        destination.write(Listing.STYLE, style)
+        destination.write(Listing.SUMS, render_sums(held))
+        await put(destination, NEW, DAYS[0])
+        assert parse_sums(look.published()[Listing.SUMS]) == {held[1].name: held[1].sha256}
+
+        await put(destination, NEW, DAYS[1])
+
+    # to `sha256sum -c` a list without a line is an error
+    digest = hashlib.sha256(style).hexdigest()
+    assert look.published()[Listing.SUMS] == f"{digest}  static/archive.css\n".encode()
+    assert look.unfinished() == []
+
+
+@pytest.mark.parametrize("name", [Listing.STYLE, Listing.SUMS])
+async def test_something_else_in_a_listings_place_keeps_no_body_from_being_published(
+    look: LocalLook, name: Listing
+) -> None:
+    with look.opened() as destination:
+        held = await put(destination, OLD)
+        destination.write(Listing.STYLE, b"")
+        destination.write(Listing.SUMS, render_sums([held]))
+        (look.data.archive / name).unlink()
+        (look.data.archive / name).symlink_to("/dev/null")
+
+        await put(destination, NEW)
+
+    assert look.published()[name_of(DAY)] == NEW
+    assert (look.data.archive / name).is_symlink()
 
 
 async def test_nothing_is_renamed_after_a_flush_of_the_journal_that_failed(

@@ -4,7 +4,8 @@ import asyncio
 import gzip
 import hashlib
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -145,6 +146,35 @@ async def test_what_a_cancelled_task_published_is_on_the_books(look: LocalLook) 
             await asyncio.wait({task})
 
             assert day in store.inventory.records
+
+
+async def test_a_task_cancelled_again_and_again_waits_for_the_thread_that_writes(
+    look: LocalLook,
+) -> None:
+    writing, go_on = threading.Event(), threading.Event()
+
+    def slow(chunk: bytes) -> Iterator[bytes]:
+        writing.set()
+        go_on.wait(10)
+        yield chunk
+
+    with look.opened() as destination:
+
+        async def body() -> None:
+            async with destination.stage(name_of(DAY), slow) as staged:
+                await staged.write([NEW])
+
+        task = asyncio.create_task(body())
+        await asyncio.to_thread(writing.wait, 10)
+        for _ in range(3):
+            task.cancel()
+            await asyncio.sleep(0.01)
+            assert not task.done()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+        assert look.unfinished() == []
 
 
 async def test_one_directory_has_one_writer(look: LocalLook) -> None:
