@@ -318,8 +318,14 @@ async def test_a_rotten_body_that_was_published_is_not_dropped_with_the_refused(
 ) -> None:
     with look.opened() as destination:
         await put(destination, OLD)
+        await put(destination, NEW, DAY + timedelta(days=1))
+        destination.inventory.doubt(DAY)
+        destination.save_manifest()
         destination.retire(DAY, "it is rotten")
+        assert not destination.inventory.is_clean
+        destination.save_manifest()
 
+    assert load_inventory(look.data).missing == {}
     (one,) = list_quarantined(look.data)
     assert (one.reason, one.was_published) == ("it is rotten", True)
 

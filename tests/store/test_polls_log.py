@@ -77,6 +77,46 @@ async def test_it_outlives_the_bound_of_the_log(world: World) -> None:
     assert polls.last[-1] == failed(3 * MAX_BYTES // len(long) - 1, problem=long)
 
 
+@pytest.mark.parametrize(
+    ("length", "left"), [(230, KEPT_POLLS), (900, None)], ids=["many", "long ones"]
+)
+def test_beyond_its_bound_it_keeps_the_latest_in_half_the_room(
+    world: World, length: int, left: int | None
+) -> None:
+    make_folders(world.data)
+    line = b"x" * length + b"%08d"
+    count = MAX_BYTES // (length + 9)
+    world.data.polls.write_bytes(b"".join(line % number + b"\n" for number in range(count)))
+    last = failed(1)
+    while world.data.polls.stat().st_size > MAX_BYTES // 2:
+        append_poll(world.data, last)
+
+    *before, ours = world.data.polls.read_bytes().splitlines()
+
+    assert msgspec.json.decode(ours, type=PollReport) == last
+    strangers = [one for one in before if one.startswith(b"x")]
+    assert strangers[-1] == line % (count - 1)
+    size = world.data.polls.stat().st_size
+    if left is not None:
+        assert len(before) == left - 1
+    else:
+        assert MAX_BYTES // 2 - length - 9 < size <= MAX_BYTES // 2
+    assert load_polls(world.data, 1).last == (last,)
+
+
+def test_a_log_that_has_a_copy_of_the_same_file_leaves_the_copy_alone(world: World) -> None:
+    make_folders(world.data)
+    append_poll(world.data, failed(1))
+    copy = world.data.root / "backup"
+    copy.hardlink_to(world.data.polls)
+    before = copy.read_bytes()
+
+    append_poll(world.data, failed(2))
+
+    assert copy.read_bytes() == before
+    assert load_polls(world.data, 9).last == (failed(1), failed(2))
+
+
 async def test_the_latest_is_so_by_time_and_not_by_place(world: World) -> None:
     await world.sync()
     for hours in (5, 9, 7):
