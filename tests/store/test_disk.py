@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import resource
+import secrets
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from mirror.store.disk import (
     kind_of,
     link_or_copy,
     open_file,
+    optional,
     publish_durably,
     read_file,
     read_if_file,
@@ -133,25 +135,33 @@ class TestFlushing:
         yield
         structlog.reset_defaults()
 
-    def test_what_cannot_be_flushed_is_done_without_after_one_warning(self) -> None:
+    def test_what_cannot_be_flushed_is_done_without(self) -> None:
         reading, writing = os.pipe()
         try:
-            with capture_logs() as logs:
-                flush(writing, Path("/a/pipe"))
-                flush(writing, Path("/a/pipe"))
+            flush(writing, Path("/a/pipe"))
         finally:
             os.close(reading)
             os.close(writing)
+
+    def test_what_a_disk_lacks_is_warned_of_once(self) -> None:
+        # of its own: what was warned of in this process is not warned of again
+        what = f"clocks {secrets.token_hex(8)}"
+        with capture_logs() as logs:
+            for number in (errno.EINVAL, errno.ENOSYS, errno.EPERM):
+                with optional(what, Path("/a/b"), errno.EPERM):
+                    raise OSError(number, os.strerror(number))
 
         assert logs == [
             {
                 "event": "storage.lacking",
                 "log_level": "warning",
-                "path": "/a/pipe",
-                "lacks": "flushing of files: a power cut may take what was written last",
+                "path": "/a/b",
+                "lacks": what,
                 "problem": "[Errno 22] Invalid argument",
             }
         ]
+        with pytest.raises(PermissionError), optional(what, Path("/a/b")):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
     def test_a_folder_that_is_gone_or_none_is_told(self, place: Path) -> None:
         with pytest.raises(StorageError, match=f"{place}: No such file"):
