@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
-from mirror.cli.options import given_config, given_flags, is_quiet, setting_option
+from mirror.cli.options import Given, given, setting_option
 from mirror.cli.streams import answer, notice
 from mirror.config.loading import Setting, find_config, load_config
 from mirror.config.settings import Config, ServerConfig, UpstreamConfig
@@ -32,13 +32,12 @@ T = TypeVar("T")
 _CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
 
 
-def load_settings(ctx: click.Context) -> Config:
+def load_settings(given: Given) -> Config:
     """Return the settings of file, environment and options; ConfigError says what is wrong."""
-    flags = []
-    for name, value, flag in given_flags(ctx):
-        table, key = name.split(".")
-        flags.append(Setting(table, key, value, flag))
-    return load_config(find_config(given_config(ctx), os.environ), os.environ, flags)
+    flags = [
+        Setting(*name.partition(".")[::2], value, flag) for name, value, flag in given.settings
+    ]
+    return load_config(find_config(given.config, os.environ), os.environ, flags)
 
 
 upstream_option = setting_option(
@@ -62,10 +61,9 @@ class Place(NamedTuple):
 def on_data_dir(command: Callable[..., T], *, has_mirror: bool = False) -> Callable[..., T]:
     """Open settings, logs and data directory; the command gets its `Place` as first argument."""
 
-    @click.pass_context
     @wraps(command)
-    def with_place(ctx: click.Context, /, *args: Any, **options: Any) -> T:
-        config = load_settings(ctx)
+    def with_place(*args: Any, **options: Any) -> T:
+        config = load_settings(given())
         configure_logs(config.log)
         data = open_data_dir(config, os.environ)
         require_known_formats(data)
@@ -170,7 +168,7 @@ def open_archive(data: DataDir) -> "Archive":
 
 def conclude(code: int, facts: object, text: str, *, as_json: bool) -> int:
     """Print how a command's work ended, but for -q where all is well; return `code`."""
-    if as_json or code != ExitCode.COMPLETE or not is_quiet(click.get_current_context()):
+    if as_json or code != ExitCode.COMPLETE or not given().is_quiet:
         answer(facts, text, as_json=as_json)
     return code
 

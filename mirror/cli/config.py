@@ -5,7 +5,7 @@ import os
 import click
 
 from mirror.cli import common
-from mirror.cli.options import given_config
+from mirror.cli.options import given
 from mirror.cli.streams import notice, say
 from mirror.config.loading import config_places, find_config, render
 from mirror.config.settings import Config
@@ -18,14 +18,13 @@ def config() -> None:
 
 @config.command()
 @click.option("--defaults", is_flag=True, help="Show the defaults, whatever is set.")
-@click.pass_context
-def show(ctx: click.Context, *, defaults: bool) -> None:
+def show(*, defaults: bool) -> None:
     """Print the settings in force as a commented TOML file."""
     if defaults:
         say(render(Config()).removesuffix("\n"))
         return
-    settings = common.load_settings(ctx)
-    file = find_config(given_config(ctx), os.environ)
+    settings = common.load_settings(given())
+    file = find_config(given().config, os.environ)
     says = f"in force with {file}" if file else "in force; there is no file of settings"
     say(f"# The settings {says}.\n\n{render(settings)}".removesuffix("\n"))
 
@@ -38,10 +37,9 @@ def check(place: common.Place) -> None:
 
 
 @config.command()
-@click.pass_context
-def path(ctx: click.Context) -> None:
+def path() -> None:
     """Print the path of the file of settings that is in force."""
-    file = find_config(given_config(ctx), os.environ)
+    file = find_config(given().config, os.environ)
     if file is not None:
         say(str(file))
     else:

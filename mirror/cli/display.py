@@ -5,11 +5,9 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-import click
-
 from mirror import progress
 from mirror.archive.ports import Asking, Observer, Proved, ignore
-from mirror.cli.options import is_quiet
+from mirror.cli.options import given
 from mirror.config.settings import LogConfig
 from mirror.logs import configure_logs
 from mirror.progress import Reading, Shown, show_progress, takes_escapes
@@ -22,7 +20,7 @@ _MAX_NOTE = 300
 
 def show_reading(total_bytes: int | None) -> AbstractContextManager[Reading]:
     """Show how the reading of files goes, as `mirror.progress.show_reading`, but for -q."""
-    if is_quiet(click.get_current_context()):
+    if given().is_quiet:
         return nullcontext(Reading())
     return progress.show_reading(total_bytes)
 
@@ -35,7 +33,7 @@ def show_poll(log: LogConfig) -> Iterator[tuple[Observer, Reading]]:
         log: how it is logged; where the display says it all, only warnings and worse are.
     """
     live, reading = PollProgress(), Reading(label="data set: ")
-    if is_quiet(click.get_current_context()) or not takes_escapes(sys.stderr):
+    if given().is_quiet or not takes_escapes(sys.stderr):
         yield ignore, reading
         return
     if log.level != "debug":

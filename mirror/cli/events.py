@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from mirror.cli import common
-from mirror.cli.options import is_quiet
+from mirror.cli.options import given
 from mirror.cli.streams import ReaderGoneError, notice
 from mirror.errors import ConfigError, SpecError, UnknownSchemaError
 from mirror.events.spec import PROVIDERS, repository_key
@@ -128,7 +128,7 @@ def events(
     if is_for_terminal and (compression != "none" or form == "parquet"):
         raise ConfigError("this is nothing for a terminal", hint="name a file with --output")
     common.check_output(output, place.data)
-    progress = False if is_for_terminal or is_quiet(click.get_current_context()) else None
+    progress = False if is_for_terminal or given().is_quiet else None
     chosen: AnyEvents = common.open_archive(place.data).events(
         days.since, days.until, open_days=not final_only, progress=progress, **choice
     )

@@ -1,7 +1,6 @@
 """The options that are taken before and after a command; imports no more than the bare help needs.
 
-What they give is kept in the context, for `mirror.cli.common.load_settings`: of one that is given
-twice, the one after the command wins.
+Of one that is given twice, the one after the command wins.
 """
 
 import shlex
@@ -18,41 +17,36 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any] | click.Command)
 
-_FLAGS = "mirror.flags"
-_CONFIG = "mirror.config"
-_QUIET = "mirror.quiet"
 
-Flag = tuple[str, str, str]
-"""A setting that an option gives: its name, the value, the option."""
+class Given:
+    """What the options gave, before a command and after it.
 
+    Attributes:
+        settings: in order; the name of each, its value, the option.
+        config: the file of settings that was named.
+        is_quiet: whether nothing is to be said where nothing is wrong.
+    """
 
-def given_flags(ctx: click.Context) -> list[Flag]:
-    """Return the settings that options gave, in order."""
-    flags: list[Flag] = ctx.meta.setdefault(_FLAGS, [])
-    return flags
-
-
-def given_config(ctx: click.Context) -> Path | None:
-    """Return the file of settings that `--config` named."""
-    path: Path | None = ctx.meta.get(_CONFIG)
-    return path
+    def __init__(self) -> None:
+        self.settings: list[tuple[str, str, str]] = []
+        self.config: Path | None = None
+        self.is_quiet = False
 
 
-def is_quiet(ctx: click.Context) -> bool:
-    """Return whether nothing is to be said where nothing is wrong."""
-    return bool(ctx.meta.get(_QUIET))
+def given() -> Given:
+    """Return what the options of the running command gave."""
+    found: Given = click.get_current_context().meta.setdefault(__name__, Given())
+    return found
 
 
 def pasteable(text: str) -> str:
     """Return a text for a person whose commands have the options that are in use now."""
-    ctx = click.get_current_context(silent=True)
-    if ctx is None or "`binder-mirror " not in text:
+    if "`binder-mirror " not in text or click.get_current_context(silent=True) is None:
         return text
     from mirror.config.address import masked_address  # noqa: PLC0415 - imports more
 
-    config = given_config(ctx)
-    used = {"--config": str(config)} if config else {}
-    for name, value, flag in given_flags(ctx):
+    used = {"--config": str(config)} if (config := given().config) else {}
+    for name, value, flag in given().settings:
         if name in ("storage.data_dir", "upstream.url"):
             used[flag] = masked_address(value) if name == "upstream.url" else value
     options = "".join(f"{flag} {shown(shlex.quote(value), 300)} " for flag, value in used.items())
@@ -79,11 +73,11 @@ def setting_option(
         may_be_empty: whether its value may be.
     """
 
-    def keep(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    def keep(_ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
         if value == "" and not may_be_empty:
             raise click.BadParameter("it is empty")
         if value is not None:
-            given_flags(ctx).append((setting, value, flag))
+            given().settings.append((setting, value, flag))
 
     return click.option(
         flag,
@@ -110,17 +104,16 @@ UPSTREAM = setting_option("--upstream", "upstream.url", "URL", "Base URL of the 
 
 
 def _log_option(*flags: str, level: str, text: str) -> Callable[[F], F]:
-    def keep(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    def keep(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:
         if value:
-            given_flags(ctx).append(("log.level", level, flags[0]))
-            ctx.meta[_QUIET] = level != "debug"
+            given().settings.append(("log.level", level, flags[0]))
+            given().is_quiet = level != "debug"
 
     return click.option(*flags, is_flag=True, help=text, callback=keep, expose_value=False)
 
 
-def _keep_config(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
-    if value is not None:
-        ctx.meta[_CONFIG] = value
+def _keep_config(_ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
+    given().config = value or given().config
 
 
 EVERYWHERE = {

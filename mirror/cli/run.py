@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mirror.cli import common
+from mirror.cli.options import given
 from mirror.cli.streams import say
 from mirror.config.cron import longest_interval
 from mirror.config.settings import Config
@@ -90,7 +91,7 @@ def _serve(config: Config, data: DataDir, *, writes: bool) -> None:
             run_service(
                 config,
                 data,
-                load=partial(common.load_settings, click.get_current_context()),
+                load=partial(common.load_settings, given()),
                 open_writer=open_writer if writes else None,
                 environ=os.environ,
                 announce=_announce,
