@@ -108,13 +108,5 @@ def _style() -> TerminalStyle:
     return TerminalStyle(
         width=min(120, shutil.get_terminal_size().columns) if is_terminal else 100,
         colour=takes_colours(sys.stdout),
-        ramp=BLOCKS if _can_show(BLOCKS) else ASCII,
+        ramp=BLOCKS if sys.stdout.encoding.lower().startswith("utf") else ASCII,
     )
-
-
-def _can_show(text: str) -> bool:
-    try:
-        text.encode(sys.stdout.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
