@@ -67,7 +67,7 @@ async def open_source(
     async with aiohttp.ClientSession(
         auto_decompress=False,  # see mirror.archive.intake
         read_bufsize=BLOCK_BYTES,  # less makes it stop and start reading at every chunk
-        connector=Connector(limit=config.concurrency + 1, ssl=_tls(base)),
+        connector=Connector(limit=config.concurrency + 1),
         max_line_size=HEAD_BYTES,
         max_field_size=HEAD_BYTES,
         max_headers=1000,
@@ -269,15 +269,6 @@ class HttpSource:
         if pause_s and (now < self._quiet_until or self._pauses <= self._config.retries):
             self._pauses += now >= self._quiet_until
             self._quiet_until = max(self._quiet_until, now + pause_s)
-
-
-def _tls(base: str) -> ssl.SSLContext | bool:
-    """Return the system's certificates where they are needed; reading them takes 0.06 s."""
-    if not any(url.startswith("https:") for url in (base, *getproxies().values())):
-        return True  # aiohttp's own, which nothing will ask for
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 def _find_proxy(base: str) -> tuple[URL | None, aiohttp.BasicAuth | None]:
