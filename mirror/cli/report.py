@@ -79,13 +79,7 @@ def report(
     if html is not None and html != "-":
         common.check_output(Path(html), place.data)
     window = quarter or days
-    found = read_report(
-        place.data,
-        window,
-        stale_after=place.config.schedule.stale_span,
-        counts=place.config.storage.findings,
-        now=datetime.now(UTC),
-    )
+    found = read_report(place.data, place.config, now=datetime.now(UTC), window=window)
     if number := top if top is not None else _TOP_ON_A_PAGE * (html is not None):
         archive = common.open_archive(place.data)
         events = archive.events(window.since, window.until, unknown="skip", open_days=True)

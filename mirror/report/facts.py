@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from mirror.archive.upstream import vanished, wanted_days
+from mirror.config.settings import Config
 from mirror.events import series
 from mirror.events.findings import add_names, is_pending, origins_of
 from mirror.events.launch import Launch
@@ -39,6 +40,7 @@ All years of mybinder.org have fewer."""
 _MAX_NAME_LENGTH = 200
 _ALL_POLLS = 10 * KEPT_POLLS
 """More than the bounded log of polls can hold."""
+_ALL_DAYS = DayRange()
 _QUARTERS = 8
 _PERIODS: Mapping[str, tuple[int, series.Period]] = {
     "day": (45, lambda day: day),
@@ -137,21 +139,19 @@ class Report(Struct, frozen=True):
 
 def read_report(
     data: DataDir,
-    window: DayRange,
+    config: Config,
     *,
-    stale_after: timedelta,
-    counts: bool,
     now: datetime,
+    window: DayRange = _ALL_DAYS,
     snapshot: Snapshot | None = None,
 ) -> Report:
     """Return the report on a window; anomalies are judged by all days nevertheless.
 
     Args:
         data: the data directory.
-        window: the days that the report is about.
-        stale_after: how long upstream's index may stand still.
-        counts: whether the content of days is counted (`storage.findings`).
+        config: says how long an index may stand still, and whether days are looked into.
         now: the current time, aware UTC.
+        window: the days that the report is about.
         snapshot: of the data directory, where one is at hand.
     """
     snapshot = snapshot or load_snapshot(data)
@@ -163,10 +163,13 @@ def read_report(
         listed=wanted_days(snapshot.upstream, data.days, now=now),
         vanished=vanished(snapshot.upstream, now=now),
         predecessors={day: max(one.lines for one in some) for day, some in versions},
-        pending=frozenset(day for day in records if counts and is_pending(records[day])),
+        pending=frozenset(
+            day for day in records if config.storage.findings and is_pending(records[day])
+        ),
     )
     # those of a clock that was ahead would have an index stand still into the future
     polls = [one for one in load_polls(data, _ALL_POLLS).last if one.started_at <= now]
+    stale_after = config.schedule.stale_span
     of_index = find_index_anomalies(polls, snapshot.upstream, stale_after=stale_after)
     return make_report(given, (*find_anomalies(given), *of_index), window, now=now)
 

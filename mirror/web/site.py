@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from mirror.config.settings import Config
-from mirror.model import DayRange
 from mirror.report.facts import Report, read_report
 from mirror.status.metrics import Metrics
 from mirror.status.poll_progress import PollProgress
@@ -44,15 +43,7 @@ class Site:
         # one value, for the threads that pages are made on
         made = self._report
         if made is None or made[0] is not snapshot:
-            stale_after, counts = self.config.schedule.stale_span, self.config.storage.findings
-            report = read_report(
-                self.data,
-                DayRange(),
-                stale_after=stale_after,
-                counts=counts,
-                now=self.now(),
-                snapshot=snapshot,
-            )
+            report = read_report(self.data, self.config, now=self.now(), snapshot=snapshot)
             made = self._report = snapshot, report
         return made[1]
 
