@@ -6,10 +6,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from mirror.store.aside import list_versions, load_changes, read_version
-from tests.store.destinations import LocalLook
-from tests.store.test_destination import DAY, NEW, OLD, put, record_of
+from mirror.archive.ports import Destination
+from mirror.model import ChangeKind, FinalChange
+from mirror.store.aside import list_versions, load_changes, read_version, remove_versions
+from tests.store.destinations import NOW, LocalLook
+from tests.store.test_destination import DAY, NEW, OLD, name_of, put, record_of
 
 DAYS = [DAY + timedelta(days=n) for n in range(4)]
 SHA256 = record_of(OLD).sha256
@@ -53,6 +56,34 @@ def test_one_without_its_line_is_as_old_as_its_file(look: LocalLook) -> None:
 
     when = datetime.fromtimestamp(1_700_000_000, UTC)
     assert (one.kept_at, one.fetched_at) == (when, when)
+
+
+def test_what_is_gone_already_can_be_removed(look: LocalLook) -> None:
+    (one,) = list_versions(look.data, DAY)
+    for _ in range(2):
+        remove_versions(look.data, [one])
+
+    assert [version.date for version in list_versions(look.data)] == DAYS[1:]
+
+
+async def test_a_change_is_on_record_before_its_body_is_seen(look: LocalLook) -> None:
+    change = FinalChange(DAY, ChangeKind.SHRUNK, NOW, 2, 1, "0" * 64, "1" * 64)
+    backup = look.data.root / "backup"
+    with look.opened() as destination:
+        await publish_changed(destination, OLD, change)
+        backup.hardlink_to(look.data.final_changes)
+        before = backup.read_bytes()
+        await publish_changed(destination, NEW, replace(change, lines_after=0))
+
+    assert load_changes(look.data) == (change,)
+    assert backup.read_bytes() == before, "a copy of the file is not ours to write to"
+    assert look.data.final_changes.read_bytes().startswith(before)
+
+
+async def publish_changed(destination: Destination, body: bytes, change: FinalChange) -> None:
+    async with destination.stage(name_of(DAY), lambda chunk: iter([chunk])) as staged:
+        await staged.write([body])
+        await staged.publish(record_of(body), predecessor=None, change=change)
 
 
 def make_link(path: Path) -> None:

@@ -1,6 +1,6 @@
 """The log of polls: bounded, and never without the last complete one."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -146,6 +146,17 @@ async def test_a_torn_line_counts_for_nothing(world: World, line: bytes) -> None
     assert polls.successes == (polls.last[0].ended_at,)
 
 
+def test_a_poll_at_the_end_of_time_ends_nobody_knows_when(world: World) -> None:
+    make_folders(world.data)
+    last = replace(COMPLETE, started_at=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))
+    append_poll(world.data, COMPLETE)
+    append_poll(world.data, last)
+
+    polls = load_polls(world.data, 9)
+
+    assert (polls.last, polls.successes) == ((COMPLETE, last), (COMPLETE.ended_at,))
+
+
 async def test_no_complete_poll_is_none(world: World) -> None:
     world.data.root.mkdir()
     append_poll(world.data, failed(1))
@@ -163,8 +174,12 @@ async def test_polls_of_version_0_1_are_read_whose_problems_were_lines_of_text(
     world.data.polls.write_bytes(msgspec.json.encode(old) + b"\n")
     append_poll(world.data, failed(2))
 
-    before, after = load_polls(world.data, 9).last
+    old.pop("warnings")
+    world.data.polls.write_bytes(world.data.polls.read_bytes() + msgspec.json.encode(old) + b"\n")
+    before, after, without = load_polls(world.data, 9).last
 
+    assert without.warnings == ()
+    assert without.problems == before.problems
     assert before.problems == (Problem(ProblemKind.OTHER, "2024-05-10: mismatch: it has 2 lines"),)
     assert before.warnings == (Problem(ProblemKind.OTHER, "stands still"),)
     assert after == failed(2)
