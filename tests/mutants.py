@@ -21,6 +21,8 @@ from tests.reliability.figures import Figures, conclude
 
 _FOLDERS = ("archive", "store", "sync")
 _LEAST_PERCENT = 85
+_CHILDREN = (os.cpu_count() or 1) + 1
+"""Mutants tried at a time: their tests wait now and then."""
 _MEMORY = Path("/dev/shm")
 """A disk that has nothing to flush, where there is one."""
 _MUTMUT = Path(sys.executable).with_name("mutmut")
@@ -56,7 +58,7 @@ def _run(folder: str, names: list[str]) -> None:
     if _MEMORY.is_dir():
         # most of the time of a poll in a test would be waiting for the disk to flush
         environment["TMPDIR"] = str(_MEMORY)
-    command = [str(_MUTMUT), "run", "--max-children", "2", *names]
+    command = [str(_MUTMUT), "run", "--max-children", str(_CHILDREN), *names]
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
 
 
