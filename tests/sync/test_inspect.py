@@ -10,7 +10,9 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+import structlog
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from mirror.archive.plan import PollRange
 from mirror.archive.ports import Counted, PollEvent
@@ -126,10 +128,16 @@ async def test_workers_that_die_leave_the_days_pending_and_are_no_failure(world:
     killer = WorkerKiller()
     killing = asyncio.create_task(killer.run())
 
-    inspected = await inspect(world)
+    with capture_logs() as logs:
+        inspected = await inspect(world)
 
     killing.cancel()
+    structlog.reset_defaults()
     assert inspected == Inspected(failed=10)
+    died = [one for one in logs if one["event"] == "inspect.worker_died"]
+    # all at once, and then each alone
+    assert [one["days"] for one in died] == [10, *[1] * 10]
+    assert {(one["log_level"], one["signal"]) for one in died} == {("warning", "SIGKILL")}
     assert killer.killed >= 10
     assert len(pending(world)) == 10
     assert (await world.sync()).pending_findings == 0
