@@ -3,10 +3,15 @@
 import re
 from datetime import UTC, datetime
 
+import pytest
+
 from mirror.archive.plan import PollRange
+from mirror.archive.ports import Listing
+from mirror.errors import StorageError
 from mirror.model import DayRange, ProblemKind
 from mirror.store.polls import load_polls
-from mirror.sync.wiring import open_mirror
+from mirror.sync.wiring import open_mirror, preview
+from mirror.text import human_bytes
 from tests.conftest import NOON, World
 from tests.upstream import faults
 from tests.upstream.archive import day_name
@@ -114,3 +119,56 @@ async def test_an_index_that_stands_still_or_shrinks_is_a_warning(world: World) 
             f"upstream's index has shrunk (noticed {since:%Y-%m-%d %H:%M} UTC): {what} kept, "
             "and looked for elsewhere"
         )
+
+
+async def test_something_in_a_listings_place_is_a_problem_and_the_others_are_written(
+    world: World,
+) -> None:
+    page = world.data.archive / "index.html"
+    page.mkdir(parents=True)
+
+    report = await world.sync()
+
+    assert report.exit_code == 3
+    (problem,) = report.problems
+    assert (problem.kind, problem.day) == (ProblemKind.IN_THE_WAY, None)
+    assert problem.text == f"{page} is a directory, not a file"
+    world.assert_identical()
+    page.rmdir()
+    assert (await world.sync()).exit_code == 0
+    assert b"<html" in page.read_bytes()
+
+
+@pytest.mark.parametrize("name", Listing)
+async def test_a_listing_that_is_gone_comes_back_with_the_next_poll(
+    world: World, name: Listing
+) -> None:
+    await world.sync()
+    path = world.data.archive / name
+    before = path.read_bytes()
+    path.unlink()
+
+    assert (await world.sync()).exit_code == 0
+
+    assert path.read_bytes() == before
+    assert world.server.count("index.jsonl") == 2
+
+
+async def test_where_there_is_no_room_for_what_is_due_nothing_is_begun(world: World) -> None:
+    world.configure("storage", min_free=10**18)
+    plan = (await preview(world.config, world.data, PollRange(), now=world.clock)).plan
+    world.forget()
+
+    with pytest.raises(StorageError) as caught:
+        await world.sync()
+
+    assert f"the poll needs about {human_bytes(plan.estimated_bytes)} " in str(caught.value)
+    assert f"{human_bytes(10**18)} are to stay free" in str(caught.value)
+    assert caught.value.hint == "free some room, or lower storage.min_free or the range of days"
+    assert world.names_asked() == ["index.jsonl"]
+    world.configure("storage", min_free=0)
+    await world.sync()
+    world.configure("storage", min_free=10**18)
+    # a poll that has nothing to fetch needs no room, nor one whose days may be unchanged
+    assert (await world.sync()).exit_code == 0
+    assert (await world.sync(PollRange(recheck=10))).exit_code == 0

@@ -105,6 +105,23 @@ async def test_final_days_to_ask_about_again_are_in_it(world: World) -> None:
     assert world.names_asked(304) == ["index.jsonl"]
 
 
+async def test_no_day_is_expected_to_be_larger_than_may_be(world: World) -> None:
+    world.configure("http", max_file_size=123_456)
+    world.archive.claims[world.day(3)] = 10**9
+    world.archive.write_index(world.clock())
+
+    sizes = {one.date: one.estimated_bytes for one in (await look(world)).plan.due}
+
+    assert sizes.pop(world.day(3)) == 123_456
+    assert max(sizes.values()) < 123_456
+
+
+async def test_a_day_that_cannot_be_kept_is_not_due(world: World) -> None:
+    (world.data.archive / day_name(world.day(3))).mkdir(parents=True)
+
+    assert day_name(world.day(3)) not in due(await look(world))
+
+
 async def test_days_looked_for_by_name_are_in_it_where_the_index_stands_still(
     world: World,
 ) -> None:
