@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import accumulate
-from operator import itemgetter
 from typing import Annotated, Any
 
 import msgspec
@@ -81,7 +80,7 @@ def _find_complete(lines: Sequence[bytes]) -> list[tuple[datetime, bytes]]:
             # of a poll at the end of time nobody knows when it ended
             with suppress(OverflowError):
                 complete.append((end.started_at + timedelta(seconds=end.duration_s), line))
-    return sorted(complete, key=itemgetter(0))
+    return sorted(complete)
 
 
 def _decode(line: bytes) -> PollReport | None:
