@@ -91,6 +91,7 @@ FLOODS: dict[str, Said] = {
     "readers of /index.jsonl": _asking("/index.jsonl"),
     "readers of /status": _asking("/status"),
     "readers of /status in gzip": _asking("/status", b"Accept-Encoding: gzip\r\n"),
+    "readers of /report": _asking("/report"),
     "readers of /status.json": _asking("/status.json"),
     "readers of /status/events": _asking("/status/events"),
     "readers of /metrics": _asking("/metrics"),
