@@ -420,7 +420,7 @@ async def test_the_demo_shows_its_scenes_without_a_network(shell: Shell) -> None
 
     assert (done.code, done.err) == (0, "")
     assert [line[:2] for line in done.out.splitlines() if line[1:2] == "."] == [
-        f"{number}." for number in range(1, 8)
+        f"{number}." for number in range(1, 9)
     ]
     assert again.code == 0
     assert shell.server.requests == []
