@@ -1,7 +1,8 @@
 """A mirror of real size to read events from: 200 days, 4 million events, 1.1 GB.
 
 Made of the real launches of two days where MIRROR_REAL_DATA has them, with their repositories,
-origins and frequencies; else made-up ones. Always the same, whoever makes it and however often.
+origins and frequencies; references move on each week, and some repositories are new each day. Else
+made-up ones. Always the same, whoever makes it and however often.
 
     python -m tests.benchmarks.launches DIR [--days 200] [--events 4000000]
 """
@@ -29,6 +30,8 @@ LAST_DAY = date(2021, 11, 1)
 """So that versions 4 and 5 are among the days, and are mixed by them."""
 _EVENTS_PER_DAY = 23_000
 """Of a working day; 20,000 on average."""
+_NEW_SHARE = 0.03
+"""Of the launches of a day: those of repositories that no other day has."""
 _PUBLISHED_AFTER = timedelta(hours=32)
 # twice as many launches in the afternoon (UTC) as in the small hours
 _RHYTHM = list(accumulate(100 - abs(m - 900) // 15 for m in range(MINUTES_A_DAY)))
@@ -70,31 +73,38 @@ def make_real_day(day: date, count: int, rows: Sequence[Row]) -> bytes:
     rng = random.Random(f"{day}/{count}")
     minutes = sorted(rng.choices(range(MINUTES_A_DAY), cum_weights=_RHYTHM, k=count))
     weights = list(accumulate(int(row["launches"]) for row in rows))
+    fresh: list[Row] = [
+        {"provider": "GitHub", "spec": f"new-{day}/{n}/HEAD", "origin": "gke.mybinder.org"}
+        for n in range(round(count * _NEW_SHARE))
+    ]
+    drawn = [*range(len(rows), len(rows) + len(fresh))]
+    drawn += rng.choices(range(len(rows)), cum_weights=weights, k=count - len(fresh))
+    rng.shuffle(drawn)
     lines: list[str] = []
     for stretch in split_day(day):
-        part = minutes[bisect_left(minutes, stretch.start) : bisect_left(minutes, stretch.stop)]
-        pools = [_make_pool(rows, era) for era in stretch.eras]
-        drawn = rng.choices(range(len(rows)), cum_weights=weights, k=len(part))
-        for minute, which in zip(part, drawn, strict=True):
-            before, after = rng.choice(pools)[which] if len(pools) > 1 else pools[0][which]
+        part = range(bisect_left(minutes, stretch.start), bisect_left(minutes, stretch.stop))
+        pools = [_make_pool([*rows, *fresh], era, day) for era in stretch.eras]
+        for at in part:
+            before, after = rng.choice(pools)[drawn[at]] if pools[1:] else pools[0][drawn[at]]
+            minute = minutes[at]
             lines.append(f"{before}{day}T{minute // 60:02}:{minute % 60:02}:00+00:00{after}")
     return "".join(lines).encode()
 
 
-def _make_pool(rows: Sequence[Row], era: Era) -> list[tuple[str, str]]:
-    return [_make_template(row, number, era) for number, row in enumerate(rows)]
+def _make_pool(rows: Sequence[Row], era: Era, day: date) -> list[tuple[str, str]]:
+    return [_make_template(row, number, era, day) for number, row in enumerate(rows)]
 
 
-def _make_template(row: Row, number: int, era: Era) -> tuple[str, str]:
+def _make_template(row: Row, number: int, era: Era, day: date) -> tuple[str, str]:
     """Return a line of this row before and after its timestamp."""
-    commit = hashlib.sha1(str(row["spec"]).encode(), usedforsecurity=False).hexdigest()
+    commit = f"{row['spec']} in week {day.toordinal() // 7}".encode()
     event = {
         "timestamp": "@",
         "schema": "binderhub.jupyter.org/launch",
         "version": era.version,
         "provider": row["provider"],
         "spec": row["spec"],
-        "ref": commit,
+        "ref": hashlib.sha1(commit, usedforsecurity=False).hexdigest(),
         "status": "success",
         "build_token": number % 10 == 0,
         "origin": row["origin"],
