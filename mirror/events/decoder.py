@@ -56,6 +56,8 @@ class OddLine(Struct, frozen=True, gc=False):
 
 
 Decoded: TypeAlias = Sequence[Launch | OddLine]
+BlockDecoder: TypeAlias = Callable[[bytes], Sequence[Any] | None]
+"""Decodes a block into one item a line; None where each line is to be looked at by itself."""
 
 launch_decoder = msgspec.json.Decoder(Launch)
 """Does not ask for UTC, nor for UTF-8 in what it passes over: that is for its callers to do."""
@@ -175,7 +177,9 @@ def read_blocks(file: BinaryIO, note: Callable[[bytes], object] = len) -> Iterat
         yield rest + b"\n"
 
 
-def decode_blocks(blocks: Iterable[bytes], file: str = "") -> Iterator[tuple[bytes, Decoded, bool]]:
+def decode_blocks(
+    blocks: Iterable[bytes], file: str = "", decode: BlockDecoder = decode_launches
+) -> Iterator[tuple[bytes, Sequence[Any], bool]]:
     """Yield each block of a daily file with what its lines hold, and whether one of them is odd.
 
     Blank lines are nothing at all, and count only for the numbers of the lines after them.
@@ -183,10 +187,11 @@ def decode_blocks(blocks: Iterable[bytes], file: str = "") -> Iterator[tuple[byt
     Args:
         blocks: all of the file, in blocks of whole lines.
         file: its name, for odd lines.
+        decode: decodes what can be decoded at once.
     """
     next_line = 1
     for block in blocks:
-        launches = decode_launches(block)
+        launches = decode(block)
         if launches is not None:
             # one launch a line, so there is no need to count the newlines
             next_line += len(launches)

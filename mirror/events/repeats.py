@@ -46,8 +46,8 @@ T = TypeVar("T")
 _moment_decoder = msgspec.json.Decoder(datetime)
 
 
-class _UnlikeError(Exception):
-    """A line is cut wrong, or is no launch."""
+class UnlikeError(Exception):
+    """A line is cut wrong, or is no launch, or cannot be judged without its timestamp."""
 
 
 class _Frame:
@@ -70,17 +70,17 @@ class _Frame:
     def read_moment(self, part: bytes) -> datetime:
         """Return the timestamp of a line by the part that has it."""
         if not (part.startswith(self._before) and part.endswith(self._after)):
-            raise _UnlikeError
+            raise UnlikeError
         moment = _moment_decoder.decode(part[self._text])
         if moment.tzinfo is not UTC:
-            raise _UnlikeError
+            raise UnlikeError
         return moment
 
     def read_launch(self, rest: bytes) -> Launch:
         """Return the launch at `ANY_TIME` with the rest of a line."""
         # twice as fast as `in`
         if rest.find(_KEY) >= 0:
-            raise _UnlikeError
+            raise UnlikeError
         if not rest.isascii():
             rest.decode()
         return launch_decoder.decode(rest + self._any if self._after else self._any + rest)
@@ -125,6 +125,7 @@ class RepeatDecoder(Generic[M, L]):
     Args:
         of_moment: makes something of a timestamp.
         of_launch: makes something of a launch whose timestamp is of no account: it is `ANY_TIME`.
+            An UnlikeError says that it is not, of this one.
     """
 
     def __init__(
@@ -153,8 +154,13 @@ class RepeatDecoder(Generic[M, L]):
                 list(map(moments.__getitem__, map(frame.part, lines))),
                 list(map(launches.__getitem__, map(frame.rest, lines))),
             )
-        except (_UnlikeError, *BAD_JSON):
+        except (UnlikeError, *BAD_JSON):
             return None
+
+    def pair(self, block: bytes) -> list[tuple[M, L]] | None:
+        """Return line by line what `decode` does."""
+        parts = self.decode(block)
+        return None if parts is None else list(zip(*parts, strict=True))
 
     def forget_moments(self) -> None:
         """Forget the timestamps: what is made of equal ones is made anew."""

@@ -24,8 +24,17 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Literal, TypeVar, Unpa
 
 from mirror.archive.plan import DayRules
 from mirror.errors import UnknownSchemaError, UnrecordedError
-from mirror.events.decoder import Decoded, OddLine, decode_blocks, pair_lines, read_blocks
+from mirror.events.decoder import (
+    BlockDecoder,
+    Decoded,
+    OddLine,
+    decode_blocks,
+    decode_launches,
+    pair_lines,
+    read_blocks,
+)
 from mirror.events.launch import Launch
+from mirror.events.repeats import RepeatDecoder
 from mirror.model import Record
 from mirror.progress import Advance, show_nothing, show_reading
 from mirror.reading.days import Day, DayCount, describe, open_days, survey_days
@@ -41,6 +50,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 T_co = TypeVar("T_co", covariant=True)
+M = TypeVar("M")
+L = TypeVar("L")
 
 _LONG_BYTES = 100_000_000
 """What is read within a second or so needs no bar."""
@@ -249,6 +260,28 @@ class Events(Generic[T_co]):
         for _, block in self._blocks():
             yield [one for one in block if isinstance(one, Launch)]
 
+    def pairs(
+        self, of_moment: Callable[[datetime], M], of_launch: Callable[[Launch], L]
+    ) -> Iterator[list[tuple[M, L]]]:
+        """Yield the launches in lists of pairs: what is made of a timestamp, and of all the rest.
+
+        What repeats is made once: that makes it fast (`mirror.events.repeats`).
+
+        Args:
+            of_moment: makes something of a timestamp.
+            of_launch: makes something, not None, of a launch whose timestamp is of no account.
+        """
+        wants, choose = self._selection.wants_always, self._selection.choose_launches
+        decoder = RepeatDecoder(of_moment, lambda one: of_launch(one) if wants(one) else None)
+        for _, _, decoded in self._read(decoder.pair):
+            if decoded and isinstance(decoded[0], tuple):
+                pairs = [pair for pair in decoded if pair[1] is not None]
+            else:
+                chosen = [one for one in choose(decoded) if isinstance(one, Launch)]
+                pairs = [(of_moment(one.timestamp), of_launch(one)) for one in chosen]
+            self.given += len(pairs)
+            yield pairs
+
     def lines(self) -> Iterator[bytes]:
         """Yield the lines of upstream's files that the events stand on, with a newline, in chunks.
 
@@ -285,7 +318,9 @@ class Events(Generic[T_co]):
             self.given += len(chosen)
             yield day, chosen
 
-    def _read(self) -> Iterator[tuple[Day, bytes, Decoded]]:
+    def _read(
+        self, decode: BlockDecoder = decode_launches
+    ) -> Iterator[tuple[Day, bytes, Sequence[Any]]]:
         """Yield the days' blocks of lines with what they hold; start counting again.
 
         Raises:
@@ -302,17 +337,17 @@ class Events(Generic[T_co]):
             is_shown = total_bytes >= _LONG_BYTES
         with show_reading(total_bytes) if is_shown else nullcontext(show_nothing) as advance:
             for day, file, record in open_days(self._data, self.days):
-                for block, decoded in self._decode(file, record, advance):
+                for block, decoded in self._decode(file, record, decode, advance):
                     yield day, block, decoded
 
     def _decode(
-        self, file: BinaryIO, record: Record, advance: Advance
-    ) -> Iterator[tuple[bytes, Decoded]]:
+        self, file: BinaryIO, record: Record, decode: BlockDecoder, advance: Advance
+    ) -> Iterator[tuple[bytes, Sequence[Any]]]:
         """Yield the blocks of a day's file, whose odd lines are counted."""
         found = 0
         blocks = read_blocks(file, lambda chunk: advance(0, len(chunk)))
         with storage_errors(Path(str(file.name))):
-            for block, decoded, has_odd_lines in decode_blocks(blocks, record.name):
+            for block, decoded, has_odd_lines in decode_blocks(blocks, record.name, decode):
                 found += len(decoded)
                 if has_odd_lines:
                     yield from self._note_odd(block, decoded)

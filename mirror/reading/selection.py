@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from mirror.errors import SpecError
 from mirror.events.decoder import Decoded, OddLine, pair_lines
 from mirror.events.launch import ORIGIN_BEFORE, ORIGINS_SINCE, Launch
+from mirror.events.repeats import UnlikeError
 from mirror.events.spec import parse_spec, repository_key
 from mirror.text import shown
 
@@ -108,6 +109,16 @@ class Selection:
             return block
         wanted = [line for line, one in pair_lines(block, decoded) if self._wants(self._fill(one))]
         return b"".join(line + b"\n" for line in wanted)
+
+    def wants_always(self, one: Launch) -> bool:
+        """Return whether a launch is wanted whenever it was.
+
+        Raises:
+            UnlikeError: that depends on the time.
+        """
+        if self._fill_origin and one.origin is None:
+            raise UnlikeError
+        return self._wants(one)
 
     def _wants_all(self, decoded: Decoded) -> bool:
         """Return whether none is dropped; where odd lines raise, none of them come so far."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeAlias, cast
@@ -35,7 +36,7 @@ _GZIP_LEVEL = 6
 _ZSTD_LEVEL = 3
 _QUOTED = re.compile('[",\r\n]')
 _NAMES = [column.name for column in COLUMNS]
-_get_row: Callable[[Launch], tuple[Any, ...]] = attrgetter(*_NAMES)
+_get_rest: Callable[[Launch], tuple[Any, ...]] = attrgetter(*_NAMES[1:])
 _PARQUET_MEMORY_BYTES = 512 * 1024 * 1024
 
 AnyEvents: TypeAlias = Events[Launch] | Events[Launch | OddLine]
@@ -88,9 +89,11 @@ def write_csv(events: AnyEvents, sink: BinaryIO) -> None:
     make = partial(make_cell, is_shown=True) if sink.isatty() else make_cell
     # lines end as RFC 4180 has it
     sink.write(",".join(_NAMES).encode() + b"\r\n")
-    for block in events.launch_blocks():
-        rows = (",".join(map(make, _get_row(launch))) for launch in block)
-        sink.write("".join(f"{row}\r\n" for row in rows).encode())
+    blocks = events.pairs(
+        lambda moment: make(moment).encode(),
+        lambda launch: f",{','.join(map(make, _get_rest(launch)))}\r\n".encode(),
+    )
+    sink.writelines(b"".join(chain.from_iterable(pairs)) for pairs in blocks)
 
 
 def make_cell(value: object, *, is_shown: bool = False) -> str:
