@@ -294,15 +294,15 @@ class Events(Generic[T_co]):
 
     def to_arrow(self) -> "pa.Table":
         """Return the launches as an Arrow table."""
-        return make_arrow(self.launch_blocks())
+        return make_arrow(self.pairs)
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return the launches as a pandas frame."""
-        return make_pandas(self.launch_blocks())
+        return make_pandas(self.pairs)
 
     def to_polars(self) -> "pl.DataFrame":
         """Return the launches as a polars frame."""
-        return make_polars(self.launch_blocks())
+        return make_polars(self.pairs)
 
     def describe(self) -> str:
         """Return days and choice in a few words."""

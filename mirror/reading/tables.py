@@ -3,13 +3,19 @@
 A reader of JSON that infers the columns from the first lines loses those that came later. Here
 every column is there with its type; a field that a version does not have is null. A ConfigError
 says which of the libraries is not installed.
+
+Most launches differ from another in the timestamp alone (`mirror.events.repeats`). So each library
+makes a table of the distinct ones without it, and takes from that the rows by their numbers.
 """
 
 import importlib
-from collections.abc import Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import count
 from operator import attrgetter
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from mirror.errors import ConfigError
 from mirror.events.launch import COLUMNS, ColumnType, Launch
@@ -19,11 +25,22 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-_BLOCK_ROWS = 8192
-_GETTERS = [attrgetter(column.name) for column in COLUMNS]
+T = TypeVar("T")
+Pairs: TypeAlias = Callable[
+    [Callable[[datetime], int], Callable[[Launch], int]], Iterator[list[tuple[int, int]]]
+]
+"""What gives the launches: `mirror.reading.reader.Events.pairs`."""
+
+_TIMESTAMP, *_OTHERS = COLUMNS
+_GETTERS = [attrgetter(column.name) for column in _OTHERS]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_PART_ROWS = 8192
+_CHUNK_ROWS = 1_000_000
+"""A column of strings in Arrow has room for 2 GiB in each of its chunks."""
 
 
-def make_arrow(blocks: Iterable[Sequence[Launch]]) -> "pa.Table":
+def make_arrow(pairs: Pairs) -> "pa.Table":
     """Return launches as an Arrow table."""
     arrow = _load("pyarrow")
     types = {
@@ -35,65 +52,90 @@ def make_arrow(blocks: Iterable[Sequence[Launch]]) -> "pa.Table":
     schema = arrow.schema(
         [arrow.field(one.name, types[one.type], metadata={"doc": one.doc}) for one in COLUMNS]
     )
-    batches = (arrow.record_batch(_values(block), schema=schema) for block in _joined(blocks))
-    table: pa.Table = arrow.Table.from_batches(batches, schema=schema)
+    others = schema.remove(0)
+    moments, numbers, parts = _collect(
+        pairs, lambda values: arrow.record_batch(values, schema=others)
+    )
+    distinct = arrow.Table.from_batches(parts, schema=others).combine_chunks()
+    times = arrow.array(moments, type=schema.types[0])
+    taken = [
+        distinct.take(arrow.array(numbers[at : at + _CHUNK_ROWS], type=arrow.int32())).add_column(
+            0, schema.field(0), times[at : at + _CHUNK_ROWS]
+        )
+        for at in range(0, len(numbers) or 1, _CHUNK_ROWS)
+    ]
+    table: pa.Table = arrow.concat_tables(taken)
     return table
 
 
-def make_pandas(blocks: Iterable[Sequence[Launch]]) -> "pd.DataFrame":
+def make_pandas(pairs: Pairs) -> "pd.DataFrame":
     """Return launches as a pandas frame; missing values are NA."""
     pandas = _load("pandas")
     types = {
-        ColumnType.TIMESTAMP: "datetime64[us, UTC]",
         ColumnType.STRING: "string",
         ColumnType.INTEGER: "int16",
         ColumnType.BOOLEAN: "boolean",
     }
 
-    def make_frame(block: Sequence[Launch]) -> Any:
-        columns = zip(COLUMNS, _values(block), strict=True)
+    def make_frame(values: list[list[Any]]) -> Any:
+        columns = zip(_OTHERS, values, strict=True)
         return pandas.DataFrame(
-            {one.name: pandas.Series(values, dtype=types[one.type]) for one, values in columns}
+            {one.name: pandas.Series(found, dtype=types[one.type]) for one, found in columns}
         )
 
-    frames = map(make_frame, _joined(blocks))
-    whole: pd.DataFrame = pandas.concat(frames, ignore_index=True)
+    moments, numbers, parts = _collect(pairs, make_frame)
+    whole: pd.DataFrame = pandas.concat(parts).take(numbers).reset_index(drop=True)
+    whole.insert(0, _TIMESTAMP.name, pandas.Series(moments, dtype="datetime64[us, UTC]"))
     return whole
 
 
-def make_polars(blocks: Iterable[Sequence[Launch]]) -> "pl.DataFrame":
+def make_polars(pairs: Pairs) -> "pl.DataFrame":
     """Return launches as a polars frame."""
     polars = _load("polars")
     types = {
-        ColumnType.TIMESTAMP: polars.Datetime("us", "UTC"),
         ColumnType.STRING: polars.String,
         ColumnType.INTEGER: polars.Int16,
         ColumnType.BOOLEAN: polars.Boolean,
     }
-    schema = {one.name: types[one.type] for one in COLUMNS}
-    frames = (
-        polars.DataFrame(_values(block), schema=schema, orient="col") for block in _joined(blocks)
+    schema = {one.name: types[one.type] for one in _OTHERS}
+    moments, numbers, parts = _collect(
+        pairs, lambda values: polars.DataFrame(values, schema=schema, orient="col")
     )
-    whole: pl.DataFrame = polars.concat(frames, rechunk=True)
-    return whole
+    rows = polars.Series(numbers, dtype=polars.UInt32)
+    # from one chunk: to take from several costs twice the memory
+    whole: pl.DataFrame = polars.concat(parts, rechunk=True)[rows]
+    times = polars.Series(_TIMESTAMP.name, moments, dtype=polars.Datetime("us", "UTC"))
+    return whole.insert_column(0, times)
 
 
-def _joined(blocks: Iterable[Sequence[Launch]]) -> Iterator[list[Launch]]:
-    """Yield blocks of `_BLOCK_ROWS` and more, for each costs a library as much as many rows.
+def _collect(
+    pairs: Pairs, make: Callable[[list[list[Any]]], T]
+) -> tuple[Sequence[int], Sequence[int], list[T]]:
+    """Return all timestamps, the numbers of the launches, and the distinct ones that they are of.
 
-    The last one may have less, or none at all: then it is there for its columns.
+    These come in parts, which `make` makes of the values of each column.
     """
-    joined: list[Launch] = []
-    for block in blocks:
-        joined += block
-        if len(joined) >= _BLOCK_ROWS:
-            yield joined
-            joined = []
-    yield joined
+    moments, numbers = array("q"), array("i")
+    parts: list[T] = []
+    launches: list[Launch] = []
+    next_number = count()
 
+    def finish_part() -> None:
+        parts.append(make([list(map(get, launches)) for get in _GETTERS]))
+        launches.clear()
 
-def _values(block: Sequence[Launch]) -> list[list[Any]]:
-    return [list(map(get, block)) for get in _GETTERS]
+    def number(launch: Launch) -> int:
+        if len(launches) >= _PART_ROWS:
+            finish_part()
+        launches.append(launch)
+        return next(next_number)
+
+    for block in pairs(lambda moment: (moment - _EPOCH) // _MICROSECOND, number):
+        for column, found in zip((moments, numbers), zip(*block, strict=True), strict=bool(block)):
+            column.extend(found)
+    # one at least, for its columns
+    finish_part()
+    return moments, numbers, parts
 
 
 def _load(name: str) -> ModuleType:
