@@ -1,7 +1,8 @@
 """Times the reading of events beside pandas, polars and DuckDB, on the same work in one run.
 
-The work: take in every launch of every daily file with all of its fields, and count them. Each
-contestant runs in a process of its own, on one core, in turns.
+The work: take in every launch of every daily file with all of its fields, and count them; beside it
+all of them as one table of polars, and as CSV. Each contestant runs in a process of its own, on one
+core, in turns.
 
 Then many small days: 300, 1,000 and 3,000 of them, ten launches each, read in one go. A day must
 not cost more for there being more of them.
@@ -39,13 +40,34 @@ def count_typed(root: Path, names: list[str]) -> int:
     """Stream typed launches, as an analyst's loop does."""
     from mirror import Archive  # noqa: PLC0415 - each contestant pays for itself alone
 
-    first, last = (name[len("events-") : -len(".jsonl")] for name in (names[0], names[-1]))
-    from datetime import date  # noqa: PLC0415 - likewise
-
     count = 0
-    for _ in Archive(root).events(date.fromisoformat(first), date.fromisoformat(last)):
+    for _ in Archive(root).events(*ends_of(names)):
         count += 1
     return count
+
+
+def count_table(root: Path, names: list[str]) -> int:
+    """Have all launches as one table."""
+    from mirror import Archive  # noqa: PLC0415 - each contestant pays for itself alone
+
+    return Archive(root).to_polars(*ends_of(names), progress=False).height
+
+
+def count_csv(root: Path, names: list[str]) -> int:
+    """Write all launches as CSV."""
+    from mirror import Archive  # noqa: PLC0415 - each contestant pays for itself alone
+    from mirror.reading.sinks import write_csv  # noqa: PLC0415 - likewise
+
+    events = Archive(root).events(*ends_of(names), progress=False)
+    with tempfile.TemporaryFile() as sink:
+        write_csv(events, sink)
+    return events.given
+
+
+def ends_of(names: list[str]) -> tuple[date, date]:
+    """Return the first and the last day of some daily files."""
+    first, *_, last = (date.fromisoformat(name[len("events-") : -len(".jsonl")]) for name in names)
+    return first, last
 
 
 def count_pandas(root: Path, names: list[str]) -> int:
@@ -78,12 +100,16 @@ def count_duckdb(root: Path, names: list[str]) -> int:
 
 CONTESTANTS: dict[str, Callable[[Path, list[str]], int]] = {
     "mirror": count_typed,
+    "to_polars": count_table,
+    "CSV": count_csv,
     "pandas": count_pandas,
     "polars": count_polars,
     "duckdb": count_duckdb,
 }
 _LIBRARIES = {
     "mirror": "mirror.reading.reader",
+    "to_polars": "polars",
+    "CSV": "mirror.reading.sinks",
     "pandas": "pandas",
     "polars": "polars",
     "duckdb": "duckdb",
@@ -149,7 +175,7 @@ def report(samples: dict[str, list[dict[str, float]]], size: int) -> bool:
     for name, found in samples.items():
         cpu_s = statistics.median(sample["cpu_s"] for sample in found)
         peak_mb = max(sample["peak_mb"] for sample in found)
-        print(f"{name:8} {size / cpu_s / 1e6:6.0f} MB/s {cpu_s:7.2f} s  {peak_mb:6.0f} MB")
+        print(f"{name:9} {size / cpu_s / 1e6:6.0f} MB/s {cpu_s:7.2f} s  {peak_mb:6.0f} MB")
     pairs = zip(samples["pandas"], samples["mirror"], strict=True)
     times = statistics.median(theirs["cpu_s"] / ours["cpu_s"] for theirs, ours in pairs)
     peak_mb = max(sample["peak_mb"] for sample in samples["mirror"])
