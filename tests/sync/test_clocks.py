@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from mirror.model import DayRange, IndexState, ProblemKind
+from mirror.model import IndexState, ProblemKind
 from mirror.report.facts import read_report
 from mirror.status.metrics import Metrics
 from mirror.status.readiness import judge_readiness
@@ -77,7 +77,6 @@ async def test_no_report_has_an_index_stand_still_into_the_future(world: World) 
     world.archive.write_index(world.clock())
     await world.sync()
 
-    window, now = DayRange(), world.clock()
-    found = read_report(world.data, window, stale_after=timedelta(hours=36), counts=True, now=now)
+    found = read_report(world.data, world.config, now=world.clock())
 
-    assert all(one.last <= now.date() for one in found.anomalies)
+    assert all(one.last <= world.clock().date() for one in found.anomalies)

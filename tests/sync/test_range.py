@@ -1,7 +1,5 @@
 """`--since`, `--until` and `--recheck`: what a poll asks for, and what it judges."""
 
-from datetime import timedelta
-
 import pytest
 
 from mirror.archive.plan import PollRange
@@ -155,13 +153,7 @@ class TestDaysToKeep:
         report = await world.sync()
         assert (report.exit_code, report.listed, report.held) == (0, 3, 3)
         assert world.status().missing_days == ()
-        found = read_report(
-            world.data,
-            DayRange(),
-            stale_after=timedelta(days=9),
-            counts=True,
-            now=world.clock(),
-        )
+        found = read_report(world.data, world.config, now=world.clock())
         assert Kind.MISSING not in {one.kind for one in found.anomalies}
 
         await world.sync(PollRange(DayRange(since=world.day(2))))
