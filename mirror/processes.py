@@ -41,6 +41,35 @@ class WorkerDiedError(Exception):
         self.number = number
 
 
+def start_process(*, prints: bool = False) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start a worker; return it with this side's end of the pair.
+
+    Args:
+        prints: whether it prints where this process does; else nowhere.
+
+    Raises:
+        StorageError: the system has no process to give.
+    """
+    ours, theirs = socket.socketpair()
+    try:
+        with theirs:
+            process = subprocess.Popen(
+                # -P: what lies in the current directory is not imported
+                [sys.executable, "-P", "-m", "mirror.processes"],
+                stdin=theirs.fileno(),
+                stdout=None if prints else subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                # what a shell's >(command) opened is written by its descriptor: /dev/fd/63
+                close_fds=not prints,
+                # it finds its modules where we do, however that was arranged
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+            )
+    except OSError as error:
+        ours.close()
+        raise StorageError(f"no process can be started: {error.strerror}") from error
+    return process, ours
+
+
 class Worker:
     """A process that runs one call after the other; ended by `close`, or by `with`.
 
@@ -57,24 +86,7 @@ class Worker:
     def __init__(self, *, prints: bool = False, timeout_s: float = 0) -> None:
         self._timeout_s = timeout_s
         self._calling = threading.Lock()
-        self._socket, theirs = socket.socketpair()
-        try:
-            with theirs:
-                self._process = subprocess.Popen(
-                    # -P: what lies in the current directory is not imported
-                    [sys.executable, "-P", "-m", "mirror.processes"],
-                    stdin=theirs.fileno(),
-                    stdout=None if prints else subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    # what a shell's >(command) opened is written by its descriptor: /dev/fd/63
-                    close_fds=not prints,
-                    # it finds its modules where we do, however that was arranged
-                    env=os.environ
-                    | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
-                )
-        except OSError as error:
-            self._socket.close()
-            raise StorageError(f"no process can be started: {error.strerror}") from error
+        self._process, self._socket = start_process(prints=prints)
         self._replies = self._socket.makefile("rb")
 
     def __enter__(self) -> Self:
@@ -98,14 +110,14 @@ class Worker:
                 self._wait()
                 result, error = pickle.load(self._replies)  # noqa: S301 - from a child of ours
             except (EOFError, ConnectionError, pickle.UnpicklingError) as ended:
-                raise WorkerDiedError(self._end()) from ended
+                raise end_process(self._process) from ended
         if error is not None:
             raise error
         return result  # type: ignore[no-any-return]  # what the function returned
 
     def close(self) -> None:
         """Kill the process; a call that another thread waits for ends with it."""
-        self._end()
+        end_process(self._process)
         with self._calling:
             self._replies.close()
             self._socket.close()
@@ -119,10 +131,12 @@ class Worker:
             if time.monotonic() >= ends_at:
                 raise TimeoutError
 
-    def _end(self) -> signal.Signals | None:
-        self._process.kill()
-        code = self._process.wait()
-        return signal.Signals(-code) if code < 0 else None
+
+def end_process(process: subprocess.Popen[bytes]) -> WorkerDiedError:
+    """Kill a worker, and return what there is to say of its end."""
+    process.kill()
+    code = process.wait()
+    return WorkerDiedError(signal.Signals(-code) if code < 0 else None)
 
 
 def serve() -> None:
@@ -151,14 +165,22 @@ def _end_with_parent(descriptor: int) -> None:
 def _reply(function: Callable[..., object], args: tuple[object, ...]) -> bytes:
     try:
         return pickle.dumps((function(*args), None))
-    except (MirrorError, OSError) as error:
-        return pickle.dumps((None, error))
     except BaseException as error:  # noqa: BLE001 - whatever it is, the parent is to hear of it
-        import traceback  # noqa: PLC0415 - for a bug alone
+        return pickle.dumps((None, portable(error)))
 
-        bug = RuntimeError(f"{type(error).__name__}: {error}")
-        bug.add_note("".join(traceback.format_exception(error))[-_NOTE_LENGTH:])
-        return pickle.dumps((None, bug))
+
+def portable(error: BaseException) -> Exception:
+    """Return an error as the parent is to raise it.
+
+    What is none of ours, nor the system's, is a bug, and has its traceback as a note.
+    """
+    if isinstance(error, (MirrorError, OSError)):
+        return error
+    import traceback  # noqa: PLC0415 - for a bug alone
+
+    bug = RuntimeError(f"{type(error).__name__}: {error}")
+    bug.add_note("".join(traceback.format_exception(error))[-_NOTE_LENGTH:])
+    return bug
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import date, datetime
 from enum import StrEnum
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, TypeAlias
 
 from msgspec import Struct, field
 
@@ -83,9 +83,16 @@ class Traffic(Struct):
     failures: Counter[Failure] = field(default_factory=Counter)
     """Tries that failed, by what made them; those who judge what came count here too."""
 
+    def add(self, other: "Traffic") -> None:
+        """Count what another session asked for, too."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
 
 Transform = Callable[[bytes], Iterator[bytes]]
 """What a body passes through on its way in, on the writing thread."""
+Stage: TypeAlias = Callable[[str, Transform], AbstractAsyncContextManager[Any]]
+"""Begins a body by its name: a `Staged`, of which a worker process has no more than `write`."""
 
 
 class Listing(StrEnum):
@@ -119,6 +126,13 @@ class Staged(Protocol):
 
     async def write(self, block: Sequence[bytes]) -> None:
         """Pass a block through the transform and keep what comes out."""
+
+    @property
+    def elsewhere(self) -> Stage | None:
+        """How another process writes it in place of this one, once; can be pickled.
+
+        None where no other process can.
+        """
 
     async def publish(
         self,

@@ -95,6 +95,17 @@ class HttpConfig(Struct, frozen=True, kw_only=True):
     user_agent: Annotated[str, "User-Agent header; empty: name and version."] = ""
 
 
+class SyncConfig(Struct, frozen=True, kw_only=True):
+    """How a poll works."""
+
+    workers: Annotated[
+        int,
+        "Processes that download where much is due (0: one for each processor; 1: none beside "
+        "the poll's own). Each takes some 45 MB.",
+        Meta(ge=0, le=64),
+    ] = 0
+
+
 class ScheduleConfig(Struct, frozen=True, kw_only=True):
     """When the daemon polls, and when a day counts as final."""
 
@@ -169,6 +180,7 @@ class Config(Struct, frozen=True, kw_only=True):
     upstream: UpstreamConfig = UpstreamConfig()
     storage: StorageConfig = StorageConfig()
     http: HttpConfig = HttpConfig()
+    sync: SyncConfig = SyncConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     server: ServerConfig = ServerConfig()
     dataset: DatasetConfig = DatasetConfig()

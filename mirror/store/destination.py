@@ -21,23 +21,20 @@ folder.
 """
 
 import asyncio
-import io
-import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import aiofiles.threadpool
 from msgspec.structs import replace
 
 from mirror.archive.manifest import Inventory
-from mirror.archive.ports import Listing, State, Transform
+from mirror.archive.ports import Listing, Stage, State, Transform
 from mirror.errors import StorageError, WrongKindError
 from mirror.model import FinalChange, PollReport, Record
 from mirror.store import aside
@@ -58,9 +55,8 @@ from mirror.store.inventory import load_inventory, open_daily, time_for
 from mirror.store.journal import Journal
 from mirror.store.layout import DataDir, RequireHeld, make_folders, writer_lock
 from mirror.store.polls import append_poll
+from mirror.store.staging import StagingFile, to_its_end, write_at
 from mirror.text import human_bytes, shown
-
-T = TypeVar("T")
 
 WRITERS = 2
 """Threads that digest, count and write: more would only take the interpreter from each other."""
@@ -68,39 +64,10 @@ FLUSHERS = 16
 """Bodies flushed at a time: a disk takes many at once better than one after the other."""
 
 
-class _StagingFile(io.FileIO):
-    """A file that passes what is written to it through a transform first.
-
-    aiofiles hands each call to a thread; so hashing, counting and writing a block take one hop off
-    the event loop instead of three.
-    """
-
-    def __init__(self, path: Path, through: Transform) -> None:
-        # "x": never onto something that is there; staging names are random anyway
-        super().__init__(path, "xb")
-        self._through = through
-
-    def writelines(self, block: Sequence[bytes], /) -> None:  # type: ignore[override]
-        """Write what comes out of the transform."""
-        for chunk in block:
-            for piece in self._through(chunk):
-                view = memoryview(piece)
-                while view:
-                    view = view[self.write(view) :]
-
-    def discard(self) -> None:
-        """Take an unfinished body away; one that is published is closed, and has left its place."""
-        if not self.closed:
-            with suppress(OSError):
-                self.close()
-            with suppress(OSError):
-                os.unlink(self.name)  # noqa: PTH108
-
-
 class StagedFile:
     """A body in `staging/`; see `mirror.archive.ports.Staged`."""
 
-    def __init__(self, store: "LocalStore", path: Path, file: _StagingFile) -> None:
+    def __init__(self, store: "LocalStore", path: Path, file: StagingFile) -> None:
         self.path = path
         self.file = file
         self._store = store
@@ -109,7 +76,12 @@ class StagedFile:
     async def write(self, block: Sequence[bytes]) -> None:
         """Pass a block through the transform and write what comes out."""
         with storage_errors(self.path):
-            await _to_its_end(self._async_file.writelines(block))
+            await to_its_end(self._async_file.writelines(block))
+
+    @property
+    def elsewhere(self) -> Stage:
+        """How another process writes it."""
+        return partial(write_at, self.path)
 
     async def publish(
         self,
@@ -121,30 +93,11 @@ class StagedFile:
         """Make the body durable and visible, and journal its record."""
         work = partial(self._store.publish, self, record, predecessor, change)
         loop = asyncio.get_running_loop()
-        return await _to_its_end(loop.run_in_executor(self._store.flushers, work))
+        return await to_its_end(loop.run_in_executor(self._store.flushers, work))
 
     async def quarantine(self, day: date, reason: str) -> None:
         """Keep the refused body aside."""
         await asyncio.to_thread(self._store.quarantine, self.path, day, reason)
-
-
-async def _to_its_end(work: Awaitable[T]) -> T:
-    """Await work on a thread, to its end even when cancelled.
-
-    A thread cannot be called back, and closing the file under it would let its next write reach
-    whatever the descriptor's number stands for by then.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait({task})
-        # that it failed is of no interest any more, and nothing to be logged at exit
-        if not task.cancelled():
-            task.exception()
-        raise
 
 
 class LocalStore:
@@ -179,10 +132,10 @@ class LocalStore:
     async def stage(self, name: str, through: Transform) -> AsyncIterator[StagedFile]:
         """Begin a body."""
         path = self.data.staging / f"{name}.{secrets.token_hex(4)}"
-        opening = asyncio.ensure_future(asyncio.to_thread(_StagingFile, path, through))
+        opening = asyncio.ensure_future(asyncio.to_thread(StagingFile, path, through))
         try:
             with storage_errors(path):
-                file = await _to_its_end(opening)
+                file = await to_its_end(opening)
             yield StagedFile(self, path, file)
         finally:
             if not opening.cancelled() and opening.exception() is None:
@@ -203,7 +156,7 @@ class LocalStore:
             self._journal.note(record, durably=is_new)
             self.inventory.take_up(record)
 
-        await _to_its_end(asyncio.to_thread(note))
+        await to_its_end(asyncio.to_thread(note))
 
     def retire(self, day: date, reason: str) -> None:
         """Take a rotten file away into quarantine."""

@@ -14,7 +14,7 @@ days that are tried again, being first in line, come before those not begun.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import partial
@@ -26,17 +26,17 @@ from msgspec.structs import replace
 
 from mirror.archive.final_days import find_change, keeps_predecessor
 from mirror.archive.headers import ReplyMeta
-from mirror.archive.intake import Evidence, Intake
+from mirror.archive.intake import Evidence
 from mirror.archive.judge import Expectation, Verdict, judge, make_record
 from mirror.archive.plan import ABSENT_STATUSES, retry_delay
-from mirror.archive.ports import Ask, Destination, Observer, Received, Reply, Retrying, Staged
+from mirror.archive.ports import Ask, Destination, Observer, Received, Retrying, Staged
 from mirror.archive.upstream import ETags, Upstream, has_stood, open_dispute
 from mirror.config.settings import Config
 from mirror.errors import Failure, UpstreamError, WrongKindError
-from mirror.events.presence import LaunchWatch
 from mirror.logs import get_logger
 from mirror.model import Due, Flag, Outcome, OutcomeKind, Problem, ProblemKind, Reason, Record
 from mirror.sync.source import HttpSource
+from mirror.sync.transfer import Arrival, Carry, Transfer, open_carrier
 
 NOT_A_DAY = "it has not one launch of its day, and no index lists it"
 SETTLING = 16
@@ -85,7 +85,10 @@ class Fetcher:
         indexed: days that an index has ever listed.
         etags: what this upstream's ETags have proved to be by now.
         room, slots: see above.
+        carry: how transfers are made; set while days are fetched.
     """
+
+    carry: Carry
 
     def __init__(self, context: Context, upstream: Upstream) -> None:
         self.disputes = dict(upstream.disputes)
@@ -98,7 +101,9 @@ class Fetcher:
     async def fetch_all(self, due: Sequence[Due]) -> list[Outcome]:
         """Fetch every due day and return how each ended."""
         tasks: list[asyncio.Task[Outcome]] = []
-        async with task_group() as group:
+        context = self._context
+        opening = open_carrier(context.source, context.destination, context.config, due)
+        async with opening as self.carry, task_group() as group:
             for one in due:
                 day = _Day(one, self, self._context)
                 await day.begin()
@@ -163,13 +168,17 @@ class _Day:
             if_modified_since=held.last_modified if held else None,
             past_caches=self.past_caches,
         )
+        # what no index has listed must prove that it is a daily file
+        watched = None if due.date in self.fetcher.indexed else due.date
+        max_bytes = self.context.config.http.max_file_size
+        transfer = Transfer(due.name, ask, max_bytes, watched)
         try:
-            async with self.context.source.open(due.name, ask) as reply:
-                if reply.status == 304 and due.held is not None:
+            async with self.fetcher.carry(transfer, self._progress) as arrival:
+                if arrival.status == 304 and due.held is not None:
                     return await self._unchanged(due.held)
-                if reply.status == 404:
+                if arrival.evidence is None or arrival.staged is None:
                     return self._absent()
-                return await self._take_in(reply)
+                return await self._settle(arrival, arrival.evidence, arrival.staged)
         except UpstreamError as error:
             if (outcome := self._denied(error)) is not None:
                 return outcome
@@ -178,37 +187,32 @@ class _Day:
         except WrongKindError as error:
             return self._failed(str(error), ProblemKind.IN_THE_WAY)
 
-    async def _take_in(self, reply: Reply) -> Outcome | UpstreamError:
-        due, http = self.due, self.context.config.http
-        intake = Intake(reply.meta, max_bytes=http.max_file_size)
-        # what no index has listed must prove that it is a daily file
-        watch = None if due.date in self.fetcher.indexed else LaunchWatch(due.date, intake.feed)
-        async with self.context.destination.stage(due.name, watch or intake.feed) as staged:
-            async with aclosing(reply.blocks(lambda: intake.kept_bytes)) as blocks:
-                async for block in blocks:
-                    before = intake.kept_bytes
-                    await staged.write(block)
-                    if gain := intake.kept_bytes - before:
-                        self.context.observer(Received(due.date, gain))
-            evidence = intake.finish()
-            verdict = self._judge(evidence, reply.meta)
-            is_empty = evidence.lines == due.expected == 0
-            if watch is not None and not is_empty and not watch.finish():
-                if due.expected is None:
-                    return self._disbelieved(NOT_A_DAY)
-                verdict = Verdict(ProblemKind.MISMATCH, NOT_A_DAY, Failure.PAGE)
-            if verdict.failure and not verdict.publish:
-                self.context.source.traffic.failures[verdict.failure] += 1
-            is_new = evidence.sha256 != self.refused_sha256
-            if verdict.failure and is_new and self.tries <= http.retries:
-                self.refused_sha256 = evidence.sha256
-                self.past_caches = True
-                return UpstreamError(verdict.reason)
-            # the rest is the disk's and the processor's: upstream need not wait for it
-            await self.slot.aclose()
-            if verdict.publish:
-                return await self._publish(staged, evidence, reply.meta, verdict)
-            return await self._refuse(staged, evidence, verdict)
+    def _progress(self, gain: int) -> None:
+        self.context.observer(Received(self.due.date, gain))
+
+    async def _settle(
+        self, arrival: Arrival, evidence: Evidence, staged: Staged
+    ) -> Outcome | UpstreamError:
+        """Judge a body that has come, and publish it, quarantine it or have it asked for again."""
+        due = self.due
+        verdict = self._judge(evidence, arrival.meta)
+        is_empty = evidence.lines == due.expected == 0
+        if not arrival.has_launch and not is_empty:
+            if due.expected is None:
+                return self._disbelieved(NOT_A_DAY)
+            verdict = Verdict(ProblemKind.MISMATCH, NOT_A_DAY, Failure.PAGE)
+        if verdict.failure and not verdict.publish:
+            self.context.source.traffic.failures[verdict.failure] += 1
+        is_new = evidence.sha256 != self.refused_sha256
+        if verdict.failure and is_new and self.tries <= self.context.config.http.retries:
+            self.refused_sha256 = evidence.sha256
+            self.past_caches = True
+            return UpstreamError(verdict.reason)
+        # the rest is the disk's and the processor's: upstream need not wait for it
+        await self.slot.aclose()
+        if verdict.publish:
+            return await self._publish(staged, evidence, arrival.meta, verdict)
+        return await self._refuse(staged, evidence, verdict)
 
     def _judge(self, evidence: Evidence, meta: ReplyMeta) -> Verdict:
         """Judge a body, with what this upstream's ETags and the body's own past say for it."""

@@ -49,7 +49,11 @@ _ANSWERS = (200, 304, 404)
 
 @asynccontextmanager
 async def open_source(
-    url: str, config: HttpConfig, *, now: Callable[[], datetime]
+    url: str,
+    config: HttpConfig,
+    *,
+    now: Callable[[], datetime],
+    block_bytes: int = BLOCK_BYTES,
 ) -> AsyncIterator["HttpSource"]:
     """Open a session with the archive at a base URL.
 
@@ -57,6 +61,7 @@ async def open_source(
         url: the base; names are resolved against it, and user and password sent as basic auth.
         config: timeouts and limits.
         now: the clock, for dates in `Retry-After`.
+        block_bytes: least that is handed on of a body at a time.
 
     Raises:
         ConfigError: the proxy that the environment names is not a URL.
@@ -87,7 +92,7 @@ async def open_source(
         proxy=proxy,
         proxy_auth=proxy_auth,
     ) as session:
-        yield HttpSource(session, base, config, now)
+        yield HttpSource(session, base, config, now, block_bytes)
 
 
 @dataclass
@@ -97,7 +102,8 @@ class HttpSource:
     _session: aiohttp.ClientSession
     _base: str
     _config: HttpConfig
-    _now: Callable[[], datetime]
+    now: Callable[[], datetime]
+    _block_bytes: int
     _free_at: float = 0
     """When what came so far is within `http.rate_limit`."""
     _quiet_until: float = 0
@@ -123,8 +129,20 @@ class HttpSource:
             else:
                 response.close()
 
+    async def wait_turn(self) -> None:
+        """Wait while upstream wants to be left alone, and until what came is within the rate."""
+        if (pause_s := max(self._quiet_until, self._free_at) - time.monotonic()) > 0:
+            await asyncio.sleep(pause_s)
+
+    def heed(self, retry_after_s: float | None) -> None:
+        """Keep to what upstream told another session; None where it has answered."""
+        if retry_after_s is None:
+            self._pauses = 0
+        else:
+            self._hold_back(min(retry_after_s, self._config.max_backoff))
+
     def _meta(self, response: aiohttp.ClientResponse) -> ReplyMeta:
-        return parse_meta(response.headers, now=self._now())
+        return parse_meta(response.headers, now=self.now())
 
     async def _ask(self, url: str, ask: Ask) -> aiohttp.ClientResponse:
         """Return an answer that counts; one that does not is asked for without conditions."""
@@ -146,8 +164,7 @@ class HttpSource:
         return response
 
     async def _request(self, url: str, ask: Ask) -> aiohttp.ClientResponse:
-        if (pause_s := max(self._quiet_until, self._free_at) - time.monotonic()) > 0:
-            await asyncio.sleep(pause_s)
+        await self.wait_turn()
         origin, loop = origin_of(self._base), asyncio.get_running_loop()
         deadline = loop.time() + self._config.connect_timeout + self._config.read_timeout
         for _ in range(_MAX_REDIRECTS + 1):
@@ -218,7 +235,7 @@ class HttpSource:
             began, window = time.monotonic(), asyncio.timeout(window_s - waited_s)
             try:
                 async with window:
-                    is_over = await _gather(chunks, block)
+                    is_over = await _gather(chunks, block, self._block_bytes)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 if not window.expired():
                     raise _translate(error, where) from error
@@ -246,8 +263,8 @@ class HttpSource:
     def _refusal(self, response: aiohttp.ClientResponse) -> UpstreamError:
         status = response.status
         is_transient = is_transient_status(status) or status == 304
-        retry_after_s = parse_retry_after(response.headers.get("Retry-After"), self._now())
-        self._hold_back(min(retry_after_s or 0, self._config.max_backoff))
+        retry_after_s = parse_retry_after(response.headers.get("Retry-After"), self.now())
+        self.heed(retry_after_s or 0)
         by_class = {4: Failure.HTTP_4XX, 5: Failure.HTTP_5XX}
         failure = by_class.get(status // 100, Failure.HTTP_OTHER)
         return UpstreamError(
@@ -287,13 +304,15 @@ def _find_proxy(base: str) -> tuple[URL | None, aiohttp.BasicAuth | None]:
         ) from error
 
 
-async def _gather(chunks: AsyncIterator[tuple[bytes, bool]], block: list[bytes]) -> bool:
+async def _gather(
+    chunks: AsyncIterator[tuple[bytes, bool]], block: list[bytes], enough: int
+) -> bool:
     """Add chunks to a block until it is worth a hand-over; return whether the body is over."""
     size = 0
     async for chunk, _ in chunks:
         block.append(chunk)
         size += len(chunk)
-        if size >= BLOCK_BYTES or len(block) >= _BLOCK_CHUNKS:
+        if size >= enough or len(block) >= _BLOCK_CHUNKS:
             return False
     return True
 

@@ -279,8 +279,8 @@ def test_the_guess_may_fail_and_then_all_names_are_told():
     assert problem == "--log.zzz: log.zzz is no setting; there are: format, level"
     (problem,) = problems_of(flags={"zzz.x": 1})
     assert problem == (
-        "--zzz.x: zzz.x is no table of settings; there are: upstream, storage, http, schedule, "
-        "server, dataset, log"
+        "--zzz.x: zzz.x is no table of settings; there are: upstream, storage, http, sync, "
+        "schedule, server, dataset, log"
     )
 
 

@@ -68,6 +68,8 @@ class Memory:
 class MemoryStaged:
     """A body on its way in."""
 
+    elsewhere = None
+
     def __init__(self, destination: "MemoryDestination", through: Transform) -> None:
         self._destination = destination
         self._memory = destination.memory

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import socket
 from datetime import UTC, date, datetime, timedelta
 
 import msgspec
@@ -425,6 +426,21 @@ async def test_the_demo_shows_its_scenes_without_a_network(shell: Shell) -> None
     assert again.code == 0
     assert shell.server.requests == []
     assert (await shell.run("verify", "--data-dir", "demo-data")).code == 0
+
+
+async def test_the_demo_says_that_its_port_is_taken_before_it_touches_anything(
+    shell: Shell,
+) -> None:
+    shell.cwd = shell.data.root.parent
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = await shell.run("demo", "--serve", "--port", str(port))
+
+    assert done.refused(2) == (
+        f"cannot serve the demo's archive on port {port}: Address already in use "
+        "(name another port with --port)"
+    )
+    assert not (shell.cwd / "demo-data").exists()
 
 
 async def test_the_demo_leaves_a_folder_alone_that_is_not_its_own(shell: Shell) -> None:
