@@ -152,7 +152,7 @@ async def test_a_disk_that_fails_in_a_worker_is_told_as_such(world: World) -> No
         assert (await outcome(both.apart, transfer))[0] == 200
         (worker,) = children(os.getpid()) - before
         resource.prlimit(worker, resource.RLIMIT_FSIZE, (1000, 1000))
-        with pytest.raises(StorageError, match="staging.*too large"):
+        with pytest.raises(StorageError, match=r"staging.*too large"):
             await outcome(both.apart, transfer)
     assert list(world.data.staging.iterdir()) == []
 
