@@ -23,8 +23,8 @@ from mirror.store.polls import LOADED_POLLS, load_polls
 from mirror.store.proof import prove
 
 
-class Snapshot(Struct, frozen=True):
-    """What a data directory says at one moment."""
+class Snapshot(Struct, frozen=True, eq=False):
+    """What a data directory says at one moment; compared by identity."""
 
     inventory: Inventory
     upstream: Upstream

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from mirror.config.settings import Config
 from mirror.report.facts import Report, read_report
@@ -15,7 +16,7 @@ from mirror.status.standing import Status, make_status
 from mirror.store.layout import DataDir
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Site:
     """What the pages are made from; the daemon puts new settings in as they come."""
 
@@ -28,7 +29,6 @@ class Site:
     """How the running poll stands; never moves where the web side runs alone."""
     metrics: Metrics = field(default_factory=Metrics)
     snapshots: SnapshotCache = field(init=False)
-    _report: tuple[Snapshot, Report] | None = None
 
     def __post_init__(self) -> None:
         self.snapshots = SnapshotCache(self.data)
@@ -38,14 +38,10 @@ class Site:
         counts = self.config.storage.findings
         return make_status(snapshot, self.data, now=self.now(), counts=counts)
 
+    @lru_cache(maxsize=1)  # noqa: B019 - one more site or snapshot at most is kept
     def report(self, snapshot: Snapshot) -> Report:
         """Return the report on all days of a snapshot: made once for it, in a tenth of a second."""
-        # one value, for the threads that pages are made on
-        made = self._report
-        if made is None or made[0] is not snapshot:
-            report = read_report(self.data, self.config, now=self.now(), snapshot=snapshot)
-            made = self._report = snapshot, report
-        return made[1]
+        return read_report(self.data, self.config, now=self.now(), snapshot=snapshot)
 
     def readiness(self, snapshot: Snapshot) -> Readiness:
         """Return whether polls are complete and recent."""

@@ -7,7 +7,6 @@ takes time to start.
 """
 
 import asyncio
-import gzip
 import hashlib
 import time
 from collections.abc import Callable, Mapping
@@ -76,10 +75,6 @@ class PageSource:
         self._right_at = -LAG_S
         """When the page was last found to be that of now."""
         self._pause_s = _LOOK_S
-        self._packing = asyncio.Lock()
-        self._tag = ""
-        self._bodies: dict[str | None, bytes] = {}
-        """The page of that tag, by coding."""
 
     async def page(self) -> Page:
         """Return the page of now, but for the running poll; or that of at most `LAG_S` ago."""
@@ -88,16 +83,10 @@ class PageSource:
             await self._make_right()
         return self._page
 
-    async def body(self, coding: str | None) -> tuple[str, bytes]:
-        """Return the page with the running poll in it, and its tag; the same bytes for all."""
-        page, running = await self.page(), self.running().encode()
-        tag = f"{page.version}-{hashlib.sha256(running).hexdigest()[:8]}"
-        async with self._packing:
-            if tag != self._tag:
-                self._tag, self._bodies = tag, {None: page.before + running + page.after}
-            if coding not in self._bodies:
-                self._bodies[coding] = await asyncio.to_thread(gzip.compress, self._bodies[None])
-            return tag, self._bodies[coding]
+    async def body(self) -> bytes:
+        """Return the page with the running poll in it."""
+        page = await self.page()
+        return page.before + self.running().encode() + page.after
 
     async def keep_right(self) -> None:
         """Make the page again whenever it is due, until cancelled."""

@@ -1,20 +1,21 @@
 """Serves the state of the copy: to people at `/status` and `/report`, to programs beside them."""
 
 import asyncio
+import gzip
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import lru_cache, partial
 from importlib import resources
 
 import msgspec
 from aiohttp import web
 
+from mirror.report.render import render_page
 from mirror.status.snapshot import Snapshot
 from mirror.status.wording import ADVICE, report_facts
 from mirror.web.answer import names_tag
 from mirror.web.encodings import choose_coding
-from mirror.web.report_page import REPORT_POLICY, ReportPage
 from mirror.web.site import Site
 from mirror.web.status_page import PageSource
 from mirror.web.stream import EventStreams
@@ -23,6 +24,8 @@ POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_REPORT_POLICY = "frame-ancestors 'none'"
+"""What the report's own policy, which allows nothing but its style, cannot say."""
 _STATIC = {"status.css": "text/css; charset=utf-8", "status.js": "text/javascript; charset=utf-8"}
 _NOT_KEPT = {"Cache-Control": "no-store"}
 _PAUSES = 4
@@ -48,6 +51,41 @@ class _Lately:
         return web.Response(body=body, headers={"Content-Type": content_type, **_NOT_KEPT})
 
 
+class _Page:
+    """Answers with a page, in each coding made once for all who ask."""
+
+    def __init__(self, make: Callable[[], Awaitable[bytes]], policy: str) -> None:
+        self._make = make
+        self._headers = {
+            "Content-Security-Policy": policy,
+            "Cache-Control": "no-cache",
+            "Referrer-Policy": "no-referrer",
+            "Vary": "Accept-Encoding",
+        }
+        self._lock = asyncio.Lock()
+        self._tag = ""
+        self._bodies: dict[str | None, bytes] = {}
+        """The page of that tag, by coding."""
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Answer with the page, or that the client has it."""
+        coding = choose_coding(request.headers.get("Accept-Encoding", ""), ("gzip",))
+        async with self._lock:
+            plain = await self._make()
+            if plain != self._bodies.get(None):
+                self._tag, self._bodies = hashlib.sha256(plain).hexdigest()[:16], {None: plain}
+            if coding not in self._bodies:
+                self._bodies[coding] = await asyncio.to_thread(gzip.compress, plain)
+            tag, body = self._tag, self._bodies[coding]
+        headers = {**self._headers, "ETag": f'W/"{tag}"'}
+        if names_tag(request, "If-None-Match", tag):
+            return web.Response(status=304, headers=headers)
+        headers["Content-Type"] = "text/html; charset=utf-8"
+        if coding:
+            headers["Content-Encoding"] = coding
+        return web.Response(body=body, headers=headers)
+
+
 def add_status(app: web.Application, site: Site) -> PageSource:
     """Add the pages, with live events and files, `/status.json`, the probes and `/metrics`.
 
@@ -58,8 +96,8 @@ def add_status(app: web.Application, site: Site) -> PageSource:
     streams = EventStreams(pages, site.live)
     app.add_routes(
         [
-            web.get("/status", partial(_page, pages.body, POLICY)),
-            web.get("/report", partial(_page, ReportPage(site).body, REPORT_POLICY)),
+            web.get("/status", _Page(pages.body, POLICY).answer),
+            web.get("/report", _Page(partial(_report, site), _REPORT_POLICY).answer),
             web.get("/status/events", streams.answer),
             web.get("/status.json", partial(_json, site, _Lately())),
             web.get("/healthz", _healthz),
@@ -88,24 +126,14 @@ async def _file(body: bytes, headers: dict[str, str], _request: web.Request) -> 
     return web.Response(body=body, headers=headers)
 
 
-async def _page(
-    make: Callable[[str | None], Awaitable[tuple[str, bytes]]], policy: str, request: web.Request
-) -> web.Response:
-    coding = choose_coding(request.headers.get("Accept-Encoding", ""), ("gzip",))
-    tag, body = await make(coding)
-    headers = {
-        "Content-Security-Policy": policy,
-        "Cache-Control": "no-cache",
-        "ETag": f'W/"{tag}"',
-        "Referrer-Policy": "no-referrer",
-        "Vary": "Accept-Encoding",
-    }
-    if names_tag(request, "If-None-Match", tag):
-        return web.Response(status=304, headers=headers)
-    headers["Content-Type"] = "text/html; charset=utf-8"
-    if coding:
-        headers["Content-Encoding"] = coding
-    return web.Response(body=body, headers=headers)
+async def _report(site: Site) -> bytes:
+    snapshot = await site.snapshots.snapshot()
+    return await asyncio.to_thread(_render_report, site, snapshot)
+
+
+@lru_cache(maxsize=1)
+def _render_report(site: Site, snapshot: Snapshot) -> bytes:
+    return render_page(site.report(snapshot), is_served=True).encode()
 
 
 # What follows takes a few milliseconds, on the loop: a thread would wait as long for its turn.
