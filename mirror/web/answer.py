@@ -10,14 +10,15 @@ import os
 import re
 import socket
 from contextlib import suppress
-from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from datetime import datetime
+from email.utils import format_datetime
 from pathlib import Path
 from typing import IO
 
 from aiohttp import web
 from msgspec import Struct
 
+from mirror.archive.headers import parse_http_date
 from mirror.logs import get_logger
 
 # at most 18 digits, so that no number is huge
@@ -79,15 +80,6 @@ def names_tag(request: web.Request, header: str, tag: str, *, weak: bool = True)
     return text.strip() == "*" or tag in named
 
 
-def read_date(text: str | None) -> datetime | None:
-    """Return the date of a header; None where there is none, or an impossible one (5.6.7)."""
-    try:
-        date = parsedate_to_datetime(text or "")
-    except (ValueError, OverflowError, TypeError):
-        return None
-    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
-
-
 def parse_range(text: str, size: int) -> range | None:
     """Return the bytes asked for of a body of `size` (RFC 9110, 14.1 and 14.2).
 
@@ -109,15 +101,15 @@ def parse_range(text: str, size: int) -> range | None:
 
 def _failed_condition(request: web.Request, body: Representation) -> int | None:
     """Return the status that ends the request, in the order of RFC 9110, 13.2.2."""
-    modified_at = body.modified_at
+    headers, modified_at = request.headers, body.modified_at
     if (is_named := names_tag(request, "If-Match", body.tag, weak=False)) is not None:
         if not is_named:
             return 412
-    elif (since := read_date(request.headers.get("If-Unmodified-Since"))) and modified_at > since:
+    elif (since := parse_http_date(headers.get("If-Unmodified-Since"))) and modified_at > since:
         return 412
     if (is_named := names_tag(request, "If-None-Match", body.tag)) is not None:
         return 304 if is_named else None
-    since = read_date(request.headers.get("If-Modified-Since"))
+    since = parse_http_date(headers.get("If-Modified-Since"))
     return 304 if since is not None and modified_at <= since else None
 
 
@@ -126,11 +118,7 @@ def _choose_part(request: web.Request, body: Representation) -> range | None:
     if request.method != "GET" or "Range" not in request.headers:
         return None
     condition = request.headers.get("If-Range", "").strip()
-    if (
-        condition
-        and condition != f'"{body.tag}"'
-        and read_date(request.headers.get("If-Range")) != body.modified_at
-    ):
+    if condition not in ("", f'"{body.tag}"') and parse_http_date(condition) != body.modified_at:
         return None
     return parse_range(request.headers["Range"], body.size)
 

@@ -23,7 +23,6 @@ from mirror.archive.metadata import render_croissant, render_datapackage
 from mirror.archive.ports import Listing
 from mirror.errors import WrongKindError
 from mirror.model import Record
-from mirror.status.snapshot import Snapshot
 from mirror.store.disk import open_file
 from mirror.store.inventory import open_recorded
 from mirror.store.proof import open_proved
@@ -31,21 +30,15 @@ from mirror.web.answer import Representation, answer, names_tag
 from mirror.web.encodings import CODINGS, EncodedBodies, choose_coding
 from mirror.web.site import Site
 
-_TYPES: dict[str, str] = {
-    Listing.PAGE: "text/html; charset=utf-8",
-    Listing.STYLE: "text/css; charset=utf-8",
-    Listing.INDEX: "text/plain",
-    Listing.SUMS: "text/plain; charset=utf-8",
-    Listing.DATAPACKAGE: "application/json",
-    Listing.CROISSANT: "application/ld+json",
+_LISTINGS: dict[str, tuple[str, Callable[[Iterable[Record]], bytes] | None]] = {
+    Listing.PAGE: ("text/html; charset=utf-8", page_of),
+    Listing.STYLE: ("text/css; charset=utf-8", None),
+    Listing.INDEX: ("text/plain", lambda records: render_index(entries_of(records))),
+    Listing.SUMS: ("text/plain; charset=utf-8", render_sums),
+    Listing.DATAPACKAGE: ("application/json", render_datapackage),
+    Listing.CROISSANT: ("application/ld+json", render_croissant),
 }
-_RENDER: dict[str, Callable[[Iterable[Record]], bytes]] = {
-    Listing.PAGE: page_of,
-    Listing.INDEX: lambda records: render_index(entries_of(records)),
-    Listing.SUMS: render_sums,
-    Listing.DATAPACKAGE: render_datapackage,
-    Listing.CROISSANT: render_croissant,
-}
+"""By name: the type of a listing, and what makes it of the days held, where these matter."""
 _SETTLED = "public, max-age=3600"
 _UNSETTLED = "public, max-age=60"
 _ON_LOOP_BYTES = 512 * 1024
@@ -91,7 +84,7 @@ def _name(request: web.Request) -> str | None:
 
 
 async def _find(site: Site, name: str) -> Representation | None:
-    if name in _TYPES:
+    if name in _LISTINGS:
         found = await _open_listing(site, name)
         if found is None:
             # not 404 where the whole copy cannot be read
@@ -125,10 +118,12 @@ async def _open_listing(site: Site, name: str) -> Representation | None:
     One that would list what is not here is made for the moment, of what is.
     """
     path, held = site.data.archive / name, site.snapshots.latest
+    content_type, render = _LISTINGS[name]
     try:
         with ExitStack() as stack:
-            if held is not None and held.is_overstated and name in _RENDER:
-                file = stack.enter_context(await asyncio.to_thread(_render, name, held))
+            if held is not None and held.is_overstated and render is not None:
+                body = await asyncio.to_thread(render, held.inventory.records.values())
+                file = stack.enter_context(_in_memory(name, body))
             else:
                 file = stack.enter_context(open_file(path))
             stats = os.fstat(file.fileno())
@@ -147,13 +142,11 @@ async def _open_listing(site: Site, name: str) -> Representation | None:
         sha256=sha256,
         tag=sha256,
         modified_at=datetime.fromtimestamp(int(stats.st_mtime), UTC),
-        headers={"Content-Type": _TYPES[name], "Cache-Control": _UNSETTLED},
+        headers={"Content-Type": content_type, "Cache-Control": _UNSETTLED},
     )
 
 
-def _render(name: str, snapshot: Snapshot) -> FileIO:
-    """Return a listing of just what is held, in memory."""
-    body = _RENDER[name](snapshot.inventory.records.values())
+def _in_memory(name: str, body: bytes) -> FileIO:
     file = FileIO(os.memfd_create(name), "w+")
     file.write(body)
     file.seek(0)

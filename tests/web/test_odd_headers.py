@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.web.answer import read_date
+from mirror.archive.headers import parse_http_date
 from tests.command import Shell
 from tests.web.wire import ask, exchange, parse_answer
 
@@ -148,17 +148,17 @@ async def test_an_impossible_date_is_passed_over(
 
 @given(st.text() | st.from_regex(r"\w{3}, ?\d+ [A-Z][a-z]{2} -?\d+ \d+:\d+:\d+ ([A-Z]+|[+-]\d+)"))
 def test_any_text_is_a_date_or_none(text: str) -> None:
-    date = read_date(text)
+    date = parse_http_date(text)
     if date is not None:
         assert (date < datetime.now(UTC)) in (True, False)
 
 
 def test_dates_are_read_as_they_are_written() -> None:
     at = datetime(2024, 2, 29, 23, 59, 59, tzinfo=UTC)
-    assert read_date(format_datetime(at, usegmt=True)) == at
-    assert read_date("Thursday, 29-Feb-24 23:59:59 GMT") == at
-    assert read_date("Thu Feb 29 23:59:59 2024") == at
-    assert read_date(None) is None
+    assert parse_http_date(format_datetime(at, usegmt=True)) == at
+    assert parse_http_date("Thursday, 29-Feb-24 23:59:59 GMT") == at
+    assert parse_http_date("Thu Feb 29 23:59:59 2024") == at
+    assert parse_http_date(None) is None
 
 
 async def test_a_body_that_takes_another_s_place_is_newer(shell: Shell, url: str) -> None:
