@@ -1,33 +1,40 @@
 """HTML pages from Jinja templates; whatever a template shows is escaped unless it is `Markup`.
 
+The templates of the report and of the web side are in folders of theirs, and may use one another's.
+
 Imports Jinja, which takes 30 ms: to be imported only where a page is made.
 """
 
 import re
 from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
+
+from mirror.text import human_bytes, plural, printable, utc_minute
 
 _DATE = re.compile(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}\b")
 
 
 @cache
-def load_templates(package: str) -> Environment:
-    """Return the templates of a package of ours, from its folder `templates`.
-
-    Args:
-        package: its dotted name, such as "mirror.web".
-    """
+def load_templates() -> Environment:
+    """Return all templates there are, with our filters."""
     templates = Environment(
-        loader=PackageLoader(package),
+        loader=ChoiceLoader([PackageLoader("mirror.report"), PackageLoader("mirror.web")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
     )
-    templates.filters["dates"] = mark_dates
+    templates.filters |= {
+        "bytes": human_bytes,
+        "dates": mark_dates,
+        "minute": utc_minute,
+        "number": "{:,}".format,
+        "plural": plural,
+        "printable": printable,
+    }
     return templates
 
 

@@ -15,6 +15,7 @@ _BINARY_UNITS = {"TiB": 1024**4, "GiB": 1024**3, "MiB": 1024**2, "KiB": 1024}
 _AGES = (("day", 86400), ("hour", 3600), ("minute", 60))
 FORMULA_PATTERN = r"^[-=+@\t\r]"
 """How a cell begins that a spreadsheet would run; Python and SQL read the pattern alike."""
+_CREDENTIALS = re.compile(r"(//|%2f%2f)(?:(?!/|%2f|\s).)*(?:@|%40)", re.IGNORECASE)
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
 
 
@@ -35,6 +36,19 @@ def shown(text: str | bytes, limit: int = 80) -> str:
     if len(text) > limit or len(safe) > limit:
         return safe[: limit - 1] + "…"
     return safe
+
+
+def masked(url: str) -> str:
+    """Return a URL, or any text with URLs in it, with users and passwords hidden.
+
+    In the path of a Git launch the repository's URL is percent-encoded.
+    """
+    return _CREDENTIALS.sub(r"\1***@", url)
+
+
+def printable(text: str) -> str:
+    """Return a line that may be upstream's fit to show: escaped, bounded, credentials masked."""
+    return shown(masked(text), 400)
 
 
 def disarm(text: str) -> str:

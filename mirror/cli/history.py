@@ -12,12 +12,11 @@ from mirror.cli import common
 from mirror.cli.streams import answer, say
 from mirror.errors import ConfigError
 from mirror.model import Record
-from mirror.status.wording import printable
 from mirror.store import aside
 from mirror.store.aside import Quarantined
 from mirror.store.inventory import load_inventory
 from mirror.store.layout import writer_lock
-from mirror.text import ago, human_bytes, parse_duration, plural, utc_minute
+from mirror.text import ago, human_bytes, parse_duration, plural, printable, utc_minute
 
 
 @click.command()

@@ -104,14 +104,6 @@ def render_spark(values: Sequence[int], band: int) -> str:
     )
 
 
-def render_swatch(band: int) -> str:
-    """Return the colour of a band."""
-    return (
-        f'<svg class="swatch" viewBox="0 0 1 1" aria-hidden="true"><path class="s{band}" '
-        'd="M0 0h1v1H0z"/></svg>'
-    )
-
-
 def fold_into_bands(
     sums: Mapping[date, Mapping[str, int]],
 ) -> tuple[dict[str, int], dict[date, dict[str, int]]]:

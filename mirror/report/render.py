@@ -20,7 +20,7 @@ from mirror.report import charts, outline
 from mirror.report.anomaly import Anomaly, Kind, Severity, span
 from mirror.report.facts import Report
 from mirror.report.outline import Breakdown, Table
-from mirror.text import plural, utc_minute
+from mirror.text import plural
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 ASCII = " .:-=+*#@"
@@ -215,7 +215,7 @@ def render_page(report: Report, *, is_served: bool = False) -> str:
     """Return the report as an HTML page; one that is served leads to the mirror's other pages."""
     from mirror.templating import load_templates  # noqa: PLC0415 - Jinja takes time to import
 
-    templates = load_templates("mirror.report")
+    templates = load_templates()
     style = templates.get_template("report.css").render()
     page = templates.get_template("report.html").render(
         report=report,
@@ -223,9 +223,7 @@ def render_page(report: Report, *, is_served: bool = False) -> str:
         outline=outline,
         breakdowns=outline.make_breakdowns(report) or [outline.make_whole(report)],
         chart=partial(_chart, report),
-        swatch=charts.render_swatch,
         plot=partial(_chart_around, report),
-        made_at=utc_minute(report.made_at),
         version=__version__,
         style=style,
         digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),

@@ -28,10 +28,10 @@ from mirror.model import (
 )
 from mirror.status.readiness import is_ahead, judge_readiness, last_success
 from mirror.status.snapshot import Snapshot, load_snapshot
-from mirror.status.wording import find_problems, first_alike, masked, sentence_of
+from mirror.status.wording import find_problems, first_alike, sentence_of
 from mirror.store.aside import Quarantined
 from mirror.store.layout import DataDir, is_being_written
-from mirror.text import shown, utc_minute
+from mirror.text import masked, shown, utc_minute
 
 
 class Status(Struct, frozen=True):

@@ -3,7 +3,6 @@
 What to do follows from a problem's kind alone, for its text may quote upstream.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from itertools import groupby, takewhile
@@ -15,15 +14,13 @@ from mirror.archive.final_days import tell_changes
 from mirror.model import FinalChange, IndexState, PollReport, Problem, ProblemKind
 from mirror.status.readiness import is_ahead
 from mirror.store.polls import LOADED_POLLS
-from mirror.text import plural, shown, utc_minute
+from mirror.text import plural, utc_minute
 
 if TYPE_CHECKING:
     from mirror.status.snapshot import Snapshot
     from mirror.status.standing import Status
 
 _LISTED_DAYS = 5
-_MAX_LENGTH = 400
-_CREDENTIALS = re.compile(r"(//|%2f%2f)(?:(?!/|%2f|\s).)*(?:@|%40)", re.IGNORECASE)
 
 _WAIT = "Nothing to do: the next poll asks again."
 _UPSTREAMS = "Nothing held is lost. Tell the archive's publishers; nobody else may have noticed."
@@ -98,19 +95,6 @@ def problem_lines(problems: Iterable[Problem], label: str) -> list[str]:
         lines += [f"  {label} {one.line()}" for one in some]
         lines.append(f"    {advice}")
     return lines
-
-
-def masked(url: str) -> str:
-    """Return a URL, or any text with URLs in it, with users and passwords hidden.
-
-    In the path of a Git launch the repository's URL is percent-encoded.
-    """
-    return _CREDENTIALS.sub(r"\1***@", url)
-
-
-def printable(text: str) -> str:
-    """Return a line that may be upstream's fit to show: escaped, bounded, credentials masked."""
-    return shown(masked(text), _MAX_LENGTH)
 
 
 def sentence_of(

@@ -16,8 +16,7 @@ from msgspec import Struct
 
 from mirror.events.series import Months, between, fill_periods, month_of, sum_counts, week_of
 from mirror.report.charts import REST, Frame, fold_into_bands, render_stack, shares
-from mirror.status.wording import printable
-from mirror.text import plural
+from mirror.text import plural, printable
 
 _LEVELS = 5
 

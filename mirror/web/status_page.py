@@ -12,20 +12,19 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import date, datetime
-from functools import cache, partial
+from functools import partial
 
-from jinja2 import Environment
 from markupsafe import Markup
 from msgspec import Struct
 
 from mirror.errors import MirrorError
-from mirror.report.charts import render_spark, render_swatch
+from mirror.report.charts import render_spark
 from mirror.status.snapshot import Snapshot
 from mirror.status.standing import Status, judge_health
-from mirror.status.wording import ADVICE, printable
+from mirror.status.wording import ADVICE
 from mirror.store.layout import is_being_written
 from mirror.templating import load_templates
-from mirror.text import ago, human_bytes, plural, utc_minute
+from mirror.text import ago
 from mirror.web.figures import Day, DayKind, make_calendar, make_shares, make_trend
 from mirror.web.site import Site
 
@@ -101,7 +100,7 @@ class PageSource:
         # another process may be at work, of which no more is known
         if progress is None and not is_being_written(self.site.data):
             return ""
-        return _templates().get_template("live.html").render(progress=progress)
+        return load_templates().get_template("live.html").render(progress=progress)
 
     async def _make_right(self) -> None:
         async with self._lock:
@@ -126,7 +125,7 @@ def render_page(site: Site, snapshot: Snapshot, assets: Mapping[str, str]) -> Pa
     status, now = site.status(snapshot), site.now()
     health, sentence = judge_health(status, interval=site.interval, now=now)
     html = (
-        _templates()
+        load_templates()
         .get_template("status.html")
         .render(
             status=status,
@@ -138,7 +137,6 @@ def render_page(site: Site, snapshot: Snapshot, assets: Mapping[str, str]) -> Pa
             calendar=make_calendar(_days(status, snapshot)),
             trend=make_trend(snapshot.months),
             shares=make_shares(snapshot.months),
-            swatch=render_swatch,
             spark=render_spark,
             polls=snapshot.polls[: -_MAX_POLLS - 1 : -1],
             now=now,
@@ -150,19 +148,6 @@ def render_page(site: Site, snapshot: Snapshot, assets: Mapping[str, str]) -> Pa
     version = hashlib.sha256(html.encode()).hexdigest()[:16]
     before, _, after = html.replace(_VERSION, version, 1).partition(_LIVE)
     return Page(before.encode(), after.encode(), version)
-
-
-@cache
-def _templates() -> Environment:
-    templates = load_templates("mirror.web")
-    templates.filters |= {
-        "bytes": human_bytes,
-        "minute": utc_minute,
-        "number": "{:,}".format,
-        "plural": plural,
-        "printable": printable,
-    }
-    return templates
 
 
 def _days(status: Status, snapshot: Snapshot) -> dict[date, Day]:

@@ -15,9 +15,8 @@ from mirror.archive.listings import Refusal, parse_index
 from mirror.errors import ExitCode
 from mirror.events.findings import MAX_KEY_LENGTH
 from mirror.model import Findings, IndexState, Problem, ProblemKind
-from mirror.status.wording import masked
 from mirror.store.aside import Quarantined
-from mirror.text import shown
+from mirror.text import masked, shown
 from tests.command import ROOT, Shell
 from tests.web.copies import Copy, poll_report, seasonal_counts
 from tests.web.serving import serving
