@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
+from functools import cache
 from html import escape
 from itertools import islice
 
@@ -40,40 +41,6 @@ _TAG = re.compile(rb"<[^<>]*>")
 _MAX_CELL = 500
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SUM = re.compile(rb"([0-9a-f]{64}) [ *]([^\\/\n]+)")
-_PAGE = """\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Binder events archive (mirror)</title>
-<link rel="icon" href="data:,">
-<link rel="stylesheet" href="static/archive.css">
-</head>
-<body>
-<main>
-<h1>Binder events archive</h1>
-<p>A verified mirror of the <a href="https://archive.analytics.mybinder.org/">mybinder.org Events
-Archive</a>, {state}.</p>
-<ul>
-<li>For programs: <a href="index.jsonl">index.jsonl</a>, <a href="SHA256SUMS">SHA256SUMS</a>; for
-catalogues: <a href="datapackage.json">Data Package</a>, <a href="croissant.json">Croissant</a></li>
-<li>About the data: <a href="https://mybinder-sre.readthedocs.io/en/latest/analytics/events-archive.html">documentation</a>,
-<a href="https://creativecommons.org/publicdomain/zero/1.0/">licence (CC0: public domain)</a></li>
-<li>Where the mirror itself answers: <a href="status">its status</a>,
-<a href="report">a report on gaps and anomalies</a></li>
-</ul>
-<table>
-<thead><tr>
-<th scope="col">Date</th><th scope="col">Filename</th><th scope="col">Number of Events</th>
-</tr></thead>
-<tbody>
-{rows}</tbody>
-</table>
-</main>
-</body>
-</html>
-"""
 
 
 class IndexEntry(Struct, frozen=True, gc=False):
@@ -288,7 +255,14 @@ def render_page(entries: Iterable[IndexEntry], as_of: datetime | None = None) ->
         f"<td>{entry.count}</td></tr>\n"
         for entry in days
     )
-    return _PAGE.format(rows=rows, state=state).encode()
+    return _page().format(rows=rows, state=state).encode()
+
+
+@cache
+def _page() -> str:
+    from importlib import resources  # noqa: PLC0415 - takes time, and most commands make no page
+
+    return resources.files("mirror.archive").joinpath("page.html").read_text("utf-8")
 
 
 def page_of(records: Iterable[Record]) -> bytes:
