@@ -9,11 +9,13 @@ launches.
 import hashlib
 import json
 import random
+import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from email.utils import format_datetime
 from functools import cache
+from importlib import resources
 from itertools import accumulate
 
 from aiohttp import web
@@ -32,28 +34,7 @@ _STAMP = "@timestamp@"
 _WAYS = 8
 """In how many ways a repository is launched."""
 
-_ORIGINS = ("notebooks.gesis.org", "notebooks.gesis.org", "2i2c.mybinder.org", "bids.mybinder.org")
-_REQUEST_ORIGINS = ("same-origin", "same-origin", "", "https://jupyter.org")
-_REFS = ("master", "main", "HEAD", "feature/new-plots")
-_WORDS = ("python", "physics", "intro", "data", "julia", "course", "Notebooks", "ML-2e", "stats")
-_POPULAR = {
-    ("GitHub", "ipython/ipython-in-depth/master"): 300,
-    ("GitHub", "jupyterlab/jupyterlab-demo/master"): 60,
-    ("GitHub", "ines/spacy-io-binder/live"): 40,
-    ("GitHub", "Qiskit/qiskit-tutorial/master"): 20,
-    ("GitHub", "QISKit/qiskit-tutorial/master"): 15,
-    ("GitHub", "binder-examples/r/master"): 20,
-    ("GitHub", "matplotlib/mpl-brochure-binder/main"): 10,
-    ("Git", "https:%2F%2Fbitbucket.org%2Fdemo-team%2Fmarking/master"): 9,
-    # a token in an address is its user's secret: the real archive holds some
-    ("Git", "https%3A%2F%2Fdemo-user%3Anot-a-real-password%40git.example.org%2Fcourse/HEAD"): 9,
-    ("Gist", "demo-user/438a1d6603d95f9e16aa121c6d0c56a8/master"): 9,
-    ("GitLab", "demo-school%2Fnumerics%2Fexercises/main"): 9,
-    ("Zenodo", "10.5281/zenodo.4032875"): 3,
-    ("CKAN", "https%3A%2F%2Fdemo.ckan.example%2Fdataset%2Fsample-dataset-1"): 2,
-    ("Figshare", "10.6084/m9.figshare.9782777.v1"): 1,
-}
-"""Launches of what is popular, relative to one another, by provider and spec."""
+_MADE_OF = tomllib.loads(resources.files("mirror.demo").joinpath("launches.toml").read_text())
 
 
 class Upstream:
@@ -177,9 +158,11 @@ def make_day(day: date, *, until: datetime) -> bytes:
 def _launches(version: int) -> tuple[list[str], list[float]]:
     """Return lines without their time, several of each repository, and their cumulated weights."""
     rng = random.Random("repositories")
-    repositories = dict(_POPULAR)
+    popular = _MADE_OF["popular"].items()
+    repositories = {(one, spec): n for one, specs in popular for spec, n in specs.items()}
     for rank in range(240):
-        spec = f"demo-user-{rank}/{'-'.join(rng.choices(_WORDS, k=2))}/{rng.choice(_REFS)}"
+        words = "-".join(rng.choices(_MADE_OF["words"], k=2))
+        spec = f"demo-user-{rank}/{words}/{rng.choice(_MADE_OF['refs'])}"
         repositories["GitHub", spec] = 2 + 30 // (rank + 1)
     names = [name for name in repositories for _ in range(_WAYS)]
     lines = [_launch(version, provider, spec, rng) for provider, spec in names]
@@ -189,7 +172,7 @@ def _launches(version: int) -> tuple[list[str], list[float]]:
 def _launch(version: int, provider: str, spec: str, rng: random.Random) -> str:
     launch: dict[str, object] = {
         "build_token": rng.random() < 0.1,
-        "origin": rng.choice(_ORIGINS),
+        "origin": rng.choice(_MADE_OF["origins"]),
         "provider": provider,
         "ref": f"{rng.getrandbits(160):040x}",
         "schema": "binderhub.jupyter.org/launch",
@@ -199,5 +182,5 @@ def _launch(version: int, provider: str, spec: str, rng: random.Random) -> str:
         "version": version,
     }
     if version >= 6:
-        launch["request_origin"] = rng.choice(_REQUEST_ORIGINS)
+        launch["request_origin"] = rng.choice(_MADE_OF["request_origins"])
     return json.dumps(launch, sort_keys=True) + "\n"
