@@ -6,7 +6,6 @@ transformation brings all of them to the frame. Text stays outside of it, or it 
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from html import escape
 from itertools import accumulate, count, groupby, pairwise
 from operator import add
 
@@ -59,30 +58,33 @@ def render_stack(
         frame: where it is drawn.
         are_shares: whether the numbers are shares in thousandths, which the axis has in percent.
     """
+    from mirror.templating import load_templates  # noqa: PLC0415 - Jinja takes time to import
+
     # the height below each band, and that of them all
     ground = [0] * len(periods)
     levels = [ground, *accumulate(bands.values(), lambda below, band: list(map(add, below, band)))]
     marks = _axis(max(levels[-1]), are_shares=are_shares)
     top = marks[-1][0]
-    # painted from the back: each band reaches down to zero, and the next one covers the rest
-    areas = "".join(
-        f'<path class="s{number}" d="{_steps(levels[number + 1])}"/>'
-        for number in reversed(range(len(bands)))
-    )
-    names = "".join(
-        _name_in_band(name, levels[number], levels[number + 1], top, frame)
-        for number, name in enumerate(bands)
-        if name
-    )
-    kind = "chart trend" if "" in bands else "chart"
     width, height = frame.plot
     x, y = round(width / len(periods), 4), round(height / top, 7)
-    matrix = f"matrix({x} 0 0 {-y:.7f} {_MARGIN_LEFT} {_MARGIN_TOP + height})"
+    ticks, dates = _dates(periods, frame)
+    named = zip(bands, pairwise(levels), strict=True)
     return (
-        f'<svg class="{kind}" viewBox="0 0 {frame.width} {frame.height}" role="img">'
-        f"<title>{escape(frame.title)}</title><desc>{escape(frame.description)}</desc>"
-        f"{_grid(marks, frame)}"
-        f'<g transform="{matrix}">{areas}</g>{names}{_dates(periods, frame)}</svg>'
+        load_templates()
+        .get_template("chart.svg")
+        .render(
+            frame=frame,
+            is_trend="" in bands,
+            left=_MARGIN_LEFT,
+            bottom=_MARGIN_TOP + height,
+            marks=[(_MARGIN_TOP + height * (1 - mark / top), text) for mark, text in marks],
+            matrix=f"matrix({x} 0 0 {-y:.7f} {_MARGIN_LEFT} {_MARGIN_TOP + height})",
+            # each band reaches down to zero, and the next one, painted later, covers the rest
+            outlines=[(number, _steps(level)) for number, level in enumerate(levels[1:])][::-1],
+            names=[_place(name, band, top, frame) for name, band in named],
+            ticks=ticks,
+            dates=dates,
+        )
     )
 
 
@@ -157,54 +159,37 @@ def _steps(values: Sequence[int]) -> str:
     return "M0 0" + "".join(f"v{rise}h1" if rise else "h1" for rise in rises) + "V0z"
 
 
-def _grid(marks: Sequence[tuple[int, str]], frame: Frame) -> str:
-    height, top = frame.plot[1], marks[-1][0]
-    drawn = []
-    for mark, label in marks:
-        y = round(_MARGIN_TOP + height * (1 - mark / top), 1)
-        drawn.append(
-            f'<path class="grid" d="M{_MARGIN_LEFT} {y:g}H{frame.width}"/>'
-            f'<text class="y" x="{_MARGIN_LEFT - 6}" y="{y + 4:g}">{label}</text>'
-        )
-    return "".join(drawn)
+def _dates(
+    periods: Sequence[date], frame: Frame
+) -> tuple[list[float], list[tuple[float, str, bool]]]:
+    """Return where each year begins, or each month of few; and the middle of each, with its name.
 
-
-def _dates(periods: Sequence[date], frame: Frame) -> str:
-    """Return a mark where each year begins, or each month of few, and its name below the middle.
-
-    Where there is little room, every second name is left out. Each second of those shown is of
-    class "odd", so that style may leave it out too.
+    Where there is little room, every second name is left out. Each second of those shown is odd, so
+    that style may leave it out too.
     """
     has_years = (periods[-1] - periods[0]).days > _MONTHS_UP_TO
     if has_years:
         names = [f"{day.year}" for day in periods]
     else:
         names = [f"{day:%b %Y}" if day.month == 1 else f"{day:%b}" for day in periods]
-    width, height = frame.plot
-    bottom = _MARGIN_TOP + height
+    width = frame.plot[0]
     scale = width / len(names)
     groups = [(name, len(list(group))) for name, group in groupby(names)]
     every = 1 if width > (60 if has_years else 70) * len(groups) else 2
-    drawn, place = [], 0
-    for number, (name, length) in enumerate(groups):
-        start = _MARGIN_LEFT + place * scale
-        middle = start + length * scale / 2
-        drawn.append(f'<path class="tick" d="M{start:.1f} {bottom}v5"/>')
-        back = len(groups) - 1 - number
+    ticks, shown, place = [], [], 0
+    for back, (name, length) in zip(reversed(range(len(groups))), groups, strict=True):
+        ticks.append(_MARGIN_LEFT + place * scale)
         if length * scale >= 16 * every and not back % every:
-            kind = "x odd" if back // every % 2 else "x"
-            drawn.append(
-                f'<text class="{kind}" x="{middle:.0f}" y="{bottom + 6}" '
-                f'dominant-baseline="hanging">{name}</text>'
-            )
+            shown.append((ticks[-1] + length * scale / 2, name, back // every % 2 == 1))
         place += length
-    return "".join(drawn)
+    return ticks, shown
 
 
-def _name_in_band(
-    name: str, below: Sequence[int], above: Sequence[int], top: int, frame: Frame
-) -> str:
-    """Return a band's name where the band is highest; nothing where it is too low."""
+def _place(
+    name: str, band: tuple[Sequence[int], Sequence[int]], top: int, frame: Frame
+) -> tuple[float, float, str]:
+    """Return where a band is named: where it is highest; without the name where it is too low."""
+    below, above = band
     width, height = frame.plot
     scale = width / len(below)
     reach = int(len(name) * _LETTER_WIDTH / scale / 2) + 1
@@ -216,8 +201,5 @@ def _name_in_band(
         room = ceiling - floor - abs(middle - len(below) / 2) / len(below)
         if room > best:
             best, at = room, (middle + 0.5, (ceiling + floor) / 2)
-    if best * height / top < _LINE_HEIGHT:
-        return ""
-    x = _MARGIN_LEFT + at[0] * scale
     y = _MARGIN_TOP + height * (1 - at[1] / top) + 4
-    return f'<text class="in" x="{x:.0f}" y="{y:.0f}">{escape(name)}</text>'
+    return _MARGIN_LEFT + at[0] * scale, y, name if best * height / top >= _LINE_HEIGHT else ""
