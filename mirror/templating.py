@@ -1,4 +1,4 @@
-"""HTML pages from Jinja templates; whatever a template shows is escaped unless it is `Markup`.
+"""Pages from Jinja templates; what one of HTML shows is escaped unless it is `Markup`.
 
 The templates of the report and of the web side are in folders of theirs, and may use one another's.
 
@@ -8,7 +8,7 @@ Imports Jinja, which takes 30 ms: to be imported only where a page is made.
 import re
 from functools import cache
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
 from mirror.text import human_bytes, plural, printable, utc_minute
@@ -21,7 +21,7 @@ def load_templates() -> Environment:
     """Return all templates there are, with our filters."""
     templates = Environment(
         loader=ChoiceLoader([PackageLoader("mirror.report"), PackageLoader("mirror.web")]),
-        autoescape=True,
+        autoescape=select_autoescape(["html", "svg"]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

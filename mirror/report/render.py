@@ -17,10 +17,9 @@ from msgspec import Struct
 
 from mirror import __version__
 from mirror.report import charts, outline
-from mirror.report.anomaly import Anomaly, Kind, Severity, span
+from mirror.report.anomaly import Anomaly, Kind, Severity
 from mirror.report.facts import Report
 from mirror.report.outline import Breakdown, Table
-from mirror.text import plural
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 ASCII = " .:-=+*#@"
@@ -65,30 +64,20 @@ class TerminalStyle(Struct, frozen=True):
 
 def render_report(report: Report, style: TerminalStyle) -> str:
     """Return the report as a person reads it."""
-    parts = [_headline(report, style)]
-    if report.periods:
-        parts.append(_course(report, style))
-        parts += (_breakdown(report, one, style) for one in outline.make_breakdowns(report))
-        parts.append(_table(outline.tabulate_growth(report), style))
-    if report.repositories is not None:
-        parts.append(_table(outline.tabulate_ranking(report.repositories), style))
-    parts += _anomalies(report, style)
-    return "\n\n".join(parts)
+    from mirror.templating import load_templates  # noqa: PLC0415 - Jinja takes time to import
 
-
-def _headline(report: Report, style: TerminalStyle) -> str:
-    lines = [style.bold(style.wrap(outline.describe_days(report), 0))]
-    if report.pending_findings:
-        lines.append(style.wrap(outline.describe_pending(report), 0))
-    found = [
-        style.paint(
-            f"{count:,} serious" if one is Severity.SERIOUS else plural(count, one), _COLOURS[one]
-        )
-        for one, count in report.found.items()
-        if count
-    ]
-    lines.append(f"Found: {', '.join(found)}" if found else outline.NOTHING_ODD)
-    return "\n".join(lines)
+    text = load_templates().get_template("report.txt")
+    return text.render(
+        report=report,
+        style=style,
+        outline=outline,
+        colours=_COLOURS,
+        course=_course(report, style) if report.periods else "",
+        breakdown=partial(_breakdown, report, style),
+        columns=_columns,
+        by_kind=_by_kind,
+        plot=partial(_plot, report, style),
+    ).rstrip("\n")
 
 
 def _course(report: Report, style: TerminalStyle) -> str:
@@ -108,10 +97,10 @@ def _course(report: Report, style: TerminalStyle) -> str:
     first, last = str(report.starts[0]), str(report.starts[-1])
     between = " " * max(1, len(columns) - len(first) - len(last))
     axis = " " * (margin + 3) + first + (between + last if first != last else "")
-    return "\n".join([style.bold(outline.describe_means(report)), *plot, axis])
+    return "\n".join([*plot, axis])
 
 
-def _breakdown(report: Report, breakdown: Breakdown, style: TerminalStyle) -> str:
+def _breakdown(report: Report, style: TerminalStyle, breakdown: Breakdown) -> list[str]:
     lines = _columns(breakdown.table, _LONGEST_NAME)
     room = style.width - len(lines[0]) - 4
     for number, name in enumerate(breakdown.totals, 1):
@@ -120,12 +109,7 @@ def _breakdown(report: Report, breakdown: Breakdown, style: TerminalStyle) -> st
             means = breakdown.means(name, report.starts)
             values = squeeze([one or None for one in means], room)
             lines[number] = f"{lines[number]}  {render_spark(values, ramp=style.ramp)}".rstrip()
-    return "\n".join([style.bold(breakdown.heading), *lines])
-
-
-def _table(table: Table, style: TerminalStyle) -> str:
-    lines = [style.bold(table.heading), *_columns(table, max(20, style.width - 26))]
-    return "\n".join([*lines, style.wrap(table.note, 2)])
+    return lines
 
 
 def _columns(table: Table, longest: int) -> list[str]:
@@ -141,24 +125,15 @@ def _columns(table: Table, longest: int) -> list[str]:
     ]
 
 
-def _anomalies(report: Report, style: TerminalStyle) -> Iterator[str]:
-    for severity, odd in outline.groups(report):
-        lines = [style.paint(outline.SEVERITY_HEADINGS[severity], f"1;{_COLOURS[severity]}")]
-        for kind in Kind:
-            # the longest of a kind are listed, in order of time
-            longest = sorted((one for one in odd if one.kind is kind), key=lambda one: -one.days)
-            for one in sorted(longest[:_LISTED_OF_A_KIND], key=attrgetter("first")):
-                days = f" ({one.days:,} days)" if one.days > 1 else ""
-                lines.append(f"  {span(one.first, one.last)}{days}  {style.bold(kind.words)}")
-                lines.append(style.wrap(one.message, 6))
-                if plot := _plot(one, report, style):
-                    lines.append(f"      {plot}")
-            if more := len(longest[_LISTED_OF_A_KIND:]):
-                lines.append(f"  and {more:,} more of {kind.words}; --json lists them all")
-        yield "\n".join(lines)
+def _by_kind(odd: Sequence[Anomaly]) -> Iterator[tuple[Kind, list[Anomaly], int]]:
+    """Yield of each kind the longest anomalies, in order of time, and how many more there are."""
+    for kind in Kind:
+        longest = sorted((one for one in odd if one.kind is kind), key=lambda one: -one.days)
+        listed = sorted(longest[:_LISTED_OF_A_KIND], key=attrgetter("first"))
+        yield kind, listed, len(longest) - len(listed)
 
 
-def _plot(odd: Anomaly, report: Report, style: TerminalStyle) -> str:
+def _plot(report: Report, style: TerminalStyle, odd: Anomaly) -> str:
     """Return the days of an anomaly in brackets, between those before and after it."""
     longest = min(_PLOTTED_DAYS, style.width - 24)
     days = outline.days_around(report, odd, margin=_AROUND_DAYS, longest=longest)
