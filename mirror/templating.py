@@ -1,6 +1,6 @@
 """Pages from Jinja templates; what one of HTML shows is escaped unless it is `Markup`.
 
-The templates of the report and of the web side are in folders of theirs, and may use one another's.
+Each of the folders that have templates may use those of the others.
 
 Imports Jinja, which takes 30 ms: to be imported only where a page is made.
 """
@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from mirror.text import human_bytes, plural, printable, utc_minute
 
+_FOLDERS = ("report", "web", "demo")
 _DATE = re.compile(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}\b")
 
 
@@ -20,7 +21,7 @@ _DATE = re.compile(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}\b")
 def load_templates() -> Environment:
     """Return all templates there are, with our filters."""
     templates = Environment(
-        loader=ChoiceLoader([PackageLoader("mirror.report"), PackageLoader("mirror.web")]),
+        loader=ChoiceLoader([PackageLoader(f"mirror.{name}") for name in _FOLDERS]),
         autoescape=select_autoescape(["html", "svg"]),
         undefined=StrictUndefined,
         trim_blocks=True,

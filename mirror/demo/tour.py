@@ -25,6 +25,7 @@ from mirror.store.disk import storage_errors
 from mirror.store.layout import DataDir, check_data_dir
 from mirror.store.verification import verify
 from mirror.sync.wiring import Mirror, open_mirror
+from mirror.templating import load_templates
 from mirror.text import human_bytes, plural
 
 _MARKER = ".binder-mirror-demo"
@@ -75,8 +76,8 @@ async def run_tour(root: Path, *, days: int, port: int | None, show: Print) -> N
             f"\n8. Verified: {plural(report.checked, 'file')} read again, "
             f"{human_bytes(report.checked_bytes)}, {len(report.damage) or 'none'} damaged\n"
         )
-        show(f"Done in {time.monotonic() - started:.1f} s. {_where(data)}")
-        show(_what_to_try(data, url if port is not None else None))
+        show(f"Done in {time.monotonic() - started:.1f} s. What is where:")
+        show(_hints(data, url if port is not None else None))
         if port is not None:
             # from here on time is real, and an index of the demo's last day would be a stale one
             upstream.write_listings(datetime.now(UTC))
@@ -138,38 +139,22 @@ def _make_room(root: Path) -> None:
         (root / _MARKER).touch()
 
 
-def _where(data: DataDir) -> str:
+def _hints(data: DataDir, url: str | None) -> str:
+    """Return what is where, and commands that can be pasted; `url` is where the archive stays."""
     return (
-        "What is where:\n"
-        f"  {data.archive}  the copy, as upstream serves it, with SHA256SUMS\n"
-        f"  {data.manifest}  what is known of each day\n"
-        f"  {data.history}  what upstream has lost"
+        load_templates()
+        .get_template("hints.txt")
+        .render(
+            data=data,
+            archive=shlex.quote(str(data.archive)),
+            at=f"--data-dir {shlex.quote(str(data.root))}",
+            program=_program(),
+            day=_GUTTED,
+            kept=list_versions(data, _GUTTED)[0],
+            has_sql=find_spec("duckdb") is not None,
+            url=url,
+        )
     )
-
-
-def _what_to_try(data: DataDir, url: str | None) -> str:
-    """Return commands that can be pasted; `url` is where the archive is still served, if it is."""
-    at = f"--data-dir {shlex.quote(str(data.root))}"
-    kept = list_versions(data, _GUTTED)[0]
-    query = 'query "SELECT provider, count(*) AS launches FROM launches GROUP BY ALL"'
-    tries = [
-        f"status {at}",
-        f"verify {at}",
-        f"report {at}",
-        f"events {at} --provider Zenodo --output zenodo.csv",
-        *([f"{query} {at}"] if find_spec("duckdb") else []),
-        f"history {_GUTTED} {at}",
-        f"restore {_GUTTED} {kept.sha256[:12]} {at}",
-        f"serve {at}    # its pages, until Ctrl-C",
-    ]
-    if url is None:
-        tries.append("sync --dry-run    # the real archive: what would be fetched")
-    else:
-        tries += [f"sync --upstream {url} {at}", f"sync --upstream {url} --data-dir another-copy"]
-    archive = shlex.quote(str(data.archive))
-    checked = f"(cd {archive} && sha256sum --quiet -c SHA256SUMS && echo all good)"
-    lines = ["Try next:", checked, *(f"{_program()} {one}" for one in tries)]
-    return "\n  ".join(lines)
 
 
 def _program() -> str:
