@@ -19,8 +19,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from mirror.config.cron import crontab_trigger, jitter_s
 from mirror.config.settings import ScheduleConfig
 
-SLICE = timedelta(hours=1)
-"""The slow jobs go through the archive in slices, one an hour."""
+SLICE = timedelta(hours=1)  # the slow jobs go through the archive in slices, one an hour
 _JUMP_S = 30
 
 

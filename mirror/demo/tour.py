@@ -31,8 +31,7 @@ from mirror.text import human_bytes, plural
 _MARKER = ".binder-mirror-demo"
 _NOON = datetime(2026, 3, 5, 12, tzinfo=UTC)
 """A day of the archive's version 6; the demo's clock begins here."""
-_GUTTED = _NOON.date() - timedelta(days=2)
-"""The final day that loses most of its launches."""
+_GUTTED = _NOON.date() - timedelta(days=2)  # the final day that loses most of its launches
 
 Print = Callable[[str], object]
 

@@ -31,8 +31,7 @@ _EVENTS_PER_DAY = 3000
 _WEEKEND_SHARE = 0.55
 _VERSION_6_SINCE = date(2026, 3, 2)
 _STAMP = "@timestamp@"
-_WAYS = 8
-"""In how many ways a repository is launched."""
+_WAYS = 8  # in how many ways a repository is launched
 
 _MADE_OF = tomllib.loads(resources.files("mirror.demo").joinpath("launches.toml").read_text())
 

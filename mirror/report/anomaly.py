@@ -9,19 +9,15 @@ from typing import TypeVar
 from msgspec import Struct, field
 
 Key = TypeVar("Key")
-LASTING_DAYS = 92
-"""What lasts longer is no news any more, but a new level, or one that has left."""
+LASTING_DAYS = 92  # what lasts longer is no news any more, but a new level, or one that has left
 
 
 class Severity(StrEnum):
     """How much an anomaly matters to whoever counts launches."""
 
-    SERIOUS = "serious"
-    """Launches are missing, or counted twice."""
-    WARNING = "warning"
-    """Numbers may mislead."""
-    NOTE = "note"
-    """Good to know."""
+    SERIOUS = "serious"  # launches are missing, or counted twice
+    WARNING = "warning"  # numbers may mislead
+    NOTE = "note"  # good to know
 
 
 class Kind(StrEnum):
@@ -66,16 +62,11 @@ class Anomaly(Struct, frozen=True, omit_defaults=True):
     kind: Kind
     first: date
     last: date
-    message: str = field(name="told")
-    """What is odd, for a person; printable."""
-    actual: int | None = None
-    """Events, or lines, counted on these days."""
-    expected: int | None = None
-    """Events expected on these days."""
-    subject: str = ""
-    """The origin concerned; printable."""
-    goes_on: bool = False
-    """Whether it lasts to the end of what is known."""
+    message: str = field(name="told")  # what is odd, for a person; printable
+    actual: int | None = None  # events, or lines, counted on these days
+    expected: int | None = None  # events expected on these days
+    subject: str = ""  # the origin concerned; printable
+    goes_on: bool = False  # whether it lasts to the end of what is known
 
     @property
     def days(self) -> int:

@@ -16,16 +16,12 @@ from mirror.events.findings import OTHERS, add_names
 _MARGIN_LEFT = 44
 _MARGIN_TOP = 8
 _MARGIN_BOTTOM = 20
-_WHOLE = 1000
-"""The sum of a period's shares: they are in thousandths."""
+_WHOLE = 1000  # the sum of a period's shares: they are in thousandths
 _LETTER_WIDTH = 6.6
 _LINE_HEIGHT = 15
-_MONTHS_UP_TO = 400
-"""Days of which months are named, not years."""
-BANDS = 8
-"""Colours that can be distinguished on a page."""
-REST = "others"
-"""What the names without a band are called together."""
+_MONTHS_UP_TO = 400  # days of which months are named, not years
+BANDS = 8  # colours that can be distinguished on a page
+REST = "others"  # what the names without a band are called together
 
 
 class Frame(Struct, frozen=True):

@@ -22,8 +22,7 @@ from mirror.report.anomaly import Anomaly, Kind, in_order, runs, span
 from mirror.report.losses import find_dips, find_silences
 from mirror.text import plural, shown
 
-_LATE = timedelta(days=3)
-"""A file written later than this after its day is worth a note."""
+_LATE = timedelta(days=3)  # a file written later than this after its day is worth a note
 _ALIKE_DAYS = timedelta(days=7)
 _ALIKE_LINES = 20
 _INDEX_KINDS = {
@@ -37,16 +36,12 @@ _INDEX_KINDS = {
 class ReportInput(Struct, frozen=True):
     """What is known of the days, for the search for anomalies."""
 
-    records: Mapping[date, Record]
-    """The days held, ascending."""
+    records: Mapping[date, Record]  # the days held, ascending
     final: frozenset[date]
     """The days held that are final: the count of an open day says nothing yet."""
-    listed: frozenset[date] = frozenset()
-    """The days that upstream lists."""
-    vanished: frozenset[date] = frozenset()
-    """The days held that upstream no longer lists."""
-    predecessors: Mapping[date, int] = {}
-    """By day: the most lines that a version in history has."""
+    listed: frozenset[date] = frozenset()  # the days that upstream lists
+    vanished: frozenset[date] = frozenset()  # the days held that upstream no longer lists
+    predecessors: Mapping[date, int] = {}  # by day: the most lines that a version in history has
     pending: frozenset[date] = frozenset()
     """The days held whose contents are still to be counted, or counted again."""
 

@@ -38,8 +38,7 @@ MAX_REPOSITORIES = 500_000
 """Repositories counted by name, which take some 70 MB; names are upstream's, so they are bounded.
 All years of mybinder.org have fewer."""
 _MAX_NAME_LENGTH = 200
-_ALL_POLLS = 10 * KEPT_POLLS
-"""More than the bounded log of polls can hold."""
+_ALL_POLLS = 10 * KEPT_POLLS  # more than the bounded log of polls can hold
 _ALL_DAYS = DayRange()
 _QUARTERS = 8
 _PERIODS: Mapping[str, tuple[int, series.Period]] = {
@@ -54,13 +53,11 @@ class Period(Struct, frozen=True):
     """The totals of one day, week or month of the window."""
 
     start: date
-    days: int
-    """Days held in it."""
+    days: int  # days held in it
     events: int
     origins: Mapping[str, int]
     providers: Mapping[str, int]
-    inspected: int
-    """Days held in it whose contents are known: origins and providers are of these."""
+    inspected: int  # days held in it whose contents are known: origins and providers are of these
 
 
 class Quarter(Struct, frozen=True):
@@ -78,8 +75,7 @@ class Quarter(Struct, frozen=True):
 class Ranked(Struct, frozen=True):
     """One of the repositories launched most."""
 
-    name: str
-    """Its canonical key, without credentials; printable."""
+    name: str  # its canonical key, without credentials; printable
     launches: int
 
 
@@ -87,39 +83,30 @@ class Ranking(Struct, frozen=True):
     """The repositories launched most."""
 
     top: tuple[Ranked, ...]
-    launches: int
-    """All launches counted."""
+    launches: int  # all launches counted
     repositories: int
     """Different repositories among them; at least so many, where not all were counted."""
     uncertain_by: int = 0
     """Launches of repositories beyond the bound, counted by no name; 0 where there are none."""
-    unknown: int = 0
-    """Launches and odd lines that name no repository."""
+    unknown: int = 0  # launches and odd lines that name no repository
 
 
 class Report(Struct, frozen=True):
     """Everything that a report says."""
 
     made_at: datetime
-    first: date | None
-    """The first day held in the window."""
+    first: date | None  # the first day held in the window
     last: date | None
-    days: int
-    """Days held in the window."""
-    pending_findings: int
-    """Days of those whose contents are still to be counted, or counted again."""
+    days: int  # days held in the window
+    pending_findings: int  # days of those whose contents are still to be counted, or counted again
     events: int
-    size: int
-    """Bytes of their files."""
-    anomalies: tuple[Anomaly, ...]
-    """Those that touch the window, ascending."""
-    period: str
-    """What the periods are: "day", "week" or "month"."""
+    size: int  # bytes of their files
+    anomalies: tuple[Anomaly, ...]  # those that touch the window, ascending
+    period: str  # what the periods are: "day", "week" or "month"
     periods: tuple[Period, ...]
     quarters: tuple[Quarter, ...]
     """The last ones up to the end of the window, before its beginning too."""
-    daily: Mapping[date, int]
-    """Events by day, of all days held, for the plots around an anomaly."""
+    daily: Mapping[date, int]  # events by day, of all days held, for the plots around an anomaly
     repositories: Ranking | None = None
 
     @property

@@ -27,20 +27,15 @@ from mirror.text import shown
 _WEEK = 7
 _PROFILE_WEEKS = 6
 """Weeks before and after, from which the share of a weekday in its week is estimated."""
-_LEVEL_DAYS = 5
-"""Days that make a level: with fewer nothing is expected."""
-_SUDDEN = 0.4
-"""A day below this share of the level begins a dip. Real holidays: no lower than 0.48."""
-_SUSTAINED = 0.55
-"""So do two weeks with a median below this share: longer than any holidays last."""
-_CHANCE = 4
-"""Standard deviations of a Poisson count: a smaller difference may be chance."""
+_LEVEL_DAYS = 5  # days that make a level: with fewer nothing is expected
+_SUDDEN = 0.4  # a day below this share of the level begins a dip; real holidays: no lower than 0.48
+_SUSTAINED = 0.55  # so do two weeks with a median below this share: longer than any holidays last
+_CHANCE = 4  # standard deviations of a Poisson count: a smaller difference may be chance
 _NOISE = 2.2
 """Standard deviations of the days around a dip: a neighbour lower than that belongs to the dip."""
 _LOWEST = 0.9
 """Share of the level below which the lowest day of its week may be the first of a slide."""
-_SLIDE = 2
-"""A dip begins as a slide where its first day has more than so many times its median."""
+_SLIDE = 2  # a dip begins as a slide where its first day has more than so many times its median
 _EDGE_DAYS = 7
 
 _ODDS_DAYS = 7
@@ -59,8 +54,7 @@ class _Course(Struct, frozen=True):
     counts: Sequence[int]
     shares: Sequence[float]
     """The usual ratio of a day's weekday to its week: 0.5 on a Saturday of half the events."""
-    levels: Sequence[float]
-    """Each day's count divided by its share."""
+    levels: Sequence[float]  # each day's count divided by its share
 
 
 def find_dips(counts: Mapping[date, int]) -> tuple[Anomaly, ...]:

@@ -33,14 +33,10 @@ class Table(Struct, frozen=True):
 class Breakdown(Struct, frozen=True):
     """Launches by origin or by provider: the most frequent names, and the rest as one."""
 
-    subject: str
-    """What the names are, "origin" or "provider"; empty for one of all launches."""
-    totals: Mapping[str, int]
-    """Launches by name, the greatest first, the rest last."""
-    periods: Mapping[date, Mapping[str, int]]
-    """Launches by period and name."""
-    days: Mapping[date, int]
-    """By period: the days of which this is known."""
+    subject: str  # what the names are, "origin" or "provider"; empty for one of all launches
+    totals: Mapping[str, int]  # launches by name, the greatest first, the rest last
+    periods: Mapping[date, Mapping[str, int]]  # launches by period and name
+    days: Mapping[date, int]  # by period: the days of which this is known
 
     @property
     def heading(self) -> str:

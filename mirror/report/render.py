@@ -27,12 +27,10 @@ ASCII = " .:-=+*#@"
 _PLOT_LINES = 5
 _LEAST_SPARK = 10
 _LONGEST_NAME = 36
-_LISTED_OF_A_KIND = 6
-"""Anomalies of one kind that are listed; JSON has them all."""
+_LISTED_OF_A_KIND = 6  # anomalies of one kind that are listed; JSON has them all
 _AROUND_DAYS = 7
 """Days before and after an anomaly that are plotted with it; twice as many on a page."""
-_PLOTTED_DAYS = 60
-"""Days of the longest anomaly that is plotted; twice as many on a page."""
+_PLOTTED_DAYS = 60  # days of the longest anomaly that is plotted; twice as many on a page
 _COLOURS = {Severity.SERIOUS: "31", Severity.WARNING: "33", Severity.NOTE: "36"}
 
 

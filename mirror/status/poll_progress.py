@@ -25,21 +25,15 @@ class Progress(Struct):
     days_due: int = 0
     days_done: int = 0
     days_failed: int = 0
-    bytes_expected: int = 0
-    """An estimate: an index has lines, not bytes."""
+    bytes_expected: int = 0  # an estimate: an index has lines, not bytes
     bytes_received: int = 0
-    seconds: float = 0
-    """Since the plan was made, or the counting began."""
-    active: Sequence[date] = ()
-    """Days on their way, newest first; at most 64."""
+    seconds: float = 0  # since the plan was made, or the counting began
+    active: Sequence[date] = ()  # days on their way, newest first; at most 64
     retrying: Mapping[date, str] = {}
     """What the days that failed are waiting out, by date; at most 64."""
-    days_pending: int = 0
-    """Once the poll is over: days whose content is being counted."""
-    days_counted: int = 0
-    """Those of them whose content is."""
-    bytes_counted: int = 0
-    """The size of these."""
+    days_pending: int = 0  # once the poll is over: days whose content is being counted
+    days_counted: int = 0  # those of them whose content is
+    bytes_counted: int = 0  # the size of these
     bytes_pending: int = 0
 
 

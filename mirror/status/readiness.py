@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 _GRACE = timedelta(minutes=5)
-_INTERVALS = 3
-"""A mirror is ready for so many intervals, and the grace, after a complete poll."""
+_INTERVALS = 3  # a mirror is ready for so many intervals, and the grace, after a complete poll
 
 
 class Readiness(NamedTuple):

@@ -30,19 +30,14 @@ class Snapshot(Struct, frozen=True, eq=False):
     upstream: Upstream
     mirrors: tuple[str, ...]
     """The identities of this mirror and of those that it follows, as `X-Binder-Mirror` has them."""
-    polls: tuple[PollReport, ...]
-    """The last polls, latest last; at most `LOADED_POLLS`."""
+    polls: tuple[PollReport, ...]  # the last polls, latest last; at most `LOADED_POLLS`
     successes: tuple[datetime, ...]
     """When complete polls ended, ascending; the last one is there, however long ago that was."""
     quarantined: tuple[Quarantined, ...]
-    final_changes: tuple[FinalChange, ...]
-    """What upstream has done to final days, oldest first."""
-    months: Months
-    """What the held days come to, by month."""
-    findings: Findings
-    """Sums over the days that were looked into, the names bounded as a day's are."""
-    is_proved: bool
-    """Whether all was tried to prove files that are not as recorded."""
+    final_changes: tuple[FinalChange, ...]  # what upstream has done to final days, oldest first
+    months: Months  # what the held days come to, by month
+    findings: Findings  # sums over the days that were looked into, the names bounded as a day's are
+    is_proved: bool  # whether all was tried to prove files that are not as recorded
     unreadable: tuple[Path, ...]
     """Files of ours that are gone, or no files, or say nothing that can be read."""
     is_overstated: bool

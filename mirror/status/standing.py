@@ -37,12 +37,10 @@ from mirror.text import masked, shown, utc_minute
 class Status(Struct, frozen=True):
     """How a mirror stands, for people and programs."""
 
-    sentence: str
-    """The whole in one sentence."""
+    sentence: str  # the whole in one sentence
     data_dir: str
     upstream_url: str
-    is_syncing: bool
-    """Whether a writer is at work right now."""
+    is_syncing: bool  # whether a writer is at work right now
     index_state: IndexState
     index_state_since: datetime | None
     index_changed_at: datetime | None
@@ -50,34 +48,26 @@ class Status(Struct, frozen=True):
     held: int
     events: int
     archive_bytes: int
-    since: date | None
-    """The first day to keep; None for all."""
+    since: date | None  # the first day to keep; None for all
     first_day: date | None
     newest_day: date | None
-    newest_day_age_s: float | None
-    """Seconds since the end of the newest day."""
+    newest_day_age_s: float | None  # seconds since the end of the newest day
     open_days: tuple[date, ...]
-    missing_days: tuple[date, ...]
-    """Listed by upstream and not held."""
-    vanished_days: tuple[date, ...]
-    """Held, and in no listing of upstream's any more."""
-    flagged: Mapping[str, int]
-    """Number of days by flag."""
+    missing_days: tuple[date, ...]  # listed by upstream and not held
+    vanished_days: tuple[date, ...]  # held, and in no listing of upstream's any more
+    flagged: Mapping[str, int]  # number of days by flag
     quarantined: tuple[Quarantined, ...]
     final_changes: tuple[FinalChange, ...]
     """What upstream has done to final days within 30 days, latest first; bounded, without those
     whose earlier body is published again."""
     final_changes_total: Mapping[str, int]
     """Changes of final days since the copy was begun, by what became of them."""
-    findings: Findings
-    """Sums over all held days."""
+    findings: Findings  # sums over all held days
     pending_findings: int
     """Held days whose content is still to be counted; 0 where that is switched off."""
     last_poll: PollReport | None
-    last_success_at: datetime | None
-    """End of the last complete poll."""
-    problems: tuple[Problem, ...]
-    """What to look at."""
+    last_success_at: datetime | None  # end of the last complete poll
+    problems: tuple[Problem, ...]  # what to look at
 
 
 class Health(StrEnum):

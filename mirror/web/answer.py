@@ -29,18 +29,13 @@ _RANGE = re.compile(r"\s*bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*", re.IGNOREC
 class Representation(Struct):
     """A body to be sent: its bytes as they are, or in a content coding."""
 
-    file: IO[bytes]
-    """Opened; closed by who opened it."""
-    source: Path
-    """Where the bytes are that are not encoded."""
+    file: IO[bytes]  # opened; closed by who opened it
+    source: Path  # where the bytes are that are not encoded
     size: int
     sha256: str
-    tag: str
-    """What its ETag says."""
-    modified_at: datetime
-    """When the body was last modified: aware UTC, whole seconds."""
-    headers: dict[str, str]
-    """Its other headers."""
+    tag: str  # what its ETag says
+    modified_at: datetime  # when the body was last modified: aware UTC, whole seconds
+    headers: dict[str, str]  # its other headers
 
 
 async def answer(request: web.Request, body: Representation) -> web.StreamResponse:

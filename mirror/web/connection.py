@@ -28,11 +28,9 @@ EVERYWHERE = {
 """The headers that every answer has."""
 _RECEIVE_BYTES = 16 * 1024
 """What the kernel takes in for a client, about, before it is read; to be set before listening."""
-_MAX_BYTES = 16 * 1024
-"""A request's line and headers together, and whatever body follows."""
+_MAX_BYTES = 16 * 1024  # a request's line and headers together, and whatever body follows
 _MAX_LINES = 100
-_LINGER_S = 2
-"""For the rest of a request's body, which is not read."""
+_LINGER_S = 2  # for the rest of a request's body, which is not read
 _END_OF_HEAD = b"\r\n\r\n"
 _Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -51,8 +49,7 @@ class Connection(RequestHandler):
             auto_decompress=False,
         )
         self._held = b""
-        self._parsed = 0
-        """Bytes since the last whole head."""
+        self._parsed = 0  # bytes since the last whole head
         self._is_answering = False
         self._has_ended = False
         self._body: StreamReader | None = None

@@ -27,17 +27,13 @@ from mirror.store.disk import READ_BYTES, flush, kind_of, open_file
 from mirror.web.answer import Representation
 from mirror.web.site import Site
 
-CODINGS = ("zstd", "gzip")
-"""What is offered, the best first."""
-_MIN_BYTES = 256
-"""Smaller bodies are not worth a file."""
+CODINGS = ("zstd", "gzip")  # what is offered, the best first
+_MIN_BYTES = 256  # smaller bodies are not worth a file
 _GZIP_WBITS = 16 + zlib.MAX_WBITS
 _LEVEL = 6
-_MAX_QUEUE = 16
-"""Bodies in the making; beyond them clients get the plain bytes instead of waiting."""
+_MAX_QUEUE = 16  # bodies in the making; beyond them clients get the plain bytes instead of waiting
 _TOUCH_S = 60
-_PAUSE_S = 60
-"""How long nothing is tried on a disk that refused."""
+_PAUSE_S = 60  # how long nothing is tried on a disk that refused
 _UNFINISHED = ".part"
 _NAME = re.compile(rf"([0-9a-f]{{64}}\.(?:{'|'.join(CODINGS)}))\.[0-9a-f]{{64}}")
 """The name of a file that is kept, and in it the key by which it is found."""

@@ -47,15 +47,12 @@ class Day(Struct, frozen=True, gc=False):
     """One place in the calendar."""
 
     kind: DayKind
-    events: int | None = None
-    """Events of the held body; None where none is held."""
-    file: str = ""
-    """Name of the file with that body."""
+    events: int | None = None  # events of the held body; None where none is held
+    file: str = ""  # name of the file with that body
 
 
 Days = Mapping[date, Day]
-Paths = Sequence[tuple[str, str]]
-"""What is drawn: the class of each SVG path, and its `d`."""
+Paths = Sequence[tuple[str, str]]  # what is drawn: the class of each SVG path, and its `d`
 Legend = Sequence[tuple[str, Paths]]
 
 
@@ -67,8 +64,7 @@ class MonthOfDays(Struct, frozen=True):
     paths: Paths
     cells: Mapping[int, str]
     """What the table says of each day of the month, the first of which is 1."""
-    files: Mapping[int, str]
-    """The files of those days that have one."""
+    files: Mapping[int, str]  # the files of those days that have one
 
 
 class Year(Struct, frozen=True):
@@ -76,8 +72,7 @@ class Year(Struct, frozen=True):
 
     number: int
     summary: str
-    columns: Sequence[int]
-    """The week in which each of the twelve months begins."""
+    columns: Sequence[int]  # the week in which each of the twelve months begins
     months: Sequence[MonthOfDays]
 
 
@@ -105,8 +100,7 @@ class Share(Struct, frozen=True):
     chart: str
     bands: Mapping[str, Sequence[int]]
     """Shares in thousandths by name and month, the lowest band first."""
-    wholes: Mapping[str, int]
-    """Shares of all events."""
+    wholes: Mapping[str, int]  # shares of all events
     rows: Sequence[Sequence[str]]
 
 

@@ -31,20 +31,14 @@ from mirror.logs import get_logger
 from mirror.web.site import Site
 
 _LOOK_S = 1.0
-_LOOKS_AT_ONCE = 100
-"""Connections looked at before other tasks have their turn."""
-_BYTES_ACKED = slice(120, 128)
-"""Where struct tcp_info of linux/tcp.h has tcpi_bytes_acked."""
-_RESERVED_DESCRIPTORS = 200
-"""For the daemon's own files and its connections with upstream."""
+_LOOKS_AT_ONCE = 100  # connections looked at before other tasks have their turn
+_BYTES_ACKED = slice(120, 128)  # where struct tcp_info of linux/tcp.h has tcpi_bytes_acked
+_RESERVED_DESCRIPTORS = 200  # for the daemon's own files and its connections with upstream
 _DESCRIPTORS_A_CLIENT = 2
-_UNSENT_BYTES = 64 * 1024**2
-"""What may wait in the kernel, unsent, for all clients together."""
+_UNSENT_BYTES = 64 * 1024**2  # what may wait in the kernel, unsent, for all clients together
 _LEAST_UNSENT_BYTES = 64 * 1024
-_PIECE_BYTES = 16 * 1024
-"""What is copied at once of an answer that was made in memory."""
-_MADE_BYTES = 32 * 1024**2
-"""What all such answers on their way may take together."""
+_PIECE_BYTES = 16 * 1024  # what is copied at once of an answer that was made in memory
+_MADE_BYTES = 32 * 1024**2  # what all such answers on their way may take together
 
 
 _LATER = {"Retry-After": "10", "Connection": "close"}
@@ -54,14 +48,10 @@ _LATER = {"Retry-After": "10", "Connection": "close"}
 class Client:
     """What is known of one connection."""
 
-    idle_since: float
-    """When it had neither a request nor data to take, on the monotonic clock."""
-    began_at: float
-    """When the running measurement of its speed began."""
-    taken: int = 0
-    """Bytes that it had acknowledged by then."""
-    answering: asyncio.Task[None] | None = None
-    """What answers its request."""
+    idle_since: float  # when it had neither a request nor data to take, on the monotonic clock
+    began_at: float  # when the running measurement of its speed began
+    taken: int = 0  # bytes that it had acknowledged by then
+    answering: asyncio.Task[None] | None = None  # what answers its request
 
     def is_too_slow(self, now: float, *, taken: int, waiting: int, config: ServerConfig) -> bool:
         """Return whether data waited for `idle_timeout`, and too little of it was acknowledged.

@@ -23,8 +23,7 @@ _PREFLIGHT = {
     "Access-Control-Allow-Headers": "*",
     "Access-Control-Max-Age": "86400",
 }
-_DRAIN_S = 3
-"""How long responses under way may go on when the server closes."""
+_DRAIN_S = 3  # how long responses under way may go on when the server closes
 
 
 class WebServer:

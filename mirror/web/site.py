@@ -22,8 +22,7 @@ class Site:
 
     config: Config
     data: DataDir
-    interval: timedelta
-    """Longest time between two polls, for readiness."""
+    interval: timedelta  # longest time between two polls, for readiness
     now: Callable[[], datetime]
     live: PollProgress = field(default_factory=PollProgress)
     """How the running poll stands; never moves where the web side runs alone."""

@@ -28,10 +28,8 @@ from mirror.text import ago
 from mirror.web.figures import Day, DayKind, make_calendar, make_shares, make_trend
 from mirror.web.site import Site
 
-LAG_S = 5.0
-"""How far a page may lag behind the copy while the next one is made."""
-_LOOK_S = 1.0
-"""How often the snapshot is looked at."""
+LAG_S = 5.0  # how far a page may lag behind the copy while the next one is made
+_LOOK_S = 1.0  # how often the snapshot is looked at
 _MAKE_SHARE = 20
 """Making it takes at most 1/20 of the time, while a first sync publishes file after file."""
 _MAX_POLLS = 20
@@ -45,8 +43,7 @@ class Page(Struct, frozen=True):
 
     before: bytes
     after: bytes
-    version: str
-    """A digest of both parts."""
+    version: str  # a digest of both parts
 
 
 class PageSource:
@@ -71,8 +68,7 @@ class PageSource:
         self._page = Page(b"", b"", "")
         self._snapshot: Snapshot | None = None
         self._minute: datetime | None = None
-        self._right_at = -LAG_S
-        """When the page was last found to be that of now."""
+        self._right_at = -LAG_S  # when the page was last found to be that of now
         self._pause_s = _LOOK_S
 
     async def page(self) -> Page:

@@ -64,8 +64,7 @@ class _Page:
         }
         self._lock = asyncio.Lock()
         self._tag = ""
-        self._bodies: dict[str | None, bytes] = {}
-        """The page of that tag, by coding."""
+        self._bodies: dict[str | None, bytes] = {}  # the page of that tag, by coding
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answer with the page, or that the client has it."""

@@ -19,10 +19,8 @@ from mirror.errors import MirrorError
 from mirror.status.poll_progress import PollProgress
 from mirror.web.status_page import PageSource
 
-_PAUSE_S = 0.5
-"""Between two messages, however fast things move."""
-_LOOK_S = 2.0
-"""How often the copy is looked at: a sync in another process sends no call."""
+_PAUSE_S = 0.5  # between two messages, however fast things move
+_LOOK_S = 2.0  # how often the copy is looked at: a sync in another process sends no call
 _HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-store",
@@ -34,10 +32,8 @@ class Limits(Struct, frozen=True):
     """What listeners may cost."""
 
     listeners: int = 32
-    longest_s: float = 900
-    """A stream ends after this; the browser connects again by itself."""
-    keep_alive_s: float = 15
-    """A comment at least so often: proxies close what is silent."""
+    longest_s: float = 900  # a stream ends after this; the browser connects again by itself
+    keep_alive_s: float = 15  # a comment at least so often: proxies close what is silent
 
 
 class EventStreams:
