@@ -14,7 +14,8 @@ def main(folder: Path) -> None:
     """Write a page for each command."""
     folder.mkdir(parents=True, exist_ok=True)
     # each is imported when it is asked for
-    for command in (cli, *(cli.get_command(click.Context(cli), name) for name in COMMANDS)):
+    context = click.Context(cli)
+    for command in (cli, *(cli.resolve_command(context, [name])[1] for name in COMMANDS)):
         assert command is not None
         if command.epilog:
             command.help = f"{command.help}\n\n{command.epilog}"

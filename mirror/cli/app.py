@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import NoReturn, cast
+from typing import NoReturn
 
 import click
 
@@ -45,25 +45,22 @@ class _Commands(click.Group):
     def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(self.commands)
 
-    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
-
-    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"mirror.cli.{COMMANDS[cmd_name][0]}")
-        # `mirror.cli.main` has switched it off
-        gc.freeze()
-        gc.enable()
-        command = self.commands[cmd_name] = getattr(module, cmd_name)
-        command.short_help = COMMANDS[cmd_name][1]
-        return on_each_side(cast("click.Command", command))
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is not None:
+            module = importlib.import_module(f"mirror.cli.{COMMANDS[name][0]}")
+            # `mirror.cli.main` has switched it off
+            gc.freeze()
+            gc.enable()
+            command = self.commands[name] = on_each_side(getattr(module, name))
+        return name, command, rest
 
 
 @click.group(
     cls=_Commands,
-    # what is not imported yet, for suggestions and completions
+    # what is not imported yet, for help, suggestions and completions
     commands={
         name: click.Command(name, short_help=summary) for name, (_, summary) in COMMANDS.items()
     },

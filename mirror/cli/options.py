@@ -6,16 +6,15 @@ Of one that is given twice, the one after the command wins.
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from mirror.text import shown
 
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
 F = TypeVar("F", bound=Callable[..., Any] | click.Command)
+
+_FOLDER = click.Path(file_okay=False)
 
 
 class Given:
@@ -86,17 +85,9 @@ def setting_option(
         callback=keep,
         expose_value=False,
         show_default=default or False,
-        shell_complete=_complete_folders if metavar == "DIR" else None,
+        shell_complete=_FOLDER.shell_complete if metavar == "DIR" else None,
         hidden=not default,
     )
-
-
-def _complete_folders(
-    _ctx: click.Context, _param: click.Parameter, incomplete: str
-) -> list["CompletionItem"]:
-    from click.shell_completion import CompletionItem  # noqa: PLC0415 - for a shell alone
-
-    return [CompletionItem(incomplete, type="dir")]
 
 
 UPSTREAM = setting_option("--upstream", "upstream.url", "URL", "Base URL of the archive")
@@ -143,16 +134,16 @@ EVERYWHERE = {
 """The options of all commands, by name."""
 
 
-def on_each_side(command: F) -> F:
+def on_each_side(command: click.Command) -> click.Command:
     """Give a command, or all commands of a group, those of the options that they do not have."""
+    # whole, while click would cut it
+    command.short_help = " ".join((command.help or "").partition("\n\n")[0].split())
     if isinstance(command, click.Group):
         for one in command.commands.values():
-            # whole, while click would cut it
-            one.short_help = " ".join((one.help or "").partition("\n\n")[0].split())
             on_each_side(one)
-    elif isinstance(command, click.Command):
-        named = {name for param in command.params for name in param.opts}
-        for name, option in EVERYWHERE.items():
-            if name not in named:
-                option(command)
+        return command
+    named = {name for param in command.params for name in param.opts}
+    for name, option in EVERYWHERE.items():
+        if name not in named:
+            option(command)
     return command

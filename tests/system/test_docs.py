@@ -83,7 +83,7 @@ def test_the_readme_fits_on_one_page_and_lists_every_command() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_summary_of_a_command_is_how_its_help_begins(name: str) -> None:
-    command = cli.get_command(click.Context(cli), name)
+    _, command, _ = cli.resolve_command(click.Context(cli), [name])
     assert command is not None
     assert command.help is not None
     assert command.help.startswith(COMMANDS[name][1].removesuffix("."))
