@@ -78,28 +78,20 @@ on_mirror = partial(on_data_dir, has_mirror=True)
 """Do the same for a command that has nothing to do where there is no mirror yet."""
 
 
-def option_type(read: Callable[[str], T]) -> Callable[[str], T]:
-    """Make a type of option values of a function whose ValueError says what is wrong with one."""
+def option_type(read: Callable[[str], T], problem: str = "") -> Callable[[str], T]:
+    """Make a type of option values: what `read` refuses is told by `problem`, or its ValueError."""
 
     @wraps(read)
     def convert(text: str) -> T:
         try:
             return read(text)
         except ValueError as error:
-            raise click.BadParameter(f"{text!r} {error}") from None
+            raise click.BadParameter(f"{text!r} {problem or error}") from None
 
     return convert
 
 
-@option_type
-def parse_day(text: str) -> date:
-    """Return the day that is named."""
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise ValueError("is not a date like 2024-01-31") from None
-
-
+DAY = option_type(date.fromisoformat, "is not a date like 2024-01-31")
 DURATION = option_type(parse_duration)
 SIZE = option_type(parse_size)
 
@@ -107,8 +99,8 @@ SIZE = option_type(parse_size)
 def days_options(command: Callable[..., T]) -> Callable[..., T]:
     """Add `--since` and `--until`; the command gets them as one value, `days`."""
 
-    @click.option("--since", type=parse_day, metavar="DATE", help="The first day.")
-    @click.option("--until", type=parse_day, metavar="DATE", help="The last day, included.")
+    @click.option("--since", type=DAY, metavar="DATE", help="The first day.")
+    @click.option("--until", type=DAY, metavar="DATE", help="The last day, included.")
     @wraps(command)
     def with_days(*args: Any, since: date | None, until: date | None, **options: Any) -> T:
         if since is not None and until is not None and since > until:

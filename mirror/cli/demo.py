@@ -15,14 +15,12 @@ from mirror.logs import configure_logs
     "--data-dir",
     metavar="DIR",
     default="demo-data",
-    show_default=True,
     help="Where the demo's copy is kept; replaced each time.",
 )
 @click.option(
     "--days",
     type=click.IntRange(5, 1000),
     default=60,
-    show_default=True,
     help="Days of the archive at the beginning.",
 )
 @click.option("--serve", "serves", is_flag=True, help="Go on serving the archive, until Ctrl-C.")
@@ -30,7 +28,6 @@ from mirror.logs import configure_logs
     "--port",
     type=click.IntRange(0, 65535),
     default=8000,
-    show_default=True,
     help="Where --serve does so, on 127.0.0.1; 0 for any.",
 )
 def demo(data_dir: str, days: int, port: int, *, serves: bool) -> None:

@@ -41,13 +41,7 @@ _choice = partial(click.option, multiple=True, callback=lambda _ctx, _param, val
 """An option that may be given several times; None where it is not given: that chooses all."""
 
 
-def _provider(text: str) -> str:
-    """Return a provider's name as events have it, in whatever case it is typed."""
-    return _PROVIDERS.get(text.casefold(), text)
-
-
 def _repository(text: str) -> str:
-    """Return the name of a repository, in any spelling that there is."""
     try:
         repository_key(text)
     except SpecError as error:
@@ -60,7 +54,8 @@ def _repository(text: str) -> str:
 @common.days_options
 @_choice(
     "--provider",
-    type=_provider,
+    # as events have it, in whatever case it is typed
+    type=lambda text: _PROVIDERS.get(text.casefold(), text),
     metavar="NAME",
     help=f"Only launches of this provider, such as {', '.join(PROVIDERS)}.",
     shell_complete=lambda _ctx, _param, begun: [
@@ -80,7 +75,6 @@ def _repository(text: str) -> str:
     "--unknown",
     type=click.Choice(["raise", "skip", "raw"]),
     default="raise",
-    show_default=True,
     help="What to do about a line that is no launch of a known version: end with exit code 3, pass "
     "over it, or give it as it is (JSON lines only; of one of more than 1 MiB the beginning).",
 )

@@ -21,7 +21,7 @@ from mirror.text import ago, human_bytes, parse_duration, plural, printable, utc
 
 @click.command()
 @common.on_mirror
-@click.argument("day", type=common.parse_day, required=False, metavar="[DATE]")
+@click.argument("day", type=common.DAY, required=False, metavar="[DATE]")
 @common.json_option
 def history(place: common.Place, day: date | None, *, as_json: bool) -> None:
     """List the predecessors kept, of one day or of all.
@@ -53,7 +53,7 @@ def _when(one: Version) -> str:
 
 @click.command()
 @common.on_mirror
-@click.argument("day", type=common.parse_day, metavar="DATE")
+@click.argument("day", type=common.DAY, metavar="DATE")
 @click.argument("digest", metavar="DIGEST")
 def restore(place: common.Place, day: date, digest: str) -> None:
     """Publish a predecessor of DATE again, named by the first digits of its SHA-256.

@@ -62,7 +62,6 @@ address, a DOI, the link of a launch. Its launches by month:
     type=common.SIZE,
     metavar="SIZE",
     default="1GiB",
-    show_default=True,
     help="What a query may take.",
 )
 @click.option(
@@ -70,7 +69,6 @@ address, a DOI, the link of a launch. Its launches by month:
     type=common.DURATION,
     metavar="DURATION",
     default="5m",
-    show_default=True,
     help="How long a query may take; 0 for ever.",
 )
 def query(
@@ -90,22 +88,18 @@ def query(
 
     Exits 3 where a day on record has to be left out.
     """
-    if output is not None and sql is None:
-        raise click.UsageError("--output needs a query")
-    if output is not None:
-        suffix = output.suffix.lower()
-        form = common.format_of(format_name, suffix, _FORMAT_BY_SUFFIX, output)
-    else:
+    if output is None:
         form = format_name or ("table" if sys.stdout.isatty() else "csv")
         if form == "parquet":
             raise click.UsageError("--format parquet needs --output FILE")
+    elif sql is None:
+        raise click.UsageError("--output needs a query")
+    else:
+        suffix = output.suffix.lower()
+        form = common.format_of(format_name, suffix, _FORMAT_BY_SUFFIX, output)
     common.check_output(output, place.data)
     text = _read_sql() if sql == "-" else sql
-    bounds = Bounds(
-        memory_bytes=max(memory, 64 * 1024**2),
-        timeout_s=timeout,
-        threads=os.cpu_count() or 1,
-    )
+    bounds = Bounds(max(memory, 64 * 1024**2), timeout_s=timeout, threads=os.cpu_count() or 1)
     left_out: list[str] = []
     with (
         replacing(output) if output is not None else nullcontext() as part,
@@ -120,10 +114,10 @@ def query(
             with stdout_errors() if part is None else nullcontext():
                 answer_apart(months, bounds, asked, form, part)
 
+        code = 0
         if text is None:
             code = _prompt(answer)
         else:
-            code = ExitCode.COMPLETE
             answer(text)
     return code or (ExitCode.INCOMPLETE if left_out else ExitCode.COMPLETE)
 
@@ -192,12 +186,11 @@ def _try(answer: Callable[[str], None], sql: str) -> ExitCode:
 
 def _keep_history() -> None:
     """Remember what was typed, from one time to the next, readable by the user alone."""
-    try:
-        # worth its start-up time only where somebody types; not in every Python
+    # not in every Python; a user may have no home
+    with suppress(ImportError, OSError, RuntimeError):
+        # worth its start-up time only where somebody types
         import readline  # noqa: PLC0415
-    except ImportError:
-        return
-    with suppress(OSError, RuntimeError):
+
         state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
         path = Path(state, "binder-mirror", "query_history")
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

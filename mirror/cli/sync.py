@@ -76,7 +76,8 @@ def sync(
         raise click.UsageError("--remember goes with --since alone")
     asked = PollRange(days, recheck, remembers=remember)
     if dry_run:
-        found = common.run_until_signal(_preview(*place, asked))
+        with show_poll(place.config.log) as (show, _):
+            found = common.run_until_signal(preview(*place, asked, show))
         answer(_preview_facts(found), _render_preview(found), as_json=as_json)
         return ExitCode.COMPLETE
     if metrics_file is None:
@@ -110,11 +111,6 @@ async def _poll(
                 warning = Problem(ProblemKind.DATASET, text)
                 report = replace(report, warnings=(*report.warnings, warning))
     return report
-
-
-async def _preview(config: Config, data: DataDir, asked: PollRange) -> Preview:
-    with show_poll(config.log) as (show, _):
-        return await preview(config, data, asked, show)
 
 
 def _poll_measured(config: Config, data: DataDir, asked: PollRange, path: Path) -> PollReport:
