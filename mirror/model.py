@@ -90,24 +90,19 @@ class Findings(Struct, frozen=True, gc=False, omit_defaults=True):
     """Launches by status, but for those without one."""
     odd: Mapping[str, int] = {}
     """Odd lines by what is wrong with them: "version 7", "spec missing"."""
-    not_objects: int = 0
-    """Odd lines that are not one JSON object, over-long lines among them."""
-    unknown_schema: int = 0
-    """Odd lines that are events of another kind."""
-    unknown_version: int = 0
-    """Odd lines that are launches of an unknown version."""
-    bad_fields: int = 0
-    """Odd lines whose timestamp, provider or spec is missing or of another type."""
+    # odd lines
+    not_objects: Annotated[int, "not a JSON object"] = 0
+    """Over-long lines among them."""
+    unknown_schema: Annotated[int, "unknown schema"] = 0
+    unknown_version: Annotated[int, "unknown version"] = 0
+    bad_fields: Annotated[int, "no usable timestamp, provider or spec"] = 0
+    # launches
     deviating: int = 0
-    """Launches with a new provider, or with a field missing, or with both."""
-    unknown_provider: int = 0
-    """Launches of a provider that is new."""
-    missing_fields: int = 0
-    """Launches that lack a field of their version, or have it as null or another type."""
-    disordered: int = 0
-    """Launches whose timestamp is earlier than that of the launch before."""
-    other_day: int = 0
-    """Launches whose timestamp is not of the file's day."""
+    """With a new provider, or with a field missing, or with both."""
+    unknown_provider: Annotated[int, "unknown provider"] = 0
+    missing_fields: Annotated[int, "a field of the version is missing, null or of another type"] = 0
+    disordered: Annotated[int, "timestamp earlier than that of the line before"] = 0
+    other_day: Annotated[int, "timestamp of another day"] = 0
     version: int = 1
     """Which version of the findings counted this: `mirror.events.findings.FINDINGS_VERSION`. Of a
     sum, the lowest."""

@@ -201,16 +201,13 @@ def run_until_signal(work: Coroutine[Any, Any, T], data: DataDir | None = None) 
         for number in _CODES:
             # it ends already
             signal.signal(number, signal.SIG_IGN)
-        notice(_parting(data) or "interrupted; the next run goes on from here")
+        parting = "interrupted; the next run goes on from here"
+        with suppress(MirrorError):
+            if data is not None:
+                held = plural(len(load_inventory(data).records), "day")
+                parting = f"stopped; {held} held; next run goes on"  # fits in 60 columns
+        notice(parting)
         raise click.exceptions.Exit(received[0]) from None
-
-
-def _parting(data: DataDir | None) -> str:
-    with suppress(MirrorError):
-        if data is not None:
-            held = plural(len(load_inventory(data).records), "day")
-            return f"stopped; {held} held; next run goes on"  # fits in 60 columns
-    return ""
 
 
 def with_mirror(config: Config, data: DataDir, work: Callable[["Mirror"], Awaitable[T]]) -> T:

@@ -1,9 +1,7 @@
 """`binder-mirror completion`: has a shell complete commands, options and values."""
 
 import click
-from click.shell_completion import get_completion_class
-
-from mirror.cli.streams import say
+from click.shell_completion import shell_complete
 
 
 @click.command(
@@ -17,7 +15,4 @@ def completion(shell: str) -> None:
     # brought along by the app already; here it would go in a circle
     from mirror.cli.app import COMPLETE_VARIABLE, PROGRAM, cli  # noqa: PLC0415
 
-    kind = get_completion_class(shell)
-    if kind is None:
-        raise AssertionError(f"click knows no completion for {shell}")
-    say(kind(cli, {}, PROGRAM, COMPLETE_VARIABLE).source())
+    shell_complete(cli, {}, PROGRAM, COMPLETE_VARIABLE, f"{shell}_source")

@@ -6,7 +6,7 @@ from contextlib import suppress
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -16,24 +16,12 @@ from mirror.cli.streams import ReaderGoneError, notice
 from mirror.errors import ConfigError, SpecError, UnknownSchemaError
 from mirror.events.spec import PROVIDERS, repository_key
 from mirror.model import DayRange
-from mirror.reading.sinks import (
-    COMPRESSION_BY_SUFFIX,
-    WRITERS,
-    AnyEvents,
-    Compression,
-    Format,
-    open_sink,
-)
+from mirror.reading import sinks
+from mirror.reading.sinks import AnyEvents, Compression, Format
 from mirror.text import plural, shown
 
-_FORMAT_BY_SUFFIX: dict[str, Format] = {
-    "": "json",
-    ".json": "json",
-    ".jsonl": "json",
-    ".ndjson": "json",
-    ".csv": "csv",
-    ".parquet": "parquet",
-}
+_FORMAT_BY_SUFFIX: dict[str, Format] = {"": "json", ".jsonl": "json", ".ndjson": "json"}
+_FORMAT_BY_SUFFIX |= {f".{name}": name for name in get_args(Format)}
 
 _PROVIDERS = {name.casefold(): name for name in PROVIDERS}
 
@@ -84,12 +72,12 @@ def _repository(text: str) -> str:
 @click.option(
     "--format",
     "format_name",
-    type=click.Choice(["json", "csv", "parquet"]),
+    type=click.Choice(get_args(Format)),
     help="JSON lines, if the name of the output says nothing else.",
 )
 @click.option(
     "--compress",
-    type=click.Choice(["none", "gzip", "zstd"]),
+    type=click.Choice(get_args(Compression)),
     help="None, if the name of the output does not end in .gz or .zst.",
 )
 @common.output_option
@@ -113,7 +101,7 @@ def events(
     An option given several times takes any of its values.
     """
     name = Path(str(output or "").lower())
-    if packed := COMPRESSION_BY_SUFFIX.get(name.suffix):
+    if packed := sinks.COMPRESSION_BY_SUFFIX.get(name.suffix):
         name = name.with_suffix("")
     form = common.format_of(format_name, name.suffix, _FORMAT_BY_SUFFIX, output)
     compression = compress or packed or "none"
@@ -127,8 +115,8 @@ def events(
         days.since, days.until, open_days=not final_only, progress=progress, **choice
     )
     try:
-        with suppress(ReaderGoneError), open_sink(output, compression) as sink:
-            WRITERS[form](chosen, sink)
+        with suppress(ReaderGoneError), sinks.open_sink(output, compression) as sink:
+            sinks.WRITERS[form](chosen, sink)
             if output is None:
                 sink.flush()
     except UnknownSchemaError as error:

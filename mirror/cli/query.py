@@ -21,14 +21,9 @@ from mirror.dataset.query_process import answer_apart, call_apart
 from mirror.errors import ConfigError, ExitCode, MirrorError
 from mirror.store.disk import replacing
 
-_FORMAT_BY_SUFFIX = {
-    "": "csv",
-    ".csv": "csv",
-    ".json": "json",
-    ".md": "markdown",
-    ".parquet": "parquet",
-    ".txt": "table",
-}
+_FORMATS = ("table", "csv", "json", "markdown", "parquet")
+_FORMAT_BY_SUFFIX = {"": "csv", ".md": "markdown", ".txt": "table"}
+_FORMAT_BY_SUFFIX |= {f".{name}": name for name in _FORMATS}
 _MAX_SQL_BYTES = 1024 * 1024
 _COLUMNS = ", ".join(f"{one.name} {one.sql_type}" for one in DATASET_COLUMNS)
 _HISTORY_LENGTH = 1000
@@ -53,7 +48,7 @@ address, a DOI, the link of a launch. Its launches by month:
 @click.option(
     "--format",
     "format_name",
-    type=click.Choice(["table", "csv", "json", "markdown", "parquet"]),
+    type=click.Choice(_FORMATS),
     help="How to answer. A table on a terminal, for a file by its name, else CSV.",
 )
 @common.output_option

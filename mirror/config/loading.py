@@ -236,14 +236,9 @@ def _guess(name: str, known: Mapping[str, object]) -> str:
 
 
 def _check_url(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and identity_of(url) != ""
-        # an @ in the path is most likely the end of a password with a slash in it
-        good = good and not set(url) & set("?#") and "@" not in parts.path
-    except ValueError:
-        good = False
-    if not good:
+    good = identity_of(url).startswith(("http://", "https://"))
+    # an @ in the path is most likely the end of a password with a slash in it
+    if not good or set(url) & set("?#") or "@" in urlsplit(url).path:
         safe = shown(masked_address(url))
         raise ValueError(f'must be a base URL like "https://host/path/", not "{safe}"')
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from operator import attrgetter, gt
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Struct
@@ -34,23 +34,13 @@ OTHERS = "…"
 _KEPT = slice(MAX_KEY_LENGTH + 1)
 """Of a value: one character more than is shown, so that it shows that there is more."""
 
-ODDITIES = {
-    "not_objects": "not a JSON object",
-    "unknown_schema": "unknown schema",
-    "unknown_version": "unknown version",
-    "bad_fields": "no usable timestamp, provider or spec",
-    "unknown_provider": "unknown provider",
-    "missing_fields": "a field of the version is missing, null or of another type",
-    "other_day": "timestamp of another day",
-    "disordered": "timestamp earlier than that of the line before",
+ODDITIES: dict[str, str] = {
+    name: get_args(hint)[1]
+    for name, hint in get_type_hints(Findings, include_extras=True).items()
+    if get_origin(hint) is Annotated
 }
 """What is odd about the lines that a number of the findings counts, by the number's name."""
-_TALLIES = {
-    Oddity.NOT_AN_OBJECT: "not_objects",
-    Oddity.UNKNOWN_SCHEMA: "unknown_schema",
-    Oddity.UNKNOWN_VERSION: "unknown_version",
-    Oddity.BAD_FIELDS: "bad_fields",
-}
+_TALLIES = {kind: kind.replace("-", "_") for kind in Oddity} | {Oddity.NOT_AN_OBJECT: "not_objects"}
 
 
 class Kind(Struct, frozen=True, eq=False):

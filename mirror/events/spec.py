@@ -19,13 +19,15 @@ shows it, an error's message neither.
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from msgspec import Struct
 
 from mirror.errors import SpecError
 from mirror.text import shown
+
+T = TypeVar("T")
 
 MASK = "***"
 
@@ -125,16 +127,10 @@ class _MisfitError(ValueError):
     """A reason fit to show why something is no spec."""
 
 
-def _require(condition: object, reason: str) -> None:
-    if not condition:
+def _require(found: T | None, reason: str) -> T:
+    if not found:
         raise _MisfitError(reason)
-
-
-def _match(pattern: re.Pattern[str], text: str, reason: str) -> re.Match[str]:
-    match = pattern.fullmatch(text)
-    if match is None:
-        raise _MisfitError(reason)
-    return match
+    return found
 
 
 def _decode(text: str) -> str:
@@ -164,7 +160,7 @@ def _without_git(path: str) -> str:
 
 
 def _parse_github(spec: str) -> _Parts:
-    user, name, ref = _match(_GITHUB, spec, "not user/repository/ref").groups()
+    user, name, ref = _require(_GITHUB.fullmatch(spec), "not user/repository/ref").groups()
     # On three days launches of gists were recorded as GitHub's. No one names a repository so.
     _require(not _DISGUISED_GIST.fullmatch(name), "it looks like a gist's")
     path = f"github.com/{user}/{_without_git(name)}"
@@ -173,13 +169,13 @@ def _parse_github(spec: str) -> _Parts:
 
 def _parse_gitlab(spec: str) -> _Parts:
     namespace, ref = _split_ref(spec)
-    _match(_GITLAB, namespace, "not namespace/repository")
+    _require(_GITLAB.fullmatch(namespace), "not namespace/repository")
     path = f"gitlab.com/{_without_git(namespace)}"
     return namespace, ref, f"https://{path}", path.lower()
 
 
 def _parse_gist(spec: str) -> _Parts:
-    user, gist, ref = _match(_GIST, spec, "not user/id, or not a gist's id").groups()
+    user, gist, ref = _require(_GIST.fullmatch(spec), "not user/id, or not a gist's id").groups()
     # an id is of one gist alone, and an address for Git has no user in it
     url, key = f"https://gist.github.com/{user}/{gist}", f"gist.github.com/{gist}"
     return f"{user}/{gist}", None if ref is None else _decode_ref(ref), url, key
@@ -238,7 +234,7 @@ def _git_key(host: str, names: list[str]) -> str:
 
 def _parse_doi(spec: str) -> _Parts:
     text = _decode(spec)
-    doi = _match(_DOI, text, "not a DOI")[1].rstrip("/")
+    doi = _require(_DOI.fullmatch(text), "not a DOI")[1].rstrip("/")
     _require("/" in doi and "//" not in doi, "not a DOI")
     # a DOI is the same in any case (ISO 26324); Figshare's name the version of an article
     key = f"doi.org/{_DOI_VERSION.sub('', doi.lower())}"
