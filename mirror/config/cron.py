@@ -4,9 +4,8 @@ APScheduler is slow to import: it is, where there is a crontab line.
 """
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise, takewhile
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from mirror.config.settings import ScheduleConfig
@@ -33,8 +32,10 @@ _LOOKED_AHEAD = timedelta(days=5 * 366)
 """A leap day is among them."""
 
 
-def crontab_trigger(line: str, jitter_s: float | None = None) -> "BaseTrigger":
+def crontab_trigger(line: str, jitter_s: float | None = None, **instead: str) -> "BaseTrigger":
     """Return what fires at the times of a crontab line, up to `jitter_s` later.
+
+    With fields by APScheduler's names, such as `day="*"`, these hold and not the line's own.
 
     Raises:
         ValueError: it is none, or has no time that ever comes.
@@ -42,7 +43,8 @@ def crontab_trigger(line: str, jitter_s: float | None = None) -> "BaseTrigger":
     from apscheduler.triggers.combining import OrTrigger  # noqa: PLC0415
     from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415
 
-    triggers = [CronTrigger(**fields, timezone=UTC) for fields in crontab_choices(line)]
+    choices = (choice | instead for choice in crontab_choices(line))
+    triggers = [CronTrigger(**choice, timezone=UTC) for choice in choices]
     # to look for a 30 February takes it a second, each time
     coming = [one for one in triggers if one.get_next_fire_time(None, _A_LEAP_YEAR) is not None]
     if not coming:
@@ -97,32 +99,22 @@ def longest_interval(config: ScheduleConfig, *, now: datetime) -> timedelta:
     """Return the longest time between two polls, jitter included."""
     longest = timedelta(seconds=config.interval)
     if config.cron:
-        longest = _longest_pause(crontab_trigger(config.cron), now)
+        # it fires at the same times on each of its days: so those are looked at, and its days
+        each_day = crontab_trigger(config.cron, day="*", month="*", day_of_week="*")
+        at_midnight = crontab_trigger(config.cron, hour="0", minute="0")
+        *times, _ = _fires(each_day, now, timedelta(days=1), step=timedelta(minutes=1))
+        days = _fires(at_midnight, now, _LOOKED_AHEAD, step=timedelta(days=1))
+        nights = [after - before - (times[-1] - times[0]) for before, after in pairwise(days)]
+        longest = max(nights + [after - before for before, after in pairwise(times)])
     return longest + timedelta(seconds=jitter_s(config))
 
 
-def _longest_pause(trigger: "BaseTrigger", now: datetime) -> timedelta:
-    """Return the longest time between two moments of a crontab line, in the years to come.
-
-    They are at the same times on each of its days: so those of one day are looked at, and its days.
-    """
-    fires = _fires(trigger, _next_midnight(now))
-    first = next(fires)
-    of_day = [first, *takewhile(lambda fire: fire.date() == first.date(), fires)]
-    longest = max((after - before for before, after in pairwise(of_day)), default=timedelta())
-    while first < now + _LOOKED_AHEAD:
-        last = first + (of_day[-1] - of_day[0])
-        first = next(_fires(trigger, _next_midnight(first)))
-        longest = max(longest, first - last)
-    return longest
-
-
-def _next_midnight(now: datetime) -> datetime:
-    return now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-
-
-def _fires(trigger: "BaseTrigger", now: datetime) -> Iterator[datetime]:
-    """Yield the times at which a trigger fires, from now on."""
-    fire = None
-    while (fire := trigger.get_next_fire_time(fire, fire or now)) is not None:
-        yield fire
+def _fires(
+    trigger: "BaseTrigger", now: datetime, span: timedelta, *, step: timedelta
+) -> list[datetime]:
+    """Return when a trigger fires from the next midnight on, `step` apart or more, and once more."""
+    begin = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    fires = [trigger.get_next_fire_time(None, begin)]
+    while fires[-1] < begin + span:
+        fires.append(trigger.get_next_fire_time(None, fires[-1] + step))
+    return fires
