@@ -36,7 +36,7 @@ COMMANDS = {
     "events": ("events", "Write the events held, by day and as they stand in upstream's files."),
     "demo": ("demo", "Show what the mirror is for, on an archive of its own."),
     "config": ("config", "Show or check the settings."),
-    "completion": ("completion", "Print what has a shell complete commands, options and values."),
+    "completion": ("app", "Print what has a shell complete commands, options and values."),
 }
 """Each command's module and summary: a module is imported only when its command is called."""
 
@@ -82,6 +82,23 @@ for _option in (*EVERYWHERE.values(), UPSTREAM):
     _option(cli)
 
 
+@click.command(
+    epilog="For bash, in ~/.bashrc: source <(binder-mirror completion bash). For zsh, in ~/.zshrc "
+    "after compinit: source <(binder-mirror completion zsh). For fish: binder-mirror completion "
+    "fish > ~/.config/fish/completions/binder-mirror.fish"
+)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]), metavar="bash|zsh|fish")
+def completion(shell: str) -> None:
+    """Print what has a shell complete commands, options and values."""
+    _complete(f"{shell}_source")
+
+
+def _complete(asked: str) -> int:
+    from click.shell_completion import shell_complete  # noqa: PLC0415 - for a shell alone
+
+    return shell_complete(cli, {}, PROGRAM, COMPLETE_VARIABLE, asked)
+
+
 def main() -> NoReturn:
     """Run the command line and exit."""
     prepare_streams()
@@ -91,9 +108,7 @@ def main() -> NoReturn:
     # whoever started us may have blocked them, and that is inherited
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
     if asked := os.environ.get(COMPLETE_VARIABLE):
-        from click.shell_completion import shell_complete  # noqa: PLC0415 - for a shell alone
-
-        sys.exit(shell_complete(cli, {}, PROGRAM, COMPLETE_VARIABLE, asked))
+        sys.exit(_complete(asked))
     sys.exit(run(sys.argv[1:], os.environ))
 
 

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from datetime import date
 from functools import partial, wraps
@@ -158,10 +158,10 @@ def open_archive(data: DataDir) -> "Archive":
     return Archive(data.root, name_template=rules.name_template, final_after=rules.final_after)
 
 
-def conclude(code: int, facts: object, text: str, *, as_json: bool) -> int:
+def conclude(code: int, facts: object, lines: Iterable[str], *, as_json: bool) -> int:
     """Print how a command's work ended, but for -q where all is well; return `code`."""
     if as_json or code != ExitCode.COMPLETE or not given().is_quiet:
-        answer(facts, text, as_json=as_json)
+        answer(facts, lines, as_json=as_json)
     return code
 
 

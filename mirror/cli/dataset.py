@@ -1,5 +1,6 @@
 """`binder-mirror dataset`: the Parquet data set made, proved and exported."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -80,39 +81,31 @@ def export(place: common.Place, target: Path | None) -> int:
     return ExitCode.INCOMPLETE if left_out else ExitCode.COMPLETE
 
 
-def _render_build(report: DatasetReport) -> str:
+def _render_build(report: DatasetReport) -> Iterator[str]:
     size = human_bytes(report.size)
     state = "incomplete" if report.unread or report.failed else "in step"
-    lines = [
-        f"Data set {state}: {plural(report.months, 'month')}, {report.rows:,} launches, {size}",
-        f"  months made: {len(report.built):,}, taken away: {len(report.removed):,}",
-    ]
+    yield f"Data set {state}: {plural(report.months, 'month')}, {report.rows:,} launches, {size}"
+    yield f"  months made: {len(report.built):,}, taken away: {len(report.removed):,}"
     if report.unread:
-        lines.append(
-            f"  not read: {plural(report.unread, 'day')} whose files are not those on record "
-            "(see `binder-mirror verify`)"
-        )
-    lines += [f"  failed: {line}" for line in report.failed]
+        days = plural(report.unread, "day")
+        yield f"  not read: {days} whose files are not those on record (see `binder-mirror verify`)"
+    yield from (f"  failed: {line}" for line in report.failed)
     if report.odd:
-        lines.append(f"  not in it: {plural(report.odd, 'line')} of no launch we know")
-    lines += [f"    {line}" for line in report.odd_lines[:_SHOWN_LINES]]
+        yield f"  not in it: {plural(report.odd, 'line')} of no launch we know"
+    yield from (f"    {line}" for line in report.odd_lines[:_SHOWN_LINES])
     if report.odd_lines and (more := report.odd - _SHOWN_LINES) > 0:
-        lines.append(f"    and {more:,} more (--json lists up to {MAX_REPORTED_LINES:,} a day)")
-    return "\n".join(lines)
+        yield f"    and {more:,} more (--json lists up to {MAX_REPORTED_LINES:,} a day)"
 
 
-def _render_verify(report: DatasetVerifyReport) -> str:
+def _render_verify(report: DatasetVerifyReport) -> Iterator[str]:
     what = "all rows made again" if report.rederived else "digests and rows a day"
     faults, odd = len(report.faults), plural(report.odd, "odd line")
     months, days = plural(report.months, "month"), plural(report.days, "day")
-    lines = [
-        f"{months}, {days}, {report.rows:,} launches and {odd}",
-        f"  {what}: {plural(faults, 'fault') if faults else 'as the mirror has them'}",
-    ]
-    lines += [f"  {one.kind:<14} {one.month}: {one.detail}" for one in report.faults]
+    yield f"{months}, {days}, {report.rows:,} launches and {odd}"
+    yield f"  {what}: {plural(faults, 'fault') if faults else 'as the mirror has them'}"
+    yield from (f"  {one.kind:<14} {one.month}: {one.detail}" for one in report.faults)
     kinds = {one.kind for one in report.faults}
     if kinds & _IN_STEP:
-        lines.append("  `binder-mirror dataset build` brings these months in step")
+        yield "  `binder-mirror dataset build` brings these months in step"
     if kinds - {*_IN_STEP, FaultKind.DAILY_FILE}:
-        lines.append("  `binder-mirror dataset build --rebuild` makes all months again")
-    return "\n".join(lines)
+        yield "  `binder-mirror dataset build --rebuild` makes all months again"

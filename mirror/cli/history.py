@@ -39,7 +39,7 @@ def history(place: common.Place, day: date | None, *, as_json: bool) -> None:
     if versions:
         of_one = f"restore {versions[0].date} {versions[0].sha256[:12]}"
         lines.append(f"`binder-mirror {of_one}` publishes the first of these again.")
-    answer({"versions": versions}, "\n".join(lines), as_json=as_json)
+    answer({"versions": versions}, lines, as_json=as_json)
 
 
 def _columns(one: Version | Record) -> str:

@@ -85,7 +85,7 @@ def report(
         events = archive.events(window.since, window.until, unknown="skip", open_days=True)
         found = replace(found, repositories=rank_repositories(events, number))
     if html is None:
-        answer(to_json(found), render_report(found, _style()), as_json=as_json)
+        answer(to_json(found), [render_report(found, _style())], as_json=as_json)
     elif html == "-":
         say(render_page(found).rstrip("\n"))
     else:

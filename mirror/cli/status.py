@@ -26,7 +26,7 @@ def status(place: common.Place, *, as_json: bool) -> None:
     answer(report_facts(found), _render(found, now), as_json=as_json)
 
 
-def _render(found: Status, now: datetime) -> str:
+def _render(found: Status, now: datetime) -> list[str]:
     poll, findings = found.last_poll, found.findings
     odd = ((what, getattr(findings, name)) for name, what in ODDITIES.items())
     pending = f"the content of {plural(found.pending_findings, 'day')} is still to be counted"
@@ -49,7 +49,7 @@ def _render(found: Status, now: datetime) -> str:
         "pending": pending if found.pending_findings else "",
     }
     lines = [found.sentence, *(f"  {label:<12}  {text}" for label, text in rows.items() if text)]
-    return "\n".join(lines + problem_lines(found.problems, "!"))
+    return lines + problem_lines(found.problems, "!")
 
 
 def _index(found: Status, now: datetime) -> str:

@@ -12,7 +12,7 @@ import select
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -154,12 +154,12 @@ def say(text: str) -> None:
         click.echo(text)
 
 
-def answer(facts: object, text: str, *, as_json: bool) -> None:
-    """Print the answer of a command: its facts as one JSON object, or its text for people."""
+def answer(facts: object, lines: Iterable[str], *, as_json: bool) -> None:
+    """Print the answer of a command: its facts as one JSON object, or its lines for people."""
     if as_json:
         say(msgspec.json.format(msgspec.json.encode(facts), indent=2).decode())
     else:
-        say(pasteable(text))
+        say(pasteable("\n".join(lines)))
 
 
 def notice(text: str) -> None:

@@ -1,5 +1,6 @@
 """`binder-mirror sync`: one pass, its progress, and a closing summary."""
 
+from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from mirror.cli.streams import answer
 from mirror.config.settings import Config
 from mirror.errors import ExitCode, MirrorError
 from mirror.logs import get_logger
-from mirror.model import DayRange, Due, PollEnd, PollReport, Problem, ProblemKind
+from mirror.model import DayRange, PollEnd, PollReport, Problem, ProblemKind
 from mirror.status.wording import facts_of, problem_lines, report_facts
 from mirror.store.disk import storage_errors, write_durably
 from mirror.store.layout import DataDir
@@ -84,8 +85,8 @@ def sync(
         report = common.run_until_signal(_poll(*place, asked), place.data)
     else:
         report = _poll_measured(*place, asked, metrics_file)
-    text = _render(report, ranged=days != DayRange())
-    return common.conclude(report.exit_code, report_facts(report), text, as_json=as_json)
+    lines = _render(report, ranged=days != DayRange())
+    return common.conclude(report.exit_code, report_facts(report), lines, as_json=as_json)
 
 
 async def _poll(
@@ -160,22 +161,17 @@ def _write_metrics(
         path.chmod(0o644)  # the collector is another user
 
 
-def _render(report: PollReport, *, ranged: bool) -> str:
-    lines = [_headline(report)]
+def _render(report: PollReport, *, ranged: bool) -> Iterator[str]:
+    yield _headline(report)
     if ranged:
-        lines.append(f"  only the days asked for were judged: {report.listed:,} of those listed")
-    done, requests = counts_text(report.outcomes), plural(report.requests, "request")
-    lines.append(
-        f"  days asked for: {done or 'none'}; {requests}, "
-        f"{human_bytes(report.downloaded_bytes)} in {report.duration_s:.1f} s"
-    )
+        yield f"  only the days asked for were judged: {report.listed:,} of those listed"
+    done, requests = counts_text(report.outcomes) or "none", plural(report.requests, "request")
+    size = human_bytes(report.downloaded_bytes)
+    yield f"  days asked for: {done}; {requests}, {size} in {report.duration_s:.1f} s"
     if report.pending_findings:
-        lines.append(
-            f"  the content of {plural(report.pending_findings, 'day')} is still to be counted"
-        )
-    lines += problem_lines(report.warnings, "warning:")
-    lines += problem_lines(report.problems, "problem:")
-    return "\n".join(lines)
+        yield f"  the content of {plural(report.pending_findings, 'day')} is still to be counted"
+    yield from problem_lines(report.warnings, "warning:")
+    yield from problem_lines(report.problems, "problem:")
 
 
 def _headline(report: PollReport) -> str:
@@ -213,24 +209,19 @@ def _preview_facts(found: Preview) -> dict[str, object]:
     }
 
 
-def _render_preview(found: Preview) -> str:
+def _render_preview(found: Preview) -> Iterator[str]:
     plan = found.plan
-    reasons = counts_text(plan.reasons())
+    reasons = counts_text(plan.reasons()) or "nothing is due"
     listed, size = plural(plan.listed, "listed day"), human_bytes(plan.estimated_bytes)
-    lines = [
-        f"Would ask for {len(plan.due):,} of {listed}, about {size}: {reasons or 'nothing is due'}"
-    ]
+    yield f"Would ask for {len(plan.due):,} of {listed}, about {size}: {reasons}"
     if found.unverified:
         files = plural(found.unverified, "file")
-        lines.append(f"  would first compare {files} without a record with upstream's")
-    lines += map(_due_line, plan.due[:_SHOWN_DAYS])
+        yield f"  would first compare {files} without a record with upstream's"
+    for due in plan.due[:_SHOWN_DAYS]:
+        held = f"{due.held.lines:,}" if due.held else "-"
+        expected = f"{due.expected:,}" if due.expected is not None else "?"
+        size = human_bytes(due.estimated_bytes)
+        yield f"  {due.date}  {due.reason:<9} {held:>9} -> {expected:>9} lines  ~{size}"
     if (more := len(plan.due) - _SHOWN_DAYS) > 0:
-        lines.append(f"  and {more:,} more; --json lists them all")
-    return "\n".join([*lines, *problem_lines(found.warnings, "warning:")])
-
-
-def _due_line(due: Due) -> str:
-    held = f"{due.held.lines:,}" if due.held else "-"
-    expected = f"{due.expected:,}" if due.expected is not None else "?"
-    size = human_bytes(due.estimated_bytes)
-    return f"  {due.date}  {due.reason:<9} {held:>9} -> {expected:>9} lines  ~{size}"
+        yield f"  and {more:,} more; --json lists them all"
+    yield from problem_lines(found.warnings, "warning:")

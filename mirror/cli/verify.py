@@ -3,7 +3,7 @@
 import math
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 
 import click
@@ -76,7 +76,7 @@ def verify(place: common.Place, share: float, *, repair: bool, as_json: bool) ->
         damaged = {one.day for one in found.damage if one.day is not None}
         held = load_inventory(place.data).records
         lost = sorted(damaged - held.keys() - {one.day for one in report.damage})
-    facts, lines = msgspec.to_builtins(report), _render(report)
+    facts, lines = msgspec.to_builtins(report), list(_render(report))
     if repair:
         left = {one.name for one in report.damage}
         repaired = [
@@ -93,7 +93,7 @@ def verify(place: common.Place, share: float, *, repair: bool, as_json: bool) ->
         lines += [f"no longer held: {day} ({why})" for day in lost]
         lines += problem_lines(tell_changes(done.changes), "warning:")
     code = ExitCode.INCOMPLETE if report.damage or lost else ExitCode.COMPLETE
-    return common.conclude(code, facts, "\n".join(lines), as_json=as_json)
+    return common.conclude(code, facts, lines, as_json=as_json)
 
 
 def _verify(data: DataDir, share: float = 1.0) -> VerifyReport:
@@ -116,20 +116,17 @@ def _with_known_upstream(config: Config, data: DataDir) -> Config:
     return replace(config, upstream=replace(config.upstream, url=known))
 
 
-def _render(report: VerifyReport, *, repairs: bool = False) -> list[str]:
-    lines = [
-        f"{plural(report.checked, 'file')} of {report.held:,} read, "
-        f"{human_bytes(report.checked_bytes)}: "
-        + (f"{len(report.damage):,} damaged" if report.damage else "all as recorded")
-    ]
-    lines += [f"  {one.kind:<14} {one.name}: {one.detail}" for one in report.damage]
+def _render(report: VerifyReport, *, repairs: bool = False) -> Iterator[str]:
+    files, size = plural(report.checked, "file"), human_bytes(report.checked_bytes)
+    found = f"{len(report.damage):,} damaged" if report.damage else "all as recorded"
+    yield f"{files} of {report.held:,} read, {size}: {found}"
+    yield from (f"  {one.kind:<14} {one.name}: {one.detail}" for one in report.damage)
     if report.undated:
-        lines.append(f"  {plural(report.undated, 'file')} with another time than is recorded")
+        yield f"  {plural(report.undated, 'file')} with another time than is recorded"
     kinds = {one.kind for one in report.damage}
     if not repairs and (report.undated or kinds - _BY_HAND - {DamageKind.UNRECORDED}):
-        lines.append("  `binder-mirror verify --repair` puts right what can be put right")
+        yield "  `binder-mirror verify --repair` puts right what can be put right"
     if DamageKind.UNRECORDED in kinds:
-        lines.append("  `binder-mirror sync` asks upstream about what is not on record")
+        yield "  `binder-mirror sync` asks upstream about what is not on record"
     if kinds & _BY_HAND:
-        lines.append("  what is none of ours is not touched: move it away by hand")
-    return lines
+        yield "  what is none of ours is not touched: move it away by hand"

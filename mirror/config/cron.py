@@ -112,7 +112,7 @@ def longest_interval(config: ScheduleConfig, *, now: datetime) -> timedelta:
 def _fires(
     trigger: "BaseTrigger", now: datetime, span: timedelta, *, step: timedelta
 ) -> list[datetime]:
-    """Return when a trigger fires from the next midnight on, `step` apart or more, and once more."""
+    """Return when a trigger fires from midnight on, at least `step` apart, and once after that."""
     begin = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
     fires = [trigger.get_next_fire_time(None, begin)]
     while fires[-1] < begin + span:
