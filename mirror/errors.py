@@ -67,38 +67,25 @@ class ConfigError(MirrorError):
 class Failure(StrEnum):
     """What made a try fail: a closed set of words, for metrics; the message has the particulars."""
 
-    DNS = "dns"
-    """Its host was not found."""
-    CONNECTION = "connection"
-    """Refused, reset, or closed without an answer."""
+    DNS = "dns"  # its host was not found
+    CONNECTION = "connection"  # refused, reset, or closed without an answer
     TLS = "tls"
-    TIMEOUT = "timeout"
-    """No connection, or no byte, in time."""
-    SLOW = "slow"
-    """Below `http.min_speed`."""
+    TIMEOUT = "timeout"  # no connection, or no byte, in time
+    SLOW = "slow"  # below `http.min_speed`
     NOT_HTTP = "not_http"
     HTTP_4XX = "http_4xx"
     HTTP_429 = "http_429"
     HTTP_5XX = "http_5xx"
-    HTTP_OTHER = "http_other"
-    """Any other, unexpected status."""
-    REDIRECT = "redirect"
-    """In circles, or to another host."""
-    CUT = "cut"
-    """A body that ended early."""
-    ENCODING = "encoding"
-    """A Content-Encoding that is damaged, does not end, or is not known."""
+    HTTP_OTHER = "http_other"  # any other, unexpected status
+    REDIRECT = "redirect"  # in circles, or to another host
+    CUT = "cut"  # a body that ended early
+    ENCODING = "encoding"  # a Content-Encoding that is damaged, does not end, or is not known
     TOO_LARGE = "too_large"
-    DIGEST = "digest"
-    """A body whose digest is not the one offered."""
-    COUNT = "count"
-    """A body with other than the listed number of lines."""
-    PAGE = "page"
-    """A web page where events were asked for."""
-    ROLLED_BACK = "rolled_back"
-    """A body, index or 304 of an older version than the one known."""
-    INDEX = "index"
-    """An index from which nothing can be learnt."""
+    DIGEST = "digest"  # a body whose digest is not the one offered
+    COUNT = "count"  # a body with other than the listed number of lines
+    PAGE = "page"  # a web page where events were asked for
+    ROLLED_BACK = "rolled_back"  # a body, index or 304 of an older version than the one known
+    INDEX = "index"  # an index from which nothing can be learnt
     OTHER = "other"
 
 

@@ -58,18 +58,12 @@ class IndexState(StrEnum):
 class Flag(StrEnum):
     """What a reader should know about a published body."""
 
-    AHEAD = "ahead"
-    """More lines than the index says; upstream publishes data before its index."""
-    BEHIND = "behind"
-    """An open day published as far as it goes: fewer lines than the index says."""
-    DISPUTED = "disputed"
-    """Index or ETag contradict it, but upstream has served it unchanged for `disagree_after`."""
-    UNLISTED = "unlisted"
-    """No listing gives a count for it."""
-    ADOPTED = "adopted"
-    """It was there before us and was proved, not fetched."""
-    RESTORED = "restored"
-    """Put back from history by hand."""
+    AHEAD = "ahead"  # more lines than the index says; upstream publishes data before its index
+    BEHIND = "behind"  # an open day published as far as it goes: fewer lines than the index says
+    DISPUTED = "disputed"  # index or ETag contradict it; served unchanged for `disagree_after`
+    UNLISTED = "unlisted"  # no listing gives a count for it
+    ADOPTED = "adopted"  # it was there before us and was proved, not fetched
+    RESTORED = "restored"  # put back from history by hand
 
 
 class Findings(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -179,8 +173,7 @@ class ProblemKind(StrEnum):
     """What is wrong; what can be done about it follows from this alone."""
 
     UPSTREAM_UNUSABLE = "upstream-unusable"
-    MOVED = "moved"
-    """Upstream redirects to another host."""
+    MOVED = "moved"  # upstream redirects to another host
     INDEX_LINE = "index-line"
     INDEX_CONFLICT = "index-conflict"
     INDEX_SHRUNK = "index-shrunk"
@@ -192,20 +185,16 @@ class ProblemKind(StrEnum):
     BEHIND = "behind"
     ROLLED_BACK = "rolled-back"
     TOO_LARGE = "too-large"
-    SOFT_404 = "soft-404"
-    """Upstream sends something for days that it does not have."""
+    SOFT_404 = "soft-404"  # upstream sends something for days that it does not have
     DISPUTED = "disputed"
-    IN_THE_WAY = "in-the-way"
-    """Something other than a file stands where one belongs."""
+    IN_THE_WAY = "in-the-way"  # something other than a file stands where one belongs
     MISSING_DAYS = "missing-days"
     MISSING_FILES = "missing-files"
     UNVERIFIED_FILES = "unverified-files"
     UNREADABLE_RECORDS = "unreadable-records"
     QUARANTINE = "quarantine"
-    FINAL_CHANGED = "final-changed"
-    """Upstream has another body of a final day than before."""
-    CLOCK = "clock"
-    """Something is dated in the future."""
+    FINAL_CHANGED = "final-changed"  # upstream has another body of a final day than before
+    CLOCK = "clock"  # something is dated in the future
     DATASET = "dataset"
     OTHER = "other"
 
@@ -229,8 +218,7 @@ class ChangeKind(StrEnum):
 
     SHRUNK = "shrunk"
     GROWN = "grown"
-    REWRITTEN = "rewritten"
-    """As many lines, but others."""
+    REWRITTEN = "rewritten"  # as many lines, but others
 
 
 class FinalChange(Struct, frozen=True, gc=False):
@@ -252,10 +240,8 @@ class OutcomeKind(StrEnum):
     PUBLISHED = "published"
     UNCHANGED = "unchanged"
     ADOPTED = "adopted"
-    ABSENT = "absent"
-    """Asked for by name and not there: no failure."""
-    REFUSED = "refused"
-    """A body came and was quarantined."""
+    ABSENT = "absent"  # asked for by name and not there: no failure
+    REFUSED = "refused"  # a body came and was quarantined
     FAILED = "failed"
 
 

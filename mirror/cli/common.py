@@ -44,9 +44,7 @@ upstream_option = setting_option(
     *("--upstream", "upstream.url", "URL", "Base URL of the archive"), default=UpstreamConfig().url
 )
 listen_option = setting_option(
-    *("--listen", "server.listen", "HOST:PORT", "Where to serve"),
-    default=ServerConfig().listen,
-    may_be_empty=True,
+    *("--listen", "server.listen", "HOST:PORT", "Where to serve"), default=ServerConfig().listen
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 

@@ -58,8 +58,6 @@ def setting_option(
     metavar: str,
     text: str,
     default: str = "",
-    *,
-    may_be_empty: bool = False,
 ) -> Callable[[F], F]:
     """Return an option that overrides a setting.
 
@@ -69,11 +67,11 @@ def setting_option(
         metavar: what its value is called.
         text: what it means, without a full stop.
         default: what holds without it, and without a setting; one without is not in the help.
-        may_be_empty: whether its value may be.
     """
 
     def keep(_ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
-        if value == "" and not may_be_empty:
+        if value == "" and metavar == "DIR":
+            # most likely a variable that is not set: the usual folder is not what was meant
             raise click.BadParameter("it is empty")
         if value is not None:
             given().settings.append((setting, value, flag))

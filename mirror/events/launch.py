@@ -29,8 +29,7 @@ LAUNCH_SCHEMA = "binderhub.jupyter.org/launch"
 class ColumnType(StrEnum):
     """The type of a column; each format has its own name for it."""
 
-    TIMESTAMP = "timestamp"
-    """Microseconds, UTC."""
+    TIMESTAMP = "timestamp"  # microseconds, UTC
     STRING = "string"
     INTEGER = "integer"
     BOOLEAN = "boolean"
