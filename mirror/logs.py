@@ -98,7 +98,6 @@ class _Bridge(logging.Handler):
     """Passes what libraries log on as one event each; no traceback of theirs reaches a terminal."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass one on."""
         error = record.exc_info[1] if record.exc_info else None
         fields = {"problem": f"{type(error).__name__}: {error}"} if error is not None else {}
         # what a client sends malformed is its own business

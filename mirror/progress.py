@@ -11,10 +11,8 @@ from typing import NamedTuple, TextIO
 from mirror.text import human_bytes, plural
 
 _NOTEBOOK_EVERY_S = 0.5
-_RATE_OVER_S = 10
-"""A rate is of the last seconds: it shows that nothing comes any more."""
-_MARGIN = 4
-"""Columns left free behind the last line, where a terminal writes ^C."""
+_RATE_OVER_S = 10  # a rate is of the last seconds: it shows that nothing comes any more
+_MARGIN = 4  # columns left free behind the last line, where a terminal writes ^C
 
 Advance = Callable[[int, int], None]
 """Called from any thread with the files and the bytes that were read since the last call."""

@@ -70,7 +70,6 @@ def _note(poll: Progress, moved_at: float) -> str:
 
 
 def _look_before(live: PollProgress) -> Shown:
-    """Return what is seen before there is a plan."""
     left_s = max(0, live.until - time.monotonic())
     match live.before:
         case Asking() as asking:

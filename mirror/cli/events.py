@@ -135,7 +135,6 @@ def _check(form: Format, compress: Compression, choice: Mapping[str, Any]) -> No
 
 
 def _print_notices(chosen: AnyEvents, providers: Sequence[str]) -> None:
-    """Print what a reader of the output should know."""
     if not chosen.days:
         notice("no day of that range is held")
     elif not chosen.given:

@@ -53,11 +53,7 @@ def pasteable(text: str) -> str:
 
 
 def setting_option(
-    flag: str,
-    setting: str,
-    metavar: str,
-    text: str,
-    default: str = "",
+    flag: str, setting: str, metavar: str, text: str, default: str = ""
 ) -> Callable[[F], F]:
     """Return an option that overrides a setting.
 

@@ -97,7 +97,6 @@ def report(
 
 
 def _style() -> TerminalStyle:
-    """Return what standard output can show."""
     is_terminal = sys.stdout.isatty()
     return TerminalStyle(
         width=min(120, shutil.get_terminal_size().columns) if is_terminal else 100,

@@ -28,8 +28,7 @@ _NICKNAMES = {
 _A_LEAP_YEAR = datetime(2000, 1, 1, tzinfo=UTC)
 _WEEKDAYS = re.compile(rf"(?:\*|({_DAY})(?:-({_DAY}))?)(?:/(0?[1-9]|[1-9][0-9]))?")
 """One choice in a crontab's last field: first day, last day, step."""
-_LOOKED_AHEAD = timedelta(days=5 * 366)
-"""A leap day is among them."""
+_LOOKED_AHEAD = timedelta(days=5 * 366)  # a leap day is among them
 
 
 def crontab_trigger(line: str, jitter_s: float | None = None, **instead: str) -> "BaseTrigger":

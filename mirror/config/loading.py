@@ -281,5 +281,4 @@ _CHECKS = {
 
 
 def _part(hint: object, kind: type[T]) -> T | None:
-    """Return what an annotated type has of this kind."""
     return next((one for one in get_args(hint) if isinstance(one, kind)), None)

@@ -9,7 +9,7 @@ number and costs no other line. Launches that repeat have a faster way yet: `mir
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, BinaryIO, TypeAlias
 
@@ -26,6 +26,8 @@ _READ_BYTES = 4 * BLOCK_BYTES
 MAX_LINE_BYTES = 1024 * 1024
 """A longer line is no event, and not kept in memory."""
 _SHOWN_BYTES = 200
+_MAX_WATCHED_LINES = 200_000
+"""Looked at for a launch, twice as many as a day has ever had: odd ones take time."""
 
 
 class Oddity(StrEnum):
@@ -209,3 +211,44 @@ def pair_lines(block: bytes, decoded: Decoded) -> Iterator[tuple[bytes, Launch |
     lines = block.split(b"\n")
     there = [line for line in lines if len(line) > MAX_LINE_BYTES or line.strip(b" \t\r")]
     return zip(there, decoded, strict=True)
+
+
+class LaunchWatch:
+    """Watches a body pass by for the first launch of its day; stands where what it passes stood.
+
+    It tells a daily file from what some hosts send, with 200, for every name: an error, a page or
+    some other file.
+
+    Args:
+        day: the day.
+        feed: what the body passes through.
+    """
+
+    def __init__(self, day: date, feed: Callable[[bytes], Iterator[bytes]]) -> None:
+        self._day = day
+        self._feed = feed
+        self._rest = b""
+        self._lines = 0
+        self._found = False
+
+    def __call__(self, chunk: bytes) -> Iterator[bytes]:
+        """Pass a piece of the body on."""
+        for piece in self._feed(chunk):
+            self._look(piece)
+            yield piece
+
+    def finish(self) -> bool:
+        """Return whether there was one, once the body has come to its end."""
+        self._look(b"\n")
+        return self._found
+
+    def _look(self, piece: bytes) -> None:
+        is_long = len(self._rest) > MAX_LINE_BYTES and b"\n" not in piece
+        if self._found or is_long or self._lines > _MAX_WATCHED_LINES:
+            return
+        whole, newline, rest = (self._rest + piece).rpartition(b"\n")
+        self._rest = rest[: MAX_LINE_BYTES + 1]
+        self._lines += whole.count(b"\n")
+        blocks = decode_blocks(read_blocks(io.BytesIO(whole + newline)))
+        launches = (one for _, decoded, _ in blocks for one in decoded if isinstance(one, Launch))
+        self._found = any(launch.timestamp.date() == self._day for launch in launches)

@@ -81,26 +81,20 @@ ORIGIN_BEFORE = "mybinder.org"
 
 
 class Launch(Struct, frozen=True, gc=False):
-    """One launch, as one line of a daily file records it."""
+    """One launch, as one line of a daily file records it; `COLUMNS` says what each field means."""
 
     timestamp: Annotated[datetime, Meta(tz=True)]
-    """When, rounded down to the minute; aware, UTC."""
     schema: Literal["binderhub.jupyter.org/launch"]
     version: Annotated[int, Meta(ge=1, le=max(FIELDS))]
-    """The version of the schema; each added fields, see `COLUMNS`."""
     provider: str
-    """What kind of place the repository lives in: "GitHub", "Zenodo", ..."""
+    """"GitHub", "Zenodo", ..."""
     spec: str
-    """Repository and reference as the provider writes them, still percent-encoded; of a Git
-    repository it may hold a password. `mirror.events.spec.parse_spec` takes it apart."""
+    """Still percent-encoded; of a Git repository it may hold a password.
+    `mirror.events.spec.parse_spec` takes it apart."""
     status: str | None = None
     """"success"; upstream records no other, so far."""
     origin: str | None = None
-    """The BinderHub that launched it: "gke.mybinder.org"; since version 3."""
+    """"gke.mybinder.org", for one."""
     ref: str | None = None
-    """What the reference resolved to, a commit for one; since version 4."""
     build_token: bool | None = None
-    """Whether the request carried a build token; since version 5."""
     request_origin: str | None = None
-    """The site that the request came from, "same-origin", or "" where it named none; since
-    version 6."""

@@ -32,8 +32,7 @@ KNOWN_BYTES = 16 * 1024 * 1024
 ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 """The timestamp of a launch that stands for all with the same rest."""
 _ANY_TEXT = b'"2000-01-01T00:00:00+00:00"'
-_PART_BYTES = 100
-"""What a part takes beside its own length, about."""
+_PART_BYTES = 100  # what a part takes beside its own length, about
 _KEY = b'"timestamp"'
 _BEFORE = _KEY + b": "
 _TRAILING = re.compile(rb', "version": [1-9]\}\n')
@@ -68,7 +67,6 @@ class _Frame:
         self._any = before + _ANY_TEXT + after
 
     def read_moment(self, part: bytes) -> datetime:
-        """Return the timestamp of a line by the part that has it."""
         if not (part.startswith(self._before) and part.endswith(self._after)):
             raise UnlikeError
         moment = _moment_decoder.decode(part[self._text])
@@ -114,7 +112,6 @@ class _Known(dict[bytes, T]):
         return made
 
     def forget(self) -> None:
-        """Forget all that has been made."""
         self.clear()
         self.bytes = 0
 

@@ -119,8 +119,7 @@ def mask(spec: str) -> str:
     return shown(masked_user + start + (f"?{MASK}" if query else ""))
 
 
-_Parts = tuple[str, str | None, str | None, str]
-"""Of a `Spec` all but the provider."""
+_Parts = tuple[str, str | None, str | None, str]  # of a `Spec` all but the provider
 
 
 class _MisfitError(ValueError):

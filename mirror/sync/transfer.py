@@ -17,7 +17,7 @@ from mirror.archive.headers import ReplyMeta
 from mirror.archive.intake import Evidence, Intake
 from mirror.archive.ports import Ask, Destination, Stage, Staged
 from mirror.config.settings import Config
-from mirror.events.presence import LaunchWatch
+from mirror.events.decoder import LaunchWatch
 from mirror.model import Due
 from mirror.sync.source import HttpSource
 
