@@ -111,9 +111,8 @@ def get_logger() -> "FilteringBoundLogger":
     """Return a logger; the poll's id and the file's name come from the context."""
     import structlog  # noqa: PLC0415
 
-    for set_up in tuple(_set_up):
-        set_up()
-        _set_up.clear()
+    while _set_up:
+        _set_up.pop()()
     logger: FilteringBoundLogger = structlog.get_logger()
     return logger
 

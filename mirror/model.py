@@ -78,21 +78,16 @@ class Findings(Struct, frozen=True, gc=False, omit_defaults=True):
     versions: Mapping[str, int] = {}
     """Launches by version; deviating ones are launches, here and below."""
     providers: Mapping[str, int] = {}
-    origins: Mapping[str, int] = {}
-    """Launches by origin, but for those without one."""
-    statuses: Mapping[str, int] = {}
-    """Launches by status, but for those without one."""
-    odd: Mapping[str, int] = {}
-    """Odd lines by what is wrong with them: "version 7", "spec missing"."""
+    origins: Mapping[str, int] = {}  # launches by origin, but for those without one
+    statuses: Mapping[str, int] = {}  # launches by status, but for those without one
+    odd: Mapping[str, int] = {}  # odd lines by what is wrong with them: "version 7", "spec missing"
     # odd lines
-    not_objects: Annotated[int, "not a JSON object"] = 0
-    """Over-long lines among them."""
+    not_objects: Annotated[int, "not a JSON object"] = 0  # over-long lines among them
     unknown_schema: Annotated[int, "unknown schema"] = 0
     unknown_version: Annotated[int, "unknown version"] = 0
     bad_fields: Annotated[int, "no usable timestamp, provider or spec"] = 0
     # launches
-    deviating: int = 0
-    """With a new provider, or with a field missing, or with both."""
+    deviating: int = 0  # with a new provider, or with a field missing, or with both
     unknown_provider: Annotated[int, "unknown provider"] = 0
     missing_fields: Annotated[int, "a field of the version is missing, null or of another type"] = 0
     disordered: Annotated[int, "timestamp earlier than that of the line before"] = 0
@@ -142,11 +137,9 @@ class Due(Struct, frozen=True, gc=False):
     date: date
     name: str
     reason: Reason
-    expected: int | None
-    """Lines that a listing promises; None where none does."""
+    expected: int | None  # lines that a listing promises; None where none does
     estimated_bytes: int
-    held: Record | None = None
-    """What is published now, if anything."""
+    held: Record | None = None  # what is published now, if anything
 
     @property
     def conditional(self) -> bool:
@@ -159,8 +152,7 @@ class Plan(Struct, frozen=True):
     """What one poll will ask for, newest day first."""
 
     due: tuple[Due, ...]
-    listed: int
-    """Days that upstream lists, within the range asked for."""
+    listed: int  # days that upstream lists, within the range asked for
     estimated_bytes: int
 
     def reasons(self) -> dict[str, int]:
@@ -203,10 +195,8 @@ class Problem(Struct, frozen=True, gc=False, omit_defaults=True):
     """One thing that a person should look at."""
 
     kind: ProblemKind
-    text: str
-    """What it is, without the day; may quote upstream, so nothing is decided by it."""
-    day: date | None = None
-    """The day it is about, where it is about one."""
+    text: str  # what it is, without the day; may quote upstream, so nothing is decided by it
+    day: date | None = None  # the day it is about, where it is about one
 
     def line(self) -> str:
         """Return it as one line."""
@@ -226,8 +216,7 @@ class FinalChange(Struct, frozen=True, gc=False):
 
     day: date
     how: ChangeKind
-    at: Moment
-    """When the new body came."""
+    at: Moment  # when the new body came
     lines_before: int
     lines_after: int
     sha256_before: str
@@ -252,10 +241,8 @@ class Outcome(Struct, frozen=True, gc=False):
     kind: OutcomeKind
     problem: Problem | None = None
     """Why the day is not held as upstream lists it; or what is odd about upstream's answer."""
-    size: int = 0
-    """Bytes of the published body."""
-    change: FinalChange | None = None
-    """What upstream did to the day, where it was final."""
+    size: int = 0  # bytes of the published body
+    change: FinalChange | None = None  # what upstream did to the day, where it was final
 
     @property
     def is_only_odd(self) -> bool:
@@ -283,8 +270,7 @@ class Damage(Struct, frozen=True):
     name: str
     kind: DamageKind
     detail: str
-    day: date | None = None
-    """The day, where it is a daily file."""
+    day: date | None = None  # the day, where it is a daily file
 
 
 class Repair(Struct, frozen=True):
@@ -315,24 +301,18 @@ class PollReport(Struct, frozen=True):
 
     exit_code: int
     index_state: IndexState
-    listed: int
-    """Days that upstream lists, within the range asked for."""
+    listed: int  # days that upstream lists, within the range asked for
     held: int
-    events: int
-    """Lines of all held days."""
+    events: int  # lines of all held days
     archive_bytes: int
-    outcomes: dict[str, int]
-    """Number of days by outcome."""
-    problems: tuple[Problem, ...] = ()
-    """What keeps the copy from being complete; bounded."""
-    warnings: tuple[Problem, ...] = ()
-    """What a person should know although nothing is missing."""
+    outcomes: dict[str, int]  # number of days by outcome
+    problems: tuple[Problem, ...] = ()  # what keeps the copy from being complete; bounded
+    warnings: tuple[Problem, ...] = ()  # what a person should know although nothing is missing
     poll_id: str = ""
     started_at: Moment = datetime(1970, 1, 1, tzinfo=UTC)
     duration_s: Annotated[float, Meta(ge=0, le=1e9)] = 0
     requests: int = 0
-    downloaded_bytes: int = 0
-    """Bytes that came over the wire."""
+    downloaded_bytes: int = 0  # bytes that came over the wire
     pending_findings: int = 0
     """Held days whose content is still to be counted; not part of being complete."""
     final_changes: tuple[FinalChange, ...] = ()

@@ -16,7 +16,8 @@ _AGES = (("day", 86400), ("hour", 3600), ("minute", 60))
 FORMULA_PATTERN = r"^[-=+@\t\r]"
 """How a cell begins that a spreadsheet would run; Python and SQL read the pattern alike."""
 _CREDENTIALS = re.compile(r"(//|%2f%2f)(?:(?!/|%2f|\s).)*(?:@|%40)", re.IGNORECASE)
-_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:e[+-][0-9]+)?)\s*([A-Za-z]*)")
+"""With an exponent as Python writes it of the smallest and largest numbers."""
 
 
 def shown(text: str | bytes, limit: int = 80) -> str:
@@ -104,17 +105,10 @@ def format_size(size: int) -> str:
 
 
 def _parse(value: str | float, units: Mapping[str, float], default: str, message: str) -> float:
-    if isinstance(value, bool):
-        raise ValueError(message)  # noqa: TRY004 - a wrong value like any other
-    if isinstance(value, int | float):
-        number = float(value)
-    else:
-        match = _QUANTITY.fullmatch(value.strip())
-        if match is None or (match[2] or default) not in units:
-            raise ValueError(message)
-        number = float(match[1]) * units[match[2] or default]
-    # beyond a century or an exabyte nothing is meant; nan and infinity fail here too
-    if not 0 <= number <= 1e18:
+    match = _QUANTITY.fullmatch(str(value).strip())
+    factor = units.get(match[2] or default) if match else None
+    # beyond a century or an exabyte nothing is meant
+    if match is None or factor is None or (number := float(match[1]) * factor) > 1e18:
         raise ValueError(message)
     return number
 
