@@ -31,12 +31,7 @@ _set_up: list[Callable[[], None]] = []
 
 
 def configure_logs(config: LogConfig, *, without: Collection[str] = ()) -> None:
-    """Say how this process logs from now on; the latest call holds.
-
-    Args:
-        config: format and level.
-        without: events that are not logged.
-    """
+    """Say how this process logs from now on, and `without` which events; the latest call holds."""
     # of libraries only what is wrong: our own events say what happens
     logging.basicConfig(handlers=[_Bridge()], level=logging.WARNING, force=True)
     # as it is now: a display of progress puts itself before standard error

@@ -129,13 +129,9 @@ class _NotebookReading(Reading):
 
 @contextmanager
 def show_reading(total_bytes: int | None) -> Iterator[Reading]:
-    """Show how the reading of files goes, where somebody can see it.
+    """Show how the reading of files goes, where somebody can see it; yield what counts it.
 
-    Args:
-        total_bytes: what there is to read; None if that is not known yet.
-
-    Yields:
-        What is to be called as it goes.
+    What there is to read is None if that is not known yet.
     """
     # a Jupyter kernel runs us: its streams obey a carriage return too
     is_notebook = "ipykernel" in sys.modules and hasattr(sys.stderr, "pub_thread")

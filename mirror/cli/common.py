@@ -166,9 +166,7 @@ def conclude(code: int, facts: object, lines: Iterable[str], *, as_json: bool) -
 def run_until_signal(work: Coroutine[Any, Any, T], data: DataDir | None = None) -> T:
     """Run a coroutine; SIGINT and SIGTERM cancel it, and it may tidy up before the end.
 
-    Args:
-        work: the coroutine.
-        data: the data directory that it fills, to say what is held when it was interrupted.
+    Of the data directory that it fills it is said then what is held.
 
     Raises:
         click.exceptions.Exit: it was interrupted; with the code for the signal.

@@ -29,8 +29,7 @@ def show_reading(total_bytes: int | None) -> AbstractContextManager[Reading]:
 def show_poll(log: LogConfig) -> Iterator[tuple[Observer, Reading]]:
     """Show how a poll or a repair goes; yield its observer, and what the data set's reading calls.
 
-    Args:
-        log: how it is logged; where the display says it all, only warnings and worse are.
+    Where the display says it all, only warnings and worse are logged.
     """
     live, reading = PollProgress(), Reading(label="data set: ")
     if given().is_quiet or not takes_escapes(sys.stderr):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from msgspec import Struct
 
 from mirror.text import shown
 
@@ -17,19 +18,12 @@ F = TypeVar("F", bound=Callable[..., Any] | click.Command)
 _FOLDER = click.Path(file_okay=False)
 
 
-class Given:
-    """What the options gave, before a command and after it.
+class Given(Struct):
+    """What the options gave, before a command and after it."""
 
-    Attributes:
-        settings: in order; the name of each, its value, the option.
-        config: the file of settings that was named.
-        is_quiet: whether nothing is to be said where nothing is wrong.
-    """
-
-    def __init__(self) -> None:
-        self.settings: list[tuple[str, str, str]] = []
-        self.config: Path | None = None
-        self.is_quiet = False
+    settings: list[tuple[str, str, str]] = []  # in order: the name of each, its value, the option
+    config: Path | None = None  # the file of settings that was named
+    is_quiet: bool = False  # whether nothing is to be said where nothing is wrong
 
 
 def given() -> Given:
@@ -55,14 +49,9 @@ def pasteable(text: str) -> str:
 def setting_option(
     flag: str, setting: str, metavar: str, text: str, default: str = ""
 ) -> Callable[[F], F]:
-    """Return an option that overrides a setting.
+    """Return an option that overrides a setting; one without a default is not in the help.
 
-    Args:
-        flag: its name.
-        setting: the setting's.
-        metavar: what its value is called.
-        text: what it means, without a full stop.
-        default: what holds without it, and without a setting; one without is not in the help.
+    What it means, `text`, is without a full stop.
     """
 
     def keep(_ctx: click.Context, _param: click.Parameter, value: str | None) -> None:

@@ -39,11 +39,7 @@ class LossyWriter(io.FileIO):
 
     What a full pipe does not take is kept, up to a bound, and written when it takes more. What is
     lost, beyond the bound or because the write failed, is counted; the count is written as soon as
-    something can be.
-
-    Args:
-        descriptor: left open when this is closed.
-        kept_bytes: the bound.
+    something can be. The descriptor is left open when this is closed.
     """
 
     def __init__(self, descriptor: int, *, kept_bytes: int = _UNWRITTEN_BYTES) -> None:

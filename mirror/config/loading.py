@@ -51,12 +51,7 @@ class Setting(Struct, frozen=True):
 def load_config(
     path: Path | None, environ: Mapping[str, str], flags: Iterable[Setting] = ()
 ) -> Config:
-    """Return the settings that file, environment and flags make together.
-
-    Args:
-        path: the TOML file; None for none.
-        environ: the process's environment.
-        flags: the settings that options give; they win.
+    """Return the settings that a TOML file, if any, environment and flags make together.
 
     Raises:
         ConfigError: the file cannot be read, or settings are wrong: one line for each.
@@ -88,12 +83,7 @@ def config_places(environ: Mapping[str, str]) -> list[Path]:
 
 
 def find_config(named: Path | None, environ: Mapping[str, str]) -> Path | None:
-    """Return the file of settings that is in force; None where there is none.
-
-    Args:
-        named: the one that an option names.
-        environ: the process's environment, which may name one, too.
-    """
+    """Return the file of settings in force: an option's, the environment's, else one found."""
     if named is None and (variable := environ.get(f"{ENV_PREFIX}CONFIG")):
         named = Path(variable)
     return named or next(filter(os.path.exists, config_places(environ)), None)
@@ -111,10 +101,8 @@ def home_folder() -> Path | None:
 def user_folder(environ: Mapping[str, str], variable: str, usual: str) -> Path | None:
     """Return a user's folder by the XDG Base Directory Specification; None where there is no home.
 
-    Args:
-        environ: the process's environment.
-        variable: names the folder; as the specification has it, only a whole path counts.
-        usual: where it is in the home directory otherwise.
+    Of the variable, as the specification has it, only a whole path counts; otherwise it is at its
+    usual place in the home directory.
     """
     if (named := Path(environ.get(variable, ""))).is_absolute():
         return named

@@ -69,12 +69,9 @@ _event_decoder = msgspec.json.Decoder(_AnyEvent)
 
 
 def decode_line(line: bytes, number: int = 0, file: str = "") -> Launch | OddLine | None:
-    """Return what a line is; None for a blank one.
+    """Return what a line, with or without its newline, is; None for a blank one.
 
-    Args:
-        line: the line, with or without its newline.
-        number: its number in the file.
-        file: the name of the daily file.
+    Number and file are where it stands: an odd line says so.
     """
     launches = decode_launches(line)
     if launches is not None:
@@ -153,11 +150,8 @@ def read_blocks(file: BinaryIO, note: Callable[[bytes], object] = len) -> Iterat
     """Yield a daily file to its end in blocks of whole lines, the last one with a newline too.
 
     Of a line longer than `MAX_LINE_BYTES` the end may be dropped: it comes out too long all the
-    same, and takes no more memory than that.
-
-    Args:
-        file: the file.
-        note: is given each piece as it is read, what is dropped too; nothing is done if not given.
+    same, and takes no more memory than that. `note` is given each piece as it is read, what is
+    dropped too.
     """
     rest = b""
     while chunk := file.read(_READ_BYTES):
@@ -184,12 +178,8 @@ def decode_blocks(
 ) -> Iterator[tuple[bytes, Sequence[Any], bool]]:
     """Yield each block of a daily file with what its lines hold, and whether one of them is odd.
 
-    Blank lines are nothing at all, and count only for the numbers of the lines after them.
-
-    Args:
-        blocks: all of the file, in blocks of whole lines.
-        file: its name, for odd lines.
-        decode: decodes what can be decoded at once.
+    Blank lines are nothing at all, and count only for the numbers of the lines after them. Odd
+    lines bear the file's name.
     """
     next_line = 1
     for block in blocks:
@@ -218,10 +208,6 @@ class LaunchWatch:
 
     It tells a daily file from what some hosts send, with 200, for every name: an error, a page or
     some other file.
-
-    Args:
-        day: the day.
-        feed: what the body passes through.
     """
 
     def __init__(self, day: date, feed: Callable[[bytes], Iterator[bytes]]) -> None:

@@ -93,13 +93,7 @@ def _make_kind(
 
 
 def count_findings(file: BinaryIO, day: date, kinds: Kinds | None = None) -> Findings:
-    """Return what a body contains.
-
-    Args:
-        file: the body, decoded.
-        day: the day that it is of.
-        kinds: what is remembered of the launches of other days.
-    """
+    """Return what a day's body, decoded, contains; `kinds` remembers launches of other days."""
     counts = _Counts(day, kinds or remember_kinds())
     for block in read_blocks(file):
         counts.take_block(block)

@@ -50,11 +50,9 @@ class UnlikeError(Exception):
 
 
 class _Frame:
-    """Where lines are cut, by what stands around the timestamp in the part that has it.
+    """Where lines are cut, by what stands before and after the timestamp in the part that has it.
 
-    Args:
-        before: what the part begins with.
-        after: what it ends with; empty where the part comes first in the line.
+    `after` is empty where the part comes first in the line.
     """
 
     def __init__(self, before: bytes, after: bytes) -> None:
@@ -136,9 +134,6 @@ class RepeatDecoder(Generic[M, L]):
         """Return what is made of each line's timestamp, and of its rest, in the order of the lines.
 
         None where a line is of another form, or no launch: nothing is known of the block then.
-
-        Args:
-            block: whole lines.
         """
         # in a longer one there may be a line that is too long
         lines = io.BytesIO(block).readlines() if len(block) <= MAX_LINE_BYTES else []

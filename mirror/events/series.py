@@ -82,11 +82,9 @@ Months = Mapping[date, Month]
 
 
 def sum_months(records: Iterable[Record], before: Months | None = None) -> dict[date, Month]:
-    """Return the sums by month, ascending.
+    """Return the sums by month, ascending, of the held days in any order.
 
-    Args:
-        records: the held days, in any order.
-        before: sums of earlier; those of a month whose records are the same are taken over.
+    Of the sums of earlier, `before`, those of a month whose records are the same are taken over.
     """
     known = before or {}
     grouped: dict[date, list[Record]] = {}
