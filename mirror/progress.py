@@ -22,12 +22,9 @@ class Shown(NamedTuple):
     """What is seen of a task at one moment."""
 
     label: str
-    done: int | None = None
-    """Bytes; None where there is nothing to measure, and so no bar."""
-    total: int | None = None
-    """What there is of it; None: not known yet."""
-    note: str = ""
-    """Has a line of its own."""
+    done: int | None = None  # bytes; None where there is nothing to measure, and so no bar
+    total: int | None = None  # what there is of it; None: not known yet
+    note: str = ""  # has a line of its own
 
 
 def takes_escapes(stream: TextIO | None) -> bool:

@@ -26,7 +26,6 @@ _FORMAT_BY_SUFFIX = {"": "csv", ".md": "markdown", ".txt": "table"}
 _FORMAT_BY_SUFFIX |= {f".{name}": name for name in _FORMATS}
 _MAX_SQL_BYTES = 1024 * 1024
 _COLUMNS = ", ".join(f"{one.name} {one.sql_type}" for one in DATASET_COLUMNS)
-_HISTORY_LENGTH = 1000
 _HELP = """\
 A query ends with ";" or an empty line.  \\d the columns  \\q or Ctrl-D ends  Ctrl-C cancels"""
 _DESCRIBE = "SELECT column_name, column_type FROM (DESCRIBE launches)"
@@ -191,7 +190,7 @@ def _keep_history() -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600)
         readline.read_history_file(path)
-        readline.set_history_length(_HISTORY_LENGTH)
+        readline.set_history_length(1000)
 
         def save() -> None:
             with suppress(OSError):

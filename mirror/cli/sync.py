@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -143,11 +144,9 @@ def _write_metrics(
 
     now = datetime.now(UTC)
     ending = CollectorRegistry()
-    for name, text, value in (
-        ("last_exit_code", "How the last run ended.", exit_code),
-        ("last_run_timestamp_seconds", "When the last run ended.", now.timestamp()),
-    ):
-        Gauge(f"binder_mirror_{name}", text, registry=ending).set(value)
+    gauge = partial(Gauge, namespace="binder_mirror", registry=ending)
+    gauge("last_exit_code", "How the last run ended.").set(exit_code)
+    gauge("last_run_timestamp_seconds", "When the last run ended.").set(now.timestamp())
     body = generate_latest(ending)
     with suppress(MirrorError):  # without inventory nothing is known of the copy
         body += metrics.render(

@@ -44,8 +44,7 @@ class Setting(Struct, frozen=True):
     table: str
     key: str
     value: object
-    place: str
-    """Where it is given: file and line, variable or flag."""
+    place: str  # where it is given: file and line, variable or flag
 
 
 def load_config(

@@ -48,8 +48,7 @@ class Kind(Struct, frozen=True, eq=False):
 
     keys: tuple[tuple[str, str], ...]
     """Mappings of the findings that it is counted in, and under which key."""
-    tallies: tuple[str, ...]
-    """Numbers of the findings that it is counted in."""
+    tallies: tuple[str, ...]  # numbers of the findings that it is counted in
 
 
 Kinds = RepeatDecoder[float, Kind]

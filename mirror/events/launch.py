@@ -40,8 +40,7 @@ class Column(Struct, frozen=True):
 
     name: str
     type: ColumnType
-    since: int
-    """The first version of the schema that has it; null in rows of earlier ones."""
+    since: int  # the first version of the schema that has it; null in rows of earlier ones
     doc: str
 
 
@@ -86,15 +85,12 @@ class Launch(Struct, frozen=True, gc=False):
     timestamp: Annotated[datetime, Meta(tz=True)]
     schema: Literal["binderhub.jupyter.org/launch"]
     version: Annotated[int, Meta(ge=1, le=max(FIELDS))]
-    provider: str
-    """"GitHub", "Zenodo", ..."""
+    provider: str  # "GitHub", "Zenodo",
     spec: str
     """Still percent-encoded; of a Git repository it may hold a password.
     `mirror.events.spec.parse_spec` takes it apart."""
-    status: str | None = None
-    """"success"; upstream records no other, so far."""
-    origin: str | None = None
-    """"gke.mybinder.org", for one."""
+    status: str | None = None  # "success"; upstream records no other, so far
+    origin: str | None = None  # "gke.mybinder.org", for one
     ref: str | None = None
     build_token: bool | None = None
     request_origin: str | None = None

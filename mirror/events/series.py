@@ -21,8 +21,7 @@ Period = Callable[[date], date]
 class Total(Struct, frozen=True, gc=False):
     """What a period comes to."""
 
-    days: int
-    """Days that were summed: those without a number are none of them."""
+    days: int  # days that were summed: those without a number are none of them
     count: int
 
     @property
@@ -69,12 +68,10 @@ def fill_periods(first: date, last: date, period: Period) -> tuple[date, ...]:
 class Month(Struct, frozen=True, gc=False):
     """What the held days of a month come to."""
 
-    records: tuple[Record, ...]
-    """Ascending by day; at least one."""
+    records: tuple[Record, ...]  # ascending by day; at least one
     findings: Findings | None
     """Sums over the days that were looked into, with every name; None where none was."""
-    origins: Mapping[str, int]
-    """Launches by origin, also of the days before there were any."""
+    origins: Mapping[str, int]  # launches by origin, also of the days before there were any
 
 
 Months = Mapping[date, Month]
