@@ -29,9 +29,8 @@ class Shown(NamedTuple):
 
 def takes_escapes(stream: TextIO | None) -> bool:
     """Return whether a stream is a terminal, which can move and erase."""
-    if stream is None or os.environ.get("TERM") in (None, "", "dumb"):
-        return False
-    return stream.isatty()
+    is_dumb = os.environ.get("TERM") in (None, "", "dumb")
+    return stream is not None and not is_dumb and stream.isatty()
 
 
 def takes_colours(stream: TextIO | None) -> bool:
@@ -125,15 +124,15 @@ class _NotebookReading(Reading):
 
 
 @contextmanager
-def show_reading(total_bytes: int | None) -> Iterator[Reading]:
+def show_reading(total_bytes: int | None, *, is_quiet: bool = False) -> Iterator[Reading]:
     """Show how the reading of files goes, where somebody can see it; yield what counts it.
 
     What there is to read is None if that is not known yet.
     """
     # a Jupyter kernel runs us: its streams obey a carriage return too
-    is_notebook = "ipykernel" in sys.modules and hasattr(sys.stderr, "pub_thread")
+    is_notebook = "ipykernel" in sys.modules and hasattr(sys.stderr, "pub_thread") and not is_quiet
     reading = _NotebookReading(total_bytes) if is_notebook else Reading(total_bytes)
-    is_shown = takes_escapes(sys.stderr) and not is_notebook
+    is_shown = takes_escapes(sys.stderr) and not is_notebook and not is_quiet
     with show_progress(reading.look) if is_shown else nullcontext():
         yield reading
 

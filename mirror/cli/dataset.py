@@ -6,12 +6,13 @@ from pathlib import Path
 import click
 
 from mirror.cli import common
-from mirror.cli.display import show_reading
+from mirror.cli.options import given
 from mirror.cli.streams import notice, say
 from mirror.dataset.audit import DatasetVerifyReport, FaultKind, verify_dataset
 from mirror.dataset.build import DatasetReport, keep_in_step
 from mirror.dataset.months import MAX_REPORTED_LINES, export_launches
 from mirror.errors import ExitCode
+from mirror.progress import show_reading
 from mirror.store.proof import load_proved
 from mirror.text import human_bytes, plural, shown
 
@@ -39,7 +40,7 @@ def build(place: common.Place, *, rebuild: bool, anew: bool, as_json: bool) -> i
     file and line. Polls may go on meanwhile.
     """
     total_bytes = sum(one.size for one in load_proved(place.data).records.values())
-    with show_reading(total_bytes) as progress:
+    with show_reading(total_bytes, is_quiet=given().is_quiet) as progress:
         report = keep_in_step(place.data, rebuild=rebuild or anew, progress=progress)
     code = ExitCode.INCOMPLETE if report.unread or report.failed else ExitCode.COMPLETE
     return common.conclude(code, report, _render_build(report), as_json=as_json)

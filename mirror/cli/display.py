@@ -3,9 +3,8 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 
-from mirror import progress
 from mirror.archive.ports import Asking, Observer, Proved, ignore
 from mirror.cli.options import given
 from mirror.config.settings import LogConfig
@@ -16,13 +15,6 @@ from mirror.text import plural, shown
 
 _SILENT_S = 5
 _MAX_NOTE = 300
-
-
-def show_reading(total_bytes: int | None) -> AbstractContextManager[Reading]:
-    """Show how the reading of files goes, as `mirror.progress.show_reading`, but for -q."""
-    if given().is_quiet:
-        return nullcontext(Reading())
-    return progress.show_reading(total_bytes)
 
 
 @contextmanager

@@ -12,12 +12,14 @@ from msgspec.structs import replace
 
 from mirror.archive.final_days import tell_changes
 from mirror.cli import common
-from mirror.cli.display import show_poll, show_reading
+from mirror.cli.display import show_poll
+from mirror.cli.options import given
 from mirror.cli.streams import say
 from mirror.config.address import identity_of
 from mirror.config.settings import Config, UpstreamConfig
 from mirror.errors import ExitCode
 from mirror.model import DamageKind, Record, Repair
+from mirror.progress import show_reading
 from mirror.status.wording import problem_lines
 from mirror.store.inventory import load_inventory, load_upstream
 from mirror.store.layout import DataDir
@@ -104,7 +106,7 @@ def _verify(data: DataDir, share: float = 1.0) -> VerifyReport:
         reading.total_bytes = sum(record.size for record in records)
         return records
 
-    with show_reading(None) as reading:
+    with show_reading(None, is_quiet=given().is_quiet) as reading:
         return verify_copy(data, choose=choose, progress=reading, today=datetime.now(UTC).date())
 
 
