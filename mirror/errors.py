@@ -40,18 +40,13 @@ class ExitCode(IntEnum):
 
 
 class MirrorError(Exception):
-    """Base of every error that is not a bug.
+    """Base of every error that is not a bug."""
 
-    Attributes:
-        hint: what the operator can do about it; may be empty.
-        exit_code: what the command ends with when nothing handles the error.
-    """
-
-    exit_code = ExitCode.INCOMPLETE
+    exit_code = ExitCode.INCOMPLETE  # what the command ends with when nothing handles the error
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
-        self.hint = hint
+        self.hint = hint  # what the operator can do about it; may be empty
 
     def line(self) -> str:
         """Return message and hint as the one line that a person reads."""
@@ -90,14 +85,7 @@ class Failure(StrEnum):
 
 
 class UpstreamError(MirrorError):
-    """Upstream or the way to it failed.
-
-    Attributes:
-        failure: what it was, in a word.
-        transient: whether asking again may help.
-        retry_after_s: seconds that upstream asked us to wait, if it did.
-        status: the HTTP status, if there was an answer.
-    """
+    """Upstream or the way to it failed."""
 
     exit_code = ExitCode.UPSTREAM_UNUSABLE
 
@@ -107,9 +95,9 @@ class UpstreamError(MirrorError):
         *,
         hint: str = "",
         failure: Failure = Failure.OTHER,
-        transient: bool = True,
-        retry_after_s: float | None = None,
-        status: int | None = None,
+        transient: bool = True,  # whether asking again may help
+        retry_after_s: float | None = None,  # what upstream asked us to wait, if it did
+        status: int | None = None,  # of its HTTP answer, if there was one
     ) -> None:
         super().__init__(message, hint=hint)
         self.failure = failure

@@ -78,16 +78,11 @@ def show_progress(look: Callable[[], Shown]) -> Iterator[None]:
 
 
 class Reading:
-    """How the reading of files goes; called as it goes, as an `Advance`.
-
-    Attributes:
-        total_bytes: what there is to read; None while that is not known.
-        files: those that were read.
-    """
+    """How the reading of files goes; called as it goes, as an `Advance`."""
 
     def __init__(self, total_bytes: int | None = None, label: str = "") -> None:
-        self.total_bytes = total_bytes
-        self.files = 0
+        self.total_bytes = total_bytes  # what there is to read; None while that is not known
+        self.files = 0  # those that were read
         self._label = label
         self._bytes = 0
         self._lock = threading.Lock()

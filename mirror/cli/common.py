@@ -108,9 +108,6 @@ def days_options(command: Callable[..., T]) -> Callable[..., T]:
     return with_days
 
 
-FILE = click.Path(path_type=Path, dir_okay=False)
-
-
 class _Output(click.Path):
     """A file to write; None for standard output, "-"."""
 

@@ -18,10 +18,7 @@ from mirror.logs import configure_logs
     help="Where the demo's copy is kept; replaced each time.",
 )
 @click.option(
-    "--days",
-    type=click.IntRange(5, 1000),
-    default=60,
-    help="Days of the archive at the beginning.",
+    "--days", type=click.IntRange(5, 1000), default=60, help="Days of the archive at the beginning."
 )
 @click.option("--serve", "serves", is_flag=True, help="Go on serving the archive, until Ctrl-C.")
 @click.option(

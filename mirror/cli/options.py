@@ -101,10 +101,7 @@ EVERYWHERE = {
         show_default="$BINDER_MIRROR_CONFIG, else the user's, else the system's",
     ),
     "--data-dir": setting_option(
-        "--data-dir",
-        "storage.data_dir",
-        "DIR",
-        "The data directory",
+        *("--data-dir", "storage.data_dir", "DIR", "The data directory"),
         "$STATE_DIRECTORY, else $XDG_DATA_HOME/binder-mirror",
     ),
     "--verbose": _log_option(

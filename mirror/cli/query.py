@@ -52,11 +52,7 @@ address, a DOI, the link of a launch. Its launches by month:
 )
 @common.output_option
 @click.option(
-    "--memory",
-    type=common.SIZE,
-    metavar="SIZE",
-    default="1GiB",
-    help="What a query may take.",
+    "--memory", type=common.SIZE, metavar="SIZE", default="1GiB", help="What a query may take."
 )
 @click.option(
     "--timeout",

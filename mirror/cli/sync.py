@@ -52,7 +52,7 @@ _SHOWN_DAYS = 40
 )
 @click.option(
     "--metrics-file",
-    type=common.FILE,
+    type=click.Path(path_type=Path, dir_okay=False),
     metavar="PATH",
     help="Leave metrics there for node_exporter, however it ends; the name ends in .prom.",
 )

@@ -55,11 +55,7 @@ def load_config(
     Raises:
         ConfigError: the file cannot be read, or settings are wrong: one line for each.
     """
-    given = [
-        *(_read_file(path) if path is not None else ()),
-        *_read_environment(environ),
-        *flags,
-    ]
+    given = [*(_read_file(path) if path is not None else ()), *_read_environment(environ), *flags]
     tables: dict[str, dict[str, object]] = {}
     problems = list(_misspelt(environ))
     for setting in given:

@@ -23,8 +23,7 @@ from mirror.text import shown
 BLOCK_BYTES = 64 * 1024
 """Lines decoded at a time: small enough that the processor's cache holds text and objects."""
 _READ_BYTES = 4 * BLOCK_BYTES
-MAX_LINE_BYTES = 1024 * 1024
-"""A longer line is no event, and not kept in memory."""
+MAX_LINE_BYTES = 1024 * 1024  # a longer line is no event, and not kept in memory
 _SHOWN_BYTES = 200
 _MAX_WATCHED_LINES = 200_000
 """Looked at for a launch, twice as many as a day has ever had: odd ones take time."""
@@ -33,28 +32,20 @@ _MAX_WATCHED_LINES = 200_000
 class Oddity(StrEnum):
     """Why a line is not a launch."""
 
-    UNKNOWN_SCHEMA = "unknown-schema"
-    """An event of another kind."""
-    UNKNOWN_VERSION = "unknown-version"
-    """A launch of a version whose fields may mean something else."""
-    BAD_FIELDS = "bad-fields"
-    """A known version, but timestamp, provider or spec is missing or of the wrong type."""
-    NOT_AN_OBJECT = "not-an-object"
-    """Not one JSON object in UTF-8, or too long to be an event."""
+    UNKNOWN_SCHEMA = "unknown-schema"  # an event of another kind
+    UNKNOWN_VERSION = "unknown-version"  # a launch whose fields may mean something else
+    BAD_FIELDS = "bad-fields"  # timestamp, provider or spec is missing or of the wrong type
+    NOT_AN_OBJECT = "not-an-object"  # not one JSON object in UTF-8, or too long to be an event
 
 
 class OddLine(Struct, frozen=True, gc=False):
     """A line that is not a launch this version of the software knows."""
 
-    line: int
-    """Its number in the file, from 1."""
+    line: int  # its number in the file, from 1
     kind: Oddity
-    reason: str
-    """What is wrong, in a few words that are fit to show."""
-    data: bytes
-    """The line as it stands, without its newline; of one that is too long the beginning."""
-    file: str = ""
-    """The daily file it stands in."""
+    reason: str  # what is wrong, in a few words that are fit to show
+    data: bytes  # the line as it stands, without its newline; of one that is too long the beginning
+    file: str = ""  # the daily file it stands in
 
 
 Decoded: TypeAlias = Sequence[Launch | OddLine]

@@ -28,8 +28,7 @@ FINDINGS_VERSION = 2
 MAX_KEYS = 32
 """Distinct values of a field counted by name; the strings are upstream's, so they are bounded."""
 MAX_KEY_LENGTH = 64
-MAX_KINDS = 256
-"""Kinds of launches kept apart before they are summed up."""
+MAX_KINDS = 256  # kinds of launches kept apart before they are summed up
 OTHERS = "…"
 _KEPT = slice(MAX_KEY_LENGTH + 1)
 """Of a value: one character more than is shown, so that it shows that there is more."""

@@ -75,8 +75,7 @@ FIELD_TYPES: dict[str, type] = {one.name: _JSON_TYPES[one.type] for one in COLUM
 
 ORIGINS_SINCE = date(2019, 6, 12)
 """The first day with an `origin` in its launches, from that evening on."""
-ORIGIN_BEFORE = "mybinder.org"
-"""What a missing `origin` means on the days before `ORIGINS_SINCE`."""
+ORIGIN_BEFORE = "mybinder.org"  # what a missing `origin` means on the days before `ORIGINS_SINCE`
 
 
 class Launch(Struct, frozen=True, gc=False):

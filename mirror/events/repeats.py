@@ -27,8 +27,7 @@ from mirror.errors import BAD_JSON
 from mirror.events.decoder import MAX_LINE_BYTES, launch_decoder
 from mirror.events.launch import Launch
 
-KNOWN_BYTES = 16 * 1024 * 1024
-"""What is remembered of lines, at most, but for the block at hand."""
+KNOWN_BYTES = 16 * 1024 * 1024  # what is remembered of lines, at most, but for the block at hand
 ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 """The timestamp of a launch that stands for all with the same rest."""
 _ANY_TEXT = b'"2000-01-01T00:00:00+00:00"'

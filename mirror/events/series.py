@@ -14,8 +14,7 @@ from msgspec.structs import replace
 from mirror.events.findings import add_names, add_up, origins_of
 from mirror.model import Findings, Record
 
-Period = Callable[[date], date]
-"""Gives the first day of the period that a day lies in."""
+Period = Callable[[date], date]  # gives the first day of the period that a day lies in
 
 
 class Total(Struct, frozen=True, gc=False):

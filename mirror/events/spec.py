@@ -62,8 +62,7 @@ class Spec(Struct, frozen=True, gc=False):
     ref: str | None
     """The reference asked for, decoded: a branch, a tag, a commit; credentials masked as well. None
     where a provider has none."""
-    url: str | None
-    """Where a browser finds the repository; None where it cannot."""
+    url: str | None  # where a browser finds the repository; None where it cannot
     key: str
     """The same for all spellings of one repository, whatever the provider, and no address:
     "github.com/user/repository"."""
@@ -269,8 +268,7 @@ class _Provider(NamedTuple):
     prefix: str
     """In the address of a launch: https://mybinder.readthedocs.io/, "v2/gh/user/repository/ref"."""
     parse: Callable[[str], _Parts]
-    safe: str = ""
-    """What is not quoted of a repository in a spec."""
+    safe: str = ""  # what is not quoted of a repository in a spec
 
 
 _PROVIDERS = {
