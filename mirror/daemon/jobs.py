@@ -29,8 +29,6 @@ _BY_HAND = (DamageKind.WRONG_KIND, DamageKind.STRANGER)
 """Damage that no download repairs: logged at each slice until somebody has looked."""
 _INSPECT_S = 5  # a slice of counting content: for so long it may hold up a poll that is due
 _TRY_AGAIN_S = 60  # after another writer was in the way
-
-
 OpenWriter = Callable[[Config], AbstractAsyncContextManager[Mirror]]
 
 

@@ -34,12 +34,7 @@ class JobKind(StrEnum):
 
 
 class Schedule:
-    """Says which job is due; owns the scheduler: use with `async with`.
-
-    Args:
-        config: when to poll.
-        wall: the wall clock, in seconds.
-    """
+    """Says which job is due, by the wall clock; owns the scheduler: use with `async with`."""
 
     def __init__(self, config: ScheduleConfig, *, wall: Callable[[], float] = time.time) -> None:
         self._config = config

@@ -54,17 +54,17 @@ def tune_process() -> None:
 
 
 class Notifier:
-    """Notifies the service manager, with the protocol of sd_notify(3); silent where there is none.
+    """Notifies the service manager that the environment names; silent where there is none.
 
-    Args:
-        environ: the process's environment.
+    The protocol is that of sd_notify(3).
 
     Attributes:
         watchdog_s: how often it wants to hear that we live, in seconds; None where it does not.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self._address = environ.get("NOTIFY_SOCKET", "")
+        # an abstract socket begins with NUL
+        self._address = re.sub("^@", "\0", environ.get("NOTIFY_SOCKET", ""))
         self._status = ""
         period, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
         is_ours = pid in ("", str(os.getpid())) and re.fullmatch("[0-9]{1,18}", period)
@@ -72,16 +72,12 @@ class Notifier:
 
     def send(self, message: str) -> None:
         """Send lines of `KEY=value`."""
-        if not self._address.startswith(("/", "@")):
+        if not self._address.startswith(("/", "\0")):
             return
-        address = os.fsencode(self._address)
-        if address.startswith(b"@"):
-            # an abstract socket begins with NUL
-            address = b"\0" + address[1:]
         # a service manager that cannot be reached is no reason to fail
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
             channel.settimeout(0)
-            channel.sendto(message.encode(), address)
+            channel.sendto(message.encode(), self._address)
 
     def status(self, text: str) -> None:
         """Show what we do; sent where it differs from the last."""

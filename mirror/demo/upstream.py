@@ -83,13 +83,9 @@ class Upstream:
 
     @asynccontextmanager
     async def serve(self, port: int) -> AsyncIterator[str]:
-        """Serve the archive on a loopback port; yield its base URL, with a slash at the end.
+        """Serve the archive on a loopback port, 0 for any; yield its base URL, with its last slash.
 
-        Args:
-            port: 0 for any that is free.
-
-        Raises:
-            OSError: the port cannot be had.
+        An OSError says that the port cannot be had.
         """
         app = web.Application()
         app.router.add_get("/{name:.*}", self._answer)

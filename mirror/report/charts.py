@@ -108,9 +108,6 @@ def fold_into_bands(
     """Return the names that get a band with their totals, and the numbers of each period by these.
 
     The greatest name is the first; others, if there are, are counted as `REST`, which is the last.
-
-    Args:
-        sums: numbers by period and name.
     """
     totals = add_names(sums.values())
     named = totals.keys() - {OTHERS, REST}

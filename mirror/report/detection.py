@@ -172,12 +172,9 @@ def _late(given: ReportInput) -> Iterator[Anomaly]:
 def find_index_anomalies(
     polls: Sequence[PollReport], upstream: Upstream, *, stale_after: timedelta
 ) -> tuple[Anomaly, ...]:
-    """Return when the index stood still or listed fewer days, ascending.
+    """Return when the index stood still, for longer than it may, or listed fewer days, ascending.
 
-    Args:
-        polls: the polls on record, ascending.
-        upstream: the recorded state of upstream.
-        stale_after: how long an index may stand still.
+    The polls are those on record, ascending, and `upstream` is its recorded state.
     """
     usable = [poll for poll in polls if poll.index_state is not IndexState.UNUSABLE]
     found = []

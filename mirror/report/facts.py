@@ -134,12 +134,8 @@ def read_report(
 ) -> Report:
     """Return the report on a window; anomalies are judged by all days nevertheless.
 
-    Args:
-        data: the data directory.
-        config: says how long an index may stand still, and whether days are looked into.
-        now: the current time, aware UTC.
-        window: the days that the report is about.
-        snapshot: of the data directory, where one is at hand.
+    The settings say how long an index may stand still, and whether days are looked into. A snapshot
+    of the data directory is loaded where none is at hand; `now` is aware UTC.
     """
     snapshot = snapshot or load_snapshot(data)
     records = dict(sorted(snapshot.inventory.records.items()))

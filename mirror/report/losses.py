@@ -58,13 +58,10 @@ class _Course(Struct, frozen=True):
 
 
 def find_dips(counts: Mapping[date, int]) -> tuple[Anomaly, ...]:
-    """Return the dips, ascending.
+    """Return the dips, ascending, of daily events; a day may be absent, and all are final.
 
     One that lasts for more than `LASTING_DAYS` is a new level, by which later days are measured; it
     is given its first days.
-
-    Args:
-        counts: events by day, of final days; a day may be absent.
     """
     return tuple(_walk(_make_course(dict(sorted(counts.items())))))
 
@@ -175,11 +172,7 @@ def _is_low(value: float, others: Sequence[float]) -> bool:
 
 
 def find_silences(origins: Mapping[date, Mapping[str, int]]) -> tuple[Anomaly, ...]:
-    """Return the silences of all origins, ascending.
-
-    Args:
-        origins: launches by day and origin; a day that is absent or empty is unknown.
-    """
+    """Return the silences of all origins, ascending; a day absent or empty is unknown."""
     known = {day: counts for day, counts in sorted(origins.items()) if counts}
     begun = _newcomers(known)
     names = {name for counts in known.values() for name in counts} - {OTHERS}

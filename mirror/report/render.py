@@ -144,12 +144,7 @@ def _plot(report: Report, style: TerminalStyle, odd: Anomaly) -> str:
 
 
 def render_spark(values: Sequence[float | None], ramp: str = BLOCKS) -> str:
-    """Return one character for each value; a space for None.
-
-    Args:
-        values: zero has the lowest mark, so that it can be told from None.
-        ramp: characters from empty to full.
-    """
+    """Return a character for each value: a space for None, and the lowest mark for zero."""
     return render_columns(values, 1, max(filter(None, values), default=1), ramp)[0]
 
 
@@ -158,11 +153,8 @@ def render_columns(
 ) -> list[str]:
     """Return a bar for each value, in lines from the top one down.
 
-    Args:
-        values: what is drawn; None leaves its column empty.
-        height: lines, at least one.
-        top: the value of a full column.
-        ramp: characters from empty to full.
+    None leaves its column empty; `top` is the value of a full column, of `height` lines. The ramp
+    has characters from empty to full.
     """
     steps = len(ramp) - 1
     filled = [0 if one is None else max(1, round(one / top * height * steps)) for one in values]

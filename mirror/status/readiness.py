@@ -41,9 +41,8 @@ def judge_readiness(
     """
     if last_success_at is None:
         return Readiness(is_ready=False, reason="no poll has been complete yet")
-    when = (
-        f"the last complete poll ended at {last_success_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    )
+    ended = last_success_at.astimezone(UTC)
+    when = f"the last complete poll ended at {ended:%Y-%m-%d %H:%M:%S} UTC"
     allowed = _INTERVALS * interval + _GRACE
     if is_ahead(last_success_at, now):
         return Readiness(is_ready=False, reason=f"{when}, in the future: a clock is or was wrong")

@@ -49,10 +49,8 @@ def load_snapshot(
 ) -> Snapshot:
     """Return the snapshot of now.
 
-    Args:
-        data: the data directory.
-        before: an earlier snapshot, whose sums are taken over where nothing has changed.
-        proving: whether to prove files that have lost their recorded time, which may take long.
+    The sums of an earlier one are taken over where nothing has changed. `proving` files that have
+    lost their recorded time may take long.
     """
     inventory = load_inventory(data, looks=1)
     polls = load_polls(data, LOADED_POLLS)

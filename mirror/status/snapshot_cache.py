@@ -17,11 +17,7 @@ Fingerprint = tuple[tuple[int, int, int] | None, ...]
 
 
 class SnapshotCache:
-    """Keeps a snapshot fresh. To be used on one event loop.
-
-    Args:
-        data: the data directory.
-    """
+    """Keeps a snapshot of a data directory fresh. To be used on one event loop."""
 
     def __init__(self, data: DataDir) -> None:
         self._data = data
@@ -38,12 +34,9 @@ class SnapshotCache:
         return self._seen if isinstance(self._seen, Snapshot) else None
 
     async def snapshot(self, *, fresh: bool = False) -> Snapshot:
-        """Return a snapshot, at most about a second old.
+        """Return a snapshot, at most about a second old; at once while `keep_fresh` runs.
 
-        While `keep_fresh` runs it is there at once.
-
-        Args:
-            fresh: look again in any case, as when a file is not the one on record.
+        A `fresh` one is looked at again in any case, as when a file is not the one on record.
         """
         asked_at = time.monotonic()
         is_old = not self._keepers and asked_at - self._looked_at >= self._pause_s

@@ -86,11 +86,8 @@ def read_status(data: DataDir, *, now: datetime, counts: bool = True) -> Status:
 def make_status(snapshot: Snapshot, data: DataDir, *, now: datetime, counts: bool = True) -> Status:
     """Return how the mirror stands by a snapshot of it.
 
-    Args:
-        snapshot: what the data directory says.
-        data: the directory itself: its rules for days, and whether it is being written.
-        now: the current time, aware UTC.
-        counts: whether the content of days is counted (`storage.findings`).
+    The directory itself has the rules for its days, and shows whether it is being written. `counts`
+    says whether the content of days is counted (`storage.findings`); `now` is aware UTC.
     """
     upstream, records = snapshot.upstream, snapshot.inventory.records
     first, newest = min(records, default=None), max(records, default=None)

@@ -102,10 +102,8 @@ def sentence_of(
 ) -> str:
     """Return how a copy stands in a sentence, and in another what became of final days.
 
-    Args:
-        snapshot: of the copy.
-        missing: the days that it should hold and does not.
-        changes: what upstream has done to final days, latest first.
+    `missing` are the days that it should hold and does not; `changes`, latest first, what upstream
+    has done to final days.
     """
     stands = _standing(snapshot, missing)
     if not changes:

@@ -37,7 +37,6 @@ _PAUSE_S = 60  # how long nothing is tried on a disk that refused
 _UNFINISHED = ".part"
 _NAME = re.compile(rf"([0-9a-f]{{64}}\.(?:{'|'.join(CODINGS)}))\.[0-9a-f]{{64}}")
 """The name of a file that is kept, and in it the key by which it is found."""
-
 _ACCEPTED = re.compile(
     r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*(?:;\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*)?"
 )
@@ -49,11 +48,9 @@ _IMPLIED = 0.001
 def choose_coding(accepted: str, offered: Sequence[str]) -> str | None:
     """Return the coding that the client prefers (RFC 9110, 12.5.3); None for the plain bytes.
 
-    A client that refuses everything gets the plain bytes too, for there is nothing else.
-
-    Args:
-        accepted: the `Accept-Encoding` header, several of them joined by commas.
-        offered: the codings there are, the best one first, which wins where weights are equal.
+    A client that refuses everything gets the plain bytes too, for there is nothing else. Several
+    `Accept-Encoding` headers are joined by commas. Where weights are equal, the coding offered
+    first wins.
     """
     weights = {}
     for match in filter(None, map(_ACCEPTED.fullmatch, accepted.split(","))):
@@ -86,12 +83,8 @@ class EncodedBodies:
     async def open(self, plain: Representation, coding: str) -> Representation | None:
         """Return a body in a coding, made first if it is not kept.
 
-        Args:
-            plain: the body; whatever has not its digest is not encoded.
-            coding: one of `CODINGS`.
-
-        Returns:
-            None if it is not available now: an error of the disk, a small body, too many waiting.
+        None if it is not available now: an error of the disk, a small body, too many waiting, or
+        plain bytes that have not their digest.
         """
         if plain.size < _MIN_BYTES or not self._site.config.server.encoded_size:
             return None

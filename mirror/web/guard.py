@@ -39,8 +39,6 @@ _UNSENT_BYTES = 64 * 1024**2  # what may wait in the kernel, unsent, for all cli
 _LEAST_UNSENT_BYTES = 64 * 1024
 _PIECE_BYTES = 16 * 1024  # what is copied at once of an answer that was made in memory
 _MADE_BYTES = 32 * 1024**2  # what all such answers on their way may take together
-
-
 _LATER = {"Retry-After": "10", "Connection": "close"}
 
 
@@ -56,11 +54,8 @@ class Client:
     def is_too_slow(self, now: float, *, taken: int, waiting: int, config: ServerConfig) -> bool:
         """Return whether data waited for `idle_timeout`, and too little of it was acknowledged.
 
-        Args:
-            now: seconds of the monotonic clock.
-            taken: bytes acknowledged by now.
-            waiting: bytes sent or about to be sent, and not acknowledged.
-            config: how long is measured, and the least speed; one byte must be taken at least.
+        By `now`, in seconds of the monotonic clock, `taken` bytes were acknowledged; `waiting` ones
+        are sent or about to be sent, and not acknowledged. One byte must be taken at least.
         """
         spent_s = now - self.began_at
         if waiting and spent_s < config.idle_timeout:

@@ -27,12 +27,7 @@ _DRAIN_S = 3  # how long responses under way may go on when the server closes
 
 
 class WebServer:
-    """Serves a site; owner of its socket.
-
-    Args:
-        site: what is served.
-        listen: "HOST:PORT"; port 0 takes a free one.
-    """
+    """Serves a site at "HOST:PORT", where port 0 takes a free one; owner of its socket."""
 
     def __init__(self, site: Site, listen: str) -> None:
         self._site = site

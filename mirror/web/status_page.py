@@ -50,12 +50,8 @@ class PageSource:
     """Keeps the page of a site, and makes another when the snapshot or the minute has changed.
 
     A page takes tens of milliseconds to make: a request gets the one from before if that was right
-    a moment ago.
-
-    Args:
-        site: what is served.
-        assets: where the page's own files are, by name.
-        clock: seconds that pass, whatever the time of day.
+    a moment ago. `assets` says where the page's own files are, by name, and `clock` the seconds
+    that pass, whatever the time of day.
     """
 
     def __init__(
