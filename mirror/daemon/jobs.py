@@ -41,10 +41,6 @@ class Jobs:
         schedule: says what is due; running by the time of `run_all`.
         open_writer: holds the data directory for writing, with a session.
         patience_s: how long a job may show no progress, beside the waits that the settings allow.
-
-    Attributes:
-        running: the job that is running, if any.
-        last_poll: the report of the last poll that ended here.
     """
 
     def __init__(
@@ -52,8 +48,8 @@ class Jobs:
     ) -> None:
         self.site = site
         self.schedule = schedule
-        self.running: JobKind | None = None
-        self.last_poll: PollReport | None = None
+        self.running: JobKind | None = None  # the job that is, if any
+        self.last_poll: PollReport | None = None  # of the last poll that ended here
         self._open_writer = open_writer
         self._patience_s = patience_s
         self._verified_slice: int | None = None
@@ -78,9 +74,8 @@ class Jobs:
     async def run(self, kind: JobKind) -> bool:
         """Run a job to its end, whatever comes of it.
 
-        Returns:
-            False where another writer was in the way, or the data directory was replaced: to be
-            tried again soon.
+        False says that it is to be tried again soon: another writer was in the way, or the data
+        directory was replaced.
         """
         log, metrics, now = get_logger().bind(job=kind.value), self.site.metrics, self.site.now
         self.running = kind

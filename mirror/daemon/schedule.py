@@ -96,9 +96,7 @@ class Schedule:
         """Set the jobs anew where the wall clock was set; to be called every few seconds.
 
         Jobs are due by the wall clock: without this a clock set back would stop them for as long.
-
-        Returns:
-            The seconds by which it jumped; 0 where it did not.
+        Return the seconds by which it jumped; 0 where it did not.
         """
         offset = self._wall() - time.monotonic()
         jump = offset - self._offset

@@ -57,9 +57,6 @@ class Notifier:
     """Notifies the service manager that the environment names; silent where there is none.
 
     The protocol is that of sd_notify(3).
-
-    Attributes:
-        watchdog_s: how often it wants to hear that we live, in seconds; None where it does not.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -68,6 +65,7 @@ class Notifier:
         self._status = ""
         period, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
         is_ours = pid in ("", str(os.getpid())) and re.fullmatch("[0-9]{1,18}", period)
+        # how often it wants to hear that we live; None where it does not
         self.watchdog_s = int(period) / 1e6 or None if is_ours else None
 
     def send(self, message: str) -> None:

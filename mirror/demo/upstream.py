@@ -39,22 +39,14 @@ _MADE_OF = tomllib.loads(resources.files("mirror.demo").joinpath("launches.toml"
 class Upstream:
     """An archive in memory, with a web server and a calendar of its own.
 
-    Args:
-        now: when it begins.
-        days: how many days are published by then, up to yesterday; all of them are final.
-
-    Attributes:
-        now: the time, UTC; only `wait` lets it pass.
-        index_shrunk: write only the newest line to index.jsonl, as happened in October 2025.
-        cut: names whose next body stops halfway.
-        statuses: the status of every answer so far.
+    It begins `now`; so many days are published by then, up to yesterday, and all of them final.
     """
 
     def __init__(self, now: datetime, days: int) -> None:
-        self.now = now
-        self.index_shrunk = False
-        self.cut: set[str] = set()
-        self.statuses: list[int] = []
+        self.now = now  # only `wait` lets it pass
+        self.index_shrunk = False  # only the newest line is in it, as happened in October 2025
+        self.cut: set[str] = set()  # names whose next body stops halfway
+        self.statuses: list[int] = []  # of every answer so far
         self._files: dict[str, tuple[bytes, dict[str, str]]] = {}
         self._entries: dict[date, IndexEntry] = {}
         for number in range(days, 0, -1):

@@ -111,19 +111,15 @@ metric_values.ValueClass = metric_values.MutexValue
 class Metrics(Collector):
     """Counts what happens and shows how the copy stands; one for each process.
 
-    Args:
-        shows_process: whether memory, descriptors and the like of the process are shown too; not in
-            a file for node_exporter, which has metrics of these names of its own.
-
-    Attributes:
-        traffic: what the running session has asked and received.
+    With `shows_process` memory, descriptors and the like of the process are shown too; not in a
+    file for node_exporter, which has metrics of these names of its own.
     """
 
     def __init__(self, *, shows_process: bool = True) -> None:
         self._registry = CollectorRegistry()
         if shows_process:
             ProcessCollector(registry=self._registry)
-        self.traffic = self._over = Traffic()
+        self.traffic = self._over = Traffic()  # of the running session, and of those before
         self._copy: _Values = {}
         self._changes: _Values = {}
         self._registry.register(self)

@@ -38,16 +38,10 @@ class Progress(Struct):
 
 
 class PollProgress:
-    """Remembers how the running poll stands.
-
-    Attributes:
-        moved_at: when anything last moved, on the monotonic clock; what a watchdog looks at.
-        before: what is being done before there is a plan.
-        until: when what is asked for then is given up, or asked for again; on that clock too.
-    """
+    """Remembers how the running poll stands."""
 
     def __init__(self) -> None:
-        self.moved_at = time.monotonic()
+        self.moved_at = time.monotonic()  # when anything last moved: what a watchdog looks at
         self._lock = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
         self._forget()
@@ -58,8 +52,8 @@ class PollProgress:
         self._now = Progress()
         self._active: set[date] = set()
         self._retrying: dict[date, tuple[str, float]] = {}
-        self.before: Asking | Proved | None = None
-        self.until = 0.0
+        self.before: Asking | Proved | None = None  # what is done before there is a plan
+        self.until = 0.0  # when what is asked for then is given up, or asked for again
 
     @property
     def progress(self) -> Progress | None:
@@ -81,11 +75,7 @@ class PollProgress:
         )
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` at every move from now on; it must return at once.
-
-        Returns:
-            A function that ends this.
-        """
+        """Call a listener at every move, until what is returned is called; it returns at once."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 

@@ -88,8 +88,7 @@ class _Page:
 def add_status(app: web.Application, site: Site) -> PageSource:
     """Add the pages, with live events and files, `/status.json`, the probes and `/metrics`.
 
-    Returns:
-        The source of the status page, to be kept right.
+    What is returned has to be kept right.
     """
     pages = PageSource(site, _add_static(app))
     streams = EventStreams(pages, site.live)
