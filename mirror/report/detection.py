@@ -95,13 +95,13 @@ def _copies(given: ReportInput) -> Iterator[Anomaly]:
     The latter were copied and given new dates: no run of days is so alike by chance.
     """
     for kind, how, mark_of, reach in (
-        (Kind.DUPLICATE, "byte for byte", _digest, timedelta.max),
+        (Kind.DUPLICATE, "byte for byte", lambda one: one.lines and one.sha256, timedelta.max),
         (Kind.ALIKE, "in size and all counts", _likeness, _ALIKE_DAYS),
     ):
         latest: dict[Hashable, Record] = {}
         back = {}
         for day, record in given.records.items():
-            if (mark := mark_of(record)) is None:
+            if not (mark := mark_of(record)):
                 continue
             before, latest[mark] = latest.get(mark, record), record
             # of equal bytes it is no news that all counts are equal
@@ -111,10 +111,6 @@ def _copies(given: ReportInput) -> Iterator[Anomaly]:
         for first, last, distance in runs(back):
             message = f"the same as {span(first - distance, last - distance)}, {how}"
             yield Anomaly(kind, first, last, message, given.lines(first, last))
-
-
-def _digest(record: Record) -> Hashable | None:
-    return record.sha256 if record.lines else None
 
 
 def _likeness(record: Record) -> Hashable | None:

@@ -67,15 +67,11 @@ _GAUGES: _Definitions = {
     _LAST_END: ("When a job ended last, however; 0 for never.", {"kind": _JOBS}),
     "next_poll_timestamp_seconds": ("When the next poll is due; 0 where none is.", {}),
 }
+_DURATIONS = (0.05, 0.25, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600)
+_LAGS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
 _HISTOGRAMS = {
-    "poll_duration_seconds": (
-        "How long polls took.",
-        (0.05, 0.25, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600),
-    ),
-    "loop_lag_seconds": (
-        "How late the event loop was, looked at every second.",
-        (0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5),
-    ),
+    "poll_duration_seconds": ("How long polls took.", _DURATIONS),
+    "loop_lag_seconds": ("How late the event loop was, looked at every second.", _LAGS),
 }
 _COLLECTED = {
     "days": ("Days by state; open and vanished ones are held too.", "state"),
