@@ -31,8 +31,7 @@ from mirror.web.site import Site
 
 _BEAT_S = 1.0
 _LEAST_BEAT_S = 0.05
-_DRAIN_S = 6
-"""For the work to come to a point from which the next run goes on; then the web side has 3 s."""
+_DRAIN_S = 6  # for the work to come to where the next run goes on; then the web side has 3 s
 _MAX_STATUS = 200
 _M_ARENA_MAX = -8
 _ARENAS = 2

@@ -29,8 +29,7 @@ from mirror.templating import load_templates
 from mirror.text import human_bytes, plural
 
 _MARKER = ".binder-mirror-demo"
-_NOON = datetime(2026, 3, 5, 12, tzinfo=UTC)
-"""A day of the archive's version 6; the demo's clock begins here."""
+_NOON = datetime(2026, 3, 5, 12, tzinfo=UTC)  # of the archive's version 6; the clock begins here
 _GUTTED = _NOON.date() - timedelta(days=2)  # the final day that loses most of its launches
 
 Print = Callable[[str], object]

@@ -37,13 +37,11 @@ class ReportInput(Struct, frozen=True):
     """What is known of the days, for the search for anomalies."""
 
     records: Mapping[date, Record]  # the days held, ascending
-    final: frozenset[date]
-    """The days held that are final: the count of an open day says nothing yet."""
+    final: frozenset[date]  # those that are final: the count of an open day says nothing yet
     listed: frozenset[date] = frozenset()  # the days that upstream lists
     vanished: frozenset[date] = frozenset()  # the days held that upstream no longer lists
     predecessors: Mapping[date, int] = {}  # by day: the most lines that a version in history has
-    pending: frozenset[date] = frozenset()
-    """The days held whose contents are still to be counted, or counted again."""
+    pending: frozenset[date] = frozenset()  # held days whose contents are to be counted, or again
 
     @property
     def findings(self) -> dict[date, Findings]:

@@ -84,10 +84,8 @@ class Ranking(Struct, frozen=True):
 
     top: tuple[Ranked, ...]
     launches: int  # all launches counted
-    repositories: int
-    """Different repositories among them; at least so many, where not all were counted."""
-    uncertain_by: int = 0
-    """Launches of repositories beyond the bound, counted by no name; 0 where there are none."""
+    repositories: int  # different ones among them; at least so many, where not all were counted
+    uncertain_by: int = 0  # launches of repositories beyond the bound, counted by no name
     unknown: int = 0  # launches and odd lines that name no repository
 
 
@@ -104,8 +102,7 @@ class Report(Struct, frozen=True):
     anomalies: tuple[Anomaly, ...]  # those that touch the window, ascending
     period: str  # what the periods are: "day", "week" or "month"
     periods: tuple[Period, ...]
-    quarters: tuple[Quarter, ...]
-    """The last ones up to the end of the window, before its beginning too."""
+    quarters: tuple[Quarter, ...]  # the last ones up to the window's end, before its beginning too
     daily: Mapping[date, int]  # events by day, of all days held, for the plots around an anomaly
     repositories: Ranking | None = None
 

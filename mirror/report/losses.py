@@ -25,26 +25,20 @@ from mirror.report.anomaly import LASTING_DAYS, Anomaly, Kind
 from mirror.text import shown
 
 _WEEK = 7
-_PROFILE_WEEKS = 6
-"""Weeks before and after, from which the share of a weekday in its week is estimated."""
+_PROFILE_WEEKS = 6  # weeks before and after, by which a weekday's share in its week is estimated
 _LEVEL_DAYS = 5  # days that make a level: with fewer nothing is expected
 _SUDDEN = 0.4  # a day below this share of the level begins a dip; real holidays: no lower than 0.48
 _SUSTAINED = 0.55  # so do two weeks with a median below this share: longer than any holidays last
 _CHANCE = 4  # standard deviations of a Poisson count: a smaller difference may be chance
-_NOISE = 2.2
-"""Standard deviations of the days around a dip: a neighbour lower than that belongs to the dip."""
-_LOWEST = 0.9
-"""Share of the level below which the lowest day of its week may be the first of a slide."""
+_NOISE = 2.2  # standard deviations of the days around a dip: a lower neighbour belongs to the dip
+_LOWEST = 0.9  # share of the level below which a week's lowest day may be the first of a slide
 _SLIDE = 2  # a dip begins as a slide where its first day has more than so many times its median
 _EDGE_DAYS = 7
 
 _ODDS_DAYS = 7
-_LEAST_EXPECTED = 20
-"""Launches a day that must be expected of an origin before their absence means anything."""
-_SILENT = 0.02
-"""An origin with at most this share of what is expected is silent: test launches are no service."""
-_NEWCOMER = timedelta(days=7)
-"""Days around the first of a silence on which an origin that begins may have taken its place."""
+_LEAST_EXPECTED = 20  # launches a day to be expected of an origin, or their absence means nothing
+_SILENT = 0.02  # at most this share of what is expected is silence: test launches are no service
+_NEWCOMER = timedelta(days=7)  # so near to a silence's first day a newcomer may have its place
 
 
 class _Course(Struct, frozen=True):
@@ -52,8 +46,7 @@ class _Course(Struct, frozen=True):
 
     days: Sequence[date]
     counts: Sequence[int]
-    shares: Sequence[float]
-    """The usual ratio of a day's weekday to its week: 0.5 on a Saturday of half the events."""
+    shares: Sequence[float]  # a weekday's usual ratio to its week: 0.5 for half the events
     levels: Sequence[float]  # each day's count divided by its share
 
 

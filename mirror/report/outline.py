@@ -25,8 +25,7 @@ class Table(Struct, frozen=True):
     heading: str
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
-    bars: Sequence[float] = ()
-    """By row: the length of the bar that a page draws, from 0 to 1; none where there are none."""
+    bars: Sequence[float] = ()  # by row: the length of its bar on a page, from 0 to 1, where drawn
     note: str = ""
 
 

@@ -22,14 +22,12 @@ from mirror.report.facts import Report
 from mirror.report.outline import Breakdown, Table
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
-ASCII = " .:-=+*#@"
-"""The same in characters that any terminal has."""
+ASCII = " .:-=+*#@"  # the same in characters that any terminal has
 _PLOT_LINES = 5
 _LEAST_SPARK = 10
 _LONGEST_NAME = 36
 _LISTED_OF_A_KIND = 6  # anomalies of one kind that are listed; JSON has them all
-_AROUND_DAYS = 7
-"""Days before and after an anomaly that are plotted with it; twice as many on a page."""
+_AROUND_DAYS = 7  # days plotted before and after an anomaly; on a page twice as many
 _PLOTTED_DAYS = 60  # days of the longest anomaly that is plotted; twice as many on a page
 _COLOURS = {Severity.SERIOUS: "31", Severity.WARNING: "33", Severity.NOTE: "36"}
 

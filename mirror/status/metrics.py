@@ -94,8 +94,7 @@ _COLLECTED = {
     "download_failures": ("Tries for a day or a listing that failed, by cause.", "reason"),
 }
 """By name: what a metric is that is read where it is counted, and its label if it has one."""
-_Values = Mapping[str, float | Mapping[str, float]]
-"""By name of a metric: its value, or its values by label."""
+_Values = Mapping[str, float | Mapping[str, float]]  # by name of a metric: its value, or by label
 _Made = TypeVar("_Made", Counter, Gauge)
 
 # when each counter began is the process's start, which has a metric of its own

@@ -29,8 +29,7 @@ class Progress(Struct):
     bytes_received: int = 0
     seconds: float = 0  # since the plan was made, or the counting began
     active: Sequence[date] = ()  # days on their way, newest first; at most 64
-    retrying: Mapping[date, str] = {}
-    """What the days that failed are waiting out, by date; at most 64."""
+    retrying: Mapping[date, str] = {}  # what the failed days wait out, by date; at most 64
     days_pending: int = 0  # once the poll is over: days whose content is being counted
     days_counted: int = 0  # those of them whose content is
     bytes_counted: int = 0  # the size of these

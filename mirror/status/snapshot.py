@@ -38,10 +38,8 @@ class Snapshot(Struct, frozen=True, eq=False):
     months: Months  # what the held days come to, by month
     findings: Findings  # sums over the days that were looked into, the names bounded as a day's are
     is_proved: bool  # whether all was tried to prove files that are not as recorded
-    unreadable: tuple[Path, ...]
-    """Files of ours that are gone, or no files, or say nothing that can be read."""
-    is_overstated: bool
-    """Whether the listings on disk list a day whose file is gone or not the one on record."""
+    unreadable: tuple[Path, ...]  # files of ours that are gone, no files, or cannot be read
+    is_overstated: bool  # whether the listings on disk list a day whose file is gone or another
 
 
 def load_snapshot(

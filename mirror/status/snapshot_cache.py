@@ -10,8 +10,7 @@ from mirror.status.snapshot import Snapshot, load_snapshot
 from mirror.store.layout import DataDir
 
 _FRESH_S = 1.0  # a snapshot younger than this is not looked at again
-_LOAD_SHARE = 20
-"""Loading takes at most this part of the time, while a first sync journals file after file."""
+_LOAD_SHARE = 20  # it takes at most 1/20 of the time, while a first sync journals file after file
 
 Fingerprint = tuple[tuple[int, int, int] | None, ...]
 

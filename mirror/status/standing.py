@@ -43,8 +43,7 @@ class Status(Struct, frozen=True):
     is_syncing: bool  # whether a writer is at work right now
     index_state: IndexState
     index_state_since: datetime | None
-    index_changed_at: datetime | None
-    """Upstream's own date of its index, else when this body was first seen."""
+    index_changed_at: datetime | None  # upstream's own date of it, else when it was first seen
     held: int
     events: int
     archive_bytes: int
@@ -60,11 +59,9 @@ class Status(Struct, frozen=True):
     final_changes: tuple[FinalChange, ...]
     """What upstream has done to final days within 30 days, latest first; bounded, without those
     whose earlier body is published again."""
-    final_changes_total: Mapping[str, int]
-    """Changes of final days since the copy was begun, by what became of them."""
+    final_changes_total: Mapping[str, int]  # changes of final days so far, by what became of them
     findings: Findings  # sums over all held days
-    pending_findings: int
-    """Held days whose content is still to be counted; 0 where that is switched off."""
+    pending_findings: int  # held days whose content is still to be counted; 0 where switched off
     last_poll: PollReport | None
     last_success_at: datetime | None  # end of the last complete poll
     problems: tuple[Problem, ...]  # what to look at

@@ -41,8 +41,7 @@ _ACCEPTED = re.compile(
     r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*(?:;\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*)?"
 )
 _ALIASES = {"x-gzip": "gzip"}
-_IMPLIED = 0.001
-"""The weight of plain bytes where none is given: acceptable, but any coding named is better."""
+_IMPLIED = 0.001  # weight of plain bytes where none is given: any coding named is better
 
 
 def choose_coding(accepted: str, offered: Sequence[str]) -> str | None:

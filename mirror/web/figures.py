@@ -62,8 +62,7 @@ class MonthOfDays(Struct, frozen=True):
     first: date
     summary: str
     paths: Paths
-    cells: Mapping[int, str]
-    """What the table says of each day of the month, the first of which is 1."""
+    cells: Mapping[int, str]  # what the table says of each day of the month, from 1 on
     files: Mapping[int, str]  # the files of those days that have one
 
 
@@ -98,8 +97,7 @@ class Share(Struct, frozen=True):
     title: str
     subject: str
     chart: str
-    bands: Mapping[str, Sequence[int]]
-    """Shares in thousandths by name and month, the lowest band first."""
+    bands: Mapping[str, Sequence[int]]  # shares in thousandths by name and month, the lowest first
     wholes: Mapping[str, int]  # shares of all events
     rows: Sequence[Sequence[str]]
 

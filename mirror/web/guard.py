@@ -73,8 +73,7 @@ class Guard:
         self._allowed = _raise_descriptor_limit()
         self._clients: dict[RequestHandler, Client] = {}
         self._busy = 0
-        self._made: list[bytes] = []
-        """The bodies on their way; one that several clients get is there as often."""
+        self._made: list[bytes] = []  # on their way; one that several clients get is there as often
 
     @web.middleware
     async def admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -30,8 +30,7 @@ from mirror.web.site import Site
 
 LAG_S = 5.0  # how far a page may lag behind the copy while the next one is made
 _LOOK_S = 1.0  # how often the snapshot is looked at
-_MAKE_SHARE = 20
-"""Making it takes at most 1/20 of the time, while a first sync publishes file after file."""
+_MAKE_SHARE = 20  # it takes at most 1/20 of the time, while a first sync publishes file after file
 _MAX_POLLS = 20
 # what is filled in later; nothing from upstream can look like it, for "<" is escaped
 _VERSION = Markup("<version>")

@@ -28,8 +28,7 @@ _REPORT_POLICY = "frame-ancestors 'none'"
 """What the report's own policy, which allows nothing but its style, cannot say."""
 _STATIC = {"status.css": "text/css; charset=utf-8", "status.js": "text/javascript; charset=utf-8"}
 _NOT_KEPT = {"Cache-Control": "no-store"}
-_PAUSES = 4
-"""How many times as long as it takes to make an answer, those who ask get the one from before."""
+_PAUSES = 4  # so many times as long as it took to make, an answer is given to all who ask
 
 
 class _Lately:
