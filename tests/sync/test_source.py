@@ -27,11 +27,14 @@ MOVED = datetime(2024, 5, 1, 9, 30, tzinfo=UTC)
 
 async def ask(world: World, ask: Ask | None = None, *, name: str = NAME) -> tuple[int, Traffic]:
     """Ask for an object and read it to its end; return the status and what was counted."""
+    ask = ask or Ask()
     async with open_source(world.server.url, world.config.http, now=world.clock) as source:
-        async with source.open(name, ask or Ask()) as reply:
+        async with source.open(name, ask) as reply:
             came: list[int] = []
-            async for block in reply.blocks(partial(sum, came)):
-                came += map(len, block)
+            # the answer to a HEAD, or a 304, has nothing to be read
+            if reply.status == 200 and not ask.for_proof:
+                async for block in reply.blocks(partial(sum, came)):
+                    came += map(len, block)
         return reply.status, source.traffic
 
 
