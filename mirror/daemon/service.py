@@ -35,7 +35,6 @@ _DRAIN_S = 6  # for the work to come to where the next run goes on; then the web
 _MAX_STATUS = 200
 _M_ARENA_MAX = -8
 _ARENAS = 2
-_SWITCH_S = 0.001
 
 
 def tune_process() -> None:
@@ -49,7 +48,7 @@ def tune_process() -> None:
     # away at every wait, several times in one answer, and each time waits as long to have it back
     # from threads that write, decode or look at the copy: beside a poll the slowest in a hundred
     # answers took half as long again. The poll takes no longer for it.
-    sys.setswitchinterval(_SWITCH_S)
+    sys.setswitchinterval(0.001)
 
 
 class Notifier:

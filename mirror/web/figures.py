@@ -112,12 +112,12 @@ def make_calendar(days: Days) -> Calendar:
     first, last = min(days), max(days)
     filled = {day: days.get(day) or Day(DayKind.GAP) for day in between(first, last)}
     bounds = level_bounds(day.events for day in days.values() if day.events is not None)
-    years = [
-        _year(year, dict(some), bounds)
-        for year, some in groupby(filled.items(), lambda one: one[0].year)
-    ]
+    by_year = groupby(filled.items(), lambda one: one[0].year)
+    years = [_year(year, dict(some), bounds) for year, some in by_year]
+    names = [f"under {one:,} events" for one in bounds[:1]] + [f"from {one:,}" for one in bounds]
+    levels = [(name, [(f"l{n}", _SQUARE.format(x=0, y=0))]) for n, name in enumerate(names)]
     marks = [(kind.value, _mark(kind)) for kind in _count_kinds(filled) if kind in _SHAPES]
-    return Calendar(years[::-1], _levels(bounds), marks)
+    return Calendar(years[::-1], levels, marks)
 
 
 def level_bounds(counts: Iterable[int]) -> tuple[int, ...]:
@@ -162,13 +162,6 @@ def make_shares(months: Months) -> list[Share]:
         _share("Versions", "Version", {start: one.versions for start, one in found.items()}, "v"),
     )
     return [one for one in parts if one is not None]
-
-
-def _levels(bounds: Sequence[int]) -> Legend:
-    if not bounds:
-        return ()
-    names = [f"under {bounds[0]:,} events", *(f"from {bound:,}" for bound in bounds)]
-    return [(name, [(f"l{n}", _SQUARE.format(x=0, y=0))]) for n, name in enumerate(names)]
 
 
 def _mark(kind: DayKind) -> Paths:

@@ -45,6 +45,5 @@ class Site:
     def readiness(self, snapshot: Snapshot) -> Readiness:
         """Return whether polls are complete and recent."""
         now = self.now()
-        return judge_readiness(
-            last_success(snapshot.successes, now=now), interval=self.interval, now=now
-        )
+        ended_at = last_success(snapshot.successes, now=now)
+        return judge_readiness(ended_at, interval=self.interval, now=now)
