@@ -13,8 +13,7 @@ from mirror.errors import decode_or_none
 from mirror.model import ChangeKind, FinalChange, Outcome, Problem, ProblemKind, Record
 from mirror.text import plural
 
-LISTED_CHANGES = 20
-"""Changes told one by one; the rest is counted."""
+LISTED_CHANGES = 20  # changes told one by one; the rest is counted
 TOLD_FOR = timedelta(days=30)
 
 _decoder = msgspec.json.Decoder(FinalChange)

@@ -15,8 +15,7 @@ _ETAG_MD5 = re.compile(r'"([0-9a-fA-F]{32})"')
 _BYTES = re.compile(r":([^:;]+):\s*(?:;|$)")
 _MAX_ETAG = 1000
 _MIRROR = re.compile(r"[0-9a-f]{12}")
-MAX_MIRRORS = 16
-"""Mirrors in a chain that are remembered and handed on."""
+MAX_MIRRORS = 16  # mirrors in a chain that are remembered and handed on
 _NO_CODING = ("", "identity")
 
 
@@ -25,11 +24,9 @@ class ReplyMeta(Struct, frozen=True, gc=False):
 
     etag: str | None = None
     """As sent, quotes and `W/` included; None where it cannot be used, or several differ."""
-    names_etag: bool = False
-    """Whether one was sent at all."""
+    names_etag: bool = False  # whether one was sent at all
     last_modified: datetime | None = None
-    generation: int | None = None
-    """`x-goog-generation`: grows with every rewrite of the object."""
+    generation: int | None = None  # `x-goog-generation`: grows with every rewrite of the object
     codings: tuple[str, ...] = ()
     """What all lines of `Content-Encoding` name, in lower case, in the order of being applied."""
     stored_encoding: str = "identity"
@@ -44,10 +41,8 @@ class ReplyMeta(Struct, frozen=True, gc=False):
 class OfferedDigest(Struct, frozen=True, gc=False):
     """A digest that upstream offers for the bytes on the wire."""
 
-    source: str
-    """The header it came in, in lower case."""
-    algorithm: str
-    """"md5" or "sha256"."""
+    source: str  # the header it came in, in lower case
+    algorithm: str  # "md5" or "sha256"
     value: str
 
 

@@ -41,10 +41,8 @@ PIECE_BYTES = 256 * 1024
 
 _SLICE_BYTES = 16 * 1024
 """Taken at a time: at each member's end the rest of it is copied, and members can be tiny."""
-_IDLE_BYTES = 256 * 1024
-"""What a coding may take beside twice what it gives."""
-_MAX_CODINGS = 2
-"""Codings one over the other: each has a window of its own in memory."""
+_IDLE_BYTES = 256 * 1024  # what a coding may take beside twice what it gives
+_MAX_CODINGS = 2  # codings one over the other: each has a window of its own in memory
 _STORED_DIGESTS = ("etag", "x-goog-hash")
 """Made by the store, of the object as it is stored: whether a coding was put on before or after is
 not said."""
@@ -162,19 +160,14 @@ def _make_digests(algorithms: Iterable[str]) -> dict[str, Any]:
 class Evidence(Struct, frozen=True, gc=False):
     """What was seen of one complete body."""
 
-    size: int
-    """Bytes, decoded."""
+    size: int  # bytes, decoded
     lines: int
-    ends_with_newline: bool
-    """True for an empty body too: nothing is unfinished."""
+    ends_with_newline: bool  # true for an empty body too: nothing is unfinished
     digests: dict[str, str]
     """Hex digest by algorithm, of the decoded bytes: those that are published."""
-    is_page: bool = False
-    """Whether it begins like a web page, with "<": a sign-in or error page."""
-    right: tuple[str, ...] = ()
-    """Headers whose digest is right."""
-    wrong: tuple[str, ...] = ()
-    """Headers whose digest is wrong."""
+    is_page: bool = False  # whether it begins like a web page, with "<": a sign-in or error page
+    right: tuple[str, ...] = ()  # headers whose digest is right
+    wrong: tuple[str, ...] = ()  # headers whose digest is wrong
 
     @property
     def sha256(self) -> str:

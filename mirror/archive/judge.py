@@ -20,20 +20,14 @@ from mirror.text import plural
 class Verdict(Struct, frozen=True, gc=False):
     """The judgement on one body."""
 
-    problem: ProblemKind | None = None
-    """What speaks against it; None where nothing does."""
-    reason: str = ""
-    """Why it is not published, or what is special, for a person."""
-    failure: Failure | None = None
-    """What is wrong, in a word, where another download may mend it."""
-    publish: bool = False
-    """Whether the body may be published now."""
+    problem: ProblemKind | None = None  # what speaks against it; None where nothing does
+    reason: str = ""  # why it is not published, or what is special, for a person
+    failure: Failure | None = None  # what is wrong, in a word, where another download may mend it
+    publish: bool = False  # whether the body may be published now
     contestable: bool = False
     """Only a count, an ETag or an age speaks against it: accepted if it stands long enough."""
-    is_older: bool = False
-    """Whether it is of an earlier version than the one held."""
-    flags: tuple[Flag, ...] = ()
-    """What a reader should know of the body once it is published."""
+    is_older: bool = False  # whether it is of an earlier version than the one held
+    flags: tuple[Flag, ...] = ()  # what a reader should know of the body once it is published
 
 
 class Expectation(Struct, frozen=True):
@@ -41,13 +35,10 @@ class Expectation(Struct, frozen=True):
 
     lines: int | None
     """The count of a listing: the index's, else `index.html`'s; None where no listing has one."""
-    is_open: bool
-    """Whether the day may still grow."""
-    now: datetime
-    """The time, aware UTC."""
+    is_open: bool  # whether the day may still grow
+    now: datetime  # the time, aware UTC
     held: Record | None = None
-    etags_are_opaque: bool = False
-    """Whether this upstream's ETags have proved to be no digests."""
+    etags_are_opaque: bool = False  # whether this upstream's ETags have proved to be no digests
     age_is_settled: bool = False
     """Whether all that came of the day has been older than what is held for long enough."""
 

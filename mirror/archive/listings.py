@@ -48,27 +48,22 @@ class IndexEntry(Struct, frozen=True, gc=False):
 
     date: date
     name: str
-    count: int
-    """Events that the index claims for the file."""
+    count: int  # events that the index claims for the file
 
 
 class Refusal(Struct, frozen=True):
     """A line of a listing that could not be accepted."""
 
-    line: int
-    """Number of the line, from 1."""
+    line: int  # number of the line, from 1
     reason: str
-    text: str
-    """The line's beginning, escaped for a terminal."""
+    text: str  # the line's beginning, escaped for a terminal
 
 
 class ParsedIndex(Struct, frozen=True):
     """What one body of `index.jsonl` says."""
 
-    entries: tuple[IndexEntry, ...]
-    """Accepted lines, ascending by date, one a day."""
-    refused: tuple[Refusal, ...] = ()
-    """The first refused lines; `refused_lines` counts them all."""
+    entries: tuple[IndexEntry, ...]  # accepted lines, ascending by date, one a day
+    refused: tuple[Refusal, ...] = ()  # the first refused lines; `refused_lines` counts them all
     refused_lines: int = 0
     conflicts: tuple[date, ...] = ()
     """Days listed with two different counts; none of their lines is among the entries."""

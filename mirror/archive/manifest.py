@@ -28,8 +28,7 @@ VERSION = 2
 _BLOCK_BYTES = 64 * 1024
 
 
-Claims = dict[date, tuple[Record, ...]]
-"""What is claimed of each day, oldest claim first."""
+Claims = dict[date, tuple[Record, ...]]  # what is claimed of each day, oldest claim first
 
 
 class Inventory(Struct):
@@ -42,16 +41,13 @@ class Inventory(Struct):
     """The days whose file is the one on record, by size and time."""
     unverified: dict[date, tuple[Record, ...]] = field(default_factory=dict)
     """Files there without a record that fits, with the records that claim the day."""
-    missing: dict[date, Record] = field(default_factory=dict)
-    """Days on record whose file is gone."""
+    missing: dict[date, Record] = field(default_factory=dict)  # days on record whose file is gone
     wrong_kind: dict[date, str] = field(default_factory=dict)
     """Days at whose path something other than a file stands, and what."""
-    unknown_files: tuple[str, ...] = ()
-    """Names in archive/ that do not belong there."""
+    unknown_files: tuple[str, ...] = ()  # names in archive/ that do not belong there
     unreadable_lines: int = 0
     """Lines of the manifest that are not believed: torn, rotten, or with a name not their day's."""
-    is_clean: bool = True
-    """Whether the manifest says it all, without journal or correction."""
+    is_clean: bool = True  # whether the manifest says it all, without journal or correction
 
     def take_up(self, record: Record) -> None:
         """Hold a day by this record from now on."""
@@ -84,18 +80,14 @@ class Version(Struct, frozen=True):
     """One predecessor in history."""
 
     date: date
-    sha256: str
-    """Of the body, not of its gzip."""
-    size: int
-    """Bytes of the body."""
+    sha256: str  # of the body, not of its gzip
+    size: int  # bytes of the body
     lines: int
     kept_at: Moment
-    was_final: bool
-    """Whether the day was final when it was replaced."""
+    was_final: bool  # whether the day was final when it was replaced
     fetched_at: Moment
     last_modified: Moment | None = None
-    packed_size: int = 0
-    """Bytes on disk."""
+    packed_size: int = 0  # bytes on disk
 
 
 class _Header(Struct, frozen=True):
@@ -109,8 +101,7 @@ _encoder = msgspec.json.Encoder()
 _HEADER = seal(_encoder.encode(_Header(FORMAT, VERSION)))
 _HEADER_1 = _encoder.encode(_Header(FORMAT, 1))
 
-NameOf = Callable[[date], str]
-"""What a day's file is called."""
+NameOf = Callable[[date], str]  # what a day's file is called
 
 
 def render_manifest(records: Iterable[Record]) -> bytes:

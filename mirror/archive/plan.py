@@ -28,12 +28,10 @@ _DEFAULTS = Config()
 class DayRules(Struct, frozen=True):
     """What a day's file is called, and when it is final: what upstream's days have in common."""
 
-    name_template: str = _DEFAULTS.upstream.name_template
-    """The name, with `{date}` in it."""
+    name_template: str = _DEFAULTS.upstream.name_template  # the name, with `{date}` in it
     final_after: timedelta = timedelta(seconds=_DEFAULTS.schedule.final_after)
     """How long after a day's end upstream may still change its file."""
-    since: date | None = None
-    """The first day to keep, where the settings say it."""
+    since: date | None = None  # the first day to keep, where the settings say it
 
     @staticmethod
     def of(config: Config) -> "DayRules":
@@ -75,12 +73,10 @@ class PollRange(Struct, frozen=True):
     """Which days a poll is about."""
 
     days: DayRange = DayRange()
-    recheck: int = 0
-    """Final days to ask again about, those least recently confirmed first."""
+    recheck: int = 0  # final days to ask again about, those least recently confirmed first
     disputed: frozenset[date] = frozenset()
     """Days whose body was refused, and may yet be taken: due until that is settled."""
-    remembers: bool = False
-    """Whether the first of these days is the first to keep from now on."""
+    remembers: bool = False  # whether the first of these days is the first to keep from now on
 
 
 def is_plausible(day: date) -> bool:

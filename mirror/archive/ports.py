@@ -22,12 +22,10 @@ from mirror.model import FinalChange, Outcome, Plan, PollReport, Record
 class Ask(Struct, frozen=True):
     """How to ask for an object."""
 
-    if_none_match: str | None = None
-    """An ETag as upstream sent it; a 304 is then an answer."""
+    if_none_match: str | None = None  # an ETag as upstream sent it; a 304 is then an answer
     if_modified_since: datetime | None = None
     """A Last-Modified as upstream sent it, for an upstream without ETags."""
-    past_caches: bool = False
-    """Ask caches on the way to fetch anew (`Cache-Control: no-cache`)."""
+    past_caches: bool = False  # ask caches on the way to fetch anew (`Cache-Control: no-cache`)
     for_proof: bool = False
     """Ask for the headers alone, by an ETag of our own making: a 304 has to name it."""
 
@@ -59,10 +57,8 @@ def _opaque(etag: str) -> str:
 class Reply(Struct, frozen=True):
     """An answer of upstream's; its body is still on the wire."""
 
-    status: int
-    """200, 404, or a 304 that answers the question; everything else is an UpstreamError."""
-    meta: ReplyMeta
-    """The headers that matter."""
+    status: int  # 200, 404, or a 304 that answers the question; everything else is an UpstreamError
+    meta: ReplyMeta  # the headers that matter
     blocks: Callable[[Callable[[], int]], AsyncGenerator[list[bytes], None]]
     """Yields the body as it comes over the wire, gathered into blocks worth a hand-over; raises
     UpstreamError where the transfer fails, is cut short or too slow: called with what returns the
@@ -73,12 +69,9 @@ class Traffic(Struct):
     """What was asked of upstream so far; the one mutable value, owned by the source."""
 
     requests: int = 0
-    unanswered: int = 0
-    """Requests that failed without an answer."""
-    received_bytes: int = 0
-    """Of bodies, as they came over the wire."""
-    kept_bytes: int = 0
-    """What they decoded to: the progress that there is."""
+    unanswered: int = 0  # requests that failed without an answer
+    received_bytes: int = 0  # of bodies, as they came over the wire
+    kept_bytes: int = 0  # what they decoded to: the progress that there is
     statuses: Counter[int] = field(default_factory=Counter)
     failures: Counter[Failure] = field(default_factory=Counter)
     """Tries that failed, by what made them; those who judge what came count here too."""
@@ -166,10 +159,8 @@ class Destination(Protocol):
     refuses, each method raises a StorageError and has changed nothing.
     """
 
-    days: DayRules
-    """What its daily files are called, and when they are final."""
-    inventory: Inventory
-    """What is held; kept in step by every method."""
+    days: DayRules  # what its daily files are called, and when they are final
+    inventory: Inventory  # what is held; kept in step by every method
 
     @property
     def opener(self) -> OpenBody:
@@ -225,23 +216,18 @@ class Asking(Struct, frozen=True, gc=False):
     """What upstream lists is asked for; there is no plan yet."""
 
     name: str
-    attempt: int
-    """The try that is under way, from 1; the next one where one has failed."""
+    attempt: int  # the try that is under way, from 1; the next one where one has failed
     attempts: int
-    within_s: float
-    """Until then the answer has begun, or it is given up; or the next try begins."""
-    problem: str = ""
-    """Why the try before failed."""
-    is_waiting: bool = False
-    """Whether the try is still to begin."""
+    within_s: float  # until then the answer has begun, or it is given up; or the next try begins
+    problem: str = ""  # why the try before failed
+    is_waiting: bool = False  # whether the try is still to begin
 
 
 class Proved(Struct, frozen=True, gc=False):
     """So many of the files that are there without a record have been compared with upstream's."""
 
     files: int
-    unverified: int
-    """Those that were there."""
+    unverified: int  # those that were there
 
 
 class Received(Struct, frozen=True, gc=False):
@@ -263,19 +249,15 @@ class Counted(Struct, frozen=True, gc=False):
     """What is in so many of the pending days is counted."""
 
     days: int
-    pending: int
-    """Days that were to be counted."""
-    size: int
-    """Bytes of the days that are."""
-    total_size: int
-    """Bytes of all of them."""
+    pending: int  # days that were to be counted
+    size: int  # bytes of the days that are
+    total_size: int  # bytes of all of them
 
 
 PollEvent = Asking | Proved | Plan | Received | Retrying | Outcome | PollReport | Counted
 """How a poll goes: what it asks for, what comes and how each day ends, then how it ended."""
 
-Observer = Callable[[PollEvent], None]
-"""Notified as a poll goes; must return at once."""
+Observer = Callable[[PollEvent], None]  # notified as a poll goes; must return at once
 
 
 def ignore(event: PollEvent) -> None:

@@ -33,8 +33,7 @@ VERSION = 1
 ARCHIVE_BEGINS = date(2018, 11, 3)
 """The first day of the archive (its documentation): no search goes further back."""
 SEARCH_EVERY = timedelta(hours=6)
-ASKED_AT_MOST = 200
-"""Days asked for by name in one poll."""
+ASKED_AT_MOST = 200  # days asked for by name in one poll
 VANISHED_AFTER = timedelta(days=7)
 _RECENT_DAYS = timedelta(days=3)
 _ABSENT_FOR_RECENT = timedelta(hours=6)
@@ -53,8 +52,7 @@ class Dispute(Struct, frozen=True, omit_defaults=True):
     """A body that was refused although only a count, an ETag or its age speaks against it."""
 
     sha256: str
-    since: Moment
-    """When these very bytes first came."""
+    since: Moment  # when these very bytes first came
     reason: str
     older_since: datetime | None = None
     """Since when all that came, these bytes or others, was older than what is held."""
@@ -73,10 +71,8 @@ class IndexFacts(Struct, frozen=True, omit_defaults=True):
     """Whether its ETag contradicts it: unless ETags are opaque, it is asked for in full again."""
     last_modified: Moment | None = None
     generation: int | None = None
-    whole: bool = True
-    """Whether every line was accepted."""
-    name_template: str = UpstreamConfig().name_template
-    """What it calls a daily file."""
+    whole: bool = True  # whether every line was accepted
+    name_template: str = UpstreamConfig().name_template  # what it calls a daily file
 
     @property
     def changed_at(self) -> datetime:
@@ -87,21 +83,18 @@ class IndexFacts(Struct, frozen=True, omit_defaults=True):
 class Upstream(Struct, frozen=True, omit_defaults=True):
     """All that upstream has said and that we keep of it."""
 
-    url: str
-    """Its identity: see `mirror.config.address`."""
+    url: str  # its identity: see `mirror.config.address`
     version: int = VERSION
     index: IndexFacts | None = None
     state: IndexState = IndexState.FRESH
     state_since: Moment | None = None
-    accepted: Mapping[date, Count] = {}
-    """Count by day: all days that an accepted index ever listed."""
+    accepted: Mapping[date, Count] = {}  # count by day: all days that an accepted index ever listed
     unlisted: Mapping[date, Moment | None] = {}
     """Accepted days that the index no longer lists: since when no listing has had them; None where
     `index.html` still has."""
     found: Mapping[date, Count | None] = {}
     """Days found without the index, with the count of `index.html` where it has one."""
-    absent: Mapping[date, Moment] = {}
-    """Days asked for by name and not there, and when."""
+    absent: Mapping[date, Moment] = {}  # days asked for by name and not there, and when
     conflicts: tuple[date, ...] = ()
     refused: tuple[Refusal, ...] = ()
     refused_lines: int = 0

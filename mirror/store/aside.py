@@ -65,8 +65,7 @@ class Quarantined(Struct, frozen=True):
     size: int
     reason: str
     at: Moment
-    file: str
-    """The body's name in the folder."""
+    file: str  # the body's name in the folder
     was_published: bool = False
     """Whether it was held here once: then nothing but `prune` deletes it."""
 

@@ -60,8 +60,7 @@ from mirror.text import human_bytes, shown
 
 WRITERS = 2
 """Threads that digest, count and write: more would only take the interpreter from each other."""
-FLUSHERS = 16
-"""Bodies flushed at a time: a disk takes many at once better than one after the other."""
+FLUSHERS = 16  # bodies flushed at a time: a disk takes many at once better than one after the other
 
 
 class StagedFile:

@@ -34,10 +34,8 @@ from mirror.store.layout import DataDir
 
 class _Entry(Struct, frozen=True):
     record: Record
-    is_durable: bool
-    """Whether it is worth a flush."""
-    is_replacing: bool
-    """Whether the body at the record's path is about to be another."""
+    is_durable: bool  # whether it is worth a flush
+    is_replacing: bool  # whether the body at the record's path is about to be another
 
 
 class Journal:

@@ -15,8 +15,7 @@ from mirror.store.disk import append_line, read_if_file, write_durably
 from mirror.store.layout import DataDir
 
 KEPT_POLLS = 2000
-LOADED_POLLS = 200
-"""So many of the last ones are shown."""
+LOADED_POLLS = 200  # so many of the last ones are shown
 MAX_BYTES = 2_000_000
 """Over this the log is written anew, half as long at most, so that not every poll does so."""
 
@@ -24,8 +23,7 @@ MAX_BYTES = 2_000_000
 class Polls(Struct, frozen=True):
     """What the log says."""
 
-    last: tuple[PollReport, ...] = ()
-    """The last polls, latest last."""
+    last: tuple[PollReport, ...] = ()  # the last polls, latest last
     successes: tuple[datetime, ...] = ()
     """When complete polls ended, ascending, that of the last one however long ago; a clock that was
     wrong may have put some ahead."""

@@ -43,19 +43,16 @@ class Claim(Protocol):
 C = TypeVar("C", bound=Claim)
 
 _NO_CAP = 2**62
-_SIZE_UNKNOWN = -1
-"""In a claim by a line of SHA256SUMS, which says no more than a digest."""
+_SIZE_UNKNOWN = -1  # in a claim by a line of SHA256SUMS, which says no more than a digest
 _NEVER = datetime.fromtimestamp(0, UTC)
 
 
 class Proof(Struct, frozen=True):
     """What was seen of a file, by which it need not be read again."""
 
-    stamp: tuple[int, int, int]
-    """The file's inode, size and time."""
+    stamp: tuple[int, int, int]  # the file's inode, size and time
     evidence: Evidence
-    listed: Record | None = None
-    """What is known of the day by its line of SHA256SUMS."""
+    listed: Record | None = None  # what is known of the day by its line of SHA256SUMS
 
 
 def load_proved(data: DataDir, *, by_sums: bool = True) -> Inventory:

@@ -28,15 +28,13 @@ from mirror.store.layout import DataDir, is_being_written
 from mirror.store.proof import load_proved
 from mirror.text import shown
 
-_LISTING_LOOKS_S = (0, 0.2, 1)
-"""Pauses between looks at listings that seem wrong."""
+_LISTING_LOOKS_S = (0, 0.2, 1)  # pauses between looks at listings that seem wrong
 
 
 class VerifyReport(Struct, frozen=True):
     """What a verification found."""
 
-    checked: int
-    """Daily files read."""
+    checked: int  # daily files read
     checked_bytes: int
     held: int
     damage: tuple[Damage, ...]

@@ -63,8 +63,7 @@ class _Worker(NamedTuple):
     process: subprocess.Popen[bytes]
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
-    jobs: dict[int, _Job]
-    """By number; those under way."""
+    jobs: dict[int, _Job]  # by number; those under way
 
 
 @dataclass
@@ -74,8 +73,7 @@ class _Crew:
     source: HttpSource
     destination: Destination
     config: Config
-    wanted: int
-    """Workers; fewer once the system had no process to give."""
+    wanted: int  # workers; fewer once the system had no process to give
     workers: list[_Worker] = field(default_factory=list)
     listeners: set[asyncio.Task[None]] = field(default_factory=set)
     numbers: Iterator[int] = field(default_factory=count)

@@ -52,16 +52,12 @@ _PROBLEM_KINDS = {
 class Context(Struct, frozen=True):
     """What every step of a poll or a repair works with."""
 
-    source: HttpSource
-    """Upstream."""
-    destination: Destination
-    """Where the copy is kept."""
+    source: HttpSource  # upstream
+    destination: Destination  # where the copy is kept
     config: Config
     observer: Observer
-    now: Callable[[], datetime]
-    """The clock, aware UTC."""
-    rng: Random
-    """The jitter, and the ids of polls."""
+    now: Callable[[], datetime]  # the clock, aware UTC
+    rng: Random  # the jitter, and the ids of polls
 
 
 @asynccontextmanager

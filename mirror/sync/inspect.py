@@ -41,8 +41,7 @@ class Inspected(Struct, frozen=True):
     counted: int = 0
     failed: int = 0
     """Days that stay pending: their file could not be read, or is not the one on record."""
-    waiting: int = 0
-    """Days that stay pending because time ran out."""
+    waiting: int = 0  # days that stay pending because time ran out
 
 
 async def inspect_pending(
@@ -100,17 +99,14 @@ class _Inspection:
 
     destination: Destination
     observer: Observer
-    batches: list[list[Record]]
-    """What is still to be counted, the next one last."""
-    total: int
-    """Days that were pending."""
+    batches: list[list[Record]]  # what is still to be counted, the next one last
+    total: int  # days that were pending
     total_size: int
     in_workers: bool
     ends_at: float
     counted: int = 0
     failed: int = 0
-    size: int = 0
-    """Bytes of the days that are done."""
+    size: int = 0  # bytes of the days that are done
 
     async def run(self) -> None:
         """Count until there is nothing left, or no time."""

@@ -54,8 +54,7 @@ from mirror.sync.recovery import adopt_all
 from mirror.sync.survey import Survey, Surveyor
 from mirror.text import counts_text, plural
 
-LISTED_PROBLEMS = 20
-"""Problems listed one by one in a report; the rest is counted."""
+LISTED_PROBLEMS = 20  # problems listed one by one in a report; the rest is counted
 _LISTED_DAYS = 3
 _LOGGED_OF_CHANGES = ("listed", "requests", "downloaded_bytes")
 
@@ -65,10 +64,8 @@ class Poll:
     """One pass over one data directory."""
 
     context: Context
-    upstream: Upstream
-    """What is known of upstream: from before, then from this pass."""
-    asked: PollRange
-    """The days it is about."""
+    upstream: Upstream  # what is known of upstream: from before, then from this pass
+    asked: PollRange  # the days it is about
 
     async def run(self, *, inspect_s: float = float("inf")) -> PollReport:
         """Bring the copy in step with upstream, as far as it can be had.

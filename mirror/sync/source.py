@@ -40,8 +40,7 @@ BLOCK_BYTES = 512 * 1024
 """Least that is handed on at a time: handing over to a thread costs as much as copying this."""
 _BLOCK_CHUNKS = 4096
 """Most chunks in what is handed on: each costs memory of its own, however small it is."""
-_BODY_S = 3600
-"""Longest wait for one body in all: 256 MiB in it are 75 kB/s."""
+_BODY_S = 3600  # longest wait for one body in all: 256 MiB in it are 75 kB/s
 _MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _ANSWERS = (200, 304, 404)
@@ -104,12 +103,9 @@ class HttpSource:
     _config: HttpConfig
     now: Callable[[], datetime]
     _block_bytes: int
-    _free_at: float = 0
-    """When what came so far is within `http.rate_limit`."""
-    _quiet_until: float = 0
-    """Until when upstream wants to be left alone."""
-    _pauses: int = 0
-    """How often it has wanted that since its last answer."""
+    _free_at: float = 0  # when what came so far is within `http.rate_limit`
+    _quiet_until: float = 0  # until when upstream wants to be left alone
+    _pauses: int = 0  # how often it has wanted that since its last answer
     traffic: Traffic = field(default_factory=Traffic)
 
     @asynccontextmanager

@@ -49,13 +49,11 @@ class Survey(Struct, frozen=True):
     """What a poll learnt of upstream before fetching any day."""
 
     upstream: Upstream
-    index: bytes | None = None
-    """The body of the new index; None where the one we have still holds."""
+    index: bytes | None = None  # the body of the new index; None where the one we have still holds
     problems: tuple[Problem, ...] = ()
     """What keeps the copy from being in step: the index that came is not to be believed yet."""
     warnings: tuple[Problem, ...] = ()
-    searched: bool = False
-    """Whether this poll looks for days by name too."""
+    searched: bool = False  # whether this poll looks for days by name too
 
 
 class _Index(Struct, frozen=True):
@@ -73,12 +71,9 @@ class Surveyor:
 
     source: HttpSource
     config: Config
-    now: Callable[[], datetime]
-    """The clock, aware UTC."""
-    rng: Random
-    """The jitter."""
-    identity: str = ""
-    """Our own, by which a mirror that follows itself is known."""
+    now: Callable[[], datetime]  # the clock, aware UTC
+    rng: Random  # the jitter
+    identity: str = ""  # our own, by which a mirror that follows itself is known
     observer: Observer = ignore
 
     async def survey(self, upstream: Upstream, body: bytes | None) -> Survey:

@@ -30,8 +30,7 @@ class Transfer(Struct, frozen=True):
 
     name: str
     ask: Ask
-    max_bytes: int
-    """The cap for the decoded body."""
+    max_bytes: int  # the cap for the decoded body
     day: date | None = None
     """The day of which the body must have a launch; None where that is not in doubt."""
 
@@ -39,18 +38,14 @@ class Transfer(Struct, frozen=True):
 class Arrival(Struct, frozen=True):
     """What came."""
 
-    status: int
-    """200, 404, or a 304 that answers the question."""
+    status: int  # 200, 404, or a 304 that answers the question
     meta: ReplyMeta
-    evidence: Evidence | None = None
-    """Of a body, complete and staged; there is one with status 200."""
-    has_launch: bool = True
-    """Whether it has a launch of the day that was given."""
+    evidence: Evidence | None = None  # of a body, complete and staged; there is one with status 200
+    has_launch: bool = True  # whether it has a launch of the day that was given
     staged: Staged | None = None
 
 
-Progress = Callable[[int], None]
-"""Told how many bytes more were kept."""
+Progress = Callable[[int], None]  # told how many bytes more were kept
 Carry: TypeAlias = Callable[[Transfer, Progress], AbstractAsyncContextManager[Arrival]]
 """Makes a transfer; its body is gone at the end, unless it was published or quarantined.
 

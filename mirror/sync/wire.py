@@ -14,8 +14,7 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import HttpProcessingError
 
-HEAD_BYTES = 512 * 1024
-"""Most that the head of an answer may take, 1xx answers before it included."""
+HEAD_BYTES = 512 * 1024  # most that the head of an answer may take, 1xx answers before it included
 _FRAMING_BYTES = 1024 * 1024
 _FRAMING_SHARE = 8
 """What framing may take beside `_FRAMING_BYTES`: a chunk of a single byte has 5 bytes of it."""
@@ -37,8 +36,7 @@ class Connector(aiohttp.TCPConnector):
 class _Connection(ResponseHandler):
     _head: bytearray | None = None
     """What came of a head that is not whole yet; None where none is waited for."""
-    _taken = 0
-    """Bytes of this answer: of its heads until one is whole, then of what follows."""
+    _taken = 0  # bytes of this answer: of its heads until one is whole, then of what follows
 
     def set_response_params(self, **params: Any) -> None:
         self._head, self._taken = bytearray(), 0

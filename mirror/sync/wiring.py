@@ -39,8 +39,7 @@ class Preview(Struct, frozen=True):
     unverified: int
     """Files that are there without a record: proved first, fetched only if that fails."""
     index_state: IndexState
-    warnings: tuple[Problem, ...]
-    """What speaks against upstream's index."""
+    warnings: tuple[Problem, ...]  # what speaks against upstream's index
 
 
 async def preview(
