@@ -8,7 +8,7 @@ DEMO := .venv-demo
 TOOLS := .venv-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all lint format types layers check wheel man lock kill failpoints crash-states state-machine sockets floods parsers books oddities mutation mutation-slice real soak bench bench-reading bench-latency fuzz sbom audit test-container test-systemd clean
+.PHONY: help env demo test test-all lint format types layers check wheel man lock kill failpoints crash-states state-machine sockets floods parsers books oddities mutation mutation-slice real soak bench bench-reading bench-growth bench-latency fuzz sbom audit test-container test-systemd clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -122,6 +122,9 @@ test-systemd: $(STAMP) wheel ## install on a booted systemd by the guide, and ru
 
 bench-reading: $(STAMP) ## time reading the events beside pandas, polars and DuckDB
 	$(BIN)/python -m tests.benchmarks.reading
+
+bench-growth: $(STAMP) ## measure commands on copies of 300 to 10,000 days (needs nginx and Debian's faketime)
+	$(BIN)/python -m tests.benchmarks.growth
 
 bench-latency: $(STAMP) ## time a daemon's answers while it polls: 50 ms at the 99th percentile (needs nginx)
 	$(BIN)/python -m tests.benchmarks.latency --check
