@@ -50,8 +50,8 @@ _NUMBERS = {"integer", "uinteger", "bignum", "float", "double", "decimal"} | {
 }
 _NESTED = {"list", "array", "map", "struct", "tuple"}
 _SCALARS = {
-    "timestamp with time zone": "replace(replace(strftime({}, '%Y-%m-%dT%H:%M:%S.%f%z'), "
-    "'.000000', ''), '+00', '+00:00')",
+    # what is no date with a time stays as it is: infinity, or a year before our era
+    "timestamp with time zone": r"regexp_replace({}::VARCHAR, '^(\S+) (\S+)$', '\1T\2:00')",
     "float": "CASE WHEN isfinite({0}) THEN {0} END",
     "double": "CASE WHEN isfinite({0}) THEN {0} END",
     "blob": "to_base64({})",
@@ -61,7 +61,7 @@ _SCALARS = {
     "variant": "{}::VARCHAR",
 } | dict.fromkeys(
     ("timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns"),
-    "replace(strftime({}, '%Y-%m-%dT%H:%M:%S.%f'), '.000000', '')",
+    r"regexp_replace({}::VARCHAR, '^(\S+) (\S+)$', '\1T\2')",
 )
 
 

@@ -245,7 +245,7 @@ SAME = {
     "bool": True,
     "date": "2024-01-05",
     "moment": "2024-01-05T10:00:00+00:00",
-    "local": "2024-01-05T10:00:00.500000",
+    "local": "2024-01-05T10:00:00.5",
     "blob": "eA==",
     "interval": "1 month",
     "json": '{"a":1}',
@@ -282,6 +282,25 @@ def test_csv_has_one_text_for_each_value(tmp_path: Path):
         "bool": "true",
         "decimal": "1.50",
     }
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("TIMESTAMPTZ '2024-01-05 10:00:00.000001'", "2024-01-05T10:00:00.000001+00:00"),
+        ("TIMESTAMPTZ '2024-01-05 10:00:00+02'", "2024-01-05T08:00:00+00:00"),
+        ("TIMESTAMPTZ '-infinity'", "-infinity"),
+        ("TIMESTAMPTZ '0044-03-15 (BC) 10:00:00'", "0044-03-15 (BC) 10:00:00+00"),
+        ("TIMESTAMP '2024-01-05'", "2024-01-05T00:00:00"),
+        ("TIMESTAMP_NS '2024-01-05 10:00:00.123456789'", "2024-01-05T10:00:00.123456789"),
+        ("TIMESTAMP_MS '2024-01-05 10:00:00.12'", "2024-01-05T10:00:00.12"),
+        ("TIMESTAMP_S '12024-01-05 10:00:00'", "12024-01-05T10:00:00"),
+        ("NULL::TIMESTAMP", ""),
+    ],
+)
+def test_a_moment_is_written_as_iso_8601_to_its_last_digit(tmp_path: Path, value: str, text: str):
+    (row,) = csv.DictReader(io.StringIO(copied(tmp_path, f"SELECT {value} AS at, 1", "csv")))
+    assert row["at"].removeprefix("'") == text
 
 
 def test_csv_tells_an_empty_text_from_null(tmp_path: Path):
