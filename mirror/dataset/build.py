@@ -2,22 +2,23 @@
 
 The daily files are read by us (`mirror.dataset.rows`), the rows put together and written by
 DuckDB (`mirror.dataset.columns`). A month is written aside and put in place whole, so that
-readers see the old one or the new one. While DuckDB writes one month the next is read, each within
-its own bound of memory.
+readers see the old one or the new one. Each core makes months in a process of its own.
 """
 
 import asyncio
+import os
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 
 from mirror import __version__
 from mirror.dataset.columns import SCHEMA_VERSION, make_tables, select_month
@@ -38,6 +39,7 @@ from mirror.dataset.rows import MonthReader
 from mirror.errors import DatasetError, MirrorError
 from mirror.logs import get_logger
 from mirror.model import Record
+from mirror.processes import Worker, WorkerDiedError
 from mirror.progress import Advance, show_nothing
 from mirror.reading.duck import duckdb_errors, literal, open_duckdb, path_literal, require_duckdb
 from mirror.store.disk import digest_of, open_file, publish_durably, storage_errors
@@ -46,7 +48,10 @@ from mirror.store.layout import DataDir, dataset_lock
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-MONTH_MEMORY_BYTES = 768 * 1024**2
+_MAX_WORKERS = 4
+"""Each takes some 300 MB."""
+_LOOK_S = 0.2
+_MEMORY_BYTES = 768 * 1024**2
 """What making one month may take; more goes to disk."""
 _WRITE_OPTIONS = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880"
 
@@ -90,7 +95,7 @@ async def update_dataset(data: DataDir, *, moved: Advance) -> str | None:
     try:
         report = await asyncio.shield(work)
     except asyncio.CancelledError:
-        # a thread cannot be called back; it ends before the next daily file
+        # a thread cannot be called back
         stop.set()
         with suppress(MirrorError):
             await work
@@ -123,8 +128,8 @@ def keep_in_step(
     Args:
         data: the data directory; its polls may go on meanwhile.
         rebuild: whether to make all months.
-        progress: called, from any thread, with daily files and bytes as they are taken in.
-        stop: when set, the build ends before the next file; what was put in place stays.
+        progress: called, from any thread, with the daily files and bytes of each month made.
+        stop: when set, the build ends; what was put in place stays.
 
     Raises:
         LockedError: another process makes the data set.
@@ -139,23 +144,30 @@ def keep_in_step(
         with dataset_lock(data), _scratch(scratch_of(data)) as scratch:
             # another may have been at work until now
             plan = plan_dataset(data, rebuild=rebuild)
-            builder = _Builder(data, data.dataset, scratch, progress, stop or threading.Event())
-            outcome = _follow(plan, builder)
+            with _making(data, data.dataset, scratch, plan.build, progress) as months:
+                outcome = _follow(data, plan, months, stop or threading.Event())
     return _report(plan, outcome)
 
 
-def _follow(plan: DatasetPlan, builder: "_Builder") -> dict[str, str]:
-    """Make and take away months and record it; return what went wrong, by month; "" for nothing."""
-    data = builder.data
+def _follow(
+    data: DataDir,
+    plan: DatasetPlan,
+    months: Mapping[str, Future[MonthRecord]],
+    stop: threading.Event,
+) -> dict[str, str]:
+    """Record the months and take some away; return what went wrong, by month; "" for nothing."""
     outcome: dict[str, str] = {}
-    with suppress(CancelledError), builder.building(plan.build) as months:
-        for month, made in months.items():
-            try:
-                plan.made[month] = made.result()
-                outcome[month] = ""
-                save_months(data, plan.made)
-            except DatasetError as error:
-                outcome[month] = error.line()
+    for month, made in months.items():
+        while not stop.is_set() and not wait([made], _LOOK_S).done:
+            pass
+        if not made.done():
+            continue
+        try:
+            plan.made[month] = made.result()
+            outcome[month] = ""
+            save_months(data, plan.made)
+        except DatasetError as error:
+            outcome[month] = error.line()
     for month in plan.remove:
         _remove_month(data, month)
         plan.made.pop(month, None)
@@ -165,73 +177,81 @@ def _follow(plan: DatasetPlan, builder: "_Builder") -> dict[str, str]:
 
 def build_into(root: Path, data: DataDir, months: Mapping[str, tuple[Record, ...]]) -> None:
     """Make months under another folder than the data set's, for one use."""
-    with _Builder(data, root, scratch=root).building(months) as made:
+    with _making(data, root, root, months) as made:
         for one in made.values():
             one.result()
 
 
-class _Builder(Struct):
-    """Makes months under `root`, two at a time."""
+@contextmanager
+def _making(
+    data: DataDir,
+    root: Path,
+    scratch: Path,
+    months: Mapping[str, tuple[Record, ...]],
+    progress: Advance = show_nothing,
+) -> Iterator[dict[str, Future[MonthRecord]]]:
+    """Have what comes of each month; one that fails keeps no other from being made."""
+    idle: dict[int, Worker] = {}
+    """By the thread that calls it."""
 
-    data: DataDir
-    root: Path
-    scratch: Path
-    progress: Advance = show_nothing
-    stop: threading.Event = field(default_factory=threading.Event)
-    reading: threading.Lock = field(default_factory=threading.Lock)
-    """Held by who reads daily files: that is Python's work, of which two only take turns."""
+    def make(month: str, days: tuple[Record, ...]) -> MonthRecord:
+        try:
+            worker = idle.pop(get_ident(), None) or workers.enter_context(Worker())
+            made = worker.call(_make_month, data, root, scratch, month, days)
+        except WorkerDiedError as error:
+            raise DatasetError(
+                f"its process was ended from outside ({error})",
+                hint="the system does so when it runs out of memory",
+            ) from error
+        idle[get_ident()] = worker
+        progress(len(days), sum(day.size for day in days))
+        return made
 
-    @contextmanager
-    def building(
-        self, months: Mapping[str, tuple[Record, ...]]
-    ) -> Iterator[dict[str, Future[MonthRecord]]]:
-        """Have what comes of each month; one that fails keeps no other from being made."""
-        # one is read while the other is written
-        with ThreadPoolExecutor(max_workers=2) as pool:
-            try:
-                yield {
-                    month: pool.submit(self._build, month, days) for month, days in months.items()
-                }
-            finally:
-                # where the build ends early the others need not be waited for
-                pool.shutdown(wait=False, cancel_futures=True)
+    hands = max(1, min(len(months), len(os.sched_getaffinity(0)), _MAX_WORKERS))
+    # the workers are closed first, with what is still waited for
+    with ThreadPoolExecutor(max_workers=hands) as pool, ExitStack() as workers:
+        try:
+            yield {month: pool.submit(make, month, days) for month, days in months.items()}
+        finally:
+            # where the build ends early the others need not be waited for
+            pool.shutdown(wait=False, cancel_futures=True)
 
-    def _build(self, month: str, days: tuple[Record, ...]) -> MonthRecord:
-        with (
-            storage_errors(self.scratch),
-            TemporaryDirectory(dir=self.scratch, ignore_cleanup_errors=True) as name,
-            duckdb_errors(f"{month} of the data set"),
-        ):
-            folder = Path(name)
-            parts = [folder / part for part in ("launches.jsonl", "moments.csv", "lines.csv")]
-            with self.reading:
-                read = self._read(parts, days)
-            provenance = Provenance(SCHEMA_VERSION, f"binder-mirror {__version__}", read.days)
-            made, target = folder / FILE_NAME, path_of(self.root, month)
-            with open_duckdb(memory_bytes=MONTH_MEMORY_BYTES, scratch=folder) as connection:
-                launches, moments, lines = map(path_literal, parts)
-                for sql in make_tables(launches, moments, lines, read.files):
-                    connection.execute(sql)
-                _copy_month(connection, made, provenance)
-            with storage_errors(target):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                stats, sha256 = made.stat(), digest_of(made)
-            publish_durably(made, target)
-            return MonthRecord(stats.st_size, stats.st_mtime_ns, sha256, provenance)
 
-    def _read(self, parts: Iterable[Path], days: Iterable[Record]) -> MonthReader:
-        """Read daily files into the parts that DuckDB is to put together."""
-        with ExitStack() as stack:
-            reader = MonthReader(*[stack.enter_context(part.open("xb")) for part in parts])
-            for record in days:
-                if self.stop.is_set():
-                    raise CancelledError
-                path = self.data.archive / record.name
-                with storage_errors(path), open_file(path) as source:
-                    day = reader.read(record.date, record.name, source)
-                _check_day(day, record, path)
-                self.progress(1, record.size)
-        return reader
+def _make_month(
+    data: DataDir, root: Path, scratch: Path, month: str, days: tuple[Record, ...]
+) -> MonthRecord:
+    with (
+        storage_errors(scratch),
+        TemporaryDirectory(dir=scratch, ignore_cleanup_errors=True) as name,
+        duckdb_errors(f"{month} of the data set"),
+    ):
+        folder = Path(name)
+        parts = [folder / part for part in ("launches.jsonl", "moments.csv", "lines.csv")]
+        read = _read(data, parts, days)
+        provenance = Provenance(SCHEMA_VERSION, f"binder-mirror {__version__}", read.days)
+        made, target = folder / FILE_NAME, path_of(root, month)
+        with open_duckdb(memory_bytes=_MEMORY_BYTES, scratch=folder) as connection:
+            launches, moments, lines = map(path_literal, parts)
+            for sql in make_tables(launches, moments, lines, read.files):
+                connection.execute(sql)
+            _copy_month(connection, made, provenance)
+        with storage_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            stats, sha256 = made.stat(), digest_of(made)
+        publish_durably(made, target)
+        return MonthRecord(stats.st_size, stats.st_mtime_ns, sha256, provenance)
+
+
+def _read(data: DataDir, parts: Iterable[Path], days: Iterable[Record]) -> MonthReader:
+    """Read daily files into the parts that DuckDB is to put together."""
+    with ExitStack() as stack:
+        reader = MonthReader(*[stack.enter_context(part.open("xb")) for part in parts])
+        for record in days:
+            path = data.archive / record.name
+            with storage_errors(path), open_file(path) as source:
+                day = reader.read(record.date, record.name, source)
+            _check_day(day, record, path)
+    return reader
 
 
 def _check_day(read: DayProvenance, record: Record, path: Path) -> None:

@@ -24,7 +24,7 @@ from mirror.dataset.months import MAX_REPORTED_LINES, DayProvenance, OddReport
 from mirror.errors import SpecError
 from mirror.events.decoder import decode_line, read_blocks
 from mirror.events.launch import Launch
-from mirror.events.repeats import ANY_TIME, KNOWN_BYTES, RepeatDecoder
+from mirror.events.repeats import RepeatDecoder
 from mirror.events.spec import MASK, mask, parse_spec
 
 _NO_LAUNCH = b",\n"
@@ -74,8 +74,6 @@ class MonthReader:
         self._launch_numbers, self._moment_numbers = count(1), count(1)
         self._decoder = RepeatDecoder(self._number_moment, self._number_launch)
         self._encoder = msgspec.json.Encoder()
-        self._known: dict[Launch, bytes] = {}
-        self._known_bytes = 0
 
     def read(self, day: date, name: str, source: BinaryIO) -> DayProvenance:
         """Read a daily file to its end, and return what came of it."""
@@ -104,8 +102,7 @@ class MonthReader:
         one = decode_line(line, self.line_count - lines_before)
         if isinstance(one, Launch):
             day.rows += 1
-            launch = replace(one, timestamp=ANY_TIME)
-            return self._number_moment(one.timestamp) + self._number_launch(launch)
+            return self._number_moment(one.timestamp) + self._number_launch(one)
         if one is not None:
             day.odd += 1
             if len(day.reported_lines) < MAX_REPORTED_LINES:
@@ -120,19 +117,9 @@ class MonthReader:
         return b"%d," % next(self._moment_numbers)
 
     def _number_launch(self, launch: Launch) -> bytes:
-        """Return the number of a launch at `ANY_TIME`, with a newline; write one that is new."""
-        text = self._known.get(launch)
-        if text is None:
-            self._write(launch)
-            if self._known_bytes > KNOWN_BYTES:
-                self._known.clear()
-                self._known_bytes = 0
-            text = self._known[launch] = b"%d\n" % next(self._launch_numbers)
-        return text
-
-    def _write(self, launch: Launch) -> None:
+        """Write a launch, and return its number with a newline."""
         repository, ref, masked = describe_spec(launch.provider, launch.spec)
         if masked is not None:
             launch = replace(launch, spec=masked)
-        row = _Row(launch, repository, ref)
-        self._known_bytes += self._launches.write(self._encoder.encode_lines([row]))
+        self._launches.write(self._encoder.encode_lines([_Row(launch, repository, ref)]))
+        return b"%d\n" % next(self._launch_numbers)

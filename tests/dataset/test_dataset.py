@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -400,6 +402,29 @@ def test_a_stopped_build_leaves_whole_months_and_goes_on(data: DataDir):
     assert faults(data) == []
 
 
+def test_a_month_whose_process_is_killed_costs_no_other(data: DataDir):
+    def kill_one() -> None:
+        while not (found := list_children()):
+            time.sleep(0.001)
+        os.kill(found[0], signal.SIGKILL)
+
+    def list_children() -> list[int]:
+        lists = Path("/proc/self/task").glob("*/children")
+        return [int(number) for path in lists for number in path.read_text().split()]
+
+    assert list_children() == []
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    report = keep_in_step(data)
+    killer.join()
+    (failed,) = report.failed
+    assert "ended from outside (SIGKILL)" in failed
+    assert len(report.built) == report.months == len({(day.year, day.month) for day in ERAS}) - 1
+    assert len(keep_in_step(data).built) == 1
+    assert faults(data) == []
+    assert list_children() == []
+
+
 def test_a_day_replaced_while_it_is_read_is_left_to_the_next_build(data: DataDir):
     path = data.archive / "events-2026-03-05.jsonl"
     path.write_bytes(path.read_bytes() + line() + b"\n")
@@ -419,17 +444,23 @@ def test_a_folder_with_signs_of_a_pattern_in_its_name(tmp_path: Path):
     assert faults(data, rederive=True) == []
 
 
-def test_numpy_and_its_friends_are_not_needed(data: DataDir):
+def test_numpy_and_its_friends_are_not_needed(data: DataDir, tmp_path: Path):
+    absent = tmp_path / "absent"
+    absent.mkdir()
+    for name in ("numpy", "pyarrow", "pandas", "polars"):
+        (absent / f"{name}.py").write_text("raise ImportError")
     script = (
-        "import sys\n"
-        "for name in ('numpy', 'pyarrow', 'pandas', 'polars'): sys.modules[name] = None\n"
+        "import sys; sys.path.insert(0, sys.argv[2])\n"
         "from pathlib import Path\n"
         "from mirror.dataset.build import keep_in_step\n"
         "from mirror.store.layout import DataDir\n"
         "print(keep_in_step(DataDir(Path(sys.argv[1]))).rows)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(data.root)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script, str(data.root), str(absent)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     lines = sum(p.read_bytes().count(b"\n") for p in data.archive.glob("events-*"))
     assert done.stdout == f"{lines}\n"
