@@ -49,8 +49,6 @@ class OddLine(Struct, frozen=True, gc=False):
 
 
 Decoded: TypeAlias = Sequence[Launch | OddLine]
-BlockDecoder: TypeAlias = Callable[[bytes], Sequence[Any] | None]
-"""Decodes a block into one item a line; None where each line is to be looked at by itself."""
 
 launch_decoder = msgspec.json.Decoder(Launch)
 """Does not ask for UTC, nor for UTF-8 in what it passes over: that is for its callers to do."""
@@ -165,12 +163,14 @@ def read_blocks(file: BinaryIO, note: Callable[[bytes], object] = len) -> Iterat
 
 
 def decode_blocks(
-    blocks: Iterable[bytes], file: str = "", decode: BlockDecoder = decode_launches
+    blocks: Iterable[bytes],
+    file: str = "",
+    decode: Callable[[bytes], Sequence[Any] | None] = decode_launches,
 ) -> Iterator[tuple[bytes, Sequence[Any], bool]]:
     """Yield each block of a daily file with what its lines hold, and whether one of them is odd.
 
     Blank lines are nothing at all, and count only for the numbers of the lines after them. Odd
-    lines bear the file's name.
+    lines bear the file's name. Where `decode` gives no item a line, a block goes line by line.
     """
     next_line = 1
     for block in blocks:

@@ -24,15 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Literal, TypeVar, Unpa
 
 from mirror.archive.plan import DayRules
 from mirror.errors import UnknownSchemaError, UnrecordedError
-from mirror.events.decoder import (
-    BlockDecoder,
-    Decoded,
-    OddLine,
-    decode_blocks,
-    decode_launches,
-    pair_lines,
-    read_blocks,
-)
+from mirror.events.decoder import Decoded, OddLine, decode_blocks, pair_lines, read_blocks
 from mirror.events.launch import Launch
 from mirror.events.repeats import RepeatDecoder
 from mirror.model import Record
@@ -273,7 +265,8 @@ class Events(Generic[T_co]):
         """
         wants, choose = self._selection.wants_always, self._selection.choose_launches
         decoder = RepeatDecoder(of_moment, lambda one: of_launch(one) if wants(one) else None)
-        for _, _, decoded in self._read(decoder.pair):
+        blocks: Iterator[tuple[Day, bytes, Any]] = self._read(decoder.pair)
+        for _, _, decoded in blocks:
             if decoded and isinstance(decoded[0], tuple):
                 pairs = [pair for pair in decoded if pair[1] is not None]
             else:
@@ -318,9 +311,7 @@ class Events(Generic[T_co]):
             self.given += len(chosen)
             yield day, chosen
 
-    def _read(
-        self, decode: BlockDecoder = decode_launches
-    ) -> Iterator[tuple[Day, bytes, Sequence[Any]]]:
+    def _read(self, *decode: Callable[[bytes], Any]) -> Iterator[tuple[Day, bytes, Decoded]]:
         """Yield the days' blocks of lines with what they hold; start counting again.
 
         Raises:
@@ -337,17 +328,17 @@ class Events(Generic[T_co]):
             is_shown = total_bytes >= _LONG_BYTES
         with show_reading(total_bytes) if is_shown else nullcontext(show_nothing) as advance:
             for day, file, record in open_days(self._data, self.days):
-                for block, decoded in self._decode(file, record, decode, advance):
+                for block, decoded in self._decode(file, record, advance, *decode):
                     yield day, block, decoded
 
     def _decode(
-        self, file: BinaryIO, record: Record, decode: BlockDecoder, advance: Advance
-    ) -> Iterator[tuple[bytes, Sequence[Any]]]:
+        self, file: BinaryIO, record: Record, advance: Advance, *decode: Callable[[bytes], Any]
+    ) -> Iterator[tuple[bytes, Decoded]]:
         """Yield the blocks of a day's file, whose odd lines are counted."""
         found = 0
         blocks = read_blocks(file, lambda chunk: advance(0, len(chunk)))
         with storage_errors(Path(str(file.name))):
-            for block, decoded, has_odd_lines in decode_blocks(blocks, record.name, decode):
+            for block, decoded, has_odd_lines in decode_blocks(blocks, record.name, *decode):
                 found += len(decoded)
                 if has_odd_lines:
                     yield from self._note_odd(block, decoded)

@@ -111,11 +111,7 @@ class Selection:
         return b"".join(line + b"\n" for line in wanted)
 
     def wants_always(self, one: Launch) -> bool:
-        """Return whether a launch is wanted whenever it was.
-
-        Raises:
-            UnlikeError: that depends on the time.
-        """
+        """Return whether a launch is wanted; an UnlikeError says that it depends on its time."""
         if self._fill_origin and one.origin is None:
             raise UnlikeError
         return self._wants(one)

@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 T = TypeVar("T")
-Pairs: TypeAlias = Callable[
-    [Callable[[datetime], int], Callable[[Launch], int]], Iterator[list[tuple[int, int]]]
-]
+Pairs: TypeAlias = Callable[..., Iterator[list[tuple[int, int]]]]
 """What gives the launches: `mirror.reading.reader.Events.pairs`."""
 
 _TIMESTAMP, *_OTHERS = COLUMNS
@@ -43,12 +41,7 @@ _CHUNK_ROWS = 1_000_000
 def make_arrow(pairs: Pairs) -> "pa.Table":
     """Return launches as an Arrow table."""
     arrow = _load("pyarrow")
-    types = {
-        ColumnType.TIMESTAMP: arrow.timestamp("us", tz="UTC"),
-        ColumnType.STRING: arrow.string(),
-        ColumnType.INTEGER: arrow.int16(),
-        ColumnType.BOOLEAN: arrow.bool_(),
-    }
+    types = _by_type(arrow.timestamp("us", tz="UTC"), arrow.string(), arrow.int16(), arrow.bool_())
     schema = arrow.schema(
         [arrow.field(one.name, types[one.type], metadata={"doc": one.doc}) for one in COLUMNS]
     )
@@ -71,11 +64,7 @@ def make_arrow(pairs: Pairs) -> "pa.Table":
 def make_pandas(pairs: Pairs) -> "pd.DataFrame":
     """Return launches as a pandas frame; missing values are NA."""
     pandas = _load("pandas")
-    types = {
-        ColumnType.STRING: "string",
-        ColumnType.INTEGER: "int16",
-        ColumnType.BOOLEAN: "boolean",
-    }
+    types = _by_type("datetime64[us, UTC]", "string", "int16", "boolean")
 
     def make_frame(values: list[list[Any]]) -> Any:
         columns = zip(_OTHERS, values, strict=True)
@@ -85,18 +74,15 @@ def make_pandas(pairs: Pairs) -> "pd.DataFrame":
 
     moments, numbers, parts = _collect(pairs, make_frame)
     whole: pd.DataFrame = pandas.concat(parts).take(numbers).reset_index(drop=True)
-    whole.insert(0, _TIMESTAMP.name, pandas.Series(moments, dtype="datetime64[us, UTC]"))
+    whole.insert(0, _TIMESTAMP.name, pandas.Series(moments, dtype=types[_TIMESTAMP.type]))
     return whole
 
 
 def make_polars(pairs: Pairs) -> "pl.DataFrame":
     """Return launches as a polars frame."""
     polars = _load("polars")
-    types = {
-        ColumnType.STRING: polars.String,
-        ColumnType.INTEGER: polars.Int16,
-        ColumnType.BOOLEAN: polars.Boolean,
-    }
+    moment = polars.Datetime("us", "UTC")
+    types = _by_type(moment, polars.String, polars.Int16, polars.Boolean)
     schema = {one.name: types[one.type] for one in _OTHERS}
     moments, numbers, parts = _collect(
         pairs, lambda values: polars.DataFrame(values, schema=schema, orient="col")
@@ -104,8 +90,12 @@ def make_polars(pairs: Pairs) -> "pl.DataFrame":
     rows = polars.Series(numbers, dtype=polars.UInt32)
     # from one chunk: to take from several costs twice the memory
     whole: pl.DataFrame = polars.concat(parts, rechunk=True)[rows]
-    times = polars.Series(_TIMESTAMP.name, moments, dtype=polars.Datetime("us", "UTC"))
+    times = polars.Series(_TIMESTAMP.name, moments, dtype=moment)
     return whole.insert_column(0, times)
+
+
+def _by_type(timestamp: T, string: T, integer: T, boolean: T) -> dict[ColumnType, T]:
+    return dict(zip(ColumnType, (timestamp, string, integer, boolean), strict=True))
 
 
 def _collect(
