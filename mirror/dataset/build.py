@@ -49,10 +49,9 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _MAX_WORKERS = 4
-"""Each takes some 300 MB."""
 _LOOK_S = 0.2
-_MEMORY_BYTES = 768 * 1024**2
-"""What making one month may take; more goes to disk."""
+_MEMORY_BYTES = 1536 * 1024**2
+"""What the months made at a time may take of it together; more goes to disk."""
 _WRITE_OPTIONS = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880"
 
 
@@ -191,13 +190,16 @@ def _making(
     progress: Advance = show_nothing,
 ) -> Iterator[dict[str, Future[MonthRecord]]]:
     """Have what comes of each month; one that fails keeps no other from being made."""
+    hands = max(1, min(len(months), len(os.sched_getaffinity(0)), _MAX_WORKERS))
     idle: dict[int, Worker] = {}
     """By the thread that calls it."""
 
     def make(month: str, days: tuple[Record, ...]) -> MonthRecord:
         try:
             worker = idle.pop(get_ident(), None) or workers.enter_context(Worker())
-            made = worker.call(_make_month, data, root, scratch, month, days)
+            made = worker.call(
+                _make_month, data, root, scratch, month, days, _MEMORY_BYTES // hands
+            )
         except WorkerDiedError as error:
             raise DatasetError(
                 f"its process was ended from outside ({error})",
@@ -207,7 +209,6 @@ def _making(
         progress(len(days), sum(day.size for day in days))
         return made
 
-    hands = max(1, min(len(months), len(os.sched_getaffinity(0)), _MAX_WORKERS))
     # the workers are closed first, with what is still waited for
     with ThreadPoolExecutor(max_workers=hands) as pool, ExitStack() as workers:
         try:
@@ -218,8 +219,14 @@ def _making(
 
 
 def _make_month(
-    data: DataDir, root: Path, scratch: Path, month: str, days: tuple[Record, ...]
+    data: DataDir,
+    root: Path,
+    scratch: Path,
+    month: str,
+    days: tuple[Record, ...],
+    memory_bytes: int,
 ) -> MonthRecord:
+    """Make a month's file; in a worker."""
     with (
         storage_errors(scratch),
         TemporaryDirectory(dir=scratch, ignore_cleanup_errors=True) as name,
@@ -230,7 +237,7 @@ def _make_month(
         read = _read(data, parts, days)
         provenance = Provenance(SCHEMA_VERSION, f"binder-mirror {__version__}", read.days)
         made, target = folder / FILE_NAME, path_of(root, month)
-        with open_duckdb(memory_bytes=_MEMORY_BYTES, scratch=folder) as connection:
+        with open_duckdb(memory_bytes=memory_bytes, scratch=folder) as connection:
             launches, moments, lines = map(path_literal, parts)
             for sql in make_tables(launches, moments, lines, read.files):
                 connection.execute(sql)
