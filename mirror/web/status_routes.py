@@ -50,7 +50,7 @@ class _Lately:
         return web.Response(body=body, headers={"Content-Type": content_type, **_NOT_KEPT})
 
 
-class _Page:
+class _PageRoute:
     """Answers with a page, in each coding made once for all who ask."""
 
     def __init__(self, make: Callable[[], Awaitable[bytes]], policy: str) -> None:
@@ -93,8 +93,8 @@ def add_status(app: web.Application, site: Site) -> PageSource:
     streams = EventStreams(pages, site.live)
     app.add_routes(
         [
-            web.get("/status", _Page(pages.body, POLICY).answer),
-            web.get("/report", _Page(partial(_report, site), _REPORT_POLICY).answer),
+            web.get("/status", _PageRoute(pages.body, POLICY).answer),
+            web.get("/report", _PageRoute(partial(_report, site), _REPORT_POLICY).answer),
             web.get("/status/events", streams.answer),
             web.get("/status.json", partial(_json, site, _Lately())),
             web.get("/healthz", _healthz),
