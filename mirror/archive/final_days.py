@@ -22,10 +22,7 @@ _decoder = msgspec.json.Decoder(FinalChange)
 def find_change(before: Record, after: Record, rules: DayRules) -> FinalChange | None:
     """Return what happened to a final day where one body of it replaces another.
 
-    Args:
-        before: the body published last; final if it was confirmed when its day was.
-        after: the one that upstream has now.
-        rules: when days are final.
+    The one published last is final if it was confirmed when its day was.
     """
     if before.sha256 == after.sha256 or not rules.is_final(before.date, before.checked_at):
         return None

@@ -50,11 +50,7 @@ def parse_meta(headers: Mapping[str, str], *, now: datetime) -> ReplyMeta:
     """Return what the headers of an answer say; what cannot be read is as if not sent.
 
     Nor is a Last-Modified in the future: one of the two clocks is wrong, and kept it would order
-    what comes later.
-
-    Args:
-        headers: looked up without regard to case.
-        now: the time, aware UTC.
+    what comes later. Headers are looked up without regard to case; `now` is aware UTC.
     """
     modified = parse_http_date(_only(headers, "last-modified"))
     etag = _only(headers, "etag")

@@ -53,14 +53,10 @@ _BEFORE_TEXT = b"\xef\xbb\xbf \t\r\n"
 
 
 class Decoder:
-    """Undoes one content coding, and digests what it is given.
+    """Undoes one content coding, and digests what it is given, by algorithms of hashlib's names.
 
-    Args:
-        coding: its name in a `Content-Encoding`, in lower case.
-        algorithms: names as hashlib knows them.
-
-    Raises:
-        UpstreamError: a coding that we never asked for and do not know.
+    The coding has its name in a `Content-Encoding`, in lower case; an UpstreamError says that we
+    never asked for it and do not know it.
     """
 
     def __init__(self, coding: str, algorithms: Iterable[str] = ()) -> None:
@@ -176,20 +172,15 @@ class Evidence(Struct, frozen=True, gc=False):
 
 
 class Scanner:
-    """Counts lines and bytes of a body and digests it as it passes.
+    """Counts lines and bytes of a body and digests it as it passes, by hashlib's names.
 
-    Args:
-        algorithms: names as hashlib knows them.
-        max_bytes: the cap; one byte more and `feed` raises.
-
-    Attributes:
-        size: bytes so far.
+    With more bytes than `max_bytes`, `feed` raises.
     """
 
     def __init__(self, algorithms: Iterable[str] = ("sha256",), *, max_bytes: int) -> None:
         self._digests = _make_digests(algorithms)
         self._max_bytes = max_bytes
-        self.size = 0
+        self.size = 0  # bytes so far
         self._lines = 0
         self._line_is_blank = True
         self._ends_with_newline = True
@@ -243,11 +234,9 @@ class Scanner:
 
 
 class Intake:
-    """One body on its way from the wire to a file.
+    """One body on its way from the wire to a file, of at most `max_bytes` when decoded.
 
-    Args:
-        meta: the answer's headers; they say how the body is coded and what its digests should be.
-        max_bytes: the cap for the decoded body.
+    The answer's headers say how the body is coded and what its digests should be.
     """
 
     def __init__(self, meta: ReplyMeta, *, max_bytes: int) -> None:

@@ -87,13 +87,7 @@ def is_older(
 
     The generation is the better word. A date ahead of our clock orders nothing, whichever of the
     two is wrong, and neither do dates of the same bytes: each of a host's machines may have its
-    own.
-
-    Args:
-        meta: the headers of the answer.
-        kept: what was accepted last.
-        sha256: of the body that came; empty where none did.
-        now: the time, aware UTC.
+    own. `sha256` is of the body that came, empty where none did; `now` is aware UTC.
     """
     if sha256 == kept.sha256:
         return False

@@ -233,10 +233,8 @@ def entries_of(records: Iterable[Record]) -> tuple[IndexEntry, ...]:
 def render_page(entries: Iterable[IndexEntry], as_of: datetime | None = None) -> bytes:
     """Return `index.html`: the table Date, Filename, Number of Events, newest first.
 
-    Args:
-        entries: what it lists.
-        as_of: when the latest of the files was written, aware UTC. Not the time of now: equal days
-            make an equal page.
+    `as_of` is when the latest of the files was written, aware UTC. Not the time of now: equal days
+    make an equal page.
     """
     days = sorted(entries, key=lambda entry: entry.date, reverse=True)
     state = "with no day yet"

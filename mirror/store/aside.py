@@ -84,13 +84,7 @@ def keep_predecessor(
 ) -> bool:
     """Copy the published body into history, durably, before it is replaced.
 
-    Args:
-        data: the data directory.
-        published: the body's file.
-        record: what is known of it.
-        kept_at: the time.
-        versions: how many bodies of a day that was open are kept; 0 for all. One of a final day is
-            kept until `prune`.
+    Of a day that was open so many versions are kept, all for 0; one of a final day until `prune`.
 
     Returns:
         Whether the file has its recorded digest; where it has not, nothing of it is kept.

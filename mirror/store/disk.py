@@ -82,10 +82,8 @@ def machine_error(error: Exception) -> StorageError | None:
 def optional(what: str, path: Path, *codes: int) -> Iterator[None]:
     """Do without `what` the file system has not got, and warn of it once in a process.
 
-    Args:
-        what: what is done without, and what that means.
-        path: where.
-        codes: what else than "not supported" says that it is not there.
+    The warning says what that means, and at which path. The codes beside "not supported" say too
+    that it is not there.
     """
     try:
         yield
@@ -136,8 +134,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 def set_other_mtime(descriptor: int, when_ns: int, target: Path) -> int:
     """Give a file a time that differs from that of one of its size at `target`.
 
-    Returns:
-        The time it has then, in ns: some file systems round it, or keep their own.
+    Return the time it has then, in ns: some file systems round it, or keep their own.
     """
     for step_ns in _STEPS_NS:
         with optional("times: files have those at which they came", target, errno.EPERM):
@@ -156,9 +153,6 @@ class GroupWork(Generic[T]):
 
     One of those who wait does it for all who came before it began; who comes later waits for the
     next. So a disk that is asked by many is not asked once for each.
-
-    Args:
-        work: does it, for the items of all that wait.
     """
 
     def __init__(self, work: Callable[[Sequence[T]], None]) -> None:
@@ -223,10 +217,7 @@ def require_file_or_nothing(path: Path) -> None:
 def write_durably(path: Path, content: bytes, *, staging: Path) -> None:
     """Replace the file at `path` by `content`, whole or not at all.
 
-    Args:
-        path: the file.
-        content: all of it.
-        staging: a folder on the same file system for the unfinished file.
+    `staging` is a folder on the same file system, for the unfinished file.
     """
     with taking_place_of(path, staging) as file:
         file.write(content)
@@ -294,15 +285,10 @@ def _is_stream(path: Path) -> bool:
 
 
 def append_line(path: Path, line: bytes, *, staging: Path, durably: bool = False) -> int:
-    """Add a line to a file in one write, whole or not at all; return the file's size.
+    """Add a line, with its newline, to a file in one write, whole or not at all; return its size.
 
-    It begins a line of its own, also where a power cut tore the one before.
-
-    Args:
-        path: the file; made where there is none.
-        line: the line, its newline included.
-        staging: a folder on the same file system for an unfinished file.
-        durably: whether to flush it too.
+    It begins a line of its own, also where a power cut tore the one before. Where there is no file
+    one is made, by way of `staging`, a folder on the same file system; `durably` flushes it too.
     """
     require_file_or_nothing(path)
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK

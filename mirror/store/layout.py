@@ -35,12 +35,7 @@ _LOCK_PAUSE_S = 0.02
 
 
 class DataDir:
-    """A data directory: its paths, and what its days are called and when they are final.
-
-    Args:
-        root: where it is.
-        days: the rules of its days.
-    """
+    """A data directory: its paths, and what its days are called and when they are final."""
 
     def __init__(self, root: Path, days: DayRules | None = None) -> None:
         self.root = root

@@ -58,9 +58,7 @@ class Proof(Struct, frozen=True):
 def load_proved(data: DataDir, *, by_sums: bool = True) -> Inventory:
     """Return the inventory for a reader: what no record fits is proved, as far as it can be.
 
-    Args:
-        data: the data directory.
-        by_sums: whether SHA256SUMS speaks for days of which there is no record.
+    With `by_sums` SHA256SUMS speaks for days of which there is no record.
     """
     inventory = load_inventory(data)
     prove(data, inventory, by_sums=by_sums)

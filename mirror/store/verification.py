@@ -55,11 +55,8 @@ def verify(
 ) -> VerifyReport:
     """Read the published files again and compare them with the manifest.
 
-    Args:
-        data: the data directory.
-        choose: which files to read, by default all; the rest is compared by size and time only.
-        progress: called as it goes.
-        today: the current UTC date, for reading the local index.
+    All are read, or those chosen; the rest is compared by size and time only. The current UTC date
+    is for reading the local index.
     """
     inventory = load_proved(data, by_sums=False)
     records = sorted(inventory.records.values(), key=lambda record: record.date)

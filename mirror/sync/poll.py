@@ -70,9 +70,7 @@ class Poll:
     async def run(self, *, inspect_s: float = float("inf")) -> PollReport:
         """Bring the copy in step with upstream, as far as it can be had.
 
-        Args:
-            inspect_s: after so many seconds of inspecting, the rest of the days stays pending;
-                0 leaves it to others.
+        After `inspect_s` seconds of inspecting the rest stays pending; 0 leaves it to others.
         """
         context, started_at, started = self.context, self.context.now(), time.monotonic()
         poll_id = f"{started_at:%Y%m%dT%H%M%S}-{context.rng.getrandbits(24):06x}"

@@ -21,8 +21,7 @@ _STYLE = resources.files("mirror.sync").joinpath("archive.css").read_bytes()
 def publish(destination: Destination, upstream: Upstream) -> tuple[Problem, ...]:
     """Write SHA256SUMS, page and index, metadata, then the inventory: each where it differs.
 
-    Returns:
-        A problem for each listing at whose path something other than a file stands.
+    Return a problem for each listing at whose path something other than a file stands.
     """
     # only where something was published: a quiet poll does not pay for its import
     from mirror.archive.metadata import render_croissant, render_datapackage  # noqa: PLC0415
