@@ -22,8 +22,7 @@ _NO_CODING = ("", "identity")
 class ReplyMeta(Struct, frozen=True, gc=False):
     """The headers of one answer that matter to us."""
 
-    etag: str | None = None
-    """As sent, quotes and `W/` included; None where it cannot be used, or several differ."""
+    etag: str | None = None  # as sent, with quotes and `W/`; None where unusable, or several differ
     names_etag: bool = False  # whether one was sent at all
     last_modified: datetime | None = None
     generation: int | None = None  # `x-goog-generation`: grows with every rewrite of the object

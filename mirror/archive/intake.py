@@ -36,8 +36,7 @@ from mirror.archive.headers import OfferedDigest, ReplyMeta
 from mirror.errors import Failure, UpstreamError
 from mirror.text import human_bytes, shown
 
-PIECE_BYTES = 256 * 1024
-"""Most that one step of decoding yields: what a bomb can make us hold at a time."""
+PIECE_BYTES = 256 * 1024  # most that one step of decoding yields: what a bomb can make us hold
 
 _SLICE_BYTES = 16 * 1024
 """Taken at a time: at each member's end the rest of it is copied, and members can be tiny."""
@@ -159,8 +158,7 @@ class Evidence(Struct, frozen=True, gc=False):
     size: int  # bytes, decoded
     lines: int
     ends_with_newline: bool  # true for an empty body too: nothing is unfinished
-    digests: dict[str, str]
-    """Hex digest by algorithm, of the decoded bytes: those that are published."""
+    digests: dict[str, str]  # hex digest by algorithm, of the decoded bytes: those published
     is_page: bool = False  # whether it begins like a web page, with "<": a sign-in or error page
     right: tuple[str, ...] = ()  # headers whose digest is right
     wrong: tuple[str, ...] = ()  # headers whose digest is wrong

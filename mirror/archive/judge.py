@@ -33,8 +33,7 @@ class Verdict(Struct, frozen=True, gc=False):
 class Expectation(Struct, frozen=True):
     """What is known of a day before its body came."""
 
-    lines: int | None
-    """The count of a listing: the index's, else `index.html`'s; None where no listing has one."""
+    lines: int | None  # the count of the index, else of `index.html`; None where neither has one
     is_open: bool  # whether the day may still grow
     now: datetime  # the time, aware UTC
     held: Record | None = None

@@ -28,8 +28,7 @@ from mirror.text import plural, shown, utc_minute
 
 FIRST_DAY = date(2018, 1, 1)
 MAX_COUNT = 10**9
-KEPT_REFUSALS = 20
-"""Refused lines listed one by one; a body of nothing but garbage must not fill memory or logs."""
+KEPT_REFUSALS = 20  # refused lines listed one by one; garbage must not fill memory or logs
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _COUNT = re.compile(r"[0-9]{1,10}")

@@ -13,8 +13,7 @@ from mirror.config.settings import Config, HttpConfig
 from mirror.errors import UpstreamError
 from mirror.model import DayRange, Due, Flag, Plan, Reason, Record
 
-BYTES_PER_LINE = 320
-"""What an event takes in a recent file; used until there are files of our own to go by."""
+BYTES_PER_LINE = 320  # what an event takes in a recent file; used until there are files of our own
 UNKNOWN_FILE_BYTES = 2_000_000
 ABSENT_STATUSES = (403, 410)
 """Statuses that mean absence too, of a day that no listing has: a store that may not be listed

@@ -82,8 +82,7 @@ class Traffic(Struct):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
-Transform = Callable[[bytes], Iterator[bytes]]
-"""What a body passes through on its way in, on the writing thread."""
+Transform = Callable[[bytes], Iterator[bytes]]  # what a body passes through, on the writing thread
 Stage: TypeAlias = Callable[[str, Transform], AbstractAsyncContextManager[Any]]
 """Begins a body by its name: a `Staged`, of which a worker process has no more than `write`."""
 

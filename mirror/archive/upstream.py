@@ -30,8 +30,7 @@ from mirror.errors import ConfigError, decode_or_none
 from mirror.model import DayRange, IndexState, Moment
 
 VERSION = 1
-ARCHIVE_BEGINS = date(2018, 11, 3)
-"""The first day of the archive (its documentation): no search goes further back."""
+ARCHIVE_BEGINS = date(2018, 11, 3)  # as its documentation says: no search goes further back
 SEARCH_EVERY = timedelta(hours=6)
 ASKED_AT_MOST = 200  # days asked for by name in one poll
 VANISHED_AFTER = timedelta(days=7)
@@ -98,8 +97,7 @@ class Upstream(Struct, frozen=True, omit_defaults=True):
     conflicts: tuple[date, ...] = ()
     refused: tuple[Refusal, ...] = ()
     refused_lines: int = 0
-    floor: date | None = None
-    """In trouble, the newest day accepted before; the search begins after it."""
+    floor: date | None = None  # in trouble, the newest day accepted before, where the search begins
     searched_at: Moment | None = None
     disputes: Mapping[date, Dispute] = field(default_factory=dict, name="trials")
     index_older_since: Moment | None = None

@@ -44,16 +44,13 @@ class FaultKind(StrEnum):
     """What is wrong with a month."""
 
     MISSING = "missing"
-    BEHIND = "behind"
-    """Made from other bodies than those held now: `dataset build` mends it."""
-    SURPLUS = "surplus"
-    """Of this month nothing is held."""
+    BEHIND = "behind"  # made from other bodies than those held now: `dataset build` mends it
+    SURPLUS = "surplus"  # of this month nothing is held
     ALTERED = "altered"
     UNREADABLE = "unreadable"
     WRONG_SCHEMA = "wrong-schema"
     WRONG_ROWS = "wrong-rows"
-    DAILY_FILE = "daily-file"
-    """A daily file is not the one on record."""
+    DAILY_FILE = "daily-file"  # a daily file is not the one on record
 
 
 class Fault(Struct, frozen=True):
@@ -73,19 +70,15 @@ class DatasetVerifyReport(Struct, frozen=True):
     months: int
     days: int
     rows: int
-    odd: int
-    """Lines that are no launches; with the rows they are the mirror's lines."""
-    rederived: bool
-    """Whether all rows were made again and compared."""
+    odd: int  # lines that are no launches; with the rows they are the mirror's lines
+    rederived: bool  # whether all rows were made again and compared
     faults: tuple[Fault, ...]
 
 
 def verify_dataset(data: DataDir, *, rederive: bool = False) -> DatasetVerifyReport:
     """Compare the data set with the mirror.
 
-    Args:
-        data: the data directory.
-        rederive: whether to make each month again, aside, and compare all rows.
+    With `rederive` each month is made again, aside, and all rows are compared.
     """
     require_duckdb()
     held = load_proved(data)

@@ -58,20 +58,15 @@ _WRITE_OPTIONS = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880"
 class DatasetReport(Struct, frozen=True):
     """What a build came to."""
 
-    built: tuple[str, ...]
-    """Months made."""
+    built: tuple[str, ...]  # months made
     removed: tuple[str, ...]
-    months: int
-    """Months that there are now."""
+    months: int  # months that there are now
     rows: int
-    odd: int
-    """Lines that are in no month, for they are no launches that are known."""
-    size: int
-    """Bytes of all months' files."""
+    odd: int  # lines that are in no month, for they are no launches that are known
+    size: int  # bytes of all months' files
     odd_lines: tuple[str, ...]
     """"FILE:LINE: what is wrong" for the odd lines of the months made; bounded for each day."""
-    unread: int = 0
-    """Days that were not read, for their files are not those on record."""
+    unread: int = 0  # days that were not read, for their files are not those on record
     failed: tuple[str, ...] = ()
     """Months that could not be made, each with what is wrong; what there was of them stays."""
 
@@ -79,14 +74,9 @@ class DatasetReport(Struct, frozen=True):
 async def update_dataset(data: DataDir, *, moved: Advance) -> str | None:
     """Make the months whose days a poll has changed; a failure here never is one of the poll.
 
-    Where nothing has changed, that is a look at a few files' names, sizes and times.
-
-    Args:
-        data: the data directory, held for writing by nobody, or by a poll of another process.
-        moved: called, from any thread, with files and bytes as it gets on.
-
-    Returns:
-        What kept the data set from being in step; None where it is.
+    Where nothing has changed, that is a look at a few files' names, sizes and times. Nobody holds
+    the data directory for writing, or a poll of another process; `moved` is called from any thread.
+    Return what kept the data set from being in step; None where it is.
     """
     stop = threading.Event()
     work = asyncio.ensure_future(asyncio.to_thread(keep_in_step, data, progress=moved, stop=stop))

@@ -16,8 +16,7 @@ from msgspec import Struct
 from mirror.events.launch import COLUMNS
 from mirror.reading.duck import SQL_TYPES, literal
 
-SCHEMA_VERSION = 3
-"""Of the columns and their meaning; a month of an earlier one is made again."""
+SCHEMA_VERSION = 3  # of the columns and their meaning; a month of an earlier one is made again
 
 
 class DatasetColumn(Struct, frozen=True):

@@ -37,8 +37,7 @@ from mirror.text import plural
 
 PROVENANCE_KEY = "binder_mirror"
 FILE_NAME = "launches.parquet"
-MAX_REPORTED_LINES = 1000
-"""Odd lines of a day that are reported one by one; all are counted."""
+MAX_REPORTED_LINES = 1000  # odd lines of a day that are reported one by one; all are counted
 _FORMAT = 1
 _EXPORT_MEMORY_BYTES = 1024**3
 _EXPORT_COLUMNS = "origin, provider, spec, timestamp"
@@ -59,11 +58,9 @@ class DayProvenance(Struct, omit_defaults=True):
 
     date: date
     name: str
-    sha256: str
-    """Of the daily file, as the manifest has it."""
+    sha256: str  # of the daily file, as the manifest has it
     rows: int
-    odd: int = 0
-    """Lines that are no row; rows and odd lines together are the file's lines."""
+    odd: int = 0  # lines that are no row; rows and odd lines together are the file's lines
     reported_lines: list[OddReport] = field(default_factory=list, name="told")
     """The first of the odd lines."""
 
@@ -93,16 +90,12 @@ class _Records(Struct, frozen=True):
 class DatasetPlan(Struct, frozen=True):
     """How the data set stands to the days held, and what has to be done for it to be in step."""
 
-    made: dict[str, MonthRecord]
-    """Months whose file is as it was written."""
-    build: Mapping[str, tuple[Record, ...]]
-    """Months to be made, with all of their days, ascending."""
-    remove: tuple[str, ...]
-    """Months of which nothing is held any more."""
+    made: dict[str, MonthRecord]  # months whose file is as it was written
+    build: Mapping[str, tuple[Record, ...]]  # months to be made, with all of their days, ascending
+    remove: tuple[str, ...]  # months of which nothing is held any more
     lacking: Mapping[str, tuple[Record, ...]]
     """Months that cannot serve as they are, with all of their days."""
-    doubted: tuple[date, ...]
-    """Days that are not read."""
+    doubted: tuple[date, ...]  # days that are not read
 
 
 def month_of(day: date) -> str:
@@ -134,14 +127,10 @@ def _covers(provenance: Provenance, days: Collection[Record]) -> bool:
 
 
 def plan_dataset(data: DataDir, *, rebuild: bool = False) -> DatasetPlan:
-    """Return which months are to be made, and which to go.
+    """Return which months are to be made, all of them to `rebuild`, and which to go.
 
     A month with a doubted day is left as it is, for it was made when the file was right; it serves
     unless it lacks another day.
-
-    Args:
-        data: the data directory.
-        rebuild: whether to make all months.
     """
     inventory, made = load_proved(data), load_intact_months(data)
     held, doubted = months_of(inventory.records.values()), doubted_days(inventory)

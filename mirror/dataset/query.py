@@ -69,8 +69,7 @@ class Bounds(Struct, frozen=True):
     """What a query may take."""
 
     memory_bytes: int = 1024**3
-    timeout_s: float = 300
-    """From the moment it is asked to its last row; 0 for ever."""
+    timeout_s: float = 300  # from the moment it is asked to its last row; 0 for ever
     threads: int = 2
 
 
@@ -96,8 +95,7 @@ class Session(Struct):
     """Runs queries one after another. Made by `open_session`."""
 
     connection: "DuckDBPyConnection"
-    output: Path | None
-    """The one file that may be written."""
+    output: Path | None  # the one file that may be written
 
     def bind(self, sql: str) -> Answer:
         """Return the answer to the one query that the text is, if it is one that may be run.
@@ -237,12 +235,10 @@ def _place_of(error: Exception, sql: str) -> str:
 def open_session(
     files: Sequence[Path], bounds: Bounds, *, output: Path | None = None
 ) -> Iterator[Session]:
-    """Make the view and shut the database in.
+    """Make the view of `mirror.dataset.months.open_months` and shut the database in.
 
-    Args:
-        files: what the view is made of; see `mirror.dataset.months.open_months`.
-        bounds: the memory that DuckDB counts is held to them.
-        output: the one file that `Session.copy` may write.
+    The memory that DuckDB counts is held to the bounds; `output` is the one file that
+    `Session.copy` may write.
     """
     with open_duckdb(memory_bytes=bounds.memory_bytes, threads=bounds.threads) as connection:
         if files:

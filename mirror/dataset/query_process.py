@@ -83,8 +83,7 @@ def call_apart(
 def memory_limit(more_bytes: int) -> Iterator[None]:
     """Let this process have so much more memory than it has; what asks for more is refused.
 
-    Args:
-        more_bytes: private memory that can be written, touched or not.
+    It is private memory that can be written, touched or not.
     """
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[5])
     limits = resource.getrlimit(resource.RLIMIT_DATA)

@@ -99,9 +99,7 @@ def write_csv(events: AnyEvents, sink: BinaryIO) -> None:
 def make_cell(value: object, *, is_shown: bool = False) -> str:
     """Return a value as a cell of CSV, quoted where it must be; none that begins like a formula.
 
-    Args:
-        value: a field of a launch.
-        is_shown: whether what would control a terminal is escaped.
+    With `is_shown` what would control a terminal is escaped.
     """
     if isinstance(value, str):
         text = shown(disarm(value), sys.maxsize) if is_shown else disarm(value)

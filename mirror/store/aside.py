@@ -66,8 +66,7 @@ class Quarantined(Struct, frozen=True):
     reason: str
     at: Moment
     file: str  # the body's name in the folder
-    was_published: bool = False
-    """Whether it was held here once: then nothing but `prune` deletes it."""
+    was_published: bool = False  # whether it was held here: then nothing but `prune` deletes it
 
 
 _version_decoder = msgspec.json.Decoder(Version)

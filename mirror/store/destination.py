@@ -58,8 +58,7 @@ from mirror.store.polls import append_poll
 from mirror.store.staging import StagingFile, to_its_end, write_at
 from mirror.text import human_bytes, shown
 
-WRITERS = 2
-"""Threads that digest, count and write: more would only take the interpreter from each other."""
+WRITERS = 2  # threads that digest, count and write: more would only take turns
 FLUSHERS = 16  # bodies flushed at a time: a disk takes many at once better than one after the other
 
 

@@ -60,8 +60,7 @@ class DataDir:
         self.sums = self.archive / "SHA256SUMS"
         self.datapackage = self.archive / "datapackage.json"
         self.croissant = self.archive / "croissant.json"
-        self.proofs: dict[Path, Proof] = {}
-        """What readers have proved of files that have lost their recorded time."""
+        self.proofs: dict[Path, Proof] = {}  # what readers have proved of files without their time
 
     def with_settings(self, config: Config) -> "DataDir":
         """Return the same place with the rules of these settings."""

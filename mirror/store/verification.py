@@ -38,8 +38,7 @@ class VerifyReport(Struct, frozen=True):
     checked_bytes: int
     held: int
     damage: tuple[Damage, ...]
-    undated: int = 0
-    """Files that are as recorded but for their time, which could not be given back to them."""
+    undated: int = 0  # files as recorded but for their time, which could not be given back
 
 
 Choose = Callable[[Sequence[Record]], Sequence[Record]]

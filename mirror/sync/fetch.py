@@ -39,8 +39,7 @@ from mirror.sync.source import HttpSource
 from mirror.sync.transfer import Arrival, Carry, Transfer, open_carrier
 
 NOT_A_DAY = "it has not one launch of its day, and no index lists it"
-SETTLING = 16
-"""Bodies that may be on their way from arrived to published, beside those that are arriving."""
+SETTLING = 16  # bodies that may be between arrived and published, beside those that are arriving
 _REFUSALS = (Failure.REDIRECT, Failure.HTTP_4XX, Failure.HTTP_OTHER)
 """Answers that a host may have for a name without a file, instead of 404."""
 _PROBLEM_KINDS = {
@@ -118,8 +117,7 @@ class _Day:
     slot: AsyncExitStack = field(default_factory=AsyncExitStack)
     tries: int = 0
     past_caches: bool = False
-    refused_sha256: str = ""
-    """Of the body that was refused last: the same once more settles the matter."""
+    refused_sha256: str = ""  # of the body refused last: the same once more settles the matter
 
     async def begin(self) -> None:
         """Wait for room and a slot."""

@@ -29,8 +29,7 @@ from mirror.sync.count import count_days
 from mirror.sync.fetch import task_group
 from mirror.sync.publish import publish
 
-_WORKERS_FROM_BYTES = 64 * 1024**2
-"""From here on the start of a process (0.1 s) is little beside the counting."""
+_WORKERS_FROM_BYTES = 64 * 1024**2  # from here on the start of a process (0.1 s) is little
 _BATCH_BYTES = 16 * 1024**2
 _BATCH_DAYS = 64
 
@@ -39,8 +38,7 @@ class Inspected(Struct, frozen=True):
     """What became of the pending days."""
 
     counted: int = 0
-    failed: int = 0
-    """Days that stay pending: their file could not be read, or is not the one on record."""
+    failed: int = 0  # days that stay pending: a file unreadable, or not the one on record
     waiting: int = 0  # days that stay pending because time ran out
 
 

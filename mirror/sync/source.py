@@ -38,8 +38,7 @@ from mirror.text import shown
 
 BLOCK_BYTES = 512 * 1024
 """Least that is handed on at a time: handing over to a thread costs as much as copying this."""
-_BLOCK_CHUNKS = 4096
-"""Most chunks in what is handed on: each costs memory of its own, however small it is."""
+_BLOCK_CHUNKS = 4096  # most chunks of what is handed on: each costs memory, however small
 _BODY_S = 3600  # longest wait for one body in all: 256 MiB in it are 75 kB/s
 _MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)

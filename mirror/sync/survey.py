@@ -38,8 +38,7 @@ from mirror.sync.source import HttpSource
 
 T = TypeVar("T")
 
-_NO_DAY = date(2000, 1, 1)
-"""Long before the archive begins: whoever has its file has one for every name."""
+_NO_DAY = date(2000, 1, 1)  # long before the archive: whoever has its file has one for each name
 
 MAX_LISTING_BYTES = 8 * 1024**2
 """Cap on a listing, below `http.max_file_size`: it is read into memory, and 100,000 days fit."""

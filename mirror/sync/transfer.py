@@ -31,8 +31,7 @@ class Transfer(Struct, frozen=True):
     name: str
     ask: Ask
     max_bytes: int  # the cap for the decoded body
-    day: date | None = None
-    """The day of which the body must have a launch; None where that is not in doubt."""
+    day: date | None = None  # of which the body must have a launch; None where that is not in doubt
 
 
 class Arrival(Struct, frozen=True):

@@ -16,8 +16,7 @@ from aiohttp.http import HttpProcessingError
 
 HEAD_BYTES = 512 * 1024  # most that the head of an answer may take, 1xx answers before it included
 _FRAMING_BYTES = 1024 * 1024
-_FRAMING_SHARE = 8
-"""What framing may take beside `_FRAMING_BYTES`: a chunk of a single byte has 5 bytes of it."""
+_FRAMING_SHARE = 8  # what framing may take beside `_FRAMING_BYTES`: a chunk of a byte has 5 of it
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _LINE_END = re.compile(rb"\r?\n")
 _FOLD = re.compile(rb"\r?\n[ \t]+")
@@ -34,8 +33,7 @@ class Connector(aiohttp.TCPConnector):
 
 
 class _Connection(ResponseHandler):
-    _head: bytearray | None = None
-    """What came of a head that is not whole yet; None where none is waited for."""
+    _head: bytearray | None = None  # what came of a head not whole yet; None where none is due
     _taken = 0  # bytes of this answer: of its heads until one is whole, then of what follows
 
     def set_response_params(self, **params: Any) -> None:

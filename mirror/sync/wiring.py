@@ -36,8 +36,7 @@ class Preview(Struct, frozen=True):
     """What a poll would do."""
 
     plan: Plan
-    unverified: int
-    """Files that are there without a record: proved first, fetched only if that fails."""
+    unverified: int  # files without a record: proved first, fetched only if that fails
     index_state: IndexState
     warnings: tuple[Problem, ...]  # what speaks against upstream's index
 
