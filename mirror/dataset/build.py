@@ -181,8 +181,7 @@ def _making(
 ) -> Iterator[dict[str, Future[MonthRecord]]]:
     """Have what comes of each month; one that fails keeps no other from being made."""
     hands = max(1, min(len(months), len(os.sched_getaffinity(0)), _MAX_WORKERS))
-    idle: dict[int, Worker] = {}
-    """By the thread that calls it."""
+    idle: dict[int, Worker] = {}  # by the thread that calls it
 
     def make(month: str, days: tuple[Record, ...]) -> MonthRecord:
         try:

@@ -1,8 +1,8 @@
-"""Reads the daily files of a month for the data set: each distinct launch and moment once.
+"""Reads the daily files of a month for the data set: what repeats comes once.
 
 Most launches of a month differ from another in the timestamp alone (`mirror.events.repeats`). So a
-month comes to DuckDB as three files: its distinct launches, its moments, and for each of its lines
-the numbers of both, which are their places in their files.
+month comes to DuckDB as three files: its launches, mostly distinct ones, its moments, and for each
+of its lines the numbers of both, which are their places in their files.
 
     {"launch": {"version": 5, ...}, "repository": ..., "requested_ref": ...}
     DAY,MICROSECONDS
@@ -53,22 +53,12 @@ def describe_spec(provider: str, spec: str) -> tuple[str | None, str | None, str
 
 
 class MonthReader:
-    """Reads the daily files of a month, one after the other.
-
-    Args:
-        launches: where the distinct launches are written.
-        moments: where the moments are written.
-        lines: where the numbers of each line are written.
-
-    Attributes:
-        line_count: how many lines were read, blank ones too.
-        days: what came of each daily file.
-        files: of each daily file the day of the month, its name, and the lines in those before it.
-    """
+    """Reads the daily files of a month, one after the other, and writes those three files."""
 
     def __init__(self, launches: BinaryIO, moments: BinaryIO, lines: BinaryIO) -> None:
-        self.line_count = 0
+        self.line_count = 0  # blank lines too
         self.days: list[DayProvenance] = []
+        # of each daily file the day of the month, its name, and the lines in those before it
         self.files: list[tuple[int, str, int]] = []
         self._launches, self._moments, self._lines = launches, moments, lines
         self._launch_numbers, self._moment_numbers = count(1), count(1)

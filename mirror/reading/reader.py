@@ -257,11 +257,8 @@ class Events(Generic[T_co]):
     ) -> Iterator[list[tuple[M, L]]]:
         """Yield the launches in lists of pairs: what is made of a timestamp, and of all the rest.
 
-        What repeats is made once: that makes it fast (`mirror.events.repeats`).
-
-        Args:
-            of_moment: makes something of a timestamp.
-            of_launch: makes something, not None, of a launch whose timestamp is of no account.
+        What repeats is made once, which is fast (`mirror.events.repeats`): never look at the
+        timestamp of a launch to make something of it, and make anything but None.
         """
         wants, choose = self._selection.wants_always, self._selection.choose_launches
         decoder = RepeatDecoder(of_moment, lambda one: of_launch(one) if wants(one) else None)
