@@ -313,6 +313,8 @@ class PollReport(Struct, frozen=True):
     duration_s: Annotated[float, Meta(ge=0, le=1e9)] = 0
     requests: int = 0
     downloaded_bytes: int = 0  # bytes that came over the wire
+    is_partial: bool = False
+    """Whether it was about some of the days to keep alone: what it says is not said of the copy."""
     pending_findings: int = 0
     """Held days whose content is still to be counted; not part of being complete."""
     final_changes: tuple[FinalChange, ...] = ()

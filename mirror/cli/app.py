@@ -164,7 +164,8 @@ def _print_error(
         click.echo(error.format_message(), err=True)
     else:
         hint = f" (see `{error.ctx.command_path} --help`)" if error.ctx is not None else ""
-        notice(shown(error.format_message(), 500) + hint)
+        # click lists choices below one another
+        notice(shown(" ".join(error.format_message().split()), 500) + hint)
     return ExitCode.USAGE
 
 

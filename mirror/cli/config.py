@@ -41,6 +41,7 @@ def path() -> None:
     """Print the path of the file of settings that is in force."""
     file = find_config(given().config, os.environ)
     if file is not None:
+        common.load_settings(given())  # a file that cannot be read is in force nowhere
         say(str(file))
     else:
         places = ", ".join(map(str, config_places(os.environ)))

@@ -9,6 +9,8 @@ from mirror.cli.streams import say
 from mirror.config.settings import LogConfig
 from mirror.logs import configure_logs
 
+_PORT = 8000
+
 
 @click.command()
 @click.option(
@@ -24,19 +26,20 @@ from mirror.logs import configure_logs
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    default=8000,
-    help="Where --serve does so, on 127.0.0.1; 0 for any.",
+    help=f"Where --serve does so, on 127.0.0.1; 0 for any.  [default: {_PORT}]",
 )
-def demo(data_dir: str, days: int, port: int, *, serves: bool) -> None:
+def demo(data_dir: str, days: int, port: int | None, *, serves: bool) -> None:
     """Show what the mirror is for, on an archive of its own; no network is used.
 
     Serves a small archive on a loopback port, lets it live through a few days and incidents, and
     mirrors it. Then it says what to try; with --serve the archive stays, to be mirrored by hand.
     """
+    if port is not None and not serves:
+        raise click.UsageError("--port goes with --serve")
     # brings an HTTP server along: imported by those who ask for it
     from mirror.demo.tour import run_tour  # noqa: PLC0415
 
     configure_logs(LogConfig(level="error"))
-    common.run_until_signal(
-        run_tour(Path(data_dir), days=days, port=port if serves else None, show=say)
-    )
+    if serves and port is None:
+        port = _PORT
+    common.run_until_signal(run_tour(Path(data_dir), days=days, port=port, show=say))

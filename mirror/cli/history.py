@@ -30,15 +30,18 @@ def history(place: common.Place, day: date | None, *, as_json: bool) -> None:
     was final.
     """
     versions = aside.list_versions(place.data, day)
-    published = load_inventory(place.data).records.get(day) if day is not None else None
+    records = load_inventory(place.data).records
+    published = records.get(day) if day is not None else None
     lines = [f"{_columns(one)}  {_when(one)}" for one in versions]
     if not lines:
         lines.append(f"No predecessors are kept{f' of {day}' if day else ''}.")
     if published is not None:
         lines.append(f"{_columns(published)}  published now")
-    if versions:
-        of_one = f"restore {versions[0].date} {versions[0].sha256[:12]}"
-        lines.append(f"`binder-mirror {of_one}` publishes the first of these again.")
+    digests = {one.date: one.sha256 for one in records.values()}
+    others = [one for one in versions if one.sha256 != digests.get(one.date)]
+    if others:
+        of_one = f"restore {others[0].date} {others[0].sha256[:12]}"
+        lines.append(f"`binder-mirror {of_one}` publishes that body again.")
     answer({"versions": versions}, lines, as_json=as_json)
 
 
@@ -68,9 +71,12 @@ def restore(place: common.Place, day: date, digest: str) -> None:
             f"{problem} of {day} has a digest that begins with {digest!r}",
             hint=f"`binder-mirror history {day}` lists them",
         )
-    common.with_mirror(*place, lambda mirror: mirror.restore(found[0]))
-    lines = plural(found[0].lines, "line")
-    say(f"{day}: {found[0].sha256[:12]} is published again, {lines}")
+    held = load_inventory(place.data).records.get(day)
+    is_published = held is not None and held.sha256 == found[0].sha256
+    if not is_published:
+        common.with_mirror(*place, lambda mirror: mirror.restore(found[0]))
+    lines, how = plural(found[0].lines, "line"), "already" if is_published else "again"
+    say(f"{day}: {found[0].sha256[:12]} is published {how}, {lines}")
 
 
 @common.option_type

@@ -17,7 +17,7 @@ from mirror.cli.streams import notice, stdout_errors
 from mirror.dataset.columns import DATASET_COLUMNS
 from mirror.dataset.months import open_months
 from mirror.dataset.query import Bounds, key_hint
-from mirror.dataset.query_process import answer_apart, call_apart
+from mirror.dataset.query_process import answer_apart, bind_apart, call_apart
 from mirror.errors import ConfigError, ExitCode, MirrorError
 from mirror.store.disk import replacing
 
@@ -91,9 +91,17 @@ def query(
     text = _read_sql() if sql == "-" else sql
     bounds = Bounds(max(memory, 64 * 1024**2), timeout_s=timeout, threads=os.cpu_count() or 1)
     left_out: list[str] = []
+
+    def before_reading(told: str) -> None:
+        if text is not None:
+            bind_apart(bounds, text)
+        notice(told)
+
     with (
         replacing(output) if output is not None else nullcontext() as part,
-        open_months(place.data, notice=notice, warn=left_out.append, call=call_apart) as months,
+        open_months(
+            place.data, notice=before_reading, warn=left_out.append, call=call_apart
+        ) as months,
     ):
         for line in left_out:
             notice(line)

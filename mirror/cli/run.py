@@ -58,7 +58,8 @@ def health(place: common.Place) -> ExitCode:
     interval = longest_interval(place.config.schedule, now=now)
     ended_at = last_success(load_polls(place.data, 1).successes, now=now)
     found = judge_readiness(ended_at, interval=interval, now=now)
-    say(f"{'ready' if found.is_ready else 'not ready'}: {found.reason}")
+    if not (found.is_ready and given().is_quiet):
+        say(f"{'ready' if found.is_ready else 'not ready'}: {found.reason}")
     return ExitCode.COMPLETE if found.is_ready else ExitCode.INCOMPLETE
 
 

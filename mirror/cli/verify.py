@@ -128,7 +128,7 @@ def _render(report: VerifyReport, *, repairs: bool = False) -> Iterator[str]:
     kinds = {one.kind for one in report.damage}
     if not repairs and (report.undated or kinds - _BY_HAND - {DamageKind.UNRECORDED}):
         yield "  `binder-mirror verify --repair` puts right what can be put right"
-    if DamageKind.UNRECORDED in kinds:
+    if DamageKind.UNRECORDED in kinds and not repairs:
         yield "  `binder-mirror sync` asks upstream about what is not on record"
     if kinds & _BY_HAND:
         yield "  what is none of ours is not touched: move it away by hand"

@@ -52,6 +52,16 @@ def answer_apart(
     call_apart(_answer, files, bounds, sql, form, output, prints=True, timeout_s=bounds.timeout_s)
 
 
+def bind_apart(bounds: Bounds, sql: str) -> None:
+    """Say what is wrong with a query, before anything is read for it; raises QueryError."""
+    call_apart(_bind, bounds, sql)
+
+
+def _bind(bounds: Bounds, sql: str) -> None:
+    with open_session([], bounds) as session:
+        session.bind(sql)
+
+
 def call_apart(
     function: Callable[..., None], *args: object, prints: bool = False, timeout_s: float = 0
 ) -> None:

@@ -25,8 +25,8 @@ class Polls(Struct, frozen=True):
 
     last: tuple[PollReport, ...] = ()  # the last polls, latest last
     successes: tuple[datetime, ...] = ()
-    """When complete polls ended, ascending, that of the last one however long ago; a clock that was
-    wrong may have put some ahead."""
+    """When complete polls of all days to keep ended, ascending, that of the last one however long
+    ago; a clock that was wrong may have put some ahead."""
 
 
 class _PollEnd(Struct, frozen=True, gc=False):
@@ -35,6 +35,7 @@ class _PollEnd(Struct, frozen=True, gc=False):
     exit_code: int
     started_at: Moment
     duration_s: Annotated[float, Meta(ge=0, le=1e9)] = 0
+    is_partial: bool = False
 
 
 _decoder = msgspec.json.Decoder(PollReport)
@@ -74,7 +75,7 @@ def _find_complete(lines: Sequence[bytes]) -> list[tuple[datetime, bytes]]:
     complete: list[tuple[datetime, bytes]] = []
     for line in lines:
         end = decode_or_none(_end_decoder, line)
-        if end is not None and end.exit_code == ExitCode.COMPLETE:
+        if end and end.exit_code == ExitCode.COMPLETE and not end.is_partial:
             # of a poll at the end of time nobody knows when it ended
             with suppress(OverflowError):
                 complete.append((end.started_at + timedelta(seconds=end.duration_s), line))

@@ -37,6 +37,7 @@ from mirror.errors import ExitCode, Failure, UpstreamError
 from mirror.events.findings import is_pending
 from mirror.logs import get_logger
 from mirror.model import (
+    DayRange,
     Flag,
     IndexState,
     Outcome,
@@ -73,6 +74,8 @@ class Poll:
         After `inspect_s` seconds of inspecting the rest stays pending; 0 leaves it to others.
         """
         context, started_at, started = self.context, self.context.now(), time.monotonic()
+        traffic = context.source.traffic
+        requests, received_bytes = traffic.requests, traffic.received_bytes
         poll_id = f"{started_at:%Y%m%dT%H%M%S}-{context.rng.getrandbits(24):06x}"
         with structlog.contextvars.bound_contextvars(poll=poll_id):
             report = replace(
@@ -80,8 +83,8 @@ class Poll:
                 poll_id=poll_id,
                 started_at=started_at.astimezone(UTC),
                 duration_s=round(time.monotonic() - started, 3),
-                requests=context.source.traffic.requests,
-                downloaded_bytes=context.source.traffic.received_bytes,
+                requests=traffic.requests - requests,
+                downloaded_bytes=traffic.received_bytes - received_bytes,
             )
             context.destination.append_poll(report)
             _log_end(report, context.source.traffic.failures)
@@ -191,6 +194,9 @@ class Poll:
             etags=fetcher.etags,
         )
 
+    def _first_day(self) -> date | None:
+        return first_day(self.upstream, self.context.destination.days)
+
     def _report(
         self, exit_code: ExitCode, outcomes: dict[str, int], problems: tuple[Problem, ...]
     ) -> PollReport:
@@ -206,6 +212,7 @@ class Poll:
             archive_bytes=sum(record.size for record in records),
             outcomes=outcomes,
             problems=problems,
+            is_partial=self.asked.days != DayRange().beginning(self._first_day()),
             pending_findings=sum(map(is_pending, records)) if counts_findings else 0,
         )
 

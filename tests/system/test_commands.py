@@ -9,7 +9,9 @@ from datetime import UTC, date, datetime, timedelta
 import msgspec
 import pytest
 
+from mirror.config.loading import load_config
 from mirror.store.aside import Quarantined
+from mirror.sync.wiring import open_mirror
 from tests.command import Shell
 from tests.upstream.faults import SignIn, Status
 from tests.upstream.server import ArchiveServer
@@ -426,6 +428,37 @@ async def test_the_demo_shows_its_scenes_without_a_network(shell: Shell) -> None
     assert again.code == 0
     assert shell.server.requests == []
     assert (await shell.run("verify", "--data-dir", "demo-data")).code == 0
+
+
+async def test_a_sync_of_some_days_makes_nobody_ready(shell: Shell) -> None:
+    assert (await shell.run("sync", "--since", "2090-01-01")).code == 0
+    assert (await shell.run("sync", "--until", str(shell.days[0]))).code == 0
+    assert (await shell.run("health")).code == 3
+    assert (await shell.run("sync", "--since", str(shell.days[-2]), "--remember")).code == 0
+    assert (await shell.run("health")).code == 0
+    assert (await shell.run("sync")).code == 0
+    assert (await shell.run("health", "-q")).out == ""
+
+
+async def test_what_is_published_already_is_not_offered_and_not_published_again(
+    shell: Shell,
+) -> None:
+    day = await replaced(shell)
+    (version,) = (await shell.run("history", "--json")).json["versions"]
+    offered = f"restore {day} {version['sha256'][:12]}` publishes that body again"
+    assert offered in (await shell.run("history", str(day))).out
+    assert "again" in (await shell.run("restore", str(day), version["sha256"])).out
+
+    assert offered not in (await shell.run("history", str(day))).out
+    again = await shell.run("restore", str(day), version["sha256"])
+    assert (again.code, "is published already" in again.out) == (0, True)
+
+
+async def test_a_poll_counts_its_own_requests(shell: Shell) -> None:
+    async with open_mirror(load_config(None, shell.environ), shell.data) as mirror:
+        first, second = await mirror.poll(), await mirror.poll()
+    assert first.requests == 1 + len(shell.days)
+    assert (second.requests, second.downloaded_bytes) == (1, 0)
 
 
 async def test_the_demo_says_that_its_port_is_taken_before_it_touches_anything(

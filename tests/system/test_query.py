@@ -52,6 +52,16 @@ async def test_a_repository_is_found_by_any_of_its_names_in_every_format(shell: 
     assert "write repo('Qiskit/qiskit-tutorial')" in missed.err
 
 
+async def test_what_is_wrong_with_a_query_is_told_before_anything_is_read(shell: Shell):
+    await shell.synced()
+    for path in shell.data.archive.glob("events-*"):
+        path.chmod(0)  # who reads would say so, but for root
+    done = await shell.run("query", "SELECT * FORM launches")
+    assert done.code == 2
+    assert "Parser Error" in done.err
+    assert "reading" not in done.err
+
+
 async def test_sql_from_standard_input_and_at_a_prompt(shell: Shell):
     count = await events(shell)
     assert (await type_in(shell, COUNT, "-"))[:2] == (0, f"n\n{count}\n")
