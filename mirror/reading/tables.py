@@ -12,6 +12,7 @@ import importlib
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from operator import attrgetter
 from types import ModuleType
@@ -29,8 +30,8 @@ T = TypeVar("T")
 Pairs: TypeAlias = Callable[..., Iterator[list[tuple[int, int]]]]
 """What gives the launches: `mirror.reading.reader.Events.pairs`."""
 
-_TIMESTAMP, *_OTHERS = COLUMNS
-_GETTERS = [attrgetter(column.name) for column in _OTHERS]
+_TIMESTAMP, *_OTHERS = (one.name for one in COLUMNS)
+_GETTERS = list(map(attrgetter, _OTHERS))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _PART_ROWS = 8192
@@ -41,14 +42,14 @@ _CHUNK_ROWS = 1_000_000
 def make_arrow(pairs: Pairs) -> "pa.Table":
     """Return launches as an Arrow table."""
     arrow = _load("pyarrow")
-    types = _by_type(arrow.timestamp("us", tz="UTC"), arrow.string(), arrow.int16(), arrow.bool_())
+    types = _make_schema(
+        arrow.timestamp("us", tz="UTC"), arrow.string(), arrow.int16(), arrow.bool_()
+    )
     schema = arrow.schema(
-        [arrow.field(one.name, types[one.type], metadata={"doc": one.doc}) for one in COLUMNS]
+        [arrow.field(one.name, types[one.name], metadata={"doc": one.doc}) for one in COLUMNS]
     )
     others = schema.remove(0)
-    moments, numbers, parts = _collect(
-        pairs, lambda values: arrow.record_batch(values, schema=others)
-    )
+    moments, numbers, parts = _collect(pairs, partial(arrow.record_batch, schema=others))
     distinct = arrow.Table.from_batches(parts, schema=others).combine_chunks()
     times = arrow.array(moments, type=schema.types[0])
     taken = [
@@ -64,38 +65,34 @@ def make_arrow(pairs: Pairs) -> "pa.Table":
 def make_pandas(pairs: Pairs) -> "pd.DataFrame":
     """Return launches as a pandas frame; missing values are NA."""
     pandas = _load("pandas")
-    types = _by_type("datetime64[us, UTC]", "string", "int16", "boolean")
+    types = _make_schema("datetime64[us, UTC]", "string", "int16", "boolean")
+    moment = types.pop(_TIMESTAMP)
 
     def make_frame(values: list[list[Any]]) -> Any:
-        columns = zip(_OTHERS, values, strict=True)
-        return pandas.DataFrame(
-            {one.name: pandas.Series(found, dtype=types[one.type]) for one, found in columns}
-        )
+        return pandas.DataFrame(dict(zip(types, values, strict=True)), dtype=object).astype(types)
 
     moments, numbers, parts = _collect(pairs, make_frame)
     whole: pd.DataFrame = pandas.concat(parts).take(numbers).reset_index(drop=True)
-    whole.insert(0, _TIMESTAMP.name, pandas.Series(moments, dtype=types[_TIMESTAMP.type]))
+    whole.insert(0, _TIMESTAMP, pandas.Series(moments, dtype=moment))
     return whole
 
 
 def make_polars(pairs: Pairs) -> "pl.DataFrame":
     """Return launches as a polars frame."""
     polars = _load("polars")
-    moment = polars.Datetime("us", "UTC")
-    types = _by_type(moment, polars.String, polars.Int16, polars.Boolean)
-    schema = {one.name: types[one.type] for one in _OTHERS}
-    moments, numbers, parts = _collect(
-        pairs, lambda values: polars.DataFrame(values, schema=schema, orient="col")
-    )
+    types = _make_schema(polars.Datetime("us", "UTC"), polars.String, polars.Int16, polars.Boolean)
+    moment = types.pop(_TIMESTAMP)
+    moments, numbers, parts = _collect(pairs, partial(polars.DataFrame, schema=types, orient="col"))
     rows = polars.Series(numbers, dtype=polars.UInt32)
     # from one chunk: to take from several costs twice the memory
     whole: pl.DataFrame = polars.concat(parts, rechunk=True)[rows]
-    times = polars.Series(_TIMESTAMP.name, moments, dtype=moment)
-    return whole.insert_column(0, times)
+    return whole.insert_column(0, polars.Series(_TIMESTAMP, moments, dtype=moment))
 
 
-def _by_type(timestamp: T, string: T, integer: T, boolean: T) -> dict[ColumnType, T]:
-    return dict(zip(ColumnType, (timestamp, string, integer, boolean), strict=True))
+def _make_schema(timestamp: T, string: T, integer: T, boolean: T) -> dict[str, T]:
+    """Return the type of each column in a library's own words."""
+    types = dict(zip(ColumnType, (timestamp, string, integer, boolean), strict=True))
+    return {one.name: types[one.type] for one in COLUMNS}
 
 
 def _collect(
