@@ -188,6 +188,7 @@ class ProblemKind(StrEnum):
     FINAL_CHANGED = "final-changed"  # upstream has another body of a final day than before
     CLOCK = "clock"  # something is dated in the future
     DATASET = "dataset"
+    NOT_KEPT = "not-kept"  # days were asked for that the copy does not keep
     OTHER = "other"
 
 

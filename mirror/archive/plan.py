@@ -76,6 +76,8 @@ class PollRange(Struct, frozen=True):
     disputed: frozenset[date] = frozenset()
     """Days whose body was refused, and may yet be taken: due until that is settled."""
     remembers: bool = False  # whether the first of these days is the first to keep from now on
+    kept_since: date | None = None
+    """The first day to keep, where earlier ones were asked for: they are none of the copy's."""
 
 
 def is_plausible(day: date) -> bool:

@@ -66,6 +66,10 @@ ADVICE = {
         "Set this machine's clock, if it is wrong now (timedatectl); the next poll does the rest."
     ),
     ProblemKind.DATASET: "The copy is untouched; the next poll tries again.",
+    ProblemKind.NOT_KEPT: (
+        "To keep them too, lower storage.since, or `binder-mirror sync --remember` with an earlier "
+        "--since."
+    ),
     ProblemKind.OTHER: f"{_WAIT} If it lasts for a day, look at the log.",
 }
 

@@ -126,6 +126,7 @@ class Poll:
         report = self._report(exit_code, _count_outcomes(outcomes, adopted), problems)
         changes = changes_of(outcomes)
         found = (*survey.warnings, *tell_changes(changes), *_odd_answers(outcomes), *warnings)
+        found += range_warnings(self.asked)
         return replace(report, warnings=found, final_changes=changes[:LISTED_CHANGES])
 
     async def _survey(self) -> Survey:
@@ -221,7 +222,20 @@ def bound(upstream: Upstream, asked: PollRange, rules: DayRules) -> tuple[Upstre
     """Return upstream and the days asked for, of those to keep; which these are may be new."""
     if asked.remembers:
         upstream = replace(upstream, since=asked.days.since)
-    return upstream, replace(asked, days=asked.days.beginning(first_day(upstream, rules)))
+    first, since = first_day(upstream, rules), asked.days.since
+    kept_since = first if first and since and since < first else None
+    return upstream, replace(asked, days=asked.days.beginning(first), kept_since=kept_since)
+
+
+def range_warnings(asked: PollRange) -> tuple[Problem, ...]:
+    """Return what to say where days were asked for that are not to be kept."""
+    if asked.kept_since is None:
+        return ()
+    text = (
+        f"days before {asked.kept_since} were not asked for: by storage.since or --remember the "
+        "copy keeps none of them"
+    )
+    return (Problem(ProblemKind.NOT_KEPT, text),)
 
 
 def plan_poll(

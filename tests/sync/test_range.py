@@ -6,6 +6,7 @@ from mirror.archive.plan import PollRange
 from mirror.model import DayRange
 from mirror.report.anomaly import Kind
 from mirror.report.facts import read_report
+from mirror.sync.wiring import preview
 from tests.conftest import World
 from tests.upstream import faults
 from tests.upstream.archive import day_name
@@ -144,6 +145,19 @@ class TestDaysToKeep:
         assert (status.missing_days, status.since) == ((), world.day(3))
         assert status.sentence.startswith("In step")
         world.assert_sound()
+
+    async def test_who_asks_for_days_before_it_is_told(self, world: World) -> None:
+        await world.sync(PollRange(DayRange(since=world.day(3)), remembers=True))
+        report = await world.sync(PollRange(DayRange(since=world.day(6))))
+        found = await preview(
+            world.config, world.data, PollRange(DayRange(since=world.day(6))), now=world.clock
+        )
+
+        assert report.exit_code == 0
+        for warnings in (report.warnings, found.warnings):
+            (warning,) = warnings
+            assert f"days before {world.day(3)} were not asked for" in warning.text
+        assert (await world.sync(PollRange(DayRange(since=world.day(2))))).warnings == ()
 
     async def test_remembered_it_holds_until_it_is_told_otherwise(self, world: World) -> None:
         await world.sync(PollRange(DayRange(since=world.day(3)), remembers=True))
