@@ -11,6 +11,7 @@ from mirror.archive.plan import end_of
 from mirror.cli import common
 from mirror.cli.streams import answer
 from mirror.events.findings import ODDITIES
+from mirror.model import PollReport
 from mirror.status.standing import Status, read_status
 from mirror.status.wording import problem_lines, report_facts
 from mirror.text import ago, counts_text, human_bytes, plural, utc_minute
@@ -37,7 +38,7 @@ def _render(found: Status, now: datetime) -> list[str]:
         "held": _held(found),
         "kept": f"days from {found.since} on" if found.since else "",
         "newest day": _newest(found, now),
-        "last poll": f"{_when(poll.started_at, now)}: {poll.end}" if poll is not None else "none",
+        "last poll": _how(poll, now) if poll is not None else "none",
         "last success": _when(found.last_success_at, now),
         "open": ", ".join(map(str, found.open_days)),
         "vanished": ", ".join(map(str, found.vanished_days)),
@@ -74,6 +75,11 @@ def _newest(found: Status, now: datetime) -> str:
         return "none"
     end = end_of(found.newest_day)
     return f"{found.newest_day}, " + (f"ended {ago(end, now=now)}" if end < now else "still open")
+
+
+def _how(poll: PollReport, now: datetime) -> str:
+    how = f"{poll.end}, of some days alone" if poll.is_partial else poll.end
+    return f"{_when(poll.started_at, now)}: {how}"
 
 
 def _when(at: datetime | None, now: datetime) -> str:

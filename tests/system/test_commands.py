@@ -434,6 +434,7 @@ async def test_a_sync_of_some_days_makes_nobody_ready(shell: Shell) -> None:
     assert (await shell.run("sync", "--since", "2090-01-01")).code == 0
     assert (await shell.run("sync", "--until", str(shell.days[0]))).code == 0
     assert (await shell.run("health")).code == 3
+    assert "complete, of some days alone" in (await shell.run("status")).out
     assert (await shell.run("sync", "--since", str(shell.days[-2]), "--remember")).code == 0
     assert (await shell.run("health")).code == 0
     assert (await shell.run("sync")).code == 0
