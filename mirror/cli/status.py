@@ -54,11 +54,13 @@ def _render(found: Status, now: datetime) -> list[str]:
 
 
 def _index(found: Status, now: datetime) -> str:
-    text = str(found.index_state)
+    is_healthy, since = found.index_state.is_healthy, found.index_state_since
+    if is_healthy and since is None:
+        return "none yet"
+    text = "healthy" if is_healthy else str(found.index_state)
+    text += f" since {utc_minute(since)}" if since is not None else ""
     if found.index_changed_at is not None:
-        text += f", changed {_when(found.index_changed_at, now)}"
-    if found.index_state_since is not None:
-        text += f"; in this state since {utc_minute(found.index_state_since)}"
+        text += f", last changed {_when(found.index_changed_at, now)}"
     return text
 
 
