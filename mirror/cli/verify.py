@@ -120,8 +120,11 @@ def _with_known_upstream(config: Config, data: DataDir) -> Config:
 
 def _render(report: VerifyReport, *, repairs: bool = False) -> Iterator[str]:
     files, size = plural(report.checked, "file"), human_bytes(report.checked_bytes)
-    found = f"{len(report.damage):,} damaged" if report.damage else "all as recorded"
-    yield f"{files} of {report.held:,} read, {size}: {found}"
+    unrecorded = sum(one.kind is DamageKind.UNRECORDED for one in report.damage)
+    damaged = len(report.damage) - unrecorded
+    counts = {"damaged": damaged, "not on record": unrecorded}
+    found = [f"{count:,} {what}" for what, count in counts.items() if count]
+    yield f"{files} of {report.held:,} read, {size}: {', '.join(found) or 'all as recorded'}"
     yield from (f"  {one.kind:<14} {one.name}: {one.detail}" for one in report.damage)
     if report.undated:
         yield f"  {plural(report.undated, 'file')} with another time than is recorded"
