@@ -17,7 +17,7 @@ import pickle
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -82,14 +82,15 @@ class _Crew:
     @asynccontextmanager
     async def carry(self, transfer: Transfer, progress: Progress) -> AsyncIterator[Arrival]:
         """Have a transfer made by the worker that has least to do; see `Carry`."""
+        await self.source.wait_turn()
         await self._fill()
         async with self.destination.stage(transfer.name, _pass) as staged:
             if not self.workers or staged.elsewhere is None:
                 async with carry(self.source, self.destination.stage, transfer, progress) as one:
                     yield one
                 return
+            # one that dies from here on ends its jobs, and nothing is awaited until it has this one
             worker = min(self.workers, key=lambda one: len(one.jobs))
-            await self.source.wait_turn()
             number, arrived = next(self.numbers), asyncio.get_running_loop().create_future()
             worker.jobs[number] = _Job(arrived, progress)
             _send(worker.writer, (number, transfer, staged.elsewhere))
@@ -119,14 +120,21 @@ class _Crew:
 
     async def _start(self) -> StorageError | None:
         try:
-            process, link = await asyncio.to_thread(start_process)
+            # here, not on a thread: what is cancelled has then either begun or not
+            process, link = start_process()
         except StorageError as error:
             return error
-        worker = _Worker(process, *await asyncio.open_connection(sock=link), {})
         ahead = self.source.now() - datetime.now(UTC)
         upstream, http = self.config.upstream.url, self.config.http
-        worker.writer.write(pickle.dumps((_work, (upstream, http, ahead))))
-        is_ready = await _receive(worker.reader) is not None
+        with ExitStack() as undo:
+            undo.callback(end_process, process)
+            undo.callback(link.close)
+            reader, writer = await asyncio.open_connection(sock=link)
+            undo.callback(writer.close)
+            writer.write(pickle.dumps((_work, (upstream, http, ahead))))
+            is_ready = await _receive(reader) is not None
+            undo.pop_all()
+        worker = _Worker(process, reader, writer, {})
         self.workers.append(worker)
         listener = asyncio.create_task(self._listen(worker))
         self.listeners.add(listener)

@@ -145,6 +145,34 @@ async def test_a_worker_that_dies_costs_its_transfer_a_try_and_is_replaced(world
     assert children(os.getpid()) == before
 
 
+async def test_a_worker_that_dies_while_upstream_wants_to_be_left_alone_is_not_waited_for(
+    world: World,
+) -> None:
+    transfer = Transfer(day_name(world.day(3)), Ask(), 10**9)
+    before = children(os.getpid())
+    async with ways(world) as both:
+        assert (await outcome(both.apart, transfer))[0] == 200
+        (worker,) = children(os.getpid()) - before
+        both.source_apart.heed(1)
+        waiting = asyncio.create_task(outcome(both.apart, transfer))
+        await asyncio.sleep(0.2)
+        os.kill(worker, signal.SIGKILL)
+        assert (await asyncio.wait_for(waiting, 10))[0] == 200
+
+
+async def test_a_crew_that_is_cancelled_as_it_begins_leaves_no_process(world: World) -> None:
+    before = children(os.getpid())
+    async with ways(world) as both:
+        work = outcome(both.apart, Transfer(day_name(world.day(3)), Ask(), 10**9))
+        task = asyncio.create_task(work)
+        async with asyncio.timeout(PATIENCE_S):
+            while children(os.getpid()) == before:
+                await asyncio.sleep(0.001)
+        task.cancel()
+        await asyncio.wait({task})
+        assert children(os.getpid()) == before
+
+
 async def test_a_disk_that_fails_in_a_worker_is_told_as_such(world: World) -> None:
     transfer = Transfer(day_name(world.day(3)), Ask(), 10**9)
     before = children(os.getpid())
