@@ -51,6 +51,13 @@ class Machine:
             assert time.monotonic() < deadline, self.run("systemctl list-jobs; systemctl --failed")
             time.sleep(LOOK_S)
 
+    def install(self) -> None:
+        """Follow the guide up to where services are started."""
+        for line in lines_of_the_guide("By systemd"):
+            if line.startswith("systemctl enable"):
+                break
+            self.run(line)
+
     def write(self, path: str, text: str) -> None:
         """Write a file."""
         (self._brought / "written").write_text(text)
