@@ -166,6 +166,7 @@ class ProblemKind(StrEnum):
 
     UPSTREAM_UNUSABLE = "upstream-unusable"
     MOVED = "moved"  # upstream redirects to another host
+    OTHER_UPSTREAM = "other-upstream"  # than the one of the last good poll is asked
     INDEX_LINE = "index-line"
     INDEX_CONFLICT = "index-conflict"
     INDEX_SHRUNK = "index-shrunk"

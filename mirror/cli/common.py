@@ -13,12 +13,13 @@ import click
 
 from mirror.cli.options import Given, given, setting_option
 from mirror.cli.streams import answer, notice
+from mirror.config.address import identity_of
 from mirror.config.loading import Setting, find_config, load_config
 from mirror.config.settings import Config, ServerConfig, UpstreamConfig
 from mirror.errors import ConfigError, ExitCode, MirrorError
 from mirror.logs import configure_logs
 from mirror.model import DayRange
-from mirror.store.inventory import load_inventory, require_known_formats
+from mirror.store.inventory import load_inventory, load_upstream, require_known_formats
 from mirror.store.layout import DataDir, open_data_dir, require_mirror
 from mirror.text import parse_duration, parse_size, plural, shown
 
@@ -64,12 +65,21 @@ def on_data_dir(command: Callable[..., T], *, has_mirror: bool = False) -> Calla
         config = load_settings(given())
         configure_logs(config.log)
         data = open_data_dir(config, os.environ)
+        given().upstream = partial(_other_upstream, config, data)
         require_known_formats(data)
         if has_mirror:
             require_mirror(data)
         return command(Place(config, data), *args, **options)
 
     return with_place
+
+
+def _other_upstream(config: Config, data: DataDir) -> str:
+    """Return the upstream of the copy where it is not that of the settings; else nothing."""
+    known = ""
+    with suppress(MirrorError):
+        known = load_upstream(data, "").url
+    return known if known != identity_of(config.upstream.url) else ""
 
 
 on_mirror = partial(on_data_dir, has_mirror=True)

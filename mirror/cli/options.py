@@ -24,6 +24,8 @@ class Given(Struct):
     settings: list[tuple[str, str, str]] = []  # in order: the name of each, its value, the option
     config: Path | None = None  # the file of settings that was named
     is_quiet: bool = False  # whether nothing is to be said where nothing is wrong
+    upstream: Callable[[], str] = str
+    """Returns the copy's upstream where a command would by itself ask another; else nothing."""
 
 
 def given() -> Given:
@@ -42,6 +44,8 @@ def pasteable(text: str) -> str:
     for name, value, flag in given().settings:
         if name in ("storage.data_dir", "upstream.url"):
             used[flag] = masked_address(value) if name == "upstream.url" else value
+    if "--upstream" not in used and (url := given().upstream()):
+        used["--upstream"] = url
     options = "".join(f"{flag} {shown(shlex.quote(value), 300)} " for flag, value in used.items())
     return text.replace("`binder-mirror ", f"`binder-mirror {options}")
 

@@ -31,6 +31,10 @@ _DISPUTE = (
 ADVICE = {
     ProblemKind.UPSTREAM_UNUSABLE: f"{_WAIT} If it lasts, check upstream.url and the network.",
     ProblemKind.MOVED: "If upstream has moved, set upstream.url and reload.",
+    ProblemKind.OTHER_UPSTREAM: (
+        "Days that it has otherwise are replaced, final ones kept in history; days that it lacks "
+        "stay. If that was not meant, name the one before: set upstream.url, or give --upstream."
+    ),
     ProblemKind.INDEX_LINE: _UPSTREAMS,
     ProblemKind.INDEX_CONFLICT: _UPSTREAMS,
     ProblemKind.INDEX_SHRUNK: _UPSTREAMS,

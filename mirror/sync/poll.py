@@ -31,6 +31,7 @@ from mirror.archive.upstream import (
     dropped,
     first_day,
     listed_counts,
+    parse_upstream,
 )
 from mirror.config.settings import Config
 from mirror.errors import ExitCode, Failure, UpstreamError
@@ -100,13 +101,16 @@ class Poll:
         return report
 
     async def _run(self) -> PollReport:
+        found = switch_warnings(self.context.destination.read(State.UPSTREAM), self.upstream)
+        for warning in found:
+            get_logger().warning("upstream.changed", problem=warning.text)
         try:
             survey = await self._survey()
         except UpstreamError as error:
             text = f"upstream is unusable, nothing changed: {error.line()}"
             problem = Problem(ProblemKind.UPSTREAM_UNUSABLE, text)
             report = self._report(ExitCode.UPSTREAM_UNUSABLE, {}, (problem,))
-            return replace(report, index_state=IndexState.UNUSABLE)
+            return replace(report, index_state=IndexState.UNUSABLE, warnings=found)
         adopted = await adopt_all(self.context, self.upstream)
         destination, now = self.context.destination, self.context.now
         inventory = destination.inventory
@@ -125,7 +129,7 @@ class Poll:
         exit_code = ExitCode.INCOMPLETE if problems else ExitCode.COMPLETE
         report = self._report(exit_code, _count_outcomes(outcomes, adopted), problems)
         changes = changes_of(outcomes)
-        found = (*survey.warnings, *tell_changes(changes), *_odd_answers(outcomes), *warnings)
+        found += (*survey.warnings, *tell_changes(changes), *_odd_answers(outcomes), *warnings)
         found += range_warnings(self.asked)
         return replace(report, warnings=found, final_changes=changes[:LISTED_CHANGES])
 
@@ -225,6 +229,15 @@ def bound(upstream: Upstream, asked: PollRange, rules: DayRules) -> tuple[Upstre
     first, since = first_day(upstream, rules), asked.days.since
     kept_since = first if first and since and since < first else None
     return upstream, replace(asked, days=asked.days.beginning(first), kept_since=kept_since)
+
+
+def switch_warnings(kept: bytes | None, upstream: Upstream) -> tuple[Problem, ...]:
+    """Return what to say where another upstream is asked than was last; `kept` is its state."""
+    before = parse_upstream(kept, "").url
+    if before in ("", upstream.url):
+        return ()
+    text = f"upstream is {upstream.url}, but the last good poll was from {before}"
+    return (Problem(ProblemKind.OTHER_UPSTREAM, text),)
 
 
 def range_warnings(asked: PollRange) -> tuple[Problem, ...]:

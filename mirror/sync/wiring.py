@@ -22,7 +22,7 @@ from mirror.store.disk import read_file
 from mirror.store.inventory import load_inventory, load_upstream, mask_credentials
 from mirror.store.layout import DataDir
 from mirror.sync.fetch import Context
-from mirror.sync.poll import Poll, bound, plan_poll, range_warnings
+from mirror.sync.poll import Poll, bound, plan_poll, range_warnings, switch_warnings
 from mirror.sync.publish import index_body
 from mirror.sync.recovery import repair, restore
 from mirror.sync.source import open_source
@@ -56,11 +56,12 @@ async def preview(
         rng = Random()  # noqa: S311 - jitter
         surveyor = Surveyor(source, config, now, rng, data.identity(), observer)
         known = load_upstream(data, config.upstream.url)
+        switch = switch_warnings(read_file(data.upstream), known)
         kept = read_file(data.root / State.UPSTREAM_INDEX)
         survey = await surveyor.survey(known, index_body(kept, known, data.days))
     _, asked = bound(survey.upstream, asked, data.days)
     plan = plan_poll(survey, inventory, config, asked, now=now())
-    warnings = survey.problems + survey.warnings + range_warnings(asked)
+    warnings = switch + survey.problems + survey.warnings + range_warnings(asked)
     return Preview(plan, len(inventory.unverified), survey.upstream.state, warnings)
 
 

@@ -4,8 +4,11 @@ import base64
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
-from mirror.model import IndexState
+from mirror.archive.plan import PollRange
+from mirror.model import IndexState, PollReport, ProblemKind
+from mirror.sync.wiring import preview
 from tests.conftest import World
 from tests.upstream import faults
 from tests.upstream.archive import StoredObject, day_name
@@ -53,17 +56,31 @@ async def test_an_upstream_spelt_otherwise_is_the_same(world: World, start: str,
     report = await world.sync()
 
     assert (report.listed, report.index_state) == (11, IndexState.SHRUNK)
+    assert switches(report) == []
     assert world.upstream().url == world.server.url
 
 
-async def test_another_upstream_is_another(world: World) -> None:
-    await world.sync()
-    old = world.archive["index.jsonl"]
-    world.archive.objects["a/index.jsonl"] = old
-    spell(world, end="/a")
-    report = await world.sync()
+def switches(report: PollReport) -> list[str]:
+    """Return what a poll says of another upstream than the last."""
+    return [one.text for one in report.warnings if one.kind is ProblemKind.OTHER_UPSTREAM]
+
+
+async def test_another_upstream_is_another_and_told_once(world: World) -> None:
+    first = await world.sync()
+    world.archive.objects |= {f"a/{name}": it for name, it in world.archive.objects.items()}
+    spell(world, "http://me:word@", "/a")
+    seen = await preview(world.config, world.data, PollRange(), now=world.clock)
+    with capture_logs() as logs:
+        report = await world.sync()
+    again = await world.sync()
+
     assert report.index_state is IndexState.FRESH
     assert world.upstream().url == world.server.url + "a/"
+    text = f"upstream is {world.server.url}a/, but the last good poll was from {world.server.url}"
+    assert switches(report) == [one.text for one in seen.warnings] == [text]
+    assert switches(first) == switches(again) == []
+    (logged,) = [one for one in logs if one["event"] == "upstream.changed"]
+    assert (logged["log_level"], logged["problem"]) == ("warning", text)
 
 
 async def test_another_upstream_that_is_unusable_changes_nothing_of_what_is_known(
@@ -72,7 +89,9 @@ async def test_another_upstream_that_is_unusable_changes_nothing_of_what_is_know
     await world.sync()
     known = world.data.upstream.read_bytes()
     spell(world, "http://me:word@", "/a/")
-    assert (await world.sync()).exit_code == 4
+    report = await world.sync()
+    assert report.exit_code == 4
+    assert len(switches(report)) == 1
     assert world.data.upstream.read_bytes() == known
 
 

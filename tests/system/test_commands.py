@@ -541,6 +541,20 @@ async def test_hints_repeat_the_options_that_were_given(shell: Shell) -> None:
     assert "word" not in secret.err
 
 
+async def test_hints_have_the_upstream_of_the_copy_where_the_settings_have_another(
+    shell: Shell,
+) -> None:
+    await shell.synced()
+    shell.path(shell.days[0]).unlink()
+    del shell.environ["BINDER_MIRROR_UPSTREAM__URL"]
+
+    found = await shell.run("verify")
+    same = await shell.run("verify", "--upstream", shell.server.url.rstrip("/"))
+
+    assert f"`binder-mirror --upstream {shell.server.url} verify --repair`" in found.out
+    assert f"`binder-mirror --upstream {shell.server.url.rstrip('/')} verify --rep" in same.out
+
+
 async def test_history_says_what_publishes_a_predecessor_again(shell: Shell) -> None:
     day = await replaced(shell)
 
