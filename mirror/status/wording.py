@@ -96,10 +96,19 @@ def facts_of(problems: Iterable[Problem]) -> list[dict[str, object]]:
     ]
 
 
+def join_alike(problems: Iterable[Problem]) -> Iterator[Problem]:
+    """Yield problems as people read them: neighbours that differ in their day alone as one."""
+    for (kind, text), alike in groupby(problems, key=lambda one: (one.kind, one.text)):
+        days = [str(one.day) for one in alike if one.day is not None]
+        more = len(days) - _LISTED_DAYS
+        named = ", ".join(days[:_LISTED_DAYS]) + (f" and {plural(more, 'more day')}" * (more > 0))
+        yield Problem(kind, f"{named}: {text}" if named else text)
+
+
 def problem_lines(problems: Iterable[Problem], label: str) -> list[str]:
     """Return problems as a terminal shows them, what to do below those that share it."""
     lines: list[str] = []
-    for advice, some in groupby(problems, key=lambda one: ADVICE[one.kind]):
+    for advice, some in groupby(join_alike(problems), key=lambda one: ADVICE[one.kind]):
         lines += [f"  {label} {one.line()}" for one in some]
         lines.append(f"    {advice}")
     return lines

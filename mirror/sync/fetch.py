@@ -13,6 +13,7 @@ days that are tried again, being first in line, come before those not begun.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -89,6 +90,7 @@ class Fetcher:
         self.disputes = dict(upstream.disputes)
         self.indexed = upstream.accepted.keys()
         self.etags = upstream.etags
+        self._alike: defaultdict[tuple[str, str, str | None], list[Problem]] = defaultdict(list)
         self.room = asyncio.Semaphore(context.config.http.concurrency + SETTLING)
         self.slots = asyncio.Semaphore(context.config.http.concurrency)
         self._context = context
@@ -98,12 +100,23 @@ class Fetcher:
         tasks: list[asyncio.Task[Outcome]] = []
         context = self._context
         opening = open_carrier(context.source, context.destination, context.config, due)
-        async with opening as self.carry, task_group() as group:
-            for one in due:
-                day = _Day(one, self, self._context)
-                await day.begin()
-                tasks.append(group.create_task(day.fetch()))
+        try:
+            async with opening as self.carry, task_group() as group:
+                for one in due:
+                    day = _Day(one, self, self._context)
+                    await day.begin()
+                    tasks.append(group.create_task(day.fetch()))
+        finally:
+            for (kind, *_), (first, *more) in self._alike.items():
+                if more:
+                    get_logger().warning(f"files.{kind}", problem=first.line(), more=len(more))
         return [task.result() for task in tasks]
+
+    def is_new(self, kind: OutcomeKind, problem: Problem, failure: Failure | None) -> bool:
+        """Return whether no day has ended alike yet; those that have are counted in the end."""
+        alike = self._alike[kind, problem.kind, failure]
+        alike.append(problem)
+        return len(alike) == 1
 
 
 @dataclass
@@ -118,6 +131,7 @@ class _Day:
     tries: int = 0
     past_caches: bool = False
     refused_sha256: str = ""  # of the body refused last: the same once more settles the matter
+    failure: Failure | None = None  # of the last try, where that ended it
 
     async def begin(self) -> None:
         """Wait for room and a slot."""
@@ -143,6 +157,7 @@ class _Day:
         problem, http, fraction = error.line(), self.context.config.http, self.context.rng.random()
         delay = retry_delay(self.tries, http, error, fraction=fraction)
         if delay is None:
+            self.failure = error.failure
             return self._failed(problem, _PROBLEM_KINDS.get(error.failure, ProblemKind.OTHER))
         if delay:
             self.context.observer(Retrying(self.due.date, problem, delay))
@@ -325,8 +340,12 @@ class _Day:
         return Outcome(self.due.date, OutcomeKind.FAILED, Problem(kind, text, self.due.date))
 
     def _log_end(self, outcome: Outcome) -> None:
-        log = get_logger().warning if outcome.problem else get_logger().debug
-        extra = {"problem": outcome.problem.text} if outcome.problem else {}
+        problem, extra, log = outcome.problem, {}, get_logger().debug
+        if problem is not None:
+            extra = {"problem": problem.text}
+            # an upstream that dies ends thousands of days alike
+            if self.fetcher.is_new(outcome.kind, problem, self.failure):
+                log = get_logger().warning
         log(f"file.{outcome.kind}", **extra, reason=self.due.reason.value, size=outcome.size)
         if outcome.change is not None:
             get_logger().warning("final_day.changed", **to_builtins(outcome.change))

@@ -21,7 +21,7 @@ from mirror.errors import MirrorError
 from mirror.report.charts import render_spark
 from mirror.status.snapshot import Snapshot
 from mirror.status.standing import Status, judge_health
-from mirror.status.wording import ADVICE
+from mirror.status.wording import ADVICE, join_alike
 from mirror.store.layout import is_being_written
 from mirror.templating import load_templates
 from mirror.text import ago
@@ -123,6 +123,7 @@ def render_page(site: Site, snapshot: Snapshot, assets: Mapping[str, str]) -> Pa
             health=health,
             sentence=sentence,
             assets=assets,
+            problems=list(join_alike(status.problems)),
             advice=ADVICE,
             found=site.report(snapshot).found,
             calendar=make_calendar(_days(status, snapshot)),

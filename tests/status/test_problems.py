@@ -50,6 +50,20 @@ def test_what_is_in_the_way_must_be_moved() -> None:
     assert ADVICE[problem.kind].startswith("Move it away")
 
 
+def test_days_that_failed_alike_are_joined() -> None:
+    days = [day(f"2024-01-{number:02}") for number in range(9, 0, -1)]
+    texts = ["gone"] * 7 + ["torn", "gone"]
+    problems = [
+        Problem(ProblemKind.OTHER, text, one) for text, one in zip(texts, days, strict=True)
+    ]
+    assert problem_lines(problems, "!") == [
+        "  ! 2024-01-09, 2024-01-08, 2024-01-07, 2024-01-06, 2024-01-05 and 2 more days: gone",
+        "  ! 2024-01-02: torn",
+        "  ! 2024-01-01: gone",
+        f"    {ADVICE[ProblemKind.OTHER]}",
+    ]
+
+
 def test_failed_days_come_newest_first_and_bounded() -> None:
     outcomes = [
         Outcome(one, OutcomeKind.FAILED, problem=Problem(ProblemKind.OTHER, "no", one))
@@ -80,8 +94,7 @@ def test_a_terminal_shows_once_what_to_do_about_neighbours_of_a_kind() -> None:
         Problem(ProblemKind.BEHIND, "behind: 1 line", day(f"2024-01-0{one}")) for one in (1, 2)
     )
     assert problem_lines([first, second, lost], "!") == [
-        "  ! 2024-01-01: behind: 1 line",
-        "  ! 2024-01-02: behind: 1 line",
+        "  ! 2024-01-01, 2024-01-02: behind: 1 line",
         f"    {ADVICE[ProblemKind.BEHIND]}",
         "  ! 1 file gone from archive/",
         f"    {ADVICE[ProblemKind.MISSING_FILES]}",

@@ -105,6 +105,20 @@ class TestLog:
         assert (finished["published"], finished["failed"]) == (9, 1)
         assert "warnings" not in finished
 
+    async def test_of_an_upstream_that_dies(self, world: World) -> None:
+        world.configure("http", retries=0)
+        world.server.fail(day_name(world.day(1)), faults.Status(404), times=None)
+        world.server.fail("events-*", faults.Status(503), times=None)
+        with capture_logs() as logs:
+            report = await world.sync()
+
+        assert report.outcomes == {"failed": 10}
+        failed = [one["log_level"] for one in events(logs, "file.failed")]
+        assert sorted(failed) == ["debug"] * 8 + ["warning"] * 2
+        (more,) = events(logs, "files.failed")
+        assert (more["log_level"], more["more"]) == ("warning", 8)
+        assert more["problem"].endswith("upstream answered 503 Service Unavailable")
+
     async def test_of_one_with_a_warning_and_nothing_missing(self, world: World) -> None:
         await world.sync()
         world.clock.advance(days=3)
