@@ -31,20 +31,7 @@ from mirror.archive.ports import State
 from mirror.errors import MirrorError, WrongKindError, decode_or_none
 from mirror.logs import get_logger
 from mirror.model import FinalChange, Moment, Record
-from mirror.store.disk import (
-    READ_BYTES,
-    append_line,
-    digest_of,
-    kind_of,
-    open_file,
-    publish_durably,
-    read_file,
-    read_if_file,
-    storage_errors,
-    sync_folder,
-    taking_place_of,
-    write_durably,
-)
+from mirror.store import disk
 from mirror.store.layout import DataDir
 from mirror.text import shown
 
@@ -103,7 +90,7 @@ def keep_predecessor(
     )
     try:
         # what is there from before may be torn, or another's, and gives way
-        with taking_place_of(_path_of(data, record.date, record.sha256), data.staging) as file:
+        with disk.taking_place_of(_path_of(data, record.date, record.sha256), data.staging) as file:
             _pack(published, file, record.sha256)
     except _OtherBodyError:
         return False
@@ -125,14 +112,14 @@ class _OtherBodyError(Exception):
 def _pack(published: Path, target: BinaryIO, sha256: str) -> None:
     """Pack a body into a file; raise _OtherBodyError where what was read is another."""
     digest = hashlib.sha256()
-    with storage_errors(published):
-        plain = open_file(published)
+    with disk.storage_errors(published):
+        plain = disk.open_file(published)
     with (
         plain,
         # mtime=0: the same body gives the same file
         gzip.GzipFile(filename="", mode="wb", fileobj=target, mtime=0) as packed,
     ):
-        while chunk := plain.read(READ_BYTES):
+        while chunk := plain.read(disk.READ_BYTES):
             digest.update(chunk)
             packed.write(chunk)
     if digest.hexdigest() != sha256:
@@ -141,16 +128,16 @@ def _pack(published: Path, target: BinaryIO, sha256: str) -> None:
 
 def _append(data: DataDir, log: Path, what: Version | FinalChange) -> None:
     """Add a line to a log in history, durably, its name included: the log may be new."""
-    append_line(log, msgspec.json.encode(what) + b"\n", staging=data.staging, durably=True)
-    sync_folder(data.history)
+    disk.append_line(log, msgspec.json.encode(what) + b"\n", staging=data.staging, durably=True)
+    disk.sync_folder(data.history)
 
 
 def list_versions(data: DataDir, day: date | None = None) -> list[Version]:
     """Return the predecessors kept, of one day or of all, by day and then by time."""
-    lines = (read_if_file(data.history / _LOG) or b"").splitlines()
+    lines = (disk.read_if_file(data.history / _LOG) or b"").splitlines()
     versions = (decode_or_none(_version_decoder, line) for line in lines)
     logged = {(one.date, one.sha256): one for one in versions if one is not None}
-    with storage_errors(data.history):
+    with disk.storage_errors(data.history):
         if not data.history.is_dir():
             return []
         entries = [(path, path.lstat()) for path in data.history.iterdir()]
@@ -177,12 +164,12 @@ def read_version(data: DataDir, day: date, sha256: str) -> Iterator[bytes]:
     path = _path_of(data, day, sha256)
     # a disk that fails is another matter: what it cannot read now may be whole
     with (
-        storage_errors(path),
+        disk.storage_errors(path),
         suppress(FileNotFoundError, WrongKindError, *_DAMAGE),
-        io.BufferedReader(open_file(path)) as packed,  # where a short read is not the end
+        io.BufferedReader(disk.open_file(path)) as packed,  # where a short read is not the end
         gzip.GzipFile(fileobj=packed) as body,
     ):
-        while chunk := body.read(READ_BYTES):
+        while chunk := body.read(disk.READ_BYTES):
             yield chunk
 
 
@@ -194,7 +181,7 @@ def log_change(data: DataDir, change: FinalChange) -> None:
 def load_changes(data: DataDir) -> tuple[FinalChange, ...]:
     """Return what upstream has done to final days, oldest first; what cannot be read is none."""
     with suppress(MirrorError):
-        return parse_changes(read_file(data.final_changes) or b"")
+        return parse_changes(disk.read_file(data.final_changes) or b"")
     return ()
 
 
@@ -217,30 +204,30 @@ def quarantine(
     was_published: bool = False,
 ) -> None:
     """Move a body into quarantine, and drop the oldest of the refused beyond the bounds."""
-    sha256 = digest_of(body)
+    sha256 = disk.digest_of(body)
     name = f"{day}.{sha256[:16]}.jsonl"
-    with storage_errors(body):
+    with disk.storage_errors(body):
         size = body.lstat().st_size
     why = Quarantined(day, sha256, size, shown(reason, 500), at, name, was_published)
     # the reason first: a body without one would be counted by nobody
-    write_durably(
+    disk.write_durably(
         data.quarantine / f"{name}{_REASON}",
         msgspec.json.encode(why) + b"\n",
         staging=data.staging,
     )
-    publish_durably(body, data.quarantine / name)
+    disk.publish_durably(body, data.quarantine / name)
     _bound_quarantine(data, keep=name)
 
 
 def list_quarantined(data: DataDir) -> list[Quarantined]:
     """Return what is in quarantine, oldest first."""
-    with storage_errors(data.quarantine):
+    with disk.storage_errors(data.quarantine):
         # there is nothing to be found where there is no folder
         reasons = {path.name[: -len(_REASON)] for path in data.quarantine.glob(f"*{_REASON}")}
         names = reasons | {path.name for path in data.quarantine.glob("*.jsonl")}
     found: list[Quarantined] = []
     for name in sorted(names):
-        reason = read_if_file(data.quarantine / f"{name}{_REASON}") or b""
+        reason = disk.read_if_file(data.quarantine / f"{name}{_REASON}") or b""
         if (known := decode_or_none(_reason_decoder, reason)) is not None:
             found.append(known)
         elif (match := _QUARANTINED.fullmatch(name)) is not None:
@@ -256,9 +243,9 @@ def set_aside_odd(data: DataDir) -> None:
     """Move away what stands in the place of a file of ours and is none; it is never followed."""
     others = data.dataset_provenance, data.root / State.UPSTREAM_INDEX
     for path in (*data.books, *others, data.history / _LOG, data.final_changes):
-        if (kind := kind_of(path)) not in (None, "file"):
+        if (kind := disk.kind_of(path)) not in (None, "file"):
             aside = data.quarantine / f"{path.name}.{secrets.token_hex(4)}"
-            with storage_errors(path):
+            with disk.storage_errors(path):
                 path.rename(aside)
             get_logger().warning("file.set_aside", file=str(path), kind=kind, to=str(aside))
 
@@ -284,5 +271,5 @@ def _bound_quarantine(data: DataDir, *, keep: str) -> None:
 
 def _unlink(paths: Iterable[Path]) -> None:
     for path in paths:
-        with storage_errors(path):
+        with disk.storage_errors(path):
             path.unlink(missing_ok=True)

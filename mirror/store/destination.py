@@ -37,20 +37,7 @@ from mirror.archive.manifest import Inventory
 from mirror.archive.ports import Listing, Stage, State, Transform
 from mirror.errors import StorageError, WrongKindError
 from mirror.model import FinalChange, PollReport, Record
-from mirror.store import aside
-from mirror.store.disk import (
-    GroupWork,
-    flush,
-    kind_of,
-    link_or_copy,
-    optional,
-    read_file,
-    require_file_or_nothing,
-    set_other_mtime,
-    storage_errors,
-    sync_folder,
-    write_durably,
-)
+from mirror.store import aside, disk
 from mirror.store.inventory import load_inventory, open_daily, time_for
 from mirror.store.journal import Journal
 from mirror.store.layout import DataDir, RequireHeld, make_folders, writer_lock
@@ -73,7 +60,7 @@ class StagedFile:
 
     async def write(self, block: Sequence[bytes]) -> None:
         """Pass a block through the transform and write what comes out."""
-        with storage_errors(self.path):
+        with disk.storage_errors(self.path):
             await to_its_end(self._async_file.writelines(block))
 
     @property
@@ -124,7 +111,7 @@ class LocalStore:
         self._require_held = require_held
         self._history_versions = history_versions
         self._journal = Journal(data)
-        self._sync_archive = GroupWork[None](lambda _: sync_folder(data.archive))
+        self._sync_archive = disk.GroupWork[None](lambda _: disk.sync_folder(data.archive))
 
     @asynccontextmanager
     async def stage(self, name: str, through: Transform) -> AsyncIterator[StagedFile]:
@@ -132,7 +119,7 @@ class LocalStore:
         path = self.data.staging / f"{name}.{secrets.token_hex(4)}"
         opening = asyncio.ensure_future(asyncio.to_thread(StagingFile, path, through))
         try:
-            with storage_errors(path):
+            with disk.storage_errors(path):
                 file = await to_its_end(opening)
             yield StagedFile(self, path, file)
         finally:
@@ -159,28 +146,28 @@ class LocalStore:
     def retire(self, day: date, reason: str) -> None:
         """Take a rotten file away into quarantine."""
         target = self.data.archive / self.days.name_of(day)
-        if kind_of(target) == "file":
+        if disk.kind_of(target) == "file":
             self.quarantine(target, day, reason, was_published=True)
-            with storage_errors(self.data.archive):
+            with disk.storage_errors(self.data.archive):
                 self._sync_archive(None)
         self.inventory.unverified.pop(day, None)
         self.inventory.is_clean = False
 
     def has(self, listing: Listing) -> bool:
         """Return whether there is a file at the listing's path."""
-        return kind_of(self.data.archive / listing) == "file"
+        return disk.kind_of(self.data.archive / listing) == "file"
 
     def read(self, name: Listing | State) -> bytes | None:
         """Return a listing or state whole."""
-        return read_file(self._path_of(name))
+        return disk.read_file(self._path_of(name))
 
     def write(self, name: Listing | State, content: bytes) -> None:
         """Replace a listing or state."""
         self._require_held()
         path = self._path_of(name)
-        with storage_errors(path.parent):
+        with disk.storage_errors(path.parent):
             path.parent.mkdir(exist_ok=True)
-        write_durably(path, content, staging=self.data.staging)
+        disk.write_durably(path, content, staging=self.data.staging)
         self._journal.forget_sums()
 
     def unsettle(self) -> None:
@@ -193,7 +180,7 @@ class LocalStore:
         """Write the manifest where it does not say it all, claims without a proof included."""
         self._require_held()
         inventory = self.inventory
-        if not inventory.is_clean or kind_of(self.data.manifest) is None:
+        if not inventory.is_clean or disk.kind_of(self.data.manifest) is None:
             self._journal.settle(inventory.claimed() | inventory.records)
             inventory.is_clean = True
 
@@ -209,7 +196,10 @@ class LocalStore:
     def require_room(self, needed: int, min_free: int) -> None:
         """Make sure that there is room on the data directory's file system."""
         root, free = self.data.root, needed + min_free
-        with storage_errors(root), optional("figures of free room: it is not looked for", root):
+        with (
+            disk.storage_errors(root),
+            disk.optional("figures of free room: it is not looked for", root),
+        ):
             there = shutil.disk_usage(root)
             # some in user space say that there is nothing of anything
             free = there.free if there.total else free
@@ -231,13 +221,13 @@ class LocalStore:
         """Publish a staged body; see `mirror.archive.ports.Staged.publish`."""
         self._require_held()
         target = self.data.archive / record.name
-        require_file_or_nothing(target)
-        with storage_errors(target):
+        disk.require_file_or_nothing(target)
+        with disk.storage_errors(target):
             descriptor = staged.file.fileno()
             held = self.inventory.records.get(record.date)
             when = time_for(record, held, target, now=self._now())
-            record = replace(record, mtime_ns=set_other_mtime(descriptor, when, target))
-            flush(descriptor, target)
+            record = replace(record, mtime_ns=disk.set_other_mtime(descriptor, when, target))
+            disk.flush(descriptor, target)
             self._make_way(target, record.date, predecessor)
             if change is not None:
                 aside.log_change(self.data, change)
@@ -278,7 +268,7 @@ class LocalStore:
         if is_rotten or day in self.inventory.unverified:
             copy = self.data.staging / f"{target.name}.{secrets.token_hex(4)}"
             with suppress(FileNotFoundError):
-                link_or_copy(target, copy)
+                disk.link_or_copy(target, copy)
                 reason = "it was published and is not what upstream has"
                 self.quarantine(copy, day, reason, was_published=True)
 
@@ -287,7 +277,7 @@ class LocalStore:
         if isinstance(name, State):
             return self.data.root / name
         path = self.data.archive / name
-        kind = kind_of(path.parent)
+        kind = disk.kind_of(path.parent)
         if kind not in (None, "directory"):
             raise WrongKindError(
                 f"{shown(str(path.parent), 300)} is a {kind}, not a directory",
@@ -316,7 +306,7 @@ def open_store(
         inventory = load_inventory(data, looks=1)
         if not inventory.is_clean:
             # what a process that was killed renamed is believed, and put on record for good
-            sync_folder(data.archive)
+            disk.sync_folder(data.archive)
         store = LocalStore(
             data,
             inventory,
@@ -329,7 +319,7 @@ def open_store(
 
 
 def _sweep(staging: Path) -> None:
-    with storage_errors(staging):
+    with disk.storage_errors(staging):
         for path in staging.iterdir():
             if not path.is_dir() or path.is_symlink():
                 path.unlink(missing_ok=True)

@@ -23,13 +23,7 @@ from mirror.archive.ports import Listing
 from mirror.archive.sealed import is_sealed
 from mirror.archive.upstream import Upstream, parse_upstream
 from mirror.model import Flag, Record
-from mirror.store.disk import (
-    kind_of_mode,
-    open_file,
-    read_if_file,
-    storage_errors,
-    write_durably,
-)
+from mirror.store.disk import kind_of_mode, open_file, read_if_file, storage_errors, write_durably
 from mirror.store.layout import DataDir
 
 _CREDENTIALS = re.compile(rb'(//)[^/\s"]*@')

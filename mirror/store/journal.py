@@ -18,16 +18,7 @@ from mirror.archive.manifest import render_journal_line
 from mirror.archive.ports import Listing
 from mirror.errors import WrongKindError
 from mirror.model import Record
-from mirror.store.disk import (
-    GroupWork,
-    append_line,
-    digest_of,
-    kind_of,
-    read_if_file,
-    storage_errors,
-    sync_folder,
-    write_durably,
-)
+from mirror.store import disk
 from mirror.store.inventory import save_manifest
 from mirror.store.layout import DataDir
 
@@ -43,7 +34,7 @@ class Journal:
 
     def __init__(self, data: DataDir) -> None:
         self._data = data
-        self._write = GroupWork(self._write_together)
+        self._write = disk.GroupWork(self._write_together)
         self._listed: Mapping[str, str] | None = None
         self._sums = threading.RLock()
         """Held while the list is read or changed: no thread may bring an older one back."""
@@ -60,7 +51,7 @@ class Journal:
 
     def unsettle(self) -> None:
         """Have a journal: with one, the manifest does not say it all. Durable with its folder."""
-        append_line(self._data.journal, b"\n", staging=self._data.staging)
+        disk.append_line(self._data.journal, b"\n", staging=self._data.staging)
 
     def settle(self, records: Mapping[date, Record]) -> None:
         """Write the manifest whole and end the journal."""
@@ -72,7 +63,7 @@ class Journal:
         with self._sums:
             if self._listed is None:
                 # where something other than a file stands, there are no lines
-                self._listed = parse_sums(read_if_file(self._data.sums) or b"")
+                self._listed = parse_sums(disk.read_if_file(self._data.sums) or b"")
             return self._listed
 
     def forget_sums(self) -> None:
@@ -84,10 +75,10 @@ class Journal:
         is_durable = any(entry.is_durable for entry in entries)
         lines = b"".join(render_journal_line(entry.record) for entry in entries)
         staging = self._data.staging
-        append_line(self._data.journal, lines, staging=staging, durably=is_durable)
+        disk.append_line(self._data.journal, lines, staging=staging, durably=is_durable)
         if is_durable and not self._is_named:
-            with storage_errors(self._data.root):
-                sync_folder(self._data.root)
+            with disk.storage_errors(self._data.root):
+                disk.sync_folder(self._data.root)
             self._is_named = True
         self._withdraw([entry.record for entry in entries if entry.is_replacing])
 
@@ -99,9 +90,11 @@ class Journal:
             if wrong:
                 left = {name: digest for name, digest in listed.items() if name not in wrong}
                 style = self._data.archive / Listing.STYLE
-                if not left and kind_of(style) == "file":
+                if not left and disk.kind_of(style) == "file":
                     # to `sha256sum -c` a list without a line is an error
-                    left = {Listing.STYLE: digest_of(style)}
+                    left = {Listing.STYLE: disk.digest_of(style)}
                 with suppress(WrongKindError):
-                    write_durably(self._data.sums, render_digests(left), staging=self._data.staging)
+                    disk.write_durably(
+                        self._data.sums, render_digests(left), staging=self._data.staging
+                    )
                 self._listed = left

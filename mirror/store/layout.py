@@ -16,14 +16,7 @@ from mirror.archive.plan import DayRules
 from mirror.config.loading import home_folder, user_folder
 from mirror.config.settings import Config
 from mirror.errors import ConfigError, DataDirGoneError, LockedError, MirrorError
-from mirror.store.disk import (
-    kind_of,
-    open_file,
-    optional,
-    require_file_or_nothing,
-    storage_error,
-    storage_errors,
-)
+from mirror.store import disk
 from mirror.text import shown
 
 if TYPE_CHECKING:
@@ -134,7 +127,7 @@ def check_data_dir(root: Path) -> DataDir:
             problem = "it is not a directory"
     except (OSError, RuntimeError, ValueError) as error:
         if isinstance(error, OSError) and error.errno not in _WRONG_PATH:
-            raise storage_error(error, root) from error
+            raise disk.storage_error(error, root) from error
         # a name too long, a circle of symlinks, no such user, a NUL, a current directory gone
         problem = shown((isinstance(error, OSError) and error.strerror) or str(error))
     if problem:
@@ -147,7 +140,7 @@ def check_data_dir(root: Path) -> DataDir:
 
 def require_mirror(data: DataDir) -> None:
     """Make sure that a reader has something to read; a ConfigError says that there is nothing."""
-    with storage_errors(data.archive):
+    with disk.storage_errors(data.archive):
         if data.archive.is_dir():
             return
     raise ConfigError(
@@ -159,7 +152,7 @@ def require_mirror(data: DataDir) -> None:
 def make_folders(data: DataDir) -> None:
     """Make the data directory and its folders; a ConfigError says that one is something else."""
     for folder in (data.root, data.archive, data.history, data.quarantine, data.staging):
-        with storage_errors(folder):
+        with disk.storage_errors(folder):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except (FileExistsError, NotADirectoryError) as error:
@@ -167,7 +160,7 @@ def make_folders(data: DataDir) -> None:
                     f"{shown(str(folder), 300)} cannot be made: something else is in its place",
                     hint="move that away, or name another data directory with --data-dir",
                 ) from error
-        if folder != data.root and kind_of(folder) != "directory":
+        if folder != data.root and disk.kind_of(folder) != "directory":
             raise ConfigError(
                 f"{shown(str(folder), 300)} is a symlink",
                 hint="renames must stay on one file system: link the data directory instead",
@@ -198,11 +191,11 @@ def dataset_lock(data: DataDir) -> AbstractContextManager[RequireHeld]:
 
 @contextmanager
 def _locked(path: Path, problem: str) -> Iterator[RequireHeld]:
-    require_file_or_nothing(path)
-    with storage_errors(path):
+    disk.require_file_or_nothing(path)
+    with disk.storage_errors(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
-        with storage_errors(path):
+        with disk.storage_errors(path):
             is_ours = _take(descriptor, path)
         if not is_ours:
             raise LockedError(
@@ -220,7 +213,7 @@ def _locked(path: Path, problem: str) -> Iterator[RequireHeld]:
 
 
 def _require_held(path: Path, descriptor: int) -> None:
-    with storage_errors(path), suppress(FileNotFoundError, NotADirectoryError):
+    with disk.storage_errors(path), suppress(FileNotFoundError, NotADirectoryError):
         if os.path.samestat(path.lstat(), os.fstat(descriptor)):
             return
     raise DataDirGoneError(
@@ -231,7 +224,7 @@ def _require_held(path: Path, descriptor: int) -> None:
 
 def is_being_written(data: DataDir) -> bool:
     """Return whether a writer holds the lock; works on a read-only file system too."""
-    with suppress(OSError, MirrorError), open_file(data.lock) as file:
+    with suppress(OSError, MirrorError), disk.open_file(data.lock) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -243,7 +236,7 @@ def _take(descriptor: int, path: Path) -> bool:
     # a reader that asks whether somebody writes holds the lock for a moment: try for longer
     for _ in range(_LOCK_TRIES):
         try:
-            with optional("locks: see to it that one writes at a time", path, errno.ENOLCK):
+            with disk.optional("locks: see to it that one writes at a time", path, errno.ENOLCK):
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             time.sleep(_LOCK_PAUSE_S)
