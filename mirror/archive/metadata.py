@@ -8,6 +8,7 @@ https://docs.mlcommons.org/croissant/docs/croissant-spec.html (Croissant 1.0).
 """
 
 from collections.abc import Iterable, Sequence
+from importlib import resources
 from typing import Any
 
 import msgspec
@@ -33,25 +34,9 @@ _TYPES = {
 }
 """What a column's type is called, in the data package and in schema.org."""
 
-_CONTEXT_NAMES = (
-    "citeAs column conformsTo cr rai data dataType dct equivalentProperty examples extract "
-    "field fileProperty fileObject fileSet format includes isLiveDataset jsonPath key md5 "
-    "parentField path recordSet references regex repeated replace samplingRate sc separator "
-    "source subField transform"
+_CONTEXT = msgspec.json.decode(
+    resources.files("mirror.archive").joinpath("croissant-context.json").read_bytes()
 )
-_CONTEXT_OTHERS: dict[str, Any] = {
-    "conformsTo": "dct:conformsTo",
-    "cr": "http://mlcommons.org/croissant/",
-    "rai": "http://mlcommons.org/croissant/RAI/",
-    "data": {"@id": "cr:data", "@type": "@json"},
-    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "dct": "http://purl.org/dc/terms/",
-    "examples": {"@id": "cr:examples", "@type": "@json"},
-    "sc": "https://schema.org/",
-}
-_CONTEXT: dict[str, Any] = {"@language": "en", "@vocab": "https://schema.org/"} | {
-    name: _CONTEXT_OTHERS.get(name, f"cr:{name}") for name in _CONTEXT_NAMES.split()
-}
 """The context that the specification gives, word for word; readers compare it."""
 
 
