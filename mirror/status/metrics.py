@@ -114,7 +114,7 @@ class Metrics(Collector):
         self._registry = CollectorRegistry()
         if shows_process:
             ProcessCollector(registry=self._registry)
-        self.traffic = self._over = Traffic()  # of the running session, and of those before
+        self.traffic, self._over = Traffic(), Traffic()  # of the running session; of those before
         self._copy: _Values = {}
         self._changes: _Values = {}
         self._registry.register(self)
@@ -147,7 +147,8 @@ class Metrics(Collector):
         try:
             yield
         finally:
-            self._over, self.traffic = _sum(self._over, traffic), Traffic()
+            self._over.add(traffic)
+            self.traffic = Traffic()
 
     def job_began(self, job: str, at: datetime) -> None:
         """A job begins."""
@@ -215,7 +216,9 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield what is asked of upstream, and how the copy stands."""
         yield from _families(GaugeMetricFamily, self._copy)
-        traffic = _sum(self._over, self.traffic)
+        traffic = Traffic()
+        traffic.add(self._over)
+        traffic.add(self.traffic)
         counted = {**_upstream_values(traffic), **self._changes}
         yield from _families(CounterMetricFamily, counted)
 
@@ -287,8 +290,3 @@ def _families(
         for labels, count in value.items() if isinstance(value, Mapping) else (("", value),):
             family.add_metric([labels] if label else [], count)
         yield family
-
-
-def _sum(one: Traffic, other: Traffic) -> Traffic:
-    names = Traffic.__struct_fields__
-    return Traffic(*(getattr(one, name) + getattr(other, name) for name in names))
