@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -28,13 +28,10 @@ from mirror.dataset.months import (
 )
 from mirror.errors import DatasetError
 from mirror.model import Record
-from mirror.reading.duck import one_line, open_duckdb, path_literal, require_duckdb
+from mirror.reading.duck import Connection, one_line, open_duckdb, path_literal, require_duckdb
 from mirror.store.disk import digest_of
 from mirror.store.layout import DataDir
 from mirror.store.proof import load_proved
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
 
 _MEMORY_BYTES = 1024**3
 _COLUMNS = ", ".join(f'"{one.name}"' for one in DATASET_COLUMNS)
@@ -141,7 +138,7 @@ def _check_file(
 
 
 def _check_rows(
-    connection: "DuckDBPyConnection", path: Path, provenance: Provenance, days: tuple[Record, ...]
+    connection: Connection, path: Path, provenance: Provenance, days: tuple[Record, ...]
 ) -> Iterator[_Found]:
     described = connection.execute(f"DESCRIBE FROM {_source(path)}").fetchall()
     if [row[:2] for row in described] != [(one.name, one.sql_type) for one in DATASET_COLUMNS]:

@@ -15,7 +15,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import get_ident
-from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
@@ -41,12 +40,9 @@ from mirror.logs import get_logger
 from mirror.model import Record
 from mirror.processes import Worker, WorkerDiedError
 from mirror.progress import Advance, show_nothing
-from mirror.reading.duck import duckdb_errors, literal, open_duckdb, path_literal, require_duckdb
+from mirror.reading import duck
 from mirror.store.disk import digest_of, open_file, publish_durably, storage_errors
 from mirror.store.layout import DataDir, dataset_lock
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
 
 _MAX_WORKERS = 4
 _LOOK_S = 0.2
@@ -126,7 +122,7 @@ def keep_in_step(
     plan = plan_dataset(data, rebuild=rebuild)
     outcome: dict[str, str] = {}
     if plan.build:
-        require_duckdb()
+        duck.require_duckdb()
     if plan.build or plan.remove:
         with storage_errors(data.dataset):
             data.dataset.mkdir(exist_ok=True)
@@ -219,15 +215,15 @@ def _make_month(
     with (
         storage_errors(scratch),
         TemporaryDirectory(dir=scratch, ignore_cleanup_errors=True) as name,
-        duckdb_errors(f"{month} of the data set"),
+        duck.duckdb_errors(f"{month} of the data set"),
     ):
         folder = Path(name)
         parts = [folder / part for part in ("launches.jsonl", "moments.csv", "lines.csv")]
         read = _read(data, parts, days)
         provenance = Provenance(SCHEMA_VERSION, f"binder-mirror {__version__}", read.days)
         made, target = folder / FILE_NAME, path_of(root, month)
-        with open_duckdb(memory_bytes=memory_bytes, scratch=folder) as connection:
-            launches, moments, lines = map(path_literal, parts)
+        with duck.open_duckdb(memory_bytes=memory_bytes, scratch=folder) as connection:
+            launches, moments, lines = map(duck.path_literal, parts)
             for sql in make_tables(launches, moments, lines, read.files):
                 connection.execute(sql)
             _copy_month(connection, made, provenance)
@@ -268,11 +264,11 @@ def _check_day(read: DayProvenance, record: Record, path: Path) -> None:
         )
 
 
-def _copy_month(connection: "DuckDBPyConnection", target: Path, provenance: Provenance) -> None:
+def _copy_month(connection: duck.Connection, target: Path, provenance: Provenance) -> None:
     """Write a month's rows; a DatasetError says that they are not all there."""
-    metadata = literal(msgspec.json.encode(provenance).decode())
+    metadata = duck.literal(msgspec.json.encode(provenance).decode())
     written = connection.execute(
-        f"COPY ({select_month()}) TO {literal(str(target))} "
+        f"COPY ({select_month()}) TO {duck.literal(str(target))} "
         f"({_WRITE_OPTIONS}, KV_METADATA {{{PROVENANCE_KEY}: {metadata}}})"
     ).fetchone()
     expected = sum(day.rows for day in provenance.days)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -22,6 +22,7 @@ from mirror.text import shown
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+Connection: TypeAlias = "DuckDBPyConnection"
 SQL_TYPES = {
     ColumnType.TIMESTAMP: "TIMESTAMP WITH TIME ZONE",
     ColumnType.STRING: "VARCHAR",
@@ -46,13 +47,10 @@ def require_duckdb() -> None:
 @contextmanager
 def open_duckdb(
     *, memory_bytes: int, threads: int = 1, scratch: Path | None = None
-) -> Iterator["DuckDBPyConnection"]:
+) -> Iterator[Connection]:
     """Open a database in memory that reads times as UTC and fetches nothing from the network.
 
-    Args:
-        memory_bytes: what it may take.
-        threads: processors it may use.
-        scratch: a folder for what has no room in memory; None for none.
+    What has no room in memory goes to the `scratch` folder; nowhere without one.
     """
     require_duckdb()
     import duckdb  # noqa: PLC0415 - heavy, and an extra
