@@ -30,22 +30,15 @@ Ts = TypeVarTuple("Ts")
 
 
 class WorkerDiedError(Exception):
-    """The process ended before its call did.
-
-    Attributes:
-        number: the signal that ended it; None where it ended by itself.
-    """
+    """The process ended before its call did."""
 
     def __init__(self, number: signal.Signals | None) -> None:
         super().__init__(number.name if number else "no signal")
-        self.number = number
+        self.number = number  # the signal that ended it; None where it ended by itself
 
 
 def start_process(*, prints: bool = False) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """Start a worker; return it with this side's end of the pair.
-
-    Args:
-        prints: whether it prints where this process does; else nowhere.
+    """Start a worker that prints where this process does, or nowhere; return it with our socket.
 
     Raises:
         StorageError: the system has no process to give.
@@ -73,11 +66,8 @@ def start_process(*, prints: bool = False) -> tuple[subprocess.Popen[bytes], soc
 class Worker:
     """A process that runs one call after the other; ended by `close`, or by `with`.
 
-    Its standard error is not shown: native code that gives up prints there.
-
-    Args:
-        prints: whether it prints where this process does; else nowhere.
-        timeout_s: how long a call may take; 0 for ever.
+    It prints where this process does, or nowhere; its standard error is not shown: native code that
+    gives up prints there. A call may take `timeout_s`, and 0 stands for ever.
 
     Raises:
         StorageError: the system has no process to give.

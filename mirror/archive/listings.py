@@ -74,12 +74,7 @@ class ParsedIndex(Struct, frozen=True):
 
 
 def parse_index(body: bytes, *, name_template: str, today: date) -> ParsedIndex:
-    """Read the bytes of an index.
-
-    Args:
-        body: the whole index, decoded.
-        name_template: what a daily file is called, with `{date}` in it.
-        today: the current UTC date; days after tomorrow are refused.
+    """Read the bytes of a whole index, decoded; days after tomorrow, as of `today`, are refused.
 
     Raises:
         IndexUnusableError: not one good line, or the body is cut short.

@@ -103,15 +103,9 @@ def make_plan(
 ) -> Plan:
     """Return the days to ask upstream for, newest first; those asked for by name come last.
 
-    Args:
-        listed: the days that upstream has, with the count that its listings promise.
-        records: the days that are held.
-        rules: what days are called and when they are final.
-        asked: the days that the poll is about.
-        now: the current time, aware UTC.
-        by_name: days that no listing has, and that are to be looked for.
-        passed_over: days that could not be kept, for something else stands in their place.
-        max_file_bytes: whatever count an index claims, no body is larger.
+    `listed` has the counts that upstream's listings promise. No listing has the days `by_name`,
+    which are to be looked for; those `passed_over` could not be kept, for something else stands in
+    their place. Whatever count an index claims, no body is larger than `max_file_bytes`.
     """
     days = [day for day in sorted(listed, reverse=True) if day in asked.days]
     rechecked = _to_recheck(days, records, rules, asked.recheck, now)
@@ -189,11 +183,8 @@ def retry_delay(
     Full jitter, as in
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/.
 
-    Args:
-        attempt: tries made so far, from 1.
-        config: how often and how long; `max_backoff` caps a `Retry-After` too.
-        error: what failed.
-        fraction: a random number in [0, 1): the jitter, drawn by the caller.
+    `attempt` tries were made so far; `fraction` is the jitter, a random number in [0, 1) drawn by
+    the caller. The cap of the settings, `max_backoff`, holds for a `Retry-After` too.
     """
     if attempt > config.retries or not error.transient:
         return None

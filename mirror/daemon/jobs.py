@@ -30,17 +30,14 @@ _BY_HAND = (DamageKind.WRONG_KIND, DamageKind.STRANGER)
 _INSPECT_S = 5  # a slice of counting content: for so long it may hold up a poll that is due
 _TRY_AGAIN_S = 60  # after another writer was in the way
 OpenWriter = Callable[[Config], AbstractAsyncContextManager[Mirror]]
+"""Holds the data directory for writing, with a session."""
 
 
 class Jobs:
-    """Runs what is due.
+    """Runs what is due by a schedule, which is running by the time of `run_all`.
 
-    Args:
-        site: settings and data directory, and who is to see what happens; the settings may be
-            replaced during a job.
-        schedule: says what is due; running by the time of `run_all`.
-        open_writer: holds the data directory for writing, with a session.
-        patience_s: how long a job may show no progress, beside the waits that the settings allow.
+    The site shows what happens; its settings may be replaced during a job. For `patience_s` a job
+    may show no progress, beside the waits that the settings allow.
     """
 
     def __init__(

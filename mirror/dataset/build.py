@@ -110,11 +110,9 @@ def keep_in_step(
 ) -> DatasetReport:
     """Make the months whose days have changed, and take away those of which nothing is held.
 
-    Args:
-        data: the data directory; its polls may go on meanwhile.
-        rebuild: whether to make all months.
-        progress: called, from any thread, with the daily files and bytes of each month made.
-        stop: when set, the build ends; what was put in place stays.
+    All months are made to `rebuild`. Polls may go on meanwhile. `progress` is called, from any
+    thread, with the daily files and bytes of each month made; when `stop` is set, the build ends,
+    and what was put in place stays.
 
     Raises:
         LockedError: another process makes the data set.

@@ -225,11 +225,8 @@ def open_months(
 ) -> Iterator[Sequence[Path]]:
     """Have the months' files: those of the data set, and for what is not in it some made for now.
 
-    Args:
-        data: the data directory.
-        notice: called with what a user should know of the data.
-        warn: called with what is on record, or listed, and not in the files.
-        call: calls the function that makes the files, here or in another process.
+    `notice` is called with what a user should know of the data, `warn` with what is on record, or
+    listed, and not in the files; `call` calls the function that makes files, here or elsewhere.
 
     Raises:
         DatasetError: a daily file is not the one on record.
@@ -270,13 +267,9 @@ def export_launches(
     notice: Callable[[str], None] = lambda _text: None,
     warn: Callable[[str], None] = lambda _text: None,
 ) -> int:
-    """Write all launches into one Parquet file; return how many there are.
+    """Write all launches into one Parquet file, replaced whole; return how many there are.
 
-    Args:
-        data: the data directory, with a data set.
-        target: the file; replaced whole.
-        notice: called with what a user should know of the data.
-        warn: called with what is on record, or listed, and not in the file.
+    `notice` and `warn` are those of `open_months`.
 
     Raises:
         DatasetError: there is no data set, or it cannot be read.

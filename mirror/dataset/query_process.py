@@ -36,14 +36,10 @@ _OUT_OF_MEMORY = {signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS}
 def answer_apart(
     files: Sequence[Path], bounds: Bounds, sql: str, form: str, output: Path | None
 ) -> None:
-    """Answer a query in a process of its own, within its bounds.
+    """Answer a query over the months' files in a process of its own, within its bounds.
 
-    Args:
-        files: what the view is made of.
-        bounds: what the query may take; its memory, and what DuckDB needs beside it.
-        sql: the query.
-        form: how to answer: table, csv, json, markdown or, into a file, parquet.
-        output: the file to write; None for standard output.
+    The form is table, csv, json, markdown or, into a file, parquet; without an `output` the answer
+    goes to standard output. DuckDB may take some memory beside what is bounded.
 
     Raises:
         QueryError: it is wrong, not allowed, or over its bounds.

@@ -38,12 +38,9 @@ Print = Callable[[str], object]
 async def run_tour(root: Path, *, days: int, port: int | None, show: Print) -> None:
     """Show the mirror at work, a line for each thing that happens.
 
-    Args:
-        root: where the copy is kept; replaced.
-        days: days of the archive at the beginning.
-        port: where the archive is still served at the end, until this is cancelled; None to serve
-            it for the tour alone, on any free port.
-        show: prints a line.
+    The copy is kept at `root`, which is replaced; the archive has so many days at the beginning.
+    At the end it is still served on `port`, until this is cancelled; with None it is served for the
+    tour alone, on any free port.
 
     Raises:
         ConfigError: `root` holds something that is not an earlier demo, or the port is taken.

@@ -44,11 +44,7 @@ AnyEvents: TypeAlias = Events[Launch] | Events[Launch | OddLine]
 
 @contextmanager
 def open_sink(path: Path | None, compression: Compression = "none") -> Iterator[BinaryIO]:
-    """Open what events are written to.
-
-    Args:
-        path: the file, replaced when all is written; None for standard output.
-        compression: what to do to the bytes.
+    """Open what events are written to: a file, replaced when all is written, or standard output.
 
     Raises:
         StorageError: it cannot be written.

@@ -32,12 +32,8 @@ def judge_readiness(
     """Return whether there was a complete poll, no older than 3 intervals and 5 minutes.
 
     One dated in the future is of unknown age, and does not count. The age of the data itself is no
-    part of it: that is upstream's business, and an alert.
-
-    Args:
-        last_success_at: the end of the last complete poll; None for none.
-        interval: the time between two polls; the longest, where they are not even.
-        now: the current time, aware UTC.
+    part of it: that is upstream's business, and an alert. The interval is the longest time between
+    two polls.
     """
     if last_success_at is None:
         return Readiness(is_ready=False, reason="no poll has been complete yet")

@@ -107,10 +107,7 @@ def open_data_dir(config: Config, environ: Mapping[str, str]) -> DataDir:
 
 
 def check_data_dir(root: Path) -> DataDir:
-    """Return the data directory, if it may be one.
-
-    Args:
-        root: its path; `~` stands for a home directory, and what is relative is taken from here.
+    """Return the data directory at a path, if it may be one; `~` stands for a home directory.
 
     Raises:
         ConfigError: it is `/`, the home directory, or no directory.

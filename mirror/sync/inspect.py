@@ -54,12 +54,9 @@ async def inspect_pending(
 
     Nothing that goes wrong is an error: it is logged, and the day stays pending.
 
-    Args:
-        destination: where the days are.
-        upstream: what is known of upstream; the listings are written again at the end.
-        observer: notified after each day.
-        limit_s: after so many seconds no further file is begun.
-        workers_from_bytes: from so many bytes on they are counted in other processes.
+    The observer is notified after each day; at the end the listings are written again. After
+    `limit_s` seconds no further file is begun. From `workers_from_bytes` on days are counted in
+    other processes.
     """
     pending = [record for record in destination.inventory.records.values() if is_pending(record)]
     if not pending:

@@ -55,11 +55,8 @@ async def open_source(
 ) -> AsyncIterator["HttpSource"]:
     """Open a session with the archive at a base URL.
 
-    Args:
-        url: the base; names are resolved against it, and user and password sent as basic auth.
-        config: timeouts and limits.
-        now: the clock, for dates in `Retry-After`.
-        block_bytes: least that is handed on of a body at a time.
+    Names are resolved against the URL; user and password in it are sent as basic auth. The clock is
+    for dates in `Retry-After`; `block_bytes` is the least that is handed on of a body at a time.
 
     Raises:
         ConfigError: the proxy that the environment names is not a URL.

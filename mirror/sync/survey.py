@@ -76,12 +76,9 @@ class Surveyor:
     observer: Observer = ignore
 
     async def survey(self, upstream: Upstream, body: bytes | None) -> Survey:
-        """Return what upstream has now.
+        """Return what upstream has now, by what is known of it.
 
-        Args:
-            upstream: what is known of it.
-            body: of the index accepted last, if it is still at hand; without it upstream is asked
-                for the whole index again.
+        Without the body of the index accepted last, upstream is asked for the whole index again.
 
         Raises:
             IndexUnusableError: there is no index to go by; nothing may change.
