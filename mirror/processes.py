@@ -40,8 +40,7 @@ class WorkerDiedError(Exception):
 def start_process(*, prints: bool = False) -> tuple[subprocess.Popen[bytes], socket.socket]:
     """Start a worker that prints where this process does, or nowhere; return it with our socket.
 
-    Raises:
-        StorageError: the system has no process to give.
+    A StorageError says that the system has no process to give.
     """
     ours, theirs = socket.socketpair()
     try:
@@ -67,10 +66,8 @@ class Worker:
     """A process that runs one call after the other; ended by `close`, or by `with`.
 
     It prints where this process does, or nowhere; its standard error is not shown: native code that
-    gives up prints there. A call may take `timeout_s`, and 0 stands for ever.
-
-    Raises:
-        StorageError: the system has no process to give.
+    gives up prints there. A call may take `timeout_s`, and 0 stands for ever. A StorageError says
+    that the system has no process to give.
     """
 
     def __init__(self, *, prints: bool = False, timeout_s: float = 0) -> None:

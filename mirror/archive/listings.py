@@ -76,8 +76,7 @@ class ParsedIndex(Struct, frozen=True):
 def parse_index(body: bytes, *, name_template: str, today: date) -> ParsedIndex:
     """Read the bytes of a whole index, decoded; days after tomorrow, as of `today`, are refused.
 
-    Raises:
-        IndexUnusableError: not one good line, or the body is cut short.
+    An IndexUnusableError says that there is not one good line, or that the body is cut short.
     """
     listed: dict[date, set[IndexEntry]] = {}
     refused: list[Refusal] = []

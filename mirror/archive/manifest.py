@@ -119,10 +119,8 @@ def read_claims(manifest: bytes, journal: bytes | None, name_of: NameOf) -> Inve
     """Return what manifest and journal claim, before it is compared with the directory.
 
     A line that cannot be believed costs its day's record only: the file is then proved anew. A torn
-    last line of the journal, as a kill leaves it, is passed over.
-
-    Raises:
-        ConfigError: the manifest was written by a later version of this software.
+    last line of the journal, as a kill leaves it, is passed over. A ConfigError says that a later
+    version of this software wrote the manifest.
     """
     head, _, rest = manifest.partition(b"\n")
     has_checksums = head != _HEADER_1
@@ -144,11 +142,7 @@ def read_claims(manifest: bytes, journal: bytes | None, name_of: NameOf) -> Inve
 
 
 def require_known_format(head: bytes) -> None:
-    """Make sure that a manifest's first line is not of another format; one of ours may be damaged.
-
-    Raises:
-        ConfigError: it is.
-    """
+    """Raise a ConfigError if a manifest's first line is of another format, and not ours damaged."""
     if is_one_byte_off(head, _HEADER) or is_one_byte_off(head, _HEADER_1):
         return
     header = decode_or_none(_header_decoder, head)

@@ -184,16 +184,11 @@ class Destination(Protocol):
     def read(self, name: Listing | State) -> bytes | None:
         """Return a listing or state whole, or None where there is none.
 
-        Raises:
-            WrongKindError: something other than a file stands in its place.
+        Here and in `write` a WrongKindError says that something other than a file is in its place.
         """
 
     def write(self, name: Listing | State, content: bytes) -> None:
-        """Replace a listing or state, whole and durably.
-
-        Raises:
-            WrongKindError: something other than a file stands in its place.
-        """
+        """Replace a listing or state, whole and durably."""
 
     def unsettle(self) -> None:
         """Remember, beyond a kill, that the listings may have to change."""

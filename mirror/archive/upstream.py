@@ -329,10 +329,7 @@ def parse_upstream(body: bytes | None, url: str) -> Upstream:
 
     What another upstream said is not taken over, by the identity of its URL, the only spelling that
     is kept; an empty `url` stands for any. What cannot be read is as if lost: it is made anew from
-    the next index.
-
-    Raises:
-        ConfigError: it was written by a later version of this software.
+    the next index. A ConfigError says that a later version of this software wrote it.
     """
     wanted = identity_of(url)
     if (upstream := decode_or_none(_decoder, body or b"")) is None:

@@ -173,10 +173,8 @@ def conclude(code: int, facts: object, lines: Iterable[str], *, as_json: bool) -
 def run_until_signal(work: Coroutine[Any, Any, T], data: DataDir | None = None) -> T:
     """Run a coroutine; SIGINT and SIGTERM cancel it, and it may tidy up before the end.
 
-    Of the data directory that it fills it is said then what is held.
-
-    Raises:
-        click.exceptions.Exit: it was interrupted; with the code for the signal.
+    Of the data directory that it fills it is said then what is held, and an Exit is raised with the
+    code for the signal.
     """
     # what no coroutine waits for is quicker without it
     import asyncio  # noqa: PLC0415

@@ -141,11 +141,7 @@ def abandon_stdout() -> None:
 
 
 def say(text: str) -> None:
-    """Print to standard output; that nobody reads it any more is no failure.
-
-    Raises:
-        StorageError: what it is redirected to cannot be written.
-    """
+    """Print to standard output, or raise a StorageError; that nobody reads it is no failure."""
     with suppress(ReaderGoneError):
         click.echo(text)
 

@@ -12,11 +12,7 @@ _CREDENTIALS = re.compile(r"\A(\s*[a-zA-Z][a-zA-Z0-9+.-]*://)?.*@", re.DOTALL)
 
 
 def origin_of(url: str) -> tuple[str, str, int]:
-    """Return scheme, host and port of a URL: what a redirect may not leave.
-
-    Raises:
-        ValueError: it is no URL.
-    """
+    """Return scheme, host and port of a URL, which no redirect may leave; ValueError for no URL."""
     parts = urlsplit(url)
     default: Any = {"http": 80, "https": 443}.get(parts.scheme, 0)
     return parts.scheme, _host(parts.hostname or ""), parts.port or default

@@ -34,10 +34,8 @@ _LOOKED_AHEAD = timedelta(days=5 * 366)  # a leap day is among them
 def crontab_trigger(line: str, jitter_s: float | None = None, **instead: str) -> "BaseTrigger":
     """Return what fires at the times of a crontab line, up to `jitter_s` later.
 
-    With fields by APScheduler's names, such as `day="*"`, these hold and not the line's own.
-
-    Raises:
-        ValueError: it is none, or has no time that ever comes.
+    With fields by APScheduler's names, such as `day="*"`, these hold and not the line's own. A
+    ValueError says what is wrong with the line, or that it has no time that ever comes.
     """
     from apscheduler.triggers.combining import OrTrigger  # noqa: PLC0415
     from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415
@@ -56,10 +54,8 @@ def crontab_choices(line: str) -> list[dict[str, str]]:
 
     As crontab(5) has it, a day of the month *or* of the week will do where both are restricted,
     which is where neither has an asterisk. APScheduler wants both, and counts the days of the week
-    from Monday, while 0 and 7 are Sunday in a crontab.
-
-    Raises:
-        ValueError: there are not five fields, or the last one is no choice of weekdays.
+    from Monday, while 0 and 7 are Sunday in a crontab. A ValueError says that there are not five
+    fields, or that the last one is no choice of weekdays.
     """
     values = _NICKNAMES.get(line.strip().lower(), line).lower().split()
     if len(values) != 5 or not line.isascii():

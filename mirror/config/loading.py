@@ -52,8 +52,7 @@ def load_config(
 ) -> Config:
     """Return the settings that a TOML file, if any, environment and flags make together.
 
-    Raises:
-        ConfigError: the file cannot be read, or settings are wrong: one line for each.
+    A ConfigError says that the file cannot be read, or what is wrong, a line for each setting.
     """
     given = [*(_read_file(path) if path is not None else ()), *_read_environment(environ), *flags]
     tables: dict[str, dict[str, object]] = {}

@@ -110,12 +110,9 @@ def keep_in_step(
 ) -> DatasetReport:
     """Make the months whose days have changed, and take away those of which nothing is held.
 
-    All months are made to `rebuild`. Polls may go on meanwhile. `progress` is called, from any
-    thread, with the daily files and bytes of each month made; when `stop` is set, the build ends,
-    and what was put in place stays.
-
-    Raises:
-        LockedError: another process makes the data set.
+    All months are made to `rebuild`. Polls may go on meanwhile; another build is a LockedError.
+    `progress` is called, from any thread, with the daily files and bytes of each month made; when
+    `stop` is set, the build ends, and what was put in place stays.
     """
     plan = plan_dataset(data, rebuild=rebuild)
     outcome: dict[str, str] = {}

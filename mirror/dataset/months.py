@@ -178,8 +178,7 @@ def is_intact(path: Path, record: MonthRecord | Record) -> bool:
 def load_months(data: DataDir) -> dict[str, MonthRecord]:
     """Return all months on record; none where the records are lost.
 
-    Raises:
-        ConfigError: a later version of this software wrote them.
+    A ConfigError says that a later version of this software wrote them.
     """
     try:
         records = msgspec.json.decode(read_if_file(data.dataset_provenance) or b"", type=_Records)
@@ -226,10 +225,8 @@ def open_months(
     """Have the months' files: those of the data set, and for what is not in it some made for now.
 
     `notice` is called with what a user should know of the data, `warn` with what is on record, or
-    listed, and not in the files; `call` calls the function that makes files, here or elsewhere.
-
-    Raises:
-        DatasetError: a daily file is not the one on record.
+    listed, and not in the files; `call` calls the function that makes files, here or elsewhere. A
+    DatasetError says that a daily file is not the one on record.
     """
     plan = plan_dataset(data)
     there = sorted(plan.made.keys() - plan.lacking.keys() - set(plan.remove))
@@ -269,10 +266,8 @@ def export_launches(
 ) -> int:
     """Write all launches into one Parquet file, replaced whole; return how many there are.
 
-    `notice` and `warn` are those of `open_months`.
-
-    Raises:
-        DatasetError: there is no data set, or it cannot be read.
+    `notice` and `warn` are those of `open_months`. A DatasetError says that there is no data set,
+    or that it cannot be read.
     """
     require_duckdb()
     if not list_months(data):

@@ -98,11 +98,7 @@ class Session(Struct):
     output: Path | None  # the one file that may be written
 
     def bind(self, sql: str) -> Answer:
-        """Return the answer to the one query that the text is, if it is one that may be run.
-
-        Raises:
-            QueryError: it is wrong, or not allowed.
-        """
+        """Return the answer to a query; a QueryError says what is wrong, or not allowed, in it."""
         with _query_errors(sql):
             # bytes that are no characters come as lone surrogates
             if sql.encode(errors="replace").decode() != sql:
@@ -130,8 +126,7 @@ class Session(Struct):
     def run(self, answer: Answer) -> Iterator[Rows]:
         """Work out an answer as numbers and text: rows to be read before the next query.
 
-        Raises:
-            QueryError: a value is wrong, or more memory is wanted than it may have.
+        A QueryError says that a value is wrong, or more memory wanted than it may have.
         """
         with _query_errors(answer.query):
             cursor = self.connection.execute(answer.select(_make_cell))

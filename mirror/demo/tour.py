@@ -40,10 +40,8 @@ async def run_tour(root: Path, *, days: int, port: int | None, show: Print) -> N
 
     The copy is kept at `root`, which is replaced; the archive has so many days at the beginning.
     At the end it is still served on `port`, until this is cancelled; with None it is served for the
-    tour alone, on any free port.
-
-    Raises:
-        ConfigError: `root` holds something that is not an earlier demo, or the port is taken.
+    tour alone, on any free port. A ConfigError says that `root` holds something that is not an
+    earlier demo, or that the port is taken.
     """
     data = check_data_dir(root)
     upstream = Upstream(_NOON, days)

@@ -74,12 +74,7 @@ def open_duckdb(
 
 @contextmanager
 def duckdb_errors(what: str) -> Iterator[None]:
-    """Turn DuckDB's errors about `what` into ours.
-
-    Raises:
-        DatasetError: DuckDB refused.
-        OSError: the operating system did.
-    """
+    """Turn DuckDB's errors about `what` into a DatasetError, or the system's into an OSError."""
     import duckdb  # noqa: PLC0415 - heavy, and an extra
 
     try:

@@ -44,11 +44,7 @@ AnyEvents: TypeAlias = Events[Launch] | Events[Launch | OddLine]
 
 @contextmanager
 def open_sink(path: Path | None, compression: Compression = "none") -> Iterator[BinaryIO]:
-    """Open what events are written to: a file, replaced when all is written, or standard output.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
+    """Open what events are written to: a file, replaced when all is written, or standard output."""
     with ExitStack() as stack:
         if path is None:
             sink: BinaryIO = sys.stdout.buffer
@@ -64,10 +60,7 @@ def open_sink(path: Path | None, compression: Compression = "none") -> Iterator[
 
 
 def write_json(events: AnyEvents, sink: BinaryIO) -> None:
-    """Write events as upstream's own lines, byte for byte.
-
-    What would control a terminal is escaped where it is one that reads.
-    """
+    """Write events as upstream's own lines, byte for byte; escaped where a terminal reads them."""
     sink.writelines(map(_show_lines, events.lines()) if sink.isatty() else events.lines())
 
 
@@ -113,10 +106,7 @@ def write_parquet(events: AnyEvents, sink: BinaryIO) -> None:
     """Write launches as one Parquet file with zstd, in the order of the daily files.
 
     DuckDB makes it, of lines that are put aside for it: that takes room for all of them in the
-    folder for temporary files.
-
-    Raises:
-        DatasetError: DuckDB refused.
+    folder for temporary files. A DatasetError says that it refused.
     """
     from mirror.reading import duck  # noqa: PLC0415 - for this format alone
 

@@ -71,12 +71,8 @@ def keep_predecessor(
     """Copy the published body into history, durably, before it is replaced.
 
     Of a day that was open so many versions are kept, all for 0; one of a final day until `prune`.
-
-    Returns:
-        Whether the file has its recorded digest; where it has not, nothing of it is kept.
-
-    Raises:
-        WrongKindError: something other than a file stands at its place in history.
+    Return whether the file has its recorded digest; where it has not, nothing of it is kept. A
+    WrongKindError says that something other than a file stands at its place in history.
     """
     version = Version(
         date=record.date,

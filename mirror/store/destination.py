@@ -295,9 +295,7 @@ def open_store(
 ) -> Iterator[LocalStore]:
     """Hold a data directory for writing: made, locked, swept, its inventory loaded.
 
-    Raises:
-        ConfigError: it cannot be one.
-        LockedError: another process holds it.
+    A ConfigError says that it cannot be one, a LockedError that another process holds it.
     """
     make_folders(data)
     with writer_lock(data) as require_held:

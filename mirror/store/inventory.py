@@ -85,8 +85,7 @@ def _compare(inventory: Inventory, data: DataDir) -> Inventory:
 def open_recorded(path: Path, claims: Iterable[Record]) -> tuple[BinaryIO, Record] | None:
     """Open a daily file together with the record of just that body; None if no claim fits it.
 
-    Raises:
-        OSError: it cannot be opened.
+    An OSError says that it cannot be opened.
     """
     file = open_file(path)
     stats = os.fstat(file.fileno())

@@ -83,11 +83,7 @@ class DataDir:
 
 
 def default_data_dir(environ: Mapping[str, str]) -> Path:
-    """Return where the copy is kept when nothing says otherwise.
-
-    Raises:
-        ConfigError: there is no such place.
-    """
+    """Return where the copy is kept when nothing says otherwise; ConfigError for no such place."""
     if state := environ.get("STATE_DIRECTORY"):
         # systemd separates several by colons; the first is ours
         return Path(state.split(":")[0])
@@ -107,10 +103,9 @@ def open_data_dir(config: Config, environ: Mapping[str, str]) -> DataDir:
 
 
 def check_data_dir(root: Path) -> DataDir:
-    """Return the data directory at a path, if it may be one; `~` stands for a home directory.
+    """Return the data directory at a path, in which `~` stands for a home directory.
 
-    Raises:
-        ConfigError: it is `/`, the home directory, or no directory.
+    A ConfigError says that it is `/`, the home directory, or no directory.
     """
     problem, home, resolved = "", home_folder(), root
     try:

@@ -121,8 +121,7 @@ def open_proved(
 ) -> tuple[BinaryIO, Record] | None:
     """Do as `open_recorded` does, and prove a file that no claim fits.
 
-    Raises:
-        OSError, WrongKindError: it cannot be opened.
+    An OSError or a WrongKindError says that it cannot be opened.
     """
     if (opened := open_recorded(path, claims)) is not None:
         return opened
@@ -148,8 +147,7 @@ def _prove_record(data: DataDir, path: Path, claims: Sequence[Record]) -> Record
 def prove_file(data: DataDir, path: Path, claims: Sequence[C]) -> tuple[C, Proof] | None:
     """Return the latest claim that a file's digest proves, and the proof; None if none is.
 
-    Raises:
-        OSError, WrongKindError: it cannot be read.
+    An OSError or a WrongKindError says that it cannot be read.
     """
     with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size

@@ -56,10 +56,8 @@ async def open_source(
     """Open a session with the archive at a base URL.
 
     Names are resolved against the URL; user and password in it are sent as basic auth. The clock is
-    for dates in `Retry-After`; `block_bytes` is the least that is handed on of a body at a time.
-
-    Raises:
-        ConfigError: the proxy that the environment names is not a URL.
+    for dates in `Retry-After`; `block_bytes` is the least that is handed on of a body at a time. A
+    ConfigError says that the proxy that the environment names is not a URL.
     """
     # without credentials, so that none can get into an error, a log or a redirect
     base, auth = identity_of(url), aiohttp.BasicAuth.from_url(URL(url), encoding="utf-8")
@@ -108,8 +106,7 @@ class HttpSource:
     async def open(self, name: str, ask: Ask) -> AsyncIterator[Reply]:
         """Ask for an object by its name, relative to the archive's base.
 
-        Raises:
-            UpstreamError: no answer, or one that is neither 200, 304 nor 404.
+        Without an answer, or with one that is neither 200, 304 nor 404, there is an UpstreamError.
         """
         response = await self._ask(urljoin(self._base, name), ask)
         try:

@@ -78,11 +78,9 @@ class Surveyor:
     async def survey(self, upstream: Upstream, body: bytes | None) -> Survey:
         """Return what upstream has now, by what is known of it.
 
-        Without the body of the index accepted last, upstream is asked for the whole index again.
-
-        Raises:
-            IndexUnusableError: there is no index to go by; nothing may change.
-            UpstreamError: upstream does not answer.
+        Without the body of the index accepted last, upstream is asked for the whole index again. An
+        IndexUnusableError says that there is no index to go by, and nothing may change; any other
+        UpstreamError that upstream does not answer.
         """
         survey = await self._read_index(mend_times(upstream, now=self.now()), body)
         if is_search_due(survey.upstream, now=self.now()):
