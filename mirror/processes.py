@@ -24,6 +24,9 @@ from mirror.errors import MirrorError, StorageError
 
 _LOOK_MS = 200
 _NOTE_LENGTH = 20_000
+_KEEP_FREED = {"MALLOC_MMAP_THRESHOLD_": str(1024**2), "MALLOC_TRIM_THRESHOLD_": str(8 * 1024**2)}
+"""glibc gives each freed block of 128 KiB or more back to the system at once, which costs a worker
+that takes in bodies 100,000 page faults a GB: a tenth of its time."""
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -54,7 +57,11 @@ def start_process(*, prints: bool = False) -> tuple[subprocess.Popen[bytes], soc
                 # what a shell's >(command) opened is written by its descriptor: /dev/fd/63
                 close_fds=not prints,
                 # it finds its modules where we do, however that was arranged
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+                env={
+                    **_KEEP_FREED,
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)),
+                },
             )
     except OSError as error:
         ours.close()
