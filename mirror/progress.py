@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import NamedTuple, TextIO
@@ -38,6 +39,41 @@ def takes_colours(stream: TextIO | None) -> bool:
     return not os.environ.get("NO_COLOR") and takes_escapes(stream)
 
 
+class Rate:
+    """How fast something goes, by what came in the last seconds."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def of(self, done: int) -> float:
+        """Return bytes a second, now that so many are done."""
+        now = time.monotonic()
+        if self._seen and done < self._seen[-1][1]:
+            self._seen.clear()  # another part of the task has begun
+        self._seen.append((now, done))
+        while len(self._seen) > 2 and self._seen[1][0] < now - _RATE_OVER_S:
+            self._seen.popleft()
+        since, before = self._seen[0]
+        return (done - before) / (now - since) if now > since else 0.0
+
+
+def _fit(shown: Shown, rate: float, width: int) -> tuple[list[str], int]:
+    """Return what fits beside a label, the time left above all, and what is over for a bar."""
+    done, total = shown.done or 0, shown.total
+    size, left = human_bytes(done), "-:--:--"
+    if total:
+        number, unit = human_bytes(total).split()
+        size = f"{min(1, done / total) * float(number):.3g}/{number} {unit}"
+        if rate:
+            minutes, seconds = divmod(int((total - done) / rate), 60)
+            left = f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+    texts = [size, f"{human_bytes(rate)}/s", left]
+    for least in (1, 0, 0):
+        if len(" ".join((shown.label, *texts))) > width:
+            del texts[least]
+    return texts, width - len(" ".join((shown.label, *texts))) - 1
+
+
 @contextmanager
 def show_progress(look: Callable[[], Shown]) -> Iterator[None]:
     """Show on standard error, a terminal, what `look` says: asked ten times a second, on a thread.
@@ -45,32 +81,25 @@ def show_progress(look: Callable[[], Shown]) -> Iterator[None]:
     What is written to standard error meanwhile appears above.
     """
     # rich is worth its start-up time only where it is seen
-    from rich import progress as columns  # noqa: PLC0415
     from rich.console import Console, Group  # noqa: PLC0415
     from rich.live import Live  # noqa: PLC0415
+    from rich.progress_bar import ProgressBar  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    console = Console(stderr=True, highlight=False)
-    bar = columns.Progress(
-        columns.TextColumn("{task.description}", markup=False),
-        columns.BarColumn(bar_width=None),
-        columns.DownloadColumn(),
-        columns.TransferSpeedColumn(),
-        columns.TimeRemainingColumn(),
-        console=console,
-        speed_estimate_period=_RATE_OVER_S,
-        expand=True,
-    )
-    task = bar.add_task("", total=None)
+    console, rate = Console(stderr=True, highlight=False), Rate()
 
     def draw() -> Group:
         shown = look()
-        note = Text(shown.note)
+        label, note = Text(shown.label, no_wrap=True, overflow="ellipsis"), Text(shown.note)
         note.truncate(max(0, console.width - _MARGIN), overflow="ellipsis")
         if shown.done is None:
-            return Group(Text(shown.label), note)
-        bar.update(task, description=shown.label, completed=shown.done, total=shown.total)
-        return Group(bar, note)
+            return Group(label, note)
+        texts, room = _fit(shown, rate.of(shown.done), console.width)
+        bar = [ProgressBar(shown.total, shown.done, room)] * (room > 0)
+        line = Table.grid(padding=(0, 1))
+        line.add_row(label, *bar, *texts)
+        return Group(line, note)
 
     # not what a command answers: that may go elsewhere
     with Live(get_renderable=draw, console=console, transient=True, redirect_stdout=False):

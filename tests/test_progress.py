@@ -7,9 +7,10 @@ import time
 from itertools import count
 from types import ModuleType
 
+import pyte
 import pytest
 
-from mirror.progress import Shown, show_progress, show_reading
+from mirror.progress import Rate, Shown, show_progress, show_reading
 
 
 class NotebookStream(io.StringIO):
@@ -42,6 +43,41 @@ class TerminalStream(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+@pytest.mark.parametrize("total", [None, 45_600_000_000])
+@pytest.mark.parametrize("label", ["4 of 6 days", "1,204 of 2,901 days, 1,300 failed"])
+@pytest.mark.parametrize("columns", [20, 31, 40, 53, 80])
+def test_it_takes_one_line_however_narrow_the_terminal_is(
+    monkeypatch: pytest.MonkeyPatch, columns: int, label: str, total: int | None
+) -> None:
+    monkeypatch.setattr(sys, "stderr", shown := TerminalStream())
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    done, looks = count(1_000_000_000, 10_000_000), count()
+
+    with show_progress(lambda: Shown(label, next(done), total, f"{next(looks)} " + "a note" * 20)):
+        while not re.search("^3 a note", shown.getvalue(), re.MULTILINE):
+            time.sleep(0.01)
+        screen = pyte.Screen(columns, 24)
+        screen.set_mode(pyte.modes.LNM)
+        pyte.Stream(screen).feed(shown.getvalue())
+
+    line, note, *rest = (line.rstrip() for line in screen.display)
+    assert line.startswith(label[: columns - 1])
+    assert re.match(r"\d+ a note", note)
+    assert not any(rest)
+    if columns >= 80 and total:
+        assert re.search(r" [\d.]+/45.6 GB [\d.]+ MB/s \d+:\d\d:\d\d$", line)
+
+
+def test_a_rate_falls_where_nothing_comes_any_more() -> None:
+    rate, done = Rate(), 0
+    for done in range(0, 1_000_001, 100_000):
+        fast = rate.of(done)
+        time.sleep(0.01)
+    time.sleep(0.2)
+    assert 0 < rate.of(done) < fast / 2
 
 
 @pytest.mark.parametrize("label", ["1,204 of 2,901 days", "1,204/2,901 counted"])

@@ -46,16 +46,17 @@ def _look(live: PollProgress, reading: Reading) -> Shown:
         label = f"{poll.days_counted:,}/{poll.days_pending:,} counted"
         return Shown(label, poll.bytes_counted, poll.bytes_pending or None)
     # the estimate is only one: never show more done than there is
-    is_over = poll.days_done >= poll.days_due
-    total = poll.bytes_received if is_over else max(poll.bytes_expected, poll.bytes_received)
+    total = max(poll.bytes_expected, poll.bytes_received)
     label = f"{poll.days_done:,} of {plural(poll.days_due, 'day')}"
+    label += f", {poll.days_failed:,} failed" if poll.days_failed else ""
     return Shown(label, poll.bytes_received, total or None, _note(poll, live.moved_at))
 
 
 def _note(poll: Progress, moved_at: float) -> str:
     notes = [shown(f"{day} {problem}", _MAX_NOTE) for day, problem in poll.retrying.items()]
     silent_s = time.monotonic() - moved_at
-    if not notes and poll.days_done < poll.days_due and silent_s > _SILENT_S:
+    days_ended = poll.days_done + poll.days_failed
+    if not notes and days_ended < poll.days_due and silent_s > _SILENT_S:
         return f"nothing has come for {silent_s:.0f} s"
     return f"{plural(len(notes), 'day')} retried; {notes[0]}" if notes[1:] else "".join(notes)
 
@@ -65,7 +66,7 @@ def _look_before(live: PollProgress) -> Shown:
     match live.before:
         case Asking() as asking:
             when = f" in {left_s:.0f} s" if asking.is_waiting else f", {left_s:.0f} s left"
-            label = f"waiting for {asking.name}: try {asking.attempt} of {asking.attempts}"
+            label = f"{asking.name}: try {asking.attempt} of {asking.attempts}"
             # its body may take longer than the answer's beginning
             label += when if left_s else ""
             return Shown(label, note=shown(asking.problem, _MAX_NOTE))

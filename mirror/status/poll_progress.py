@@ -23,9 +23,9 @@ class Progress(Struct):
     """A running poll at one moment."""
 
     days_due: int = 0
-    days_done: int = 0
+    days_done: int = 0  # without those that failed
     days_failed: int = 0
-    bytes_expected: int = 0  # an estimate: an index has lines, not bytes
+    bytes_expected: int = 0  # an estimate, for an index has lines, not bytes; right in the end
     bytes_received: int = 0
     seconds: float = 0  # since the plan was made, or the counting began
     active: Sequence[date] = ()  # days on their way, newest first; at most 64
@@ -50,6 +50,7 @@ class PollProgress:
         self._started = time.monotonic()
         self._now = Progress()
         self._active: set[date] = set()
+        self._left: dict[date, int] = {}  # bytes still expected of each day, or less than none
         self._retrying: dict[date, tuple[str, float]] = {}
         self.before: Asking | Proved | None = None  # what is done before there is a plan
         self.until = 0.0  # when what is asked for then is given up, or asked for again
@@ -95,8 +96,10 @@ class PollProgress:
                 self._forget()
                 self._is_planned = True
                 self._now = Progress(len(event.due), bytes_expected=event.estimated_bytes)
+                self._left = {due.date: due.estimated_bytes for due in event.due}
             case Received():
                 now.bytes_received += event.size
+                self._left[event.day] = self._left.get(event.day, 0) - event.size
                 self._active.add(event.day)
                 self._retrying.pop(event.day, None)
             case Retrying():
@@ -105,8 +108,10 @@ class PollProgress:
             case Outcome():
                 self._active.discard(event.date)
                 self._retrying.pop(event.date, None)
-                now.days_done += 1
-                now.days_failed += event.kind in (OutcomeKind.FAILED, OutcomeKind.REFUSED)
+                now.bytes_expected -= self._left.pop(event.date, 0)
+                has_failed = event.kind in (OutcomeKind.FAILED, OutcomeKind.REFUSED)
+                now.days_failed += has_failed
+                now.days_done += not has_failed
             case PollReport():
                 self._forget()
                 self._now.days_pending = event.pending_findings

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from mirror.archive.ports import Asking, Counted, PollEvent, Proved, Received, Retrying
 from mirror.model import Outcome, OutcomeKind, Plan, PollReport
+from mirror.status.poll_progress import PollProgress, Progress
 from mirror.sync.wiring import open_mirror
 from tests.conftest import World
 from tests.sync.answers import Body
@@ -305,6 +306,23 @@ class TestEvents:
 
         asked = [one.name for one in seen if isinstance(one, Asking)]
         assert asked == ["index.jsonl", "index.html", "events-2000-01-01.jsonl"]
+
+    async def test_of_days_that_fail_no_progress_is_made(self, world: World) -> None:
+        world.server.fail(day_name(world.day(4)), faults.Status(404))
+        live = PollProgress()
+        seen: list[Progress | None] = []
+
+        def observe(event: PollEvent) -> None:
+            live.observe(event)
+            if isinstance(event, Outcome):
+                seen.append(live.progress)
+
+        await world.sync(observer=observe)
+        last = seen[-1]
+        assert last is not None
+        assert (last.days_due, last.days_done, last.days_failed) == (10, 9, 1)
+        # nothing is left that would still be waited for
+        assert last.bytes_expected == last.bytes_received
 
 
 def replaced(report: PollReport) -> tuple[object, ...]:

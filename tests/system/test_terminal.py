@@ -67,7 +67,7 @@ class Recording:
         assert seen == self._path.read_text()
 
 
-@pytest.fixture(params=[60, 110])
+@pytest.fixture(params=[40, 60, 110])
 def columns(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
@@ -90,7 +90,7 @@ def large(shell: Shell) -> Trickle:
     return trickle
 
 
-MOVING = r"B/s \d:[\d:]+"
+MOVING = r"[\d.]+/[\d.]+ MB.* \d:[\d:]+"
 
 
 async def end(terminal: Terminal, large: Trickle) -> tuple[int, str]:
@@ -117,7 +117,7 @@ async def test_a_sync_with_a_day_that_is_failing(
     shell.server.fail(f"events-{shell.days[2]}.jsonl", Status(404))
 
     async with on_terminal(shell, "sync", columns=columns) as terminal:
-        recording.add(await terminal.seen("file.failed.*5 of 6 days.*" + MOVING))
+        recording.add(await terminal.seen("file.failed.*4 of 6 days, 1 failed.*" + MOVING))
         code, last = await end(terminal, large)
 
     recording.add(last)

@@ -185,8 +185,8 @@ async def test_a_poll_is_followed_on_the_real_site(tmp_path: Path) -> None:
         assert "&lt;script&gt;alert(1)" in told["data"]
         assert "<script" not in told["data"]
         live.observe(Outcome(DAY, OutcomeKind.FAILED))
-        assert "1 of 2 days, 1 failed" in (await event(answer))["data"]
+        assert "0 of 2 days, 1 failed" in (await event(answer))["data"]
         async with hearing(f"{url}status") as page:
-            assert "1 of 2 days, 1 failed" in await page.text()
+            assert "0 of 2 days, 1 failed" in await page.text()
         live.stop()
         assert await event(answer) == {"event": "progress", "data": ""}
