@@ -70,10 +70,7 @@ def parse_changes(body: bytes) -> tuple[FinalChange, ...]:
 def to_tell(
     changes: Iterable[FinalChange], records: Mapping[date, Record], *, now: datetime
 ) -> tuple[FinalChange, ...]:
-    """Return the changes that people should still hear of, latest first.
-
-    One whose earlier body is published again is settled.
-    """
+    """Return what people should still hear of, latest first; not where the earlier body is back."""
     recent = (one for one in changes if now - one.at <= TOLD_FOR)
     held = {day: record.sha256 for day, record in records.items()}
     return tuple(one for one in recent if held.get(one.day) != one.sha256_before)[::-1]

@@ -74,8 +74,7 @@ def parse_http_date(text: str | None) -> datetime | None:
     """Return an HTTP date (RFC 9110, 5.6.7) as aware UTC, or None."""
     if not text:
         return None
-    # slow to import, and only an answer of upstream's has one
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - slow, and for answers alone
 
     try:
         when = parsedate_to_datetime(text)

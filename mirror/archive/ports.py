@@ -121,10 +121,7 @@ class Staged(Protocol):
 
     @property
     def elsewhere(self) -> Stage | None:
-        """How another process writes it in place of this one, once; can be pickled.
-
-        None where no other process can.
-        """
+        """How another process writes it instead, once; can be pickled. None where none can."""
 
     async def publish(
         self,

@@ -156,8 +156,7 @@ def format_of(named: K | None, suffix: str, formats: Mapping[str, K], output: Pa
 
 def open_archive(data: DataDir) -> "Archive":
     """Return the events of a data directory, to be read."""
-    # brings the decoder along: imported by those who read events
-    from mirror.reading.reader import Archive  # noqa: PLC0415
+    from mirror.reading.reader import Archive  # noqa: PLC0415 - brings the decoder along
 
     rules = data.days
     return Archive(data.root, name_template=rules.name_template, final_after=rules.final_after)
@@ -176,8 +175,7 @@ def run_until_signal(work: Coroutine[Any, Any, T], data: DataDir | None = None) 
     Of the data directory that it fills it is said then what is held, and an Exit is raised with the
     code for the signal.
     """
-    # what no coroutine waits for is quicker without it
-    import asyncio  # noqa: PLC0415
+    import asyncio  # noqa: PLC0415 - what no coroutine waits for is quicker without it
 
     received: list[ExitCode] = []
 
@@ -213,8 +211,7 @@ def run_until_signal(work: Coroutine[Any, Any, T], data: DataDir | None = None) 
 
 def with_mirror(config: Config, data: DataDir, work: Callable[["Mirror"], Awaitable[T]]) -> T:
     """Hold the data directory for writing while `work` is done with it, or until a signal."""
-    # brings the HTTP client along: imported by those who ask upstream
-    from mirror.sync.wiring import open_mirror  # noqa: PLC0415
+    from mirror.sync.wiring import open_mirror  # noqa: PLC0415 - brings the HTTP client along
 
     async def held() -> T:
         async with open_mirror(config, data) as mirror:

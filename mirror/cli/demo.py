@@ -36,8 +36,7 @@ def demo(data_dir: str, days: int, port: int | None, *, serves: bool) -> None:
     """
     if port is not None and not serves:
         raise click.UsageError("--port goes with --serve")
-    # brings an HTTP server along: imported by those who ask for it
-    from mirror.demo.tour import run_tour  # noqa: PLC0415
+    from mirror.demo.tour import run_tour  # noqa: PLC0415 - brings an HTTP server along
 
     configure_logs(LogConfig(level="error"))
     if serves and port is None:

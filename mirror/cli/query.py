@@ -186,8 +186,7 @@ def _keep_history() -> None:
     """Remember what was typed, from one time to the next, readable by the user alone."""
     # not in every Python; a user may have no home
     with suppress(ImportError, OSError, RuntimeError):
-        # worth its start-up time only where somebody types
-        import readline  # noqa: PLC0415
+        import readline  # noqa: PLC0415 - worth its start-up time only where somebody types
 
         state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
         path = Path(state, "binder-mirror", "query_history")

@@ -104,10 +104,7 @@ def user_folder(environ: Mapping[str, str], variable: str, usual: str) -> Path |
 
 
 def render(config: Config) -> str:
-    """Return the settings as a TOML file that says of each key what it means.
-
-    A user and password in upstream's URL are masked.
-    """
+    """Return the settings as a TOML file with comments; upstream's credentials are masked."""
     lines: list[str] = []
     for name, keys in _KEYS.items():
         table = getattr(config, name)
@@ -159,12 +156,9 @@ def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
         name = variable.removeprefix(ENV_PREFIX)
         is_setting = not variable.startswith(ENV_PREFIX) or "__" in name or name == "CONFIG"
         if not is_setting and not _KUBERNETES.search(f"{variable}={value}"):
-            near = difflib.get_close_matches(name, [*known, "CONFIG"], n=1)
-            meant = (
-                f'did you mean "{ENV_PREFIX}{near[0]}"?'
-                if near
-                else f"they are {ENV_PREFIX}<TABLE>__<KEY>"
-            )
+            meant = f"they are {ENV_PREFIX}<TABLE>__<KEY>"
+            if near := difflib.get_close_matches(name, [*known, "CONFIG"], n=1):
+                meant = f'did you mean "{ENV_PREFIX}{near[0]}"?'
             yield f"{variable}: is no setting; {meant}"
 
 

@@ -157,8 +157,7 @@ class Jobs:
                 await self._count(mirror)
         await self.site.snapshots.snapshot(fresh=True)
         if self.site.config.dataset.enabled:
-            # a daemon without a data set is not to pay for what that imports
-            from mirror.dataset.build import update_dataset  # noqa: PLC0415
+            from mirror.dataset.build import update_dataset  # noqa: PLC0415 - for a data set alone
 
             if await update_dataset(self.site.data, moved=self._read) is not None:
                 self.site.metrics.job_failed("dataset", "refused")

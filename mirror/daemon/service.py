@@ -52,10 +52,7 @@ def tune_process() -> None:
 
 
 class Notifier:
-    """Notifies the service manager that the environment names; silent where there is none.
-
-    The protocol is that of sd_notify(3).
-    """
+    """Notifies the service manager (sd_notify(3)) that the environment names; else is silent."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         # an abstract socket begins with NUL

@@ -249,8 +249,7 @@ def open_months(
         f"{plural(len(records), 'daily file')}, {size / 1e6:,.0f} MB "
         "(`binder-mirror dataset build` makes one, for all queries to come)"
     )
-    # only where it is used: a small query takes as long as what it imports
-    from mirror.dataset.build import build_into  # noqa: PLC0415
+    from mirror.dataset.build import build_into  # noqa: PLC0415 - most of a small query's time
 
     with TemporaryDirectory(prefix="binder-mirror-") as folder:
         call(build_into, Path(folder), data, plan.lacking)

@@ -194,8 +194,7 @@ def _query_errors(sql: str, *, is_written: bool = False) -> Iterator[None]:
         refused = os_error(error) or OSError(one_line(error))
         if is_written:
             raise refused from error
-        # for this case alone: what a worker imports is most of a small query's time
-        from mirror.store.disk import storage_error  # noqa: PLC0415
+        from mirror.store.disk import storage_error  # noqa: PLC0415 - slow, and for this alone
 
         raise storage_error(refused, Path("the data set")) from error
     except duckdb.Error as error:

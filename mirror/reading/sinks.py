@@ -71,9 +71,8 @@ def _show_lines(lines: bytes) -> bytes:
 def write_csv(events: AnyEvents, sink: BinaryIO) -> None:
     """Write launches as CSV in UTF-8: a header, ISO 8601, true and false, nothing for null.
 
-    An empty text is `""`, so that it is not taken for null.
-
-    What would control a terminal is escaped where it is one that reads.
+    An empty text is `""`, so that it is not taken for null. What would control a terminal is
+    escaped where it is one that reads.
     """
     make = partial(make_cell, is_shown=True) if sink.isatty() else make_cell
     # lines end as RFC 4180 has it

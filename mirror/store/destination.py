@@ -86,10 +86,7 @@ class StagedFile:
 
 
 class LocalStore:
-    """A data directory held for writing; see `mirror.archive.ports.Destination`.
-
-    Made by `open_store`.
-    """
+    """A data directory that `open_store` holds for writing; see `mirror.archive.ports`."""
 
     def __init__(
         self,

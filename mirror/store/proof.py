@@ -72,8 +72,7 @@ def prove(data: DataDir, inventory: Inventory, *, by_sums: bool = True) -> None:
     doubted = [claims for claims in inventory.unverified.values() if claims]
     if not doubted:
         return
-    # slow to import, and seldom needed
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - slow, and seldom needed
 
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         try:
