@@ -13,19 +13,9 @@ from typing import TypeAlias
 import msgspec
 from msgspec import Struct
 
+from mirror.dataset import months
 from mirror.dataset.build import build_into
 from mirror.dataset.columns import DATASET_COLUMNS
-from mirror.dataset.months import (
-    PROVENANCE_KEY,
-    Provenance,
-    doubted_days,
-    list_months,
-    load_months,
-    matches,
-    month_of,
-    months_of,
-    path_of,
-)
 from mirror.errors import DatasetError
 from mirror.model import Record
 from mirror.reading.duck import Connection, one_line, open_duckdb, path_literal, require_duckdb
@@ -79,11 +69,11 @@ def verify_dataset(data: DataDir, *, rederive: bool = False) -> DatasetVerifyRep
     """
     require_duckdb()
     held = load_proved(data)
-    wanted = months_of(held.records.values())
-    doubted = {month_of(day): day for day in sorted(doubted_days(held), reverse=True)}
-    recorded, there = load_months(data), list_months(data)
+    wanted = months.months_of(held.records.values())
+    doubted = {months.month_of(day): day for day in sorted(months.doubted_days(held), reverse=True)}
+    recorded, there = months.load_months(data), months.list_months(data)
     faults: list[Fault] = []
-    made: list[Provenance] = []
+    made: list[months.Provenance] = []
     for month in sorted(wanted.keys() | there.keys()):
         found: list[_Found]
         if month in doubted:
@@ -111,7 +101,7 @@ def verify_dataset(data: DataDir, *, rederive: bool = False) -> DatasetVerifyRep
 
 
 def _check_file(
-    path: Path, recorded_sha256: str | None, days: tuple[Record, ...], made: list[Provenance]
+    path: Path, recorded_sha256: str | None, days: tuple[Record, ...], made: list[months.Provenance]
 ) -> Iterator[_Found]:
     """Yield what is wrong with a month's file; what it says it was made from is added to `made`."""
     import duckdb  # noqa: PLC0415 - heavy, and an extra
@@ -122,14 +112,14 @@ def _check_file(
         with open_duckdb(memory_bytes=_MEMORY_BYTES) as connection:
             stored = connection.execute(
                 f"SELECT decode(value) FROM parquet_kv_metadata({path_literal(path)}) "
-                f"WHERE decode(key) = '{PROVENANCE_KEY}'"
+                f"WHERE decode(key) = '{months.PROVENANCE_KEY}'"
             ).fetchone()
             if stored is None:
                 yield FaultKind.UNREADABLE, "does not say what it was made from"
                 return
-            provenance = msgspec.json.decode(stored[0], type=Provenance)
+            provenance = msgspec.json.decode(stored[0], type=months.Provenance)
             made.append(provenance)
-            if matches(provenance, days):
+            if months.matches(provenance, days):
                 yield from _check_rows(connection, path, provenance, days)
             else:
                 yield FaultKind.BEHIND, _difference(provenance, days)
@@ -138,7 +128,7 @@ def _check_file(
 
 
 def _check_rows(
-    connection: Connection, path: Path, provenance: Provenance, days: tuple[Record, ...]
+    connection: Connection, path: Path, provenance: months.Provenance, days: tuple[Record, ...]
 ) -> Iterator[_Found]:
     described = connection.execute(f"DESCRIBE FROM {_source(path)}").fetchall()
     if [row[:2] for row in described] != [(one.name, one.sql_type) for one in DATASET_COLUMNS]:
@@ -171,7 +161,7 @@ def _rederive(path: Path, data: DataDir, month: str, days: tuple[Record, ...]) -
         rows = f"(SELECT row({_COLUMNS}) AS row FROM"
         ((differing,),) = connection.execute(
             f"SELECT count(*) FROM {rows} {_source(path)}) AS here POSITIONAL JOIN "
-            f"{rows} {_source(path_of(Path(name), month))}) AS again "
+            f"{rows} {_source(months.path_of(Path(name), month))}) AS again "
             "WHERE here.row IS DISTINCT FROM again.row"
         ).fetchall()
     if differing:
@@ -182,7 +172,7 @@ def _source(path: Path) -> str:
     return f"read_parquet({path_literal(path)}, hive_partitioning = false)"
 
 
-def _difference(provenance: Provenance, days: tuple[Record, ...]) -> str:
+def _difference(provenance: months.Provenance, days: tuple[Record, ...]) -> str:
     made = {day.name: day.sha256 for day in provenance.days}
     held = {day.name: day.sha256 for day in days}
     changed = sorted(name for name in made.keys() | held.keys() if made.get(name) != held.get(name))

@@ -20,20 +20,8 @@ import msgspec
 from msgspec import Struct
 
 from mirror import __version__
+from mirror.dataset import months
 from mirror.dataset.columns import SCHEMA_VERSION, make_tables, select_month
-from mirror.dataset.months import (
-    FILE_NAME,
-    PROVENANCE_KEY,
-    DatasetPlan,
-    DayProvenance,
-    MonthRecord,
-    Provenance,
-    is_intact,
-    path_of,
-    plan_dataset,
-    save_months,
-    scratch_of,
-)
 from mirror.dataset.rows import MonthReader
 from mirror.errors import DatasetError, MirrorError
 from mirror.logs import get_logger
@@ -114,30 +102,30 @@ def keep_in_step(
     `progress` is called, from any thread, with the daily files and bytes of each month made; when
     `stop` is set, the build ends, and what was put in place stays.
     """
-    plan = plan_dataset(data, rebuild=rebuild)
+    plan = months.plan_dataset(data, rebuild=rebuild)
     outcome: dict[str, str] = {}
     if plan.build:
         duck.require_duckdb()
     if plan.build or plan.remove:
         with storage_errors(data.dataset):
             data.dataset.mkdir(exist_ok=True)
-        with dataset_lock(data), _scratch(scratch_of(data)) as scratch:
+        with dataset_lock(data), _scratch(months.scratch_of(data)) as scratch:
             # another may have been at work until now
-            plan = plan_dataset(data, rebuild=rebuild)
-            with _making(data, data.dataset, scratch, plan.build, progress) as months:
-                outcome = _follow(data, plan, months, stop or threading.Event())
+            plan = months.plan_dataset(data, rebuild=rebuild)
+            with _making(data, data.dataset, scratch, plan.build, progress) as making:
+                outcome = _follow(data, plan, making, stop or threading.Event())
     return _report(plan, outcome)
 
 
 def _follow(
     data: DataDir,
-    plan: DatasetPlan,
-    months: Mapping[str, Future[MonthRecord]],
+    plan: months.DatasetPlan,
+    making: Mapping[str, Future[months.MonthRecord]],
     stop: threading.Event,
 ) -> dict[str, str]:
     """Record the months and take some away; return what went wrong, by month; "" for nothing."""
     outcome: dict[str, str] = {}
-    for month, made in months.items():
+    for month, made in making.items():
         while not stop.is_set() and not wait([made], _LOOK_S).done:
             pass
         if not made.done():
@@ -145,19 +133,19 @@ def _follow(
         try:
             plan.made[month] = made.result()
             outcome[month] = ""
-            save_months(data, plan.made)
+            months.save_months(data, plan.made)
         except DatasetError as error:
             outcome[month] = error.line()
     for month in plan.remove:
         _remove_month(data, month)
         plan.made.pop(month, None)
-    save_months(data, plan.made)
+    months.save_months(data, plan.made)
     return outcome
 
 
-def build_into(root: Path, data: DataDir, months: Mapping[str, tuple[Record, ...]]) -> None:
+def build_into(root: Path, data: DataDir, wanted: Mapping[str, tuple[Record, ...]]) -> None:
     """Make months under another folder than the data set's, for one use."""
-    with _making(data, root, root, months) as made:
+    with _making(data, root, root, wanted) as made:
         for one in made.values():
             one.result()
 
@@ -167,14 +155,14 @@ def _making(
     data: DataDir,
     root: Path,
     scratch: Path,
-    months: Mapping[str, tuple[Record, ...]],
+    wanted: Mapping[str, tuple[Record, ...]],
     progress: Advance = show_nothing,
-) -> Iterator[dict[str, Future[MonthRecord]]]:
+) -> Iterator[dict[str, Future[months.MonthRecord]]]:
     """Have what comes of each month; one that fails keeps no other from being made."""
-    hands = max(1, min(len(months), len(os.sched_getaffinity(0)), _MAX_WORKERS))
+    hands = max(1, min(len(wanted), len(os.sched_getaffinity(0)), _MAX_WORKERS))
     idle: dict[int, Worker] = {}  # by the thread that calls it
 
-    def make(month: str, days: tuple[Record, ...]) -> MonthRecord:
+    def make(month: str, days: tuple[Record, ...]) -> months.MonthRecord:
         try:
             worker = idle.pop(get_ident(), None) or workers.enter_context(Worker())
             made = worker.call(
@@ -192,7 +180,7 @@ def _making(
     # the workers are closed first, with what is still waited for
     with ThreadPoolExecutor(max_workers=hands) as pool, ExitStack() as workers:
         try:
-            yield {month: pool.submit(make, month, days) for month, days in months.items()}
+            yield {month: pool.submit(make, month, days) for month, days in wanted.items()}
         finally:
             # where the build ends early the others need not be waited for
             pool.shutdown(wait=False, cancel_futures=True)
@@ -205,7 +193,7 @@ def _make_month(
     month: str,
     days: tuple[Record, ...],
     memory_bytes: int,
-) -> MonthRecord:
+) -> months.MonthRecord:
     """Make a month's file; in a worker."""
     with (
         storage_errors(scratch),
@@ -215,8 +203,8 @@ def _make_month(
         folder = Path(name)
         parts = [folder / part for part in ("launches.jsonl", "moments.csv", "lines.csv")]
         read = _read(data, parts, days)
-        provenance = Provenance(SCHEMA_VERSION, f"binder-mirror {__version__}", read.days)
-        made, target = folder / FILE_NAME, path_of(root, month)
+        provenance = months.Provenance(SCHEMA_VERSION, f"binder-mirror {__version__}", read.days)
+        made, target = folder / months.FILE_NAME, months.path_of(root, month)
         with duck.open_duckdb(memory_bytes=memory_bytes, scratch=folder) as connection:
             launches, moments, lines = map(duck.path_literal, parts)
             for sql in make_tables(launches, moments, lines, read.files):
@@ -226,7 +214,7 @@ def _make_month(
             target.parent.mkdir(parents=True, exist_ok=True)
             stats, sha256 = made.stat(), digest_of(made)
         publish_durably(made, target)
-        return MonthRecord(stats.st_size, stats.st_mtime_ns, sha256, provenance)
+        return months.MonthRecord(stats.st_size, stats.st_mtime_ns, sha256, provenance)
 
 
 def _read(data: DataDir, parts: Iterable[Path], days: Iterable[Record]) -> MonthReader:
@@ -241,9 +229,9 @@ def _read(data: DataDir, parts: Iterable[Path], days: Iterable[Record]) -> Month
     return reader
 
 
-def _check_day(read: DayProvenance, record: Record, path: Path) -> None:
+def _check_day(read: months.DayProvenance, record: Record, path: Path) -> None:
     if read.sha256 != record.sha256:
-        if not is_intact(path, record):
+        if not months.is_intact(path, record):
             raise DatasetError(
                 f"{record.name} was replaced while it was read", hint="the next build takes it up"
             )
@@ -259,12 +247,12 @@ def _check_day(read: DayProvenance, record: Record, path: Path) -> None:
         )
 
 
-def _copy_month(connection: duck.Connection, target: Path, provenance: Provenance) -> None:
+def _copy_month(connection: duck.Connection, target: Path, provenance: months.Provenance) -> None:
     """Write a month's rows; a DatasetError says that they are not all there."""
     metadata = duck.literal(msgspec.json.encode(provenance).decode())
     written = connection.execute(
         f"COPY ({select_month()}) TO {duck.literal(str(target))} "
-        f"({_WRITE_OPTIONS}, KV_METADATA {{{PROVENANCE_KEY}: {metadata}}})"
+        f"({_WRITE_OPTIONS}, KV_METADATA {{{months.PROVENANCE_KEY}: {metadata}}})"
     ).fetchone()
     expected = sum(day.rows for day in provenance.days)
     if written != (expected,):
@@ -272,7 +260,7 @@ def _copy_month(connection: duck.Connection, target: Path, provenance: Provenanc
 
 
 def _remove_month(data: DataDir, month: str) -> None:
-    path = path_of(data.dataset, month)
+    path = months.path_of(data.dataset, month)
     with storage_errors(path):
         path.unlink(missing_ok=True)
         for folder in (path.parent, path.parent.parent):
@@ -293,7 +281,7 @@ def _scratch(folder: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _report(plan: DatasetPlan, outcome: Mapping[str, str]) -> DatasetReport:
+def _report(plan: months.DatasetPlan, outcome: Mapping[str, str]) -> DatasetReport:
     built = [month for month, problem in outcome.items() if not problem]
     days = [day for month in plan.made.values() for day in month.provenance.days]
     made = [day for month in built for day in plan.made[month].provenance.days]

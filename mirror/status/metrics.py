@@ -5,7 +5,7 @@ is counted, at each scrape. Gauges of the copy come from its status alone, so th
 too. No label ever comes from upstream's data.
 """
 
-from collections import Counter as Counts
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -13,16 +13,7 @@ from http import HTTPStatus
 from itertools import product
 from typing import TypeVar
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    Metric,
-    ProcessCollector,
-    disable_created_metrics,
-)
-from prometheus_client import values as metric_values
+import prometheus_client as prometheus
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
@@ -95,12 +86,12 @@ _COLLECTED = {
 }
 """By name: what a metric is that is read where it is counted, and its label if it has one."""
 _Values = Mapping[str, float | Mapping[str, float]]  # by name of a metric: its value, or by label
-_Made = TypeVar("_Made", Counter, Gauge)
+_Made = TypeVar("_Made", prometheus.Counter, prometheus.Gauge)
 
 # when each counter began is the process's start, which has a metric of its own
-disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
+prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
 # one process counts here; a variable of another program's would have files of counters written
-metric_values.ValueClass = metric_values.MutexValue
+prometheus.values.ValueClass = prometheus.values.MutexValue
 
 
 class Metrics(Collector):
@@ -111,17 +102,17 @@ class Metrics(Collector):
     """
 
     def __init__(self, *, shows_process: bool = True) -> None:
-        self._registry = CollectorRegistry()
+        self._registry = prometheus.CollectorRegistry()
         if shows_process:
-            ProcessCollector(registry=self._registry)
+            prometheus.ProcessCollector(registry=self._registry)
         self.traffic, self._over = Traffic(), Traffic()  # of the running session; of those before
         self._copy: _Values = {}
         self._changes: _Values = {}
         self._registry.register(self)
-        self._counters = _make(Counter, _COUNTERS, self._registry)
-        self._gauges = _make(Gauge, _GAUGES, self._registry)
+        self._counters = _make(prometheus.Counter, _COUNTERS, self._registry)
+        self._gauges = _make(prometheus.Gauge, _GAUGES, self._registry)
         self._histograms = {
-            name: Histogram(_full(name), text, buckets=buckets, registry=self._registry)
+            name: prometheus.Histogram(_full(name), text, buckets=buckets, registry=self._registry)
             for name, (text, buckets) in _HISTOGRAMS.items()
         }
         self._gauges["build_info"].labels(__version__).set(1)
@@ -213,7 +204,7 @@ class Metrics(Collector):
             encode, content_type = choose_encoder("")
         return encode(self._registry), content_type
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[prometheus.Metric]:
         """Yield what is asked of upstream, and how the copy stands."""
         yield from _families(GaugeMetricFamily, self._copy)
         traffic = Traffic()
@@ -223,7 +214,9 @@ class Metrics(Collector):
         yield from _families(CounterMetricFamily, counted)
 
 
-def _make(kind: type[_Made], rows: _Definitions, registry: CollectorRegistry) -> dict[str, _Made]:
+def _make(
+    kind: type[_Made], rows: _Definitions, registry: prometheus.CollectorRegistry
+) -> dict[str, _Made]:
     made = {}
     for name, (text, labels) in rows.items():
         made[name] = kind(_full(name), text, list(labels), registry=registry)
@@ -270,7 +263,7 @@ def _copy_values(status: Status, now: datetime) -> _Values:
 
 
 def _upstream_values(traffic: Traffic) -> _Values:
-    statuses = Counts({"200": 0, "304": 0, "404": 0, "none": traffic.unanswered})
+    statuses = Counter({"200": 0, "304": 0, "404": 0, "none": traffic.unanswered})
     for status, count in traffic.statuses.items():
         # unknown codes map to `other`, to bound cardinality
         statuses[str(status) if status in _STATUSES else "other"] += count
@@ -283,7 +276,7 @@ def _upstream_values(traffic: Traffic) -> _Values:
 
 def _families(
     kind: type[CounterMetricFamily | GaugeMetricFamily], values: _Values
-) -> Iterator[Metric]:
+) -> Iterator[prometheus.Metric]:
     for name, value in values.items():
         text, label = _COLLECTED[name]
         family = kind(_full(name), text, labels=[label] if label else [])
