@@ -132,15 +132,10 @@ class Staged(Protocol):
     ) -> Record:
         """Make the body, complete and judged, durable and visible at once; journal its record.
 
-        Before it is visible, its record is durable, and `SHA256SUMS` says nothing else of it.
-
-        Args:
-            record: what is known of it; its `mtime_ns` is filled in.
-            predecessor: the record of the body it replaces where that goes to history.
-            change: what upstream did to a final day by it; on record before the body is visible.
-
-        Raises:
-            WrongKindError: something other than a file stands in the way.
+        Before it is visible, its record is durable, with `mtime_ns` filled in, and `change`, what
+        upstream did to a final day by it; and `SHA256SUMS` says nothing else of it. What it
+        replaces goes to history where `predecessor` is the record of that. A WrongKindError says
+        that something other than a file stands in the way.
         """
 
     async def quarantine(self, day: date, reason: str) -> None:

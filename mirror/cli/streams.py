@@ -161,11 +161,9 @@ def notice(text: str) -> None:
 
 @contextmanager
 def stdout_errors() -> Iterator[None]:
-    """Name standard output as what cannot be written, here or in a worker.
+    """Name standard output as what cannot be written, here or in a worker, in a StorageError.
 
-    Raises:
-        StorageError: what it is redirected to refuses.
-        ReaderGoneError: nobody reads it any more.
+    A ReaderGoneError says that nobody reads it any more.
     """
     try:
         yield

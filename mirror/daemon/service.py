@@ -94,11 +94,8 @@ async def run_service(
 
     `load` reads the settings again. Without `open_writer`, which holds the data directory for
     writing, the web side runs alone. In `environ` a service manager leaves its address; `announce`
-    shows ours to a person at a terminal, once it is served.
-
-    Raises:
-        ConfigError: the address cannot be had.
-        BaseException: the work itself died, of a bug.
+    shows ours to a person at a terminal, once it is served. A ConfigError says that the address
+    cannot be had; what else is raised is a bug, of which the work died.
     """
     site = Site(config, data, longest_interval(config.schedule, now=now()), now)
     jobs = Jobs(site, Schedule(config.schedule), open_writer) if open_writer is not None else None

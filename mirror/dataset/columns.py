@@ -59,13 +59,9 @@ def make_tables(
 ) -> Iterator[str]:
     """Yield the SQL that makes the tables launches, moments and lines.
 
-    In lines `place` is the number of a line in the month, from 1.
-
-    Args:
-        launches: the file of distinct launches, as an SQL literal.
-        moments: the file of moments.
-        lines: the file of the lines' numbers.
-        files: of each daily file the day of the month, its name, and the lines in those before it.
+    They are made of the three files that `mirror.dataset.rows` writes, as SQL literals, and of the
+    day of the month of each daily file, its name, and the lines in those before it. In lines
+    `place` is the number of a line in the month, from 1.
     """
     values = ", ".join(f"({day}, {literal(name)}, {before})" for day, name, before in files)
     yield f"CREATE TEMP TABLE files(day, name, lines_before) AS VALUES {values}"

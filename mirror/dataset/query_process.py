@@ -39,11 +39,8 @@ def answer_apart(
     """Answer a query over the months' files in a process of its own, within its bounds.
 
     The form is table, csv, json, markdown or, into a file, parquet; without an `output` the answer
-    goes to standard output. DuckDB may take some memory beside what is bounded.
-
-    Raises:
-        QueryError: it is wrong, not allowed, or over its bounds.
-        OSError: the output cannot be written.
+    goes to standard output. DuckDB may take some memory beside what is bounded. A QueryError says
+    that it is wrong, not allowed, or over its bounds, an OSError that the output cannot be written.
     """
     call_apart(_answer, files, bounds, sql, form, output, prints=True, timeout_s=bounds.timeout_s)
 
@@ -63,9 +60,7 @@ def call_apart(
 ) -> None:
     """Run a function of a module in a process of its own, which a signal to this one ends.
 
-    Raises:
-        MirrorError, OSError: what the function raised.
-        QueryError: it took too long, or the process was killed.
+    Raises what the function raised, or a QueryError: it took too long, or the process was killed.
     """
     try:
         with Worker(prints=prints, timeout_s=timeout_s) as worker:

@@ -116,10 +116,8 @@ class _Known(dict[bytes, T]):
 class RepeatDecoder(Generic[M, L]):
     """Decodes blocks of launches into what the caller makes of their timestamps and of the rest.
 
-    Args:
-        of_moment: makes something of a timestamp.
-        of_launch: makes something of a launch whose timestamp is of no account: it is `ANY_TIME`.
-            An UnlikeError says that it is not, of this one.
+    To what makes something of a launch its timestamp is of no account: it is `ANY_TIME`. By an
+    UnlikeError it says that it is not, of this one.
     """
 
     def __init__(

@@ -82,11 +82,8 @@ def open_days(data: DataDir, days: Iterable[Day]) -> Iterator[tuple[Day, BinaryI
     """Yield days with their opened files, each with the record of just that body.
 
     The manifest is read once, and again only where a file does not match: then a writer has
-    replaced the file since.
-
-    Raises:
-        UnrecordedError: no record matches a file.
-        StorageError: a file cannot be opened.
+    replaced the file since. An UnrecordedError says that no record matches it then, a StorageError
+    that it cannot be opened.
     """
     claims = load_claims(data).claims
     for day in days:

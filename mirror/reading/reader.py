@@ -311,11 +311,8 @@ class Events(Generic[T_co]):
     def _read(self, *decode: Callable[[bytes], Any]) -> Iterator[tuple[Day, bytes, Decoded]]:
         """Yield the days' blocks of lines with what they hold; start counting again.
 
-        Raises:
-            UnknownSchemaError: a line is no launch of a known version, and that is not allowed;
-                raised when all before it has been given.
-            UnrecordedError: a file is not the one on record.
-            StorageError: a file cannot be read.
+        Where a line that is no launch of a known version is not allowed, the UnknownSchemaError
+        comes when all before it has been given.
         """
         self.given = 0
         self.odd.clear()

@@ -78,10 +78,9 @@ def names_tag(request: web.Request, header: str, tag: str, *, weak: bool = True)
 def parse_range(text: str, size: int) -> range | None:
     """Return the bytes asked for of a body of `size` (RFC 9110, 14.1 and 14.2).
 
-    Returns:
-        An empty range if there are no such bytes. None if the header is to be ignored and the
-        whole is the answer: another unit, not a range, the last byte before the first, or several
-        ranges, which a server need not honour.
+    An empty range if there are no such bytes. None if the header is to be ignored and the whole is
+    the answer: another unit, not a range, the last byte before the first, or several ranges, which
+    a server need not honour.
     """
     match = _RANGE.fullmatch(text)
     if match is None or match[1] == match[2] == "":
