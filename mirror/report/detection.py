@@ -10,7 +10,7 @@ it fresh. The log is bounded: the state of upstream knows when a trouble that go
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from itertools import chain, groupby
+from itertools import chain
 
 from msgspec import Struct
 
@@ -168,34 +168,57 @@ def find_index_anomalies(
 ) -> tuple[Anomaly, ...]:
     """Return when the index stood still, for longer than it may, or listed fewer days, ascending.
 
-    The polls are those on record, ascending, and `upstream` is its recorded state.
+    The polls are those on record, ascending, and `upstream` is its recorded state. Of a time in
+    which nobody polled nothing is said.
     """
     usable = [poll for poll in polls if poll.index_state is not IndexState.UNUSABLE]
     found = []
     moved_at: datetime | None = None
-    for kind, group in groupby(usable, key=lambda poll: _INDEX_KINDS.get(poll.index_state)):
-        times = [poll.started_at for poll in group]
-        first, last, begins_before = times[0], times[-1], False
+    for kind, run in _index_runs(usable, stale_after):
+        first, last = run[0].started_at, run[-1].started_at
         if kind is None:
             moved_at = last
             continue
-        is_frozen = kind is Kind.INDEX_FROZEN
-        if is_frozen:
-            first, begins_before = moved_at or first, moved_at is None
-        is_now = last == usable[-1].started_at and kind is _INDEX_KINDS.get(upstream.state)
+        is_frozen, is_oldest = kind is Kind.INDEX_FROZEN, run[0] is usable[0]
+        if is_frozen and moved_at is not None and not _is_blind(moved_at, run[0], stale_after):
+            first = moved_at
+        is_now = run[-1] is usable[-1] and kind is _INDEX_KINDS.get(upstream.state)
         goes_on = is_now and upstream.state is not IndexState.UNCHANGED
-        if goes_on:
-            began = upstream.state_since
-            if is_frozen and upstream.index is not None:
-                began = upstream.index.changed_at
-            if began is not None and began < last:
-                first, begins_before = began, False
-        elif is_frozen and last - first <= stale_after:
+        dated = upstream.index.changed_at if goes_on and upstream.index is not None else first
+        if goes_on and is_oldest and (noticed := upstream.state_since) and noticed < last:
+            # what the log of polls has forgotten; polled in time, it was noticed as it began
+            first = dated if is_frozen and noticed - dated <= 2 * stale_after else noticed
+        elif is_frozen and not goes_on and last - first <= stale_after:
             continue
         days = plural((last.date() - first.date()).days, "day")
         message = "upstream's index "
         message += f"stood still for {days}" if is_frozen else "listed fewer days than before"
-        message += ", and already did at the first poll on record" if begins_before else ""
+        is_older = is_frozen and first - dated > stale_after
+        message += f", and is dated {dated:%Y-%m-%d}" if is_older else ""
+        is_unknown = is_frozen and is_oldest and not goes_on
+        message += ", and already did at the first poll on record" if is_unknown else ""
         message += "; it still does" if goes_on else ""
         found.append(Anomaly(kind, first.date(), last.date(), message, goes_on=goes_on))
     return tuple(found)
+
+
+def _index_runs(
+    polls: Sequence[PollReport], stale_after: timedelta
+) -> Iterator[tuple[Kind | None, list[PollReport]]]:
+    """Yield runs of polls that saw the index alike, and the kind of its trouble, if any."""
+    run: list[PollReport] = []
+    before: Kind | None = None
+    for poll in polls:
+        kind = _INDEX_KINDS.get(poll.index_state)
+        if run and (kind is not before or _is_blind(run[-1].started_at, poll, stale_after)):
+            yield before, run
+            run = []
+        run.append(poll)
+        before = kind
+    if run:
+        yield before, run
+
+
+def _is_blind(since: datetime, poll: PollReport, stale_after: timedelta) -> bool:
+    """Return whether the index may have changed, unseen, between a poll and the one before it."""
+    return poll.started_at - since > stale_after and poll.index_state is not IndexState.UNCHANGED

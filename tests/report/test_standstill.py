@@ -54,6 +54,38 @@ def test_a_mirror_that_did_not_poll_says_nothing_of_the_index() -> None:
     assert look([*states("2025-06-01", "fuf"), *states("2025-06-20", "fuf")]) == ()
 
 
+@pytest.mark.parametrize("letter", ["s", "h"])
+def test_of_a_time_in_which_nobody_polled_nothing_is_said(letter: str) -> None:
+    polls = [
+        *states("2025-01-01", "fu" + "u" * 3 + letter * 3),
+        *states("2025-09-01", letter * 5),
+        *states("2026-06-01", letter * 5 + "f"),
+    ]
+
+    firsts = [(first, last) for _, first, last in stretches(look(polls)) if last > "2025-01-04"]
+
+    assert firsts == [("2025-09-01", "2025-09-03"), ("2026-06-01", "2026-06-03")]
+    assert "stood still for 2 days" in look(polls)[-1].message or letter == "h"
+
+
+def test_after_a_time_without_polls_a_standstill_begins_with_the_poll_that_saw_it() -> None:
+    polls = [*states("2025-01-01", "fuf"), *states("2025-09-01", "sssssf")]
+
+    assert stretches(look(polls)) == [("index-frozen", "2025-09-01", "2025-09-03")]
+
+
+def test_a_first_poll_does_not_say_what_was_before_it_but_what_the_index_is_dated() -> None:
+    index = IndexFacts("00", at("2026-11-29"), last_modified=at("2026-03-05"))
+    upstream = replace(_CALM, index=index, state=IndexState.STALE, state_since=at("2026-11-29"))
+
+    (odd,) = look(states("2026-11-29", "sss"), upstream)
+
+    assert stretches([odd]) == [("index-frozen", "2026-11-29", "2026-11-30")]
+    assert odd.message == (
+        "upstream's index stood still for 1 day, and is dated 2026-03-05; it still does"
+    )
+
+
 def test_a_short_index_is_found_from_the_first_to_the_last_poll_that_saw_it() -> None:
     assert stretches(look(states("2025-10-14", "fhhhhhhf"))) == [
         ("index-shrunk", "2025-10-14", "2025-10-17")
