@@ -17,9 +17,10 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from mirror.archive.listings import entries_of, parse_index, render_sums
+from mirror.archive.listings import entries_of, parse_index, render_index, render_sums
 from mirror.archive.manifest import Inventory
 from mirror.archive.metadata import render_croissant, render_datapackage
+from mirror.archive.ports import State
 from mirror.errors import IndexUnusableError, MirrorError, WrongKindError
 from mirror.model import Damage, DamageKind, Record
 from mirror.progress import Advance, show_nothing
@@ -186,9 +187,13 @@ def _compare_listings(
 
 
 def _lists(data: DataDir, records: Collection[Record], today: date, body: bytes) -> bool:
-    """Return whether an index lists just these days, with their counts."""
+    """Return whether an index lists just these days, with their counts, as upstream or we do."""
+    entries = entries_of(records)
+    if body == render_index(entries):
+        return True
     try:
         parsed = parse_index(body, name_template=data.days.name_template, today=today)
     except IndexUnusableError:
-        return not records
-    return parsed.entries == entries_of(records) and not parsed.refused_lines
+        return False
+    is_upstreams = body == read_file(data.root / State.UPSTREAM_INDEX)
+    return is_upstreams and parsed.entries == entries and not parsed.refused_lines

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -134,6 +135,27 @@ def test_an_index_that_does_not_list_what_is_held_is_damage(data: DataDir, body:
     data.index.write_bytes(body)
 
     assert found(data) == [("index.jsonl", DamageKind.WRONG_LISTING, None)]
+
+
+@pytest.mark.parametrize("is_upstreams", [True, False])
+@pytest.mark.parametrize(
+    "respell",
+    [
+        lambda body: b"\xef\xbb\xbf" + body,
+        lambda body: body.replace(b"\n", b"\r\n"),
+        lambda body: b"".join(reversed(body.splitlines(keepends=True))),
+    ],
+)
+def test_an_index_is_as_upstream_writes_it_or_as_we_do(
+    data: DataDir, respell: Callable[[bytes], bytes], is_upstreams: bool
+) -> None:
+    body = respell(data.index.read_bytes())
+    data.index.write_bytes(body)
+    if is_upstreams:
+        (data.root / "upstream-index.jsonl").write_bytes(body)
+
+    damage = [] if is_upstreams else [("index.jsonl", DamageKind.WRONG_LISTING, None)]
+    assert found(data) == damage
 
 
 def test_an_index_with_a_bad_line_beside_the_good_ones_is_damage(data: DataDir) -> None:
