@@ -118,9 +118,8 @@ def render_journal_line(record: Record) -> bytes:
 def read_claims(manifest: bytes, journal: bytes | None, name_of: NameOf) -> Inventory:
     """Return what manifest and journal claim, before it is compared with the directory.
 
-    A line that cannot be believed costs its day's record only: the file is then proved anew. A torn
-    last line of the journal, as a kill leaves it, is passed over. A ConfigError says that a later
-    version of this software wrote the manifest.
+    A file whose record is not believed is proved anew. A torn last line of the journal, as a kill
+    leaves it, is passed over. A ConfigError says that a later version wrote the manifest.
     """
     head, _, rest = manifest.partition(b"\n")
     has_checksums = head != _HEADER_1

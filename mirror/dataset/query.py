@@ -154,7 +154,6 @@ class Session(Struct):
         return int(written[0]) if written is not None else 0
 
     def _define_repo(self, sql: str) -> None:
-        """Define the macro that finds the keys of what a query names."""
         keys = "".join(
             f" WHEN {literal(name)} THEN {literal(key)}" for name, key in _keys_of(sql, _TEXT)
         )

@@ -82,10 +82,7 @@ def call_apart(
 
 @contextmanager
 def memory_limit(more_bytes: int) -> Iterator[None]:
-    """Let this process have so much more memory than it has; what asks for more is refused.
-
-    It is private memory that can be written, touched or not.
-    """
+    """Let this process have so much more memory than it has; what asks for more is refused."""
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[5])
     limits = resource.getrlimit(resource.RLIMIT_DATA)
     wanted = pages * resource.getpagesize() + more_bytes

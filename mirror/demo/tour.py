@@ -81,8 +81,6 @@ async def run_tour(root: Path, *, days: int, port: int | None, show: Print) -> N
 
 
 async def _play(mirror: Mirror, upstream: Upstream, show: Print) -> None:
-    """Play the scenes, in order."""
-
     async def scene(title: str, remark: str = "") -> PollReport:
         before = len(upstream.statuses)
         report = await mirror.poll()

@@ -81,9 +81,7 @@ def survey_days(
 def open_days(data: DataDir, days: Iterable[Day]) -> Iterator[tuple[Day, BinaryIO, Record]]:
     """Yield days with their opened files, each with the record of just that body.
 
-    The manifest is read once, and again only where a file does not match: then a writer has
-    replaced the file since. An UnrecordedError says that no record matches it then, a StorageError
-    that it cannot be opened.
+    An UnrecordedError says that no record matches a file, a StorageError that it cannot be opened.
     """
     claims = load_claims(data).claims
     for day in days:

@@ -180,15 +180,12 @@ class Metrics(Collector):
         self,
         status: Status,
         *,
-        interval: timedelta,
+        interval: timedelta,  # longest time between two polls
         free_bytes: int,
         now: datetime,
         accept: str = "",
     ) -> tuple[bytes, str]:
-        """Return the metrics and their content type, one that the client accepts.
-
-        The interval is the longest time between two polls.
-        """
+        """Return the metrics and their content type, one that the client accepts."""
         ready = judge_readiness(status.last_success_at, interval=interval, now=now)
         self._copy = {
             **_copy_values(status, now),

@@ -1,9 +1,9 @@
 """Makes the status page from its templates, ahead of requests.
 
-A request gets a page that was right less than `LAG_S` ago, and waits only where there is none. The
-running poll is put in afterwards, between two parts, so that the rest keeps its version. All text
-from upstream is escaped and bounded by the templates. Imported only where a page is made, for Jinja
-takes time to start.
+That takes tens of milliseconds: a request gets a page that was right less than `LAG_S` ago, and
+waits only where there is none. The running poll is put in afterwards, between two parts, so that
+the rest keeps its version. All text from upstream is escaped and bounded by the templates. Imported
+only where a page is made, for Jinja takes time to start.
 """
 
 import asyncio
@@ -48,9 +48,8 @@ class Page(Struct, frozen=True):
 class PageSource:
     """Keeps the page of a site, and makes another when the snapshot or the minute has changed.
 
-    A page takes tens of milliseconds to make: a request gets the one from before if that was right
-    a moment ago. `assets` says where the page's own files are, by name, and `clock` the seconds
-    that pass, whatever the time of day.
+    `assets` says where the page's own files are, by name, and `clock` the seconds that pass,
+    whatever the time of day.
     """
 
     def __init__(
