@@ -129,7 +129,7 @@ def make_status(snapshot: Snapshot, data: DataDir, *, now: datetime, counts: boo
 
 
 def judge_health(status: Status, *, interval: timedelta, now: datetime) -> tuple[Health, str]:
-    """Return whether all is well by the longest time between two polls, and a sentence on it."""
+    """Return whether all is well, and the sentence that says so or why not."""
     last = status.last_poll
     if last is None:
         return Health.ATTENTION, "Nothing has been polled yet: the first poll fills the copy."
