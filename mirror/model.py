@@ -180,6 +180,7 @@ class ProblemKind(StrEnum):
     TOO_LARGE = "too-large"
     SOFT_404 = "soft-404"  # upstream sends something for days that it does not have
     DISPUTED = "disputed"
+    NO_FILE = "no-file"  # upstream lists a day, and has no file for it
     IN_THE_WAY = "in-the-way"  # something other than a file stands where one belongs
     MISSING_DAYS = "missing-days"
     MISSING_FILES = "missing-files"

@@ -67,7 +67,7 @@ def _plain(given: ReportInput) -> Iterator[Anomaly]:
     """Find the days of each of which one thing is odd by itself."""
     records, known = given.records, given.records.keys() | given.listed
     absent = set(between(min(known), max(known))) - records.keys() if known else set()
-    listed = "listed by upstream and not held: `binder-mirror sync` fetches it"
+    listed = "listed by upstream and not held: `binder-mirror sync` asks for it"
     unlisted = "no file, and upstream lists none"
     empty = (day for day in given.final if not records[day].lines)
     gone = given.vanished & records.keys()

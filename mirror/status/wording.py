@@ -22,12 +22,10 @@ if TYPE_CHECKING:
 
 _LISTED_DAYS = 5
 
-_WAIT = "Nothing to do: the next poll asks again."
+_NEXT = "The next poll, the daemon's or a `binder-mirror sync`,"
+_WAIT = f"{_NEXT} asks again."
 _UPSTREAMS = "Nothing held is lost. Tell the archive's publishers; nobody else may have noticed."
-_DISPUTE = (
-    "Nothing to do: the next poll asks again, and what upstream goes on serving unchanged is taken "
-    "as it is, and flagged."
-)
+_DISPUTE = f"{_WAIT} What upstream goes on serving unchanged is then taken as it is, and flagged."
 ADVICE = {
     ProblemKind.UPSTREAM_UNUSABLE: f"{_WAIT} If it lasts, check upstream.url and the network.",
     ProblemKind.MOVED: "If upstream has moved, set upstream.url and reload.",
@@ -51,13 +49,21 @@ ADVICE = {
         "Nothing to do: none of it is published. Days that no listing has are not found meanwhile."
     ),
     ProblemKind.DISPUTED: "Nothing to do: upstream has served these bytes for hours.",
-    ProblemKind.IN_THE_WAY: "Move it away, for it is not followed; the next poll does the rest.",
-    ProblemKind.MISSING_DAYS: f"{_WAIT} What failed, and why, is listed above, or in the log.",
-    ProblemKind.MISSING_FILES: "Nothing to do: the next poll fetches them again.",
-    ProblemKind.UNVERIFIED_FILES: "Nothing to do: the next poll proves or replaces them.",
-    ProblemKind.UNREADABLE_RECORDS: (
-        "Nothing to do: the next poll mends it. If it comes back, look at the disk."
+    ProblemKind.IN_THE_WAY: f"Move it away, for it is not followed. {_NEXT} does the rest.",
+    ProblemKind.NO_FILE: (
+        "Nothing can be done here: upstream has to put the file there, or to list it no more. Tell "
+        "the archive's publishers; each poll asks again."
     ),
+    ProblemKind.MISSING_DAYS: (
+        "A `binder-mirror sync` without --since and --until asks for them, as each poll of the "
+        "daemon does. What failed, and why, is listed above, or in the log."
+    ),
+    ProblemKind.MISSING_FILES: (
+        f"{_NEXT} fetches those that upstream lists; of others `binder-mirror verify "
+        "--repair` takes what history has."
+    ),
+    ProblemKind.UNVERIFIED_FILES: (f"{_NEXT} proves them, or replaces those that upstream lists."),
+    ProblemKind.UNREADABLE_RECORDS: (f"{_NEXT} mends it. If it comes back, look at the disk."),
     ProblemKind.QUARANTINE: (
         "Read its reason in quarantine/; what is old, `binder-mirror prune --quarantine "
         "--older-than 30d` deletes."
@@ -67,9 +73,9 @@ ADVICE = {
         "publishes it again. Tell the archive's publishers."
     ),
     ProblemKind.CLOCK: (
-        "Set this machine's clock, if it is wrong now (timedatectl); the next poll does the rest."
+        f"Set this machine's clock, if it is wrong now (timedatectl). {_NEXT} does the rest."
     ),
-    ProblemKind.DATASET: "The copy is untouched; the next poll tries again.",
+    ProblemKind.DATASET: f"The copy is untouched. {_NEXT} tries again.",
     ProblemKind.NOT_KEPT: (
         "To keep them too, lower storage.since, or `binder-mirror sync --remember` with an earlier "
         "--since."

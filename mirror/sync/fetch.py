@@ -319,7 +319,8 @@ class _Day:
         if self.due.reason is Reason.BY_NAME:
             return Outcome(self.due.date, OutcomeKind.ABSENT)
         self.context.source.traffic.failures[Failure.HTTP_4XX] += 1
-        return self._failed("upstream lists it, but answers 404: no such file")
+        text = "upstream lists it, but answers 404: no such file"
+        return self._failed(text, ProblemKind.NO_FILE)
 
     def _denied(self, error: UpstreamError) -> Outcome | None:
         """Return how a day asked for by name ended if an error says that it is not there."""

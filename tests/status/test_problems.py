@@ -82,6 +82,17 @@ def test_an_index_in_trouble_is_its_publishers_business(state: IndexState) -> No
     assert ADVICE[warning.kind].startswith("Nothing held is lost.")
 
 
+def test_nothing_is_promised_that_no_poll_will_do() -> None:
+    # whether anybody polls is not known here: the advice says what does
+    waits = [text for text in ADVICE.values() if "next poll" in text]
+    assert waits
+    assert all("the daemon's or a `binder-mirror sync`" in text for text in waits)
+    assert not any("Nothing to do: the next" in text for text in ADVICE.values())
+    # what was never asked for has not failed
+    assert "without --since and --until" in ADVICE[ProblemKind.MISSING_DAYS]
+    assert ADVICE[ProblemKind.NO_FILE].startswith("Nothing can be done here")
+
+
 def test_a_disputed_day_needs_nothing() -> None:
     disputed = record(day("2024-01-01"), flags=(Flag.DISPUTED,))
     (warning,) = make_warnings(Upstream(""), [disputed], now=at("2024-01-02"))
