@@ -42,7 +42,11 @@ _HIVE = "hive_partitioning = true, hive_types = {'year': INTEGER, 'month': INTEG
 _SNIPPET = 40
 _LOCATION = re.compile(r'"location":"\[([0-9]+),([0-9]+)\]"')
 _TEXT = re.compile(r"'((?:[^']|'')*)'")
-_COMPARED = re.compile(rf"\brepository\s*(?:=|IN\s*\()\s*{_TEXT.pattern}", re.IGNORECASE)
+_COMPARED = re.compile(
+    rf"\brepository\s*(?:=|(?:NOT\s+)?(?:IN\s*\(|(I?LIKE)))\s*{_TEXT.pattern}"
+    rf"|{_TEXT.pattern}\s*=\s*repository\b",
+    re.IGNORECASE,
+)
 _TYPED = {"LOAD": "INSTALL or LOAD", "TRANSACTION": "a transaction"}
 """What DuckDB calls otherwise than whoever typed it."""
 _NUMBERS = {"integer", "uinteger", "bignum", "float", "double", "decimal"} | {
@@ -154,9 +158,10 @@ class Session(Struct):
         return int(written[0]) if written is not None else 0
 
     def _define_repo(self, sql: str) -> None:
-        keys = "".join(
-            f" WHEN {literal(name)} THEN {literal(key)}" for name, key in _keys_of(sql, _TEXT)
-        )
+        keys = ""
+        for name in dict.fromkeys(map(_unquoted, _TEXT.findall(sql))):
+            with suppress(SpecError):
+                keys += f" WHEN {literal(name)} THEN {literal(repository_key(name))}"
         self.connection.execute(
             f"CREATE OR REPLACE TEMP MACRO repo(name) AS CASE name{keys or ' WHEN NULL THEN NULL'} "
             "ELSE error('repo() takes a repository between single quotes, as user/repo, an address "
@@ -164,20 +169,23 @@ class Session(Struct):
         )
 
 
-def _keys_of(sql: str, pattern: re.Pattern[str]) -> Iterator[tuple[str, str]]:
-    """Yield each text of a query that a pattern finds and that names a repository, with its key."""
-    for text in dict.fromkeys(pattern.findall(sql)):
-        name = text.replace("''", "'")
-        with suppress(SpecError):
-            yield name, repository_key(name)
-
-
 def key_hint(sql: str) -> str:
     """Return what to say to somebody who compares `repository` with what is no key; else ""."""
-    for name, key in _keys_of(sql, _COMPARED):
-        if name != key:
-            return f"repository holds keys, as {key}: write repo({literal(name)}) to find it"
+    for like, right, left in _COMPARED.findall(sql):
+        name, pattern = _unquoted(right or left), re.escape(_unquoted(right or left))
+        if like:
+            # all of an owner's: a slash at the end is none of a key's
+            name, pattern = name.strip("%"), pattern.replace("%", ".*").replace("_", ".")
+            pattern = pattern.removesuffix("/.*") if name.endswith("/") else pattern
+        with suppress(SpecError):
+            key = repository_key(name)
+            if not re.fullmatch(pattern, key, re.IGNORECASE if like.upper() == "ILIKE" else 0):
+                return f"repository holds keys, as {key}: write repo({literal(name)}) to find it"
     return ""
+
+
+def _unquoted(text: str) -> str:
+    return text.replace("''", "'")
 
 
 @contextmanager

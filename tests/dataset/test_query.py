@@ -398,7 +398,12 @@ def test_repo_refuses_what_it_cannot_look_up(session: Session, argument: str) ->
 
 
 @pytest.mark.parametrize(
-    "condition", ["repository = 'A/b'", "\"where\".repository='A/b'", "REPOSITORY IN ('A/b')"]
+    "condition",
+    [
+        *("repository = 'A/b'", "\"where\".repository='A/b'", "REPOSITORY IN ('A/b')"),
+        *("'A/b' = repository", "repository LIKE 'A/b%'", "repository not ilike 'A/b'"),
+        "repository LIKE '%A/b'",
+    ],
 )
 def test_who_compares_repository_with_a_name_is_told_how_keys_are_written(condition: str) -> None:
     hint = key_hint(f"SELECT count(*) FROM launches WHERE {condition}")
@@ -407,7 +412,12 @@ def test_who_compares_repository_with_a_name_is_told_how_keys_are_written(condit
 
 
 @pytest.mark.parametrize(
-    "condition", ["repository = 'github.com/a/b'", "spec = 'A/b'", "repository = repo('A/b')"]
+    "condition",
+    [
+        *("repository = 'github.com/a/b'", "spec = 'A/b'", "repository = repo('A/b')"),
+        *("'github.com/a/b' = repository", "repository LIKE 'github.com/a/b%'", "'A/b' = spec"),
+        *("repository ILIKE '%A/b'", "repository LIKE '%a/_%'", "repository LIKE 'github.com/a/%'"),
+    ],
 )
 def test_who_compares_it_with_a_key_is_told_nothing(condition: str) -> None:
     assert key_hint(f"SELECT count(*) FROM launches WHERE {condition}") == ""
