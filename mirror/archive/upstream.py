@@ -117,10 +117,7 @@ def accept_index(
     now: datetime,
     stale_after: timedelta,
 ) -> Upstream:
-    """Return what is known after a new index body.
-
-    Conflicting days keep what was accepted of them before; days that are no longer listed stay.
-    """
+    """Return what is known after a new index: days in conflict or not listed stay as they were."""
     listed = {entry.date: entry.count for entry in parsed.entries}
     named = listed.keys() | set(parsed.conflicts)
     unlisted = {

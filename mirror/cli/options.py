@@ -53,10 +53,7 @@ def pasteable(text: str) -> str:
 def setting_option(
     flag: str, setting: str, metavar: str, text: str, default: str = ""
 ) -> Callable[[F], F]:
-    """Return an option that overrides a setting; one without a default is not in the help.
-
-    What it means, `text`, is without a full stop.
-    """
+    """Return an option that overrides a setting; one without a default is not in the help."""
 
     def keep(_ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
         if value == "" and metavar == "DIR":

@@ -132,19 +132,16 @@ def _make_room(root: Path) -> None:
 
 def _hints(data: DataDir, url: str | None) -> str:
     """Return what is where, and commands that can be pasted; `url` is where the archive stays."""
-    return (
-        load_templates()
-        .get_template("hints.txt")
-        .render(
-            data=data,
-            archive=shlex.quote(str(data.archive)),
-            at=f"--data-dir {shlex.quote(str(data.root))}",
-            program=_program(),
-            day=_GUTTED,
-            kept=list_versions(data, _GUTTED)[0],
-            has_sql=find_spec("duckdb") is not None,
-            url=url,
-        )
+    hints = load_templates().get_template("hints.txt")
+    return hints.render(
+        data=data,
+        archive=shlex.quote(str(data.archive)),
+        at=f"--data-dir {shlex.quote(str(data.root))}",
+        program=_program(),
+        day=_GUTTED,
+        kept=list_versions(data, _GUTTED)[0],
+        has_sql=find_spec("duckdb") is not None,
+        url=url,
     )
 
 

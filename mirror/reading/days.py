@@ -54,16 +54,9 @@ def survey_days(
     """
     _require_dates(since, until)
     asked, inventory = DayRange(since, until), load_proved(data)
+    is_final = data.days.is_final
     days = [
-        Day(
-            one.date,
-            one.name,
-            one.lines,
-            one.size,
-            one.sha256,
-            data.days.is_final(one.date, now),
-            one.flags,
-        )
+        Day(one.date, one.name, one.lines, one.size, one.sha256, is_final(one.date, now), one.flags)
         for _, one in sorted(inventory.records.items())
         if one.date in asked
     ]

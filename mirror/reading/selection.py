@@ -52,9 +52,8 @@ def repository_of(provider: str, spec: str) -> str | None:
 class Selection:
     """A choice of events, and of how they are read; `Archive.events` describes the arguments.
 
-    Raises:
-        SpecError: `repo` names no repository.
-        ValueError: `unknown` is not one of the three.
+    A SpecError says that `repo` names no repository, a ValueError that `unknown` is none of the
+    three.
     """
 
     def __init__(

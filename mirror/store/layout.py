@@ -62,10 +62,7 @@ class DataDir:
         return there
 
     def identity(self) -> str:
-        """Return what tells this place from any other, a copy of it included; "" where it is not.
-
-        12 hex digits, the same for all processes that use it.
-        """
+        """Return 12 hex digits by which all processes know this place from others; "" for none."""
         with suppress(OSError):
             stats, machine = self.root.stat(), b""
             with suppress(OSError):

@@ -68,10 +68,7 @@ def _read_lines(data: DataDir) -> list[bytes]:
 
 
 def _find_complete(lines: Sequence[bytes]) -> list[tuple[datetime, bytes]]:
-    """Return the complete polls and when they ended, ascending.
-
-    By time, not by place: a clock that was wrong may have put them out of order.
-    """
+    """Return the complete polls by when they ended, not by place: a clock may have been wrong."""
     complete: list[tuple[datetime, bytes]] = []
     for line in lines:
         end = decode_or_none(_end_decoder, line)

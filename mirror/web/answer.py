@@ -63,10 +63,7 @@ async def answer(request: web.Request, body: Representation) -> web.StreamRespon
 
 
 def names_tag(request: web.Request, header: str, tag: str, *, weak: bool = True) -> bool | None:
-    """Return whether If-Match or If-None-Match names what an ETag says, or any.
-
-    None where there is no such header. Weak tags may be left out.
-    """
+    """Return whether If-Match or If-None-Match names what an ETag says, or any; None if unsent."""
     lines = request.headers.getall(header, None)
     if lines is None:
         return None

@@ -63,10 +63,7 @@ def choose_coding(accepted: str, offered: Sequence[str]) -> str | None:
 
 
 class EncodedBodies:
-    """Makes, keeps and opens encoded bodies of a site. To be used on one event loop.
-
-    The folder `encoded/` of the data directory is made when first wanted.
-    """
+    """Makes, keeps and opens encoded bodies of a site. To be used on one event loop."""
 
     def __init__(self, site: Site) -> None:
         self._site = site

@@ -103,10 +103,7 @@ class Share(Struct, frozen=True):
 
 
 def make_calendar(days: Days) -> Calendar:
-    """Return the calendar from the first of some days to the last.
-
-    A day between them that is not given is a gap: neither we nor upstream has it.
-    """
+    """Return the calendar from the first of some days to the last; one not given is a gap."""
     if not days:
         return Calendar((), (), ())
     first, last = min(days), max(days)

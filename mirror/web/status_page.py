@@ -114,27 +114,24 @@ def render_page(site: Site, snapshot: Snapshot, assets: Mapping[str, str]) -> Pa
     """Return the page of a snapshot; for the rest see `PageSource`."""
     status, now = site.status(snapshot), site.now()
     health, sentence = judge_health(status, interval=site.interval, now=now)
-    html = (
-        load_templates()
-        .get_template("status.html")
-        .render(
-            status=status,
-            health=health,
-            sentence=sentence,
-            assets=assets,
-            problems=list(join_alike(status.problems)),
-            advice=ADVICE,
-            found=site.report(snapshot).found,
-            calendar=make_calendar(_days(status, snapshot)),
-            trend=make_trend(snapshot.months),
-            shares=make_shares(snapshot.months),
-            spark=render_spark,
-            polls=snapshot.polls[: -_MAX_POLLS - 1 : -1],
-            now=now,
-            ago=partial(ago, now=now),
-            version=_VERSION,
-            live=_LIVE,
-        )
+    page = load_templates().get_template("status.html")
+    html = page.render(
+        status=status,
+        health=health,
+        sentence=sentence,
+        assets=assets,
+        problems=list(join_alike(status.problems)),
+        advice=ADVICE,
+        found=site.report(snapshot).found,
+        calendar=make_calendar(_days(status, snapshot)),
+        trend=make_trend(snapshot.months),
+        shares=make_shares(snapshot.months),
+        spark=render_spark,
+        polls=snapshot.polls[: -_MAX_POLLS - 1 : -1],
+        now=now,
+        ago=partial(ago, now=now),
+        version=_VERSION,
+        live=_LIVE,
     )
     version = hashlib.sha256(html.encode()).hexdigest()[:16]
     before, _, after = html.replace(_VERSION, version, 1).partition(_LIVE)

@@ -85,10 +85,7 @@ class _PageRoute:
 
 
 def add_status(app: web.Application, site: Site) -> PageSource:
-    """Add the pages, with live events and files, `/status.json`, the probes and `/metrics`.
-
-    What is returned has to be kept right.
-    """
+    """Add all routes that tell of the copy's state; what is returned has to be kept right."""
     pages = PageSource(site, _add_static(app))
     streams = EventStreams(pages, site.live)
     app.add_routes(
