@@ -112,7 +112,7 @@ mutation-slice: $(STAMP) ## mutation-test the intake of bodies alone
 
 bench: $(STAMP) ## time the sync beside rclone, aria2, wget2 and curl (needs nginx and these)
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"
-	$(BIN)/python -m tests.benchmarks.run
+	$(BIN)/python -m tests.benchmarks.run --write
 
 test-container: $(STAMP) ## build the image and run it (needs root, podman, buildah, runc, debootstrap)
 	$(BIN)/python -m pytest -m slow -rs tests/system/test_container.py

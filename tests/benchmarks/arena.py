@@ -110,7 +110,7 @@ class Arena:
         Raises:
             ContestError: it failed, or does not hold the corpus afterwards.
         """
-        job = Job(task.url, task.corpus.names, task.out, self._scratch)
+        job = Job(task.url, task.corpus.folder, task.corpus.names, task.out, self._scratch)
         command = [str(contestant.program), *contestant.make_arguments(job)]
         environ = self._make_environ(contestant, task)
         requests_before = self._nginx.count_requests()

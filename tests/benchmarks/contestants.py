@@ -5,6 +5,7 @@ and keeps its own default of 8. All fetch what is not held and leave what has no
 """
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -18,10 +19,12 @@ _PEERS_TRANSFERS = "16"
 class Job:
     """One thing to do: bring the folder in step with these files of an archive.
 
-    `url` ends with a slash; `scratch` is a folder for lists of files.
+    `url` ends with a slash, and `source` is the folder that is served there; `scratch` is one for
+    lists of files.
     """
 
     url: str
+    source: Path
     names: list[str]
     out: Path
     scratch: Path
@@ -45,11 +48,20 @@ class Contestant:
     subfolder: str = "."
 
     @property
+    def only_copies(self) -> bool:
+        """Whether it has nothing to do but where nothing is held."""
+        return self.name in (SAME_WORK, DISK)
+
+    @property
     def is_ours(self) -> bool:
         return self.name in OURS
 
 
 OURS = ("mirror", "mirror+findings")
+SAME_WORK = "rclone, openssl, wc"
+"""What `mirror` does, done by three programs one after the other, each on all processors."""
+DISK = "cp, from memory"
+"""The limit of the disk: files that lie in the page cache, copied."""
 
 
 def list_contestants(mirror: list[str]) -> list[Contestant]:
@@ -66,6 +78,8 @@ def list_contestants(mirror: list[str]) -> list[Contestant]:
         Contestant("aria2", _find("aria2c"), _aria2),
         Contestant("wget2", _find("wget2"), _wget2),
         Contestant("curl -Z", _find("curl"), _curl),
+        Contestant(SAME_WORK, _find("rclone") and shutil.which("sh"), _same_work),
+        Contestant(DISK, shutil.which("cp"), _copy),
     ]
 
 
@@ -91,6 +105,21 @@ def _rclone(job: Job) -> list[str]:
         *("--files-from", job.write_list(job.names), "--no-traverse"),
         *("--transfers", _PEERS_TRANSFERS, "--checkers", _PEERS_TRANSFERS),
     ]
+
+
+def _same_work(job: Job) -> list[str]:
+    copy = shlex.join([str(_find("rclone")), *_rclone(job)])
+    each = f"xargs -0 -P {os.cpu_count()} -n 16"
+    folder = shlex.quote(str(job.out))
+    checks = [
+        f"find {folder} -type f -print0 | {each} {program} > {job.scratch}/{name}"
+        for name, program in (("digests", "openssl dgst -sha256"), ("counts", "wc -l"))
+    ]
+    return ["-ec", "; ".join([copy, *checks])]
+
+
+def _copy(job: Job) -> list[str]:
+    return ["--target-directory", str(job.out), *(str(job.source / name) for name in job.names)]
 
 
 def _aria2(job: Job) -> list[str]:

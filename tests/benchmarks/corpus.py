@@ -1,4 +1,7 @@
-"""Archives to mirror: made once with made-up launches, kept in the work folder.
+"""Archives to mirror: made once, kept in the work folder.
+
+Launches are drawn from the real ones that MIRROR_REAL_DATA has, so that lines repeat no more than
+there; without it they are made up, and counting what is in them looks faster than it is.
 
 All days are final. A corpus is never changed; what must change is a branch of it, whose files
 are hard links until they grow.
@@ -12,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -33,9 +37,9 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        return f"{self.files}x{self.total_bytes}" + f"+{self.largest_bytes}" * bool(
-            self.largest_bytes
-        )
+        largest = f"+{self.largest_bytes}" * bool(self.largest_bytes)
+        kind = "-real" * ("MIRROR_REAL_DATA" in os.environ)
+        return f"{self.files}x{self.total_bytes}{largest}{kind}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +125,17 @@ def _draw_sizes(recipe: Recipe) -> list[int]:
 def _write_day(path: Path, day: date, size_bytes: int) -> int:
     """Write a day of about this size; return its lines."""
     # imported here: the parent process must stay small
+    from tests.benchmarks.launches import load_rows, make_real_day  # noqa: PLC0415
     from tests.upstream.launches import make_day  # noqa: PLC0415
 
-    bytes_per_line = len(make_day(day, 200)) / 200
+    make = partial(make_real_day, rows=rows) if (rows := load_rows()) else make_day
+    bytes_per_line = len(make(day, 200)) / 200
     count = max(1, round(size_bytes / bytes_per_line))
-    parts = range(0, count, _LINES_AT_ONCE)
     lines: list[bytes] = []
-    for start in parts:
-        part = make_day(day, min(_LINES_AT_ONCE, count - start), seed=start)
+    for start in range(0, count, _LINES_AT_ONCE):
+        part = make(day, min(_LINES_AT_ONCE, count - start))
         lines += part.splitlines(keepends=True)
-    if len(parts) > 1:
+    if count > _LINES_AT_ONCE:
         lines.sort(key=_read_timestamp)
     path.write_bytes(b"".join(lines))
     published_at = (datetime.combine(day, clock(), UTC) + _PUBLISHED_AFTER).timestamp()

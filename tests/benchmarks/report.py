@@ -30,6 +30,7 @@ class Result:
     notes: list[str] = field(default_factory=list)
     bounds: list[Bound] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    total_bytes: int = 0  # of what each sample fetched, where that is one size
 
     def demand_at_least(self, demand: str, measured: float, limit: float) -> None:
         """Note a demand for `limit` or more."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.benchmarks.arena import Arena, ContestError, report_progress
 from tests.benchmarks.contestants import Contestant, find_mirror, list_contestants
 from tests.benchmarks.nginx import Nginx
+from tests.benchmarks.page import write_page
 from tests.benchmarks.report import Result
 from tests.benchmarks.scenarios import SCENARIOS as SYNC_SCENARIOS
 from tests.benchmarks.scenarios import Bench, Sizes
@@ -29,6 +30,8 @@ def main() -> int:
     contestants = _select(list_contestants(options.mirror), options.only)
     work: Path = options.work.resolve()
     results = _run(options.scenarios, sizes, contestants, work)
+    if options.write and "cold" in results:
+        write_page(results["cold"])
     if options.json:
         options.json.write_text(_to_json(sizes, results))
     if len(results) < len(options.scenarios):
@@ -50,6 +53,7 @@ def _parse_options() -> argparse.Namespace:
     add("--mirror", type=shlex.split, default=find_mirror(), help="command of binder-mirror")
     add("--work", type=Path, default=Path(tempfile.gettempdir(), "binder-mirror-bench"))
     add("--json", type=Path, metavar="FILE", help="write all samples to a file")
+    add("--write", action="store_true", help="put table and plot of `cold` into the documents")
     add("--check", action="store_true", help="exit 1 if a bound is missed")
     options = parser.parse_args()
     options.scenarios = options.scenarios or list(SCENARIOS)
@@ -78,8 +82,9 @@ def _run(
     results: dict[str, Result] = {}
     with Nginx(work, work / "nginx") as nginx:
         arena = Arena(work, nginx)
-        bench = Bench(sizes, contestants, work / "corpus", nginx, arena)
         for name in scenarios:
+            taking_part = [one for one in contestants if name == "cold" or not one.only_copies]
+            bench = Bench(sizes, taking_part, work / "corpus", nginx, arena)
             try:
                 results[name] = SCENARIOS[name](bench)
             except ContestError as error:
