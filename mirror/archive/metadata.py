@@ -16,16 +16,6 @@ import msgspec
 from mirror.events.launch import COLUMNS, FIELDS, ColumnType
 from mirror.model import Record
 
-_HOMEPAGE = "https://archive.analytics.mybinder.org/"
-_TITLE = "mybinder.org Events Archive"
-_NAME = "mybinder-events-archive"
-_DESCRIPTION = (
-    "Every launch of a repository on mybinder.org: one JSON Lines file for each UTC day since "
-    "2018-11-03, as a verified mirror holds them."
-)
-_LICENCE = "https://creativecommons.org/publicdomain/zero/1.0/"
-_PUBLISHER = "Project Jupyter"
-_KEYWORDS = ["binder", "mybinder", "jupyter", "reproducibility", "launches"]
 _TYPES = {
     ColumnType.TIMESTAMP: ("datetime", "sc:DateTime"),
     ColumnType.STRING: ("string", "sc:Text"),
@@ -34,26 +24,18 @@ _TYPES = {
 }
 """What a column's type is called, in the data package and in schema.org."""
 
-_CONTEXT = msgspec.json.decode(
-    resources.files("mirror.archive").joinpath("croissant-context.json").read_bytes()
+_FIXED: dict[str, dict[str, Any]] = msgspec.json.decode(
+    resources.files("mirror.archive").joinpath("metadata.json").read_bytes()
 )
-"""The context that the specification gives, word for word; readers compare it."""
+"""What each says of the archive whatever is held; null is what depends on that. The context is that
+of the specification, word for word: readers compare it."""
 
 
 def render_datapackage(records: Iterable[Record]) -> bytes:
     """Return `datapackage.json`: each daily file a resource with its bytes and digest."""
     rows = sorted(records, key=lambda record: record.date)
-    package = {
-        "profile": "data-package",
-        "name": _NAME,
-        "title": _TITLE,
-        "description": _DESCRIPTION,
-        "homepage": _HOMEPAGE,
+    package = _FIXED["datapackage"] | {
         "version": _version(rows),
-        "licenses": [{"name": "CC0-1.0", "path": _LICENCE, "title": "CC0 1.0 Universal"}],
-        "sources": [{"title": _TITLE, "path": _HOMEPAGE}],
-        "contributors": [{"title": _PUBLISHER, "role": "publisher"}],
-        "keywords": _KEYWORDS,
         "citation": _citation(rows),
         "launch_fields": [
             {"name": one.name, "type": _TYPES[one.type][0], "description": one.doc}
@@ -104,20 +86,9 @@ def render_croissant(records: Iterable[Record]) -> bytes:
         }
         for version, group in groups.items()
     ]
-    dataset: dict[str, Any] = {
-        "@context": _CONTEXT,
-        "@type": "sc:Dataset",
-        "conformsTo": "http://mlcommons.org/croissant/1.0",
-        "name": _NAME,
-        "description": _DESCRIPTION,
-        "url": _HOMEPAGE,
-        "license": _LICENCE,
+    dataset = _FIXED["croissant"] | {
         "citeAs": _citation(rows),
-        "creator": {"@type": "sc:Organization", "name": _PUBLISHER, "url": "https://jupyter.org/"},
-        "publisher": {"@type": "sc:Organization", "name": _PUBLISHER},
-        "keywords": _KEYWORDS,
         "version": _version(rows),
-        "isLiveDataset": True,
         "distribution": [*files, *sets],
     }
     if rows:
@@ -159,11 +130,13 @@ def _version(rows: Sequence[Record]) -> str:
 
 def _citation(rows: Sequence[Record]) -> str:
     """Return how to cite it, in BibTeX."""
+    about = _FIXED["croissant"]
     year = f", year = {{{rows[-1].date.year}}}" if rows else ""
     span = f", note = {{{rows[0].date} to {rows[-1].date}}}" if rows else ""
     return (
-        f"@misc{{{_NAME}, title = {{{_TITLE}}}, author = {{{{{_PUBLISHER}}}}}, "
-        f"howpublished = {{\\url{{{_HOMEPAGE}}}}}{year}{span}}}"
+        f"@misc{{{about['name']}, title = {{{_FIXED['datapackage']['title']}}}, "
+        f"author = {{{{{about['publisher']['name']}}}}}, "
+        f"howpublished = {{\\url{{{about['url']}}}}}{year}{span}}}"
     )
 
 
