@@ -61,8 +61,10 @@ def disarm(text: str) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """Return `count` and `noun`, with an s where it is not one: "1 day", "2,901 days"."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+    """Return `count` and `noun`, in the plural where it is not one: "1 day", "2,901 days"."""
+    if count != 1:
+        noun = re.sub("([^aeiou])y$", r"\1ie", noun) + ("es" if noun.endswith("ch") else "s")
+    return f"{count:,} {noun}"
 
 
 def human_bytes(size: float) -> str:

@@ -77,6 +77,9 @@ def test_printable_text_is_shown_as_it_is(text):
 )
 def test_a_noun_is_plural_unless_there_is_one(count, expected):
     assert plural(count, "day") == expected
+    others = ("launch", "launches"), ("repository", "repositories"), ("more line", "more lines")
+    for one, many in others:
+        assert plural(count, one) == expected.replace("days", many).replace("day", one)
 
 
 @pytest.mark.parametrize(

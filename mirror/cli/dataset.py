@@ -78,14 +78,15 @@ def export(place: common.Place, target: Path | None) -> int:
     count = export_launches(place.data, target, notice=notice, warn=left_out.append)
     for line in left_out:
         notice(line)
-    say(f"{shown(str(target), 300)}: {count:,} launches, {human_bytes(target.stat().st_size)}")
+    launches, size = plural(count, "launch"), human_bytes(target.stat().st_size)
+    say(f"{shown(str(target), 300)}: {launches}, {size}")
     return ExitCode.INCOMPLETE if left_out else ExitCode.COMPLETE
 
 
 def _render_build(report: DatasetReport) -> Iterator[str]:
-    size = human_bytes(report.size)
+    launches, size = plural(report.rows, "launch"), human_bytes(report.size)
     state = "incomplete" if report.unread or report.failed else "in step"
-    yield f"Data set {state}: {plural(report.months, 'month')}, {report.rows:,} launches, {size}"
+    yield f"Data set {state}: {plural(report.months, 'month')}, {launches}, {size}"
     yield f"  months made: {len(report.built):,}, taken away: {len(report.removed):,}"
     if report.unread:
         days = plural(report.unread, "day")
@@ -102,7 +103,7 @@ def _render_verify(report: DatasetVerifyReport) -> Iterator[str]:
     what = "all rows made again" if report.rederived else "digests and rows a day"
     faults, odd = len(report.faults), plural(report.odd, "odd line")
     months, days = plural(report.months, "month"), plural(report.days, "day")
-    yield f"{months}, {days}, {report.rows:,} launches and {odd}"
+    yield f"{months}, {days}, {plural(report.rows, 'launch')} and {odd}"
     yield f"  {what}: {plural(faults, 'fault') if faults else 'as the mirror has them'}"
     yield from (f"  {one.kind:<14} {one.month}: {one.detail}" for one in report.faults)
     kinds = {one.kind for one in report.faults}

@@ -22,6 +22,7 @@ import msgspec
 
 from mirror.cli.options import pasteable
 from mirror.errors import StorageError
+from mirror.text import plural
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -81,7 +82,9 @@ class LossyWriter(io.FileIO):
                 max(0, ends_at - time.monotonic()) * 1000
             ):
                 if not self._unwritten:
-                    said = f"binder-mirror: {self._lost:,} lines could not be written here\n"
+                    said = (
+                        f"binder-mirror: {plural(self._lost, 'line')} could not be written here\n"
+                    )
                     os.write(self.fileno(), b"\n" * self._is_torn + said.encode())
                     self._lost = 0
                     continue

@@ -22,6 +22,7 @@ from mirror.reading.duck import Connection, one_line, open_duckdb, path_literal,
 from mirror.store.disk import digest_of
 from mirror.store.layout import DataDir
 from mirror.store.proof import load_proved
+from mirror.text import plural
 
 _MEMORY_BYTES = 1024**3
 _COLUMNS = ", ".join(f'"{one.name}"' for one in DATASET_COLUMNS)
@@ -143,7 +144,8 @@ def _check_rows(
     expected = Counter({day.name: record.lines - day.odd for day, record in pairs})
     for name in sorted(found.keys() | expected.keys()):
         if found[name] != expected[name]:
-            detail = f"{name}: {found[name]:,} rows, but {expected[name]:,} launches in the file"
+            rows, launches = plural(found[name], "row"), plural(expected[name], "launch")
+            detail = f"{name}: {rows}, but {launches} in the file"
             yield FaultKind.WRONG_ROWS, detail
 
 
@@ -165,7 +167,7 @@ def _rederive(path: Path, data: DataDir, month: str, days: tuple[Record, ...]) -
             "WHERE here.row IS DISTINCT FROM again.row"
         ).fetchall()
     if differing:
-        yield FaultKind.WRONG_ROWS, f"{differing:,} rows are not what the daily files say"
+        yield FaultKind.WRONG_ROWS, f"{plural(differing, 'row')} not as the daily files say"
 
 
 def _source(path: Path) -> str:

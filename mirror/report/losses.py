@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from mirror.events.findings import OTHERS
 from mirror.report.anomaly import LASTING_DAYS, Anomaly, Kind
-from mirror.text import shown
+from mirror.text import plural, shown
 
 _WEEK = 7
 _PROFILE_WEEKS = 6  # weeks before and after, by which a weekday's share in its week is estimated
@@ -96,7 +96,7 @@ def _walk(course: _Course) -> Iterator[Anomaly]:
         expected = round(sum(level * share for share in course.shares[first:stop]))
         goes_on = stop == len(course.days) and not is_lasting
         part = f"{100 * actual / max(1, expected):.0f} %"
-        message = f"{actual:,} events where {expected:,} were expected ({part})"
+        message = f"{plural(actual, 'event')} where {expected:,} were expected ({part})"
         if is_lasting:
             message = f"events fell to {part}, for more than {LASTING_DAYS} days"
             before.clear()
@@ -221,7 +221,7 @@ def _make_silence(
     message = f"{origin} has been silent since, while others go on"
     if not goes_on:
         message = f"{origin} is silent while others go on: "
-        message += f"{actual:,} launches where {expected:,} were expected"
+        message += f"{plural(actual, 'launch')} where {expected:,} were expected"
     new = [one for one in begun if abs(begun[one] - days[0]) <= _NEWCOMER and one != name]
     if new:
         names = ", ".join(shown(one, 60) for one in new[:3])

@@ -91,13 +91,14 @@ def tabulate_growth(report: Report) -> Table:
 
 def tabulate_ranking(ranking: Ranking) -> Table:
     """Return the repositories launched most, and what they were counted among."""
-    note = f"Of {ranking.repositories:,} different repositories in {ranking.launches:,} launches."
+    of, launches = plural(ranking.repositories, "repository"), plural(ranking.launches, "launch")
+    note = f"Of {of} in {launches}."
     if ranking.unknown:
-        note += f" {ranking.unknown:,} more lines name no repository."
+        note += f" {plural(ranking.unknown, 'more line')} without a repository."
     if ranking.uncertain_by:
         note += (
-            f" There were too many: {ranking.uncertain_by:,} launches of repositories that came "
-            "later are counted by no name."
+            f" There were too many: {plural(ranking.uncertain_by, 'launch')} of repositories that "
+            "came later are counted by no name."
         )
     rows = [
         (f"{place}. {one.name}", f"{one.launches:,}", _share(one.launches, ranking.launches))

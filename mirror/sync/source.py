@@ -34,7 +34,7 @@ from mirror.config.address import identity_of, masked_address, origin_of
 from mirror.config.settings import HttpConfig
 from mirror.errors import ConfigError, Failure, MirrorError, StorageError, UpstreamError
 from mirror.sync.wire import HEAD_BYTES, Connector
-from mirror.text import shown
+from mirror.text import plural, shown
 
 BLOCK_BYTES = 512 * 1024
 """Least that is handed on at a time: handing over to a thread costs as much as copying this."""
@@ -310,7 +310,7 @@ def _too_slow(new: int, waited_s: float, total_s: float) -> UpstreamError:
     is_late = total_s >= _BODY_S
     text = f"the body has not come within {total_s / 60:.0f} minutes"
     return UpstreamError(
-        text if is_late else f"only {new:,} bytes came in {waited_s:.0f} s",
+        text if is_late else f"only {plural(new, 'byte')} came in {waited_s:.0f} s",
         hint="" if is_late else "see http.min_speed",
         failure=Failure.SLOW,
         transient=not is_late,

@@ -24,7 +24,7 @@ from mirror.status.standing import Status, judge_health
 from mirror.status.wording import ADVICE, join_alike
 from mirror.store.layout import is_being_written
 from mirror.templating import load_templates
-from mirror.text import ago
+from mirror.text import ago, counts_text
 from mirror.web.figures import Day, DayKind, make_calendar, make_shares, make_trend
 from mirror.web.site import Site
 
@@ -120,6 +120,7 @@ def render_page(site: Site, snapshot: Snapshot, assets: Mapping[str, str]) -> Pa
         health=health,
         sentence=sentence,
         assets=assets,
+        marks=counts_text(status.flagged),
         problems=list(join_alike(status.problems)),
         advice=ADVICE,
         found=site.report(snapshot).found,

@@ -102,7 +102,7 @@ def test_the_numbers_of_the_figures_stand_in_tables(quarter: Report) -> None:
         for count in period.origins.values():
             assert f"{count:,}" in seen.text
     assert "github.com/demo/course" in seen.text
-    assert "3 more lines name no repository" in seen.text
+    assert "3 more lines without a repository" in seen.text
     labels = [value for _, name, value in seen.attributes if name == "aria-label"]
     assert "Repositories launched most" in labels
     assert "Growth of the daily mean" in labels

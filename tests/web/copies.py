@@ -9,7 +9,7 @@ import msgspec
 
 from mirror.archive.upstream import IndexFacts, Upstream
 from mirror.events.findings import FINDINGS_VERSION
-from mirror.model import Findings, IndexState, PollReport, Problem, ProblemKind, Record
+from mirror.model import Findings, Flag, IndexState, PollReport, Problem, ProblemKind, Record
 from mirror.store.aside import Quarantined
 from mirror.store.layout import DataDir
 from mirror.store.polls import append_poll
@@ -101,6 +101,7 @@ class Copy:
             poll_report(now - number * timedelta(minutes=30)) for number in range(30, 0, -1)
         ]
         self.quarantined: Sequence[Quarantined] = ()
+        self.flags: Mapping[date, tuple[Flag, ...]] = {}
 
     def write(self) -> DataDir:
         """Write it to disk; daily files are holes of the right size and time."""
@@ -126,6 +127,7 @@ class Copy:
             checked_at=min(fetched_at, self.now),
             index_count=count,
             etag=f'"{day.toordinal():032x}"',
+            flags=self.flags.get(day, ()),
             findings=self.findings.get(day) or findings_of(day, count),
         )
 

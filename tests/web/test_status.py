@@ -14,7 +14,7 @@ import pytest
 from mirror.archive.listings import Refusal, parse_index
 from mirror.errors import ExitCode
 from mirror.events.findings import MAX_KEY_LENGTH
-from mirror.model import Findings, IndexState, Problem, ProblemKind
+from mirror.model import Findings, Flag, IndexState, Problem, ProblemKind
 from mirror.store.aside import Quarantined
 from mirror.text import masked, shown
 from tests.command import ROOT, Shell
@@ -189,9 +189,15 @@ async def test_problems_say_what_to_do(copy, http) -> None:
 async def test_days_still_to_be_counted_are_shown(copy, http) -> None:
     assert "Pending" not in await page_of(copy, http)
     copy.findings[next(iter(copy.counts))] = Findings(version=1)
-    text = await page_of(copy, http)
-    assert "Pending" in text
-    assert "days still to be counted" in text
+    page = await page_of(copy, http)
+    assert '<dt>Pending</dt><dd>1 day</dd><dd class="soft">still to be counted</dd>' in page
+
+
+async def test_days_that_were_restored_are_shown(copy, http) -> None:
+    assert "Flagged" not in await page_of(copy, http)
+    first, second, *_ = copy.counts
+    copy.flags = {first: (Flag.RESTORED,), second: (Flag.ADOPTED, Flag.RESTORED)}
+    assert "<dt>Flagged</dt><dd>adopted 1, restored 2</dd>" in await page_of(copy, http)
 
 
 async def test_what_is_upstreams_is_shown_and_does_nothing(copy, http) -> None:

@@ -67,6 +67,14 @@ async def test_it_is_legible_and_fits(browser: Browser, tmp_path: Path, scene: s
                 assert width <= screen["viewport"]["width"], name
 
 
+async def test_names_of_hosts_break_at_their_dots_alone(browser: Browser, tmp_path: Path) -> None:
+    async with serving(in_step(tmp_path / "data").write(), now=NOW) as url:
+        for width in (320, 700, 990, 1045, 1280):
+            async with seen(browser, url, viewport={"width": width, "height": 900}) as page:
+                assert await page.evaluate(BROKEN) == [], width
+                assert await page.evaluate(TOO_WIDE) == 0, width
+
+
 async def test_it_is_laid_out_for_who_does_not_see_it(browser: Browser, tmp_path: Path) -> None:
     data = failing(tmp_path / "data").write()
     async with serving(data, now=NOW) as url, seen(browser, url) as page:
@@ -85,6 +93,18 @@ async def test_it_is_laid_out_for_who_does_not_see_it(browser: Browser, tmp_path
         assert await region.get_by_role("listitem").count() == 6
         assert await page.get_by_role("status").inner_text() != ""
 
+
+BROKEN = """() => [...document.querySelectorAll('.key tbody th')]
+    .flatMap(name => [...name.childNodes])
+    .filter(part => {
+        const range = document.createRange()
+        range.selectNodeContents(part)
+        return part.nodeType === Node.TEXT_NODE && range.getClientRects().length > 1
+    }).map(part => part.textContent)"""
+"""The parts of names, of which each is a word, that stand on more than one line."""
+
+TOO_WIDE = """[...document.querySelectorAll('.shares article')]
+    .filter(one => one.scrollWidth > one.clientWidth + 1).length"""
 
 NAMELESS = """() => [
     ...[...document.querySelectorAll('svg')].filter(one => one.getAttribute('role') === 'img'
