@@ -87,6 +87,13 @@ def _log_option(*flags: str, level: str, text: str) -> Callable[[F], F]:
     return click.option(*flags, is_flag=True, help=text, callback=keep, expose_value=False)
 
 
+class _ConfigFile(click.Path):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value):
+            self.fail("it is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def _keep_config(_ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
     given().config = value or given().config
 
@@ -94,7 +101,7 @@ def _keep_config(_ctx: click.Context, _param: click.Parameter, value: Path | Non
 EVERYWHERE = {
     "--config": click.option(
         "--config",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=_ConfigFile(path_type=Path, dir_okay=False),
         metavar="FILE",
         help="The file of settings, in TOML; see `binder-mirror config path`.",
         callback=_keep_config,

@@ -139,7 +139,11 @@ def _read_file(path: Path) -> Iterator[Setting]:
             yield Setting(table, "", keys, f"{path}:{_line_of(text, '', table)}")
             continue
         for key, value in keys.items():
-            yield Setting(table, key, value, f"{path}:{_line_of(text, table, key)}")
+            given, where = value, f"{path}:{_line_of(text, table, key)}"
+            if (table, key) == ("storage", "data_dir") and isinstance(value, str) and value:
+                # a command is run in any folder; what stands in a file is seen from there
+                given = value if value.startswith("~") else str(path.absolute().parent / value)
+            yield Setting(table, key, given, where)
 
 
 def _read_environment(environ: Mapping[str, str]) -> Iterator[Setting]:

@@ -44,7 +44,9 @@ class StorageConfig(Struct, frozen=True, kw_only=True):
     """Where the copy is kept."""
 
     data_dir: Annotated[
-        str, "Data directory; empty: $STATE_DIRECTORY, else $XDG_DATA_HOME/binder-mirror."
+        str,
+        "Data directory; in a file, as seen from its folder. Empty: $STATE_DIRECTORY, else "
+        "$XDG_DATA_HOME/binder-mirror.",
     ] = ""
     since: Annotated[
         str, "The first day to keep, as 2024-01-01; earlier ones are not asked for. Empty: all."

@@ -275,6 +275,27 @@ async def test_of_an_option_given_twice_the_later_holds(shell: Shell) -> None:
     assert done.out.endswith("/here\n")
 
 
+async def test_a_relative_data_directory_in_a_file_is_as_seen_from_its_folder(shell: Shell) -> None:
+    del shell.environ["BINDER_MIRROR_STORAGE__DATA_DIR"]
+    folder = shell.data.root.with_name("settings")
+    folder.mkdir()
+    (folder / "mirror.toml").write_text('[storage]\ndata_dir = "../copy"\n')
+    for cwd, file in (("/", folder / "mirror.toml"), (str(folder), "mirror.toml")):
+        shell.cwd = Path(cwd)
+        found = await shell.run("--config", file, "config", "check")
+        assert f"Data directory: {folder.parent / 'copy'}\n" in found.out
+    # what is typed is seen from where it is typed
+    found = await shell.run("config", "check", "--config", "mirror.toml", "--data-dir", "here")
+    assert f"Data directory: {folder / 'here'}\n" in found.out
+    found = await shell.run("config", "check", "--data-dir", "~/there")
+    assert f"Data directory: {shell.environ['HOME']}/there\n" in found.out
+
+
+async def test_an_empty_name_of_a_file_of_settings_is_refused(shell: Shell) -> None:
+    line = (await shell.run("config", "check", "--config", "")).refused(2)
+    assert line.startswith("Invalid value for '--config': it is empty")
+
+
 async def test_an_empty_data_directory_is_refused(shell: Shell) -> None:
     line = (await shell.run("status", "--data-dir", "")).refused(2)
 
