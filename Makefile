@@ -60,8 +60,13 @@ wheel: $(STAMP) ## build wheel and source archive into dist/
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation --outdir dist .
 
-man: $(STAMP) ## write a manual page for each command into dist/man/
-	$(BIN)/python -m tests.man dist/man
+$(DEMO)/.has-click-man: $(DEMO)/.made requirements.lock
+	awk '/^[^ ]/ { is_it = /^click-man==/ } is_it' requirements.lock | \
+	  $(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r /dev/stdin
+	@touch $@
+
+man: $(DEMO)/.has-click-man ## write a manual page for each command into dist/man/, in the demo's small environment
+	$(DEMO)/bin/python -m tests.man dist/man
 
 PIP_COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate --strip-extras
 

@@ -1,6 +1,7 @@
 """What is installed is what was locked, and the threat model names tests that there are."""
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -40,6 +41,16 @@ def test_what_is_installed_is_checked_by_hash(name: str) -> None:
 
     assert installs
     assert all("--require-hashes" in one for one in installs)
+
+
+def test_what_users_make_needs_no_environment_of_developers(tmp_path: Path) -> None:
+    options = [f"DEMO={tmp_path}/demo", f"VENV={tmp_path}/venv"]
+    for target in ("demo", "man"):
+        make = ["make", "--dry-run", target, *options]
+        said = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        assert f"-m venv {tmp_path}/demo\n" in said
+        assert f"{tmp_path}/venv" not in said
+        assert "-r requirements.lock" not in said
 
 
 def test_ci_lists_and_audits_what_is_needed() -> None:
