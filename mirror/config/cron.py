@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from mirror.config.settings import ScheduleConfig
+from mirror.text import plural
 
 if TYPE_CHECKING:
     from apscheduler.triggers.base import BaseTrigger
@@ -59,7 +60,7 @@ def crontab_choices(line: str) -> list[dict[str, str]]:
     """
     values = _NICKNAMES.get(line.strip().lower(), line).lower().split()
     if len(values) != 5 or not line.isascii():
-        raise ValueError(f"has {len(values)} fields, not 5")
+        raise ValueError(f"has {plural(len(values), 'field')}, not 5")
     minute, hour, day, month, weekdays = values
     for number, name in enumerate(_MONTHS, start=1):
         month = re.sub(rf"\b{name}\b", str(number), month)

@@ -16,7 +16,7 @@ from typing import TypeVar, get_args, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from mirror.config.address import identity_of, masked_address
 from mirror.config.cron import crontab_trigger
@@ -61,7 +61,8 @@ def load_config(
         try:
             value = _convert(setting)
         except ValueError as error:
-            name = f"{setting.table}.{setting.key}" if setting.key else setting.table
+            is_known = setting.key and setting.table in _KEYS
+            name = f"{setting.table}.{setting.key}" if is_known else setting.table
             problems.append(f"{setting.place}: {name} {error}")
         else:
             tables.setdefault(setting.table, {})[setting.key] = value
@@ -138,6 +139,9 @@ def _read_file(path: Path) -> Iterator[Setting]:
         if not isinstance(keys, dict):
             yield Setting(table, "", keys, f"{path}:{_line_of(text, '', table)}")
             continue
+        if table not in _KEYS:
+            yield Setting(table, "", keys, f"{path}:{_line_of(text, table, '')}")
+            continue
         for key, value in keys.items():
             given, where = value, f"{path}:{_line_of(text, table, key)}"
             if (table, key) == ("storage", "data_dir") and isinstance(value, str) and value:
@@ -167,11 +171,16 @@ def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _line_of(text: str, table: str, key: str) -> int:
-    """Return the number of the line that sets `key`, as well as it is found without a parser."""
+    """Return the number of the line that sets `key`, as well as it is found without a parser.
+
+    Without a key, of the line that begins the table.
+    """
     current = ""
     for number, line in enumerate(text.splitlines(), start=1):
         if header := re.match(r"\s*\[\s*([^\]]+?)\s*\]", line):
             current = header[1]
+            if not key and current == table:
+                return number
         elif current == table and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=", line):
             return number
     return 1
@@ -190,24 +199,36 @@ def _convert(setting: Setting) -> object:
     if isinstance(value, date):
         # TOML has dates of its own
         value = value.isoformat()
+    text = f'"{value}"' if isinstance(value, str) else str(value)
+    is_not = f", not {shown(masked_address(text))}"
     if (unit := _part(hint, Unit)) and isinstance(value, str | int | float):
-        value = unit.read(value)
+        try:
+            value = unit.read(value)
+        except ValueError as error:
+            raise ValueError(f"{error}{is_not}") from None
     try:
         # a variable is text, whatever its key's type is
         strict = not setting.place.startswith(ENV_PREFIX)
         converted: object = msgspec.convert(value, hint, strict=strict)
-    except msgspec.ValidationError as error:
-        raise ValueError(_what_is_right(hint) or f"is wrong: {shown(str(error))}") from None
+    except msgspec.ValidationError:
+        raise ValueError(f"must be {_what_is_right(hint)}{is_not}") from None
     if check := _CHECKS.get(f"{setting.table}.{setting.key}"):
         check(str(converted))
     return converted
 
 
 def _what_is_right(hint: object) -> str:
-    """Return which few values there are of a type; "" where there are more."""
-    kind = get_args(hint)[0]
-    few = ("true", "false") if kind is bool else get_args(kind)
-    return f"must be one of {', '.join(few)}" if few else ""
+    """Return which values there are of a type: "a whole number from 1 to 64"."""
+    kind, unit, bounds = get_args(hint)[0], _part(hint, Unit), _part(hint, Meta)
+    if few := ("true", "false") if kind is bool else get_args(kind):
+        return f"one of {', '.join(few)}"
+    what = {str: "text", int: "a whole number" if unit is None else "a size"}
+    text = what.get(kind, "a duration")
+    if bounds is None:
+        return text
+    write = unit.write if unit is not None else "{:,}".format
+    least, most = (bound and write(bound) for bound in (bounds.ge or 0, bounds.le))
+    return f"{text} from {least} to {most}" if most else f"{text} of at least {least}"
 
 
 def _guess(name: str, known: Mapping[str, object]) -> str:
@@ -241,7 +262,7 @@ def _check_cron(cron: str) -> None:
     try:
         crontab_trigger(cron)
     except ValueError as error:
-        raise ValueError(f"is no crontab line: {shown(str(error))}") from None
+        raise ValueError(f"is no crontab line: {shown(str(error), 300)}") from None
 
 
 def _check_since(since: str) -> None:

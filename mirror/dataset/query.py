@@ -165,7 +165,7 @@ class Session(Struct):
         self.connection.execute(
             f"CREATE OR REPLACE TEMP MACRO repo(name) AS CASE name{keys or ' WHEN NULL THEN NULL'} "
             "ELSE error('repo() takes a repository between single quotes, as user/repo, an address "
-            "or a DOI; not ' || coalesce(name, 'NULL')) END"
+            "or a DOI; not ' || coalesce('''' || name || '''', 'NULL')) END"
         )
 
 

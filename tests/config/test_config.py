@@ -167,16 +167,16 @@ def test_all_that_is_wrong_is_told_at_once_with_its_place(write):
         "[htpp]\n"
         "retries = 1\n"
     )
-    environ = {"BINDER_MIRROR_LOG__LEVEL": "loud", "BINDER_MIRROR_HTTP__RETRIES": "-1"}
+    environ = {"BINDER_MIRROR_LOG__LEVEL": "all", "BINDER_MIRROR_HTTP__RETRIES": "-1"}
     problems = problems_of(path, environ, {"upstream.url": "nowhere"})
     assert problems == [
-        f"{path}:3: http.concurrency is wrong: Expected `int` >= 1",
-        f"{path}:4: http.retries is wrong: Expected `int`, got `str`",
-        f"{path}:7: schedule.interval {NO_DURATION}",
+        f"{path}:3: http.concurrency must be a whole number from 1 to 64, not 0",
+        f'{path}:4: http.retries must be a whole number from 0 to 100, not "many"',
+        f'{path}:7: schedule.interval {NO_DURATION}, not "soon"',
         f'{path}:8: schedule.intervall is no setting; did you mean "interval"?',
-        f'{path}:10: htpp.retries is no table of settings; did you mean "http"?',
-        "BINDER_MIRROR_HTTP__RETRIES: http.retries is wrong: Expected `int` >= 0",
-        "BINDER_MIRROR_LOG__LEVEL: log.level must be one of debug, info, warning, error",
+        f'{path}:9: htpp is no table of settings; did you mean "http"?',
+        'BINDER_MIRROR_HTTP__RETRIES: http.retries must be a whole number from 0 to 100, not "-1"',
+        'BINDER_MIRROR_LOG__LEVEL: log.level must be one of debug, info, warning, error, not "all"',
         '--upstream.url: upstream.url must be a base URL like "https://host/path/", not "nowhere"',
     ]
 
@@ -271,7 +271,7 @@ def test_a_value_within_its_bounds_is_taken(name, value):
 @pytest.mark.parametrize("value", ["true", '"8"', "[8]", "8.5", "2021-08-03", "{a=1}", "nan"])
 def test_a_number_in_a_file_is_a_number(write, value):
     (problem,) = problems_of(write(f"[http]\nconcurrency = {value}\n"))
-    assert ":2: http.concurrency is wrong: Expected `int`" in problem
+    assert ":2: http.concurrency must be a whole number from 1 to 64, not " in problem
 
 
 def test_the_guess_may_fail_and_then_all_names_are_told():
@@ -279,14 +279,33 @@ def test_the_guess_may_fail_and_then_all_names_are_told():
     assert problem == "--log.zzz: log.zzz is no setting; there are: format, level"
     (problem,) = problems_of(flags={"zzz.x": 1})
     assert problem == (
-        "--zzz.x: zzz.x is no table of settings; there are: upstream, storage, http, sync, "
+        "--zzz.x: zzz is no table of settings; there are: upstream, storage, http, sync, "
         "schedule, server, dataset, log"
     )
 
 
 def test_a_place_that_cannot_be_told_is_the_first_line(write):
     path = write("\n\nhttp.retries = -1\n")
-    assert problems_of(path) == [f"{path}:1: http.retries is wrong: Expected `int` >= 0"]
+    assert problems_of(path) == [
+        f"{path}:1: http.retries must be a whole number from 0 to 100, not -1"
+    ]
+
+
+def test_a_table_that_is_none_is_told_once_even_if_it_is_empty(write):
+    path = write("[bogus]\na = 1\nb = 2\n[empty]\n[bogus.below]\nc = 3\n")
+    known = "there are: upstream, storage, http, sync, schedule, server, dataset, log"
+    assert problems_of(path) == [
+        f"{path}:1: bogus is no table of settings; {known}",
+        f"{path}:4: empty is no table of settings; {known}",
+    ]
+
+
+def test_what_is_wrong_with_a_crontab_line_is_told_to_its_end(write):
+    line = "0 0 * * 1,2,3,4,5,6,7,0,1,2,3,4,5,6,7,0,1,2,3,4,5,6,7,some-very-wrong-day-of-the-week"
+    (problem,) = problems_of(write(f'[schedule]\ncron = "{line}"\n'))
+    assert problem.endswith('"some-very-wrong-day-of-the-week" is no choice of weekdays')
+    (problem,) = problems_of(write('[schedule]\ncron = "99 * * * *"\n'))
+    assert problem.endswith("is higher than the maximum value (59)")
 
 
 def test_a_key_outside_any_table_is_told_with_its_line(write):
@@ -300,7 +319,7 @@ def test_a_stray_key_does_not_hide_what_follows(write):
     path = write("zzz = 5\n[http]\nretries = -1\n")
     first, second = problems_of(path)
     assert first.startswith(f"{path}:1: zzz is no table of settings; ")
-    assert second == f"{path}:3: http.retries is wrong: Expected `int` >= 0"
+    assert second == f"{path}:3: http.retries must be a whole number from 0 to 100, not -1"
 
 
 MESSAGES = {
@@ -310,8 +329,12 @@ MESSAGES = {
     },
     "storage.since": {"2024": 'must be a date like "2024-01-31" or "", not "2024"'},
     "server.listen": {"nowhere": 'must be "HOST:PORT" or ""'},
-    "schedule.cron": {"now": "is no crontab line: has 1 fields, not 5"},
-    "dataset.enabled": {"maybe": "must be one of true, false"},
+    "schedule.cron": {"now": "is no crontab line: has 1 field, not 5"},
+    "dataset.enabled": {"maybe": 'must be one of true, false, not "maybe"'},
+    "http.connect_timeout": {"0": 'must be a duration of at least 0.001s, not "0"'},
+    "http.max_file_size": {"0": 'must be a size of at least 1, not "0"'},
+    "schedule.recheck": {"59m": 'must be a duration of at least 1h, not "59m"'},
+    "server.max_connections": {"0": 'must be a whole number from 1 to 1,000,000, not "0"'},
     "upstream.url": {"x": 'must be a base URL like "https://host/path/", not "x"'},
 }
 

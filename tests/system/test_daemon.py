@@ -202,7 +202,7 @@ async def test_hangup_reads_the_settings_again(shell: Shell, settings: Path) -> 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("schedule.interval = 0", "schedule.interval is wrong"),
+        ("schedule.interval = 0", "schedule.interval must be a duration of at least 1s, not 0"),
         ("schedule.intervall = 5", 'did you mean "interval"?'),
         ("not toml", "not TOML"),
         ('storage.data_dir = "/elsewhere"', "storage.data_dir has changed (restart for that)"),

@@ -24,7 +24,7 @@ async def test_all_that_is_wrong_is_told_at_once_each_with_its_place(shell: Shel
     assert places == [
         f"{file}:2",
         f"{file}:3",
-        f"{file}:6",
+        f"{file}:5",
         f"{file}:9",
         "BINDER_MIRROR_SCHEDULE__INTERVAL",
         "--upstream",
