@@ -223,18 +223,18 @@ def entries_of(records: Iterable[Record]) -> tuple[IndexEntry, ...]:
     return tuple(IndexEntry(record.date, record.name, record.lines) for record in rows)
 
 
-def render_page(entries: Iterable[IndexEntry], as_of: datetime | None = None) -> bytes:
+def render_page(entries: Iterable[IndexEntry], fetched_at: datetime | None = None) -> bytes:
     """Return `index.html`: the table Date, Filename, Number of Events, newest first.
 
-    `as_of` is when the latest of the files was written, aware UTC. Not the time of now: equal days
-    make an equal page.
+    `fetched_at` is when the copy last got a file, aware UTC. Not the time of now: equal copies make
+    an equal page.
     """
     days = sorted(entries, key=lambda entry: entry.date, reverse=True)
     state = "with no day yet"
     if days:
         state = f"{plural(len(days), 'day')} from {days[-1].date} to {days[0].date}"
-    if as_of is not None:
-        state += f", as of {utc_minute(as_of)}"
+    if fetched_at is not None:
+        state += f", last fetched {utc_minute(fetched_at)}"
     state = _DATE.sub(r"<time>\g<0></time>", state)  # which the style keeps on one line
     rows = "".join(
         f'<tr><td>{entry.date}</td><td><a href="{escape(entry.name)}">{escape(entry.name)}</a></td>'
@@ -254,9 +254,7 @@ def _page() -> str:
 def page_of(records: Iterable[Record]) -> bytes:
     """Return `index.html` of held days."""
     rows = list(records)
-    # no body is younger than we have had it, whatever its header says
-    dates = (min(one.last_modified or one.fetched_at, one.fetched_at) for one in rows)
-    return render_page(entries_of(rows), max(dates, default=None))
+    return render_page(entries_of(rows), max((one.fetched_at for one in rows), default=None))
 
 
 def render_sums(records: Iterable[Record]) -> bytes:
