@@ -204,7 +204,9 @@ class Asking(Struct, frozen=True, gc=False):
     name: str
     attempt: int  # the try that is under way, from 1; the next one where one has failed
     attempts: int
-    within_s: float  # until then the answer has begun, or it is given up; or the next try begins
+    within_s: float
+    """Until then what is waited for is there, or is given up: a connection, then the answer's
+    beginning; or the next try begins."""
     problem: str = ""  # why the try before failed
     is_waiting: bool = False  # whether the try is still to begin
 

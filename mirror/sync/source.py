@@ -61,7 +61,13 @@ async def open_source(
     """
     # without credentials, so that none can get into an error, a log or a redirect
     base, auth = identity_of(url), aiohttp.BasicAuth.from_url(URL(url), encoding="utf-8")
-    proxy, proxy_auth = _find_proxy(base)
+    (proxy, proxy_auth), trace = _find_proxy(base), aiohttp.TraceConfig()
+
+    async def tell(*_: object) -> None:
+        if source.on_sent is not None:
+            source.on_sent()
+
+    trace.on_request_headers_sent.append(tell)
     async with aiohttp.ClientSession(
         auto_decompress=False,  # see mirror.archive.intake
         read_bufsize=BLOCK_BYTES,  # less makes it stop and start reading at every chunk
@@ -84,8 +90,10 @@ async def open_source(
         # found once, for upstream is one host; aiohttp would look for each request anew
         proxy=proxy,
         proxy_auth=proxy_auth,
+        trace_configs=[trace],
     ) as session:
-        yield HttpSource(session, base, config, now, block_bytes)
+        source = HttpSource(session, base, config, now, block_bytes)
+        yield source
 
 
 @dataclass
@@ -101,6 +109,8 @@ class HttpSource:
     _quiet_until: float = 0  # until when upstream wants to be left alone
     _pauses: int = 0  # how often it has wanted that since its last answer
     traffic: Traffic = field(default_factory=Traffic)
+    on_sent: Callable[[], None] | None = None
+    """Called when a question is out, and the wait for its answer begins."""
 
     @asynccontextmanager
     async def open(self, name: str, ask: Ask) -> AsyncIterator[Reply]:

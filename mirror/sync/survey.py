@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from random import Random
 from typing import TypeVar
 
@@ -265,10 +266,13 @@ class Surveyor:
 
     async def _retrying(self, name: str, ask: Callable[[], Awaitable[T]]) -> T:
         attempt, problem, http = 0, "", self.config.http
-        within_s, tries = http.connect_timeout + http.read_timeout, http.retries + 1
+        tries = http.retries + 1
         while True:
             attempt += 1
-            self.observer(Asking(name, attempt, tries, within_s, problem))
+            asking = Asking(name, attempt, tries, http.connect_timeout, problem)
+            answer = replace(asking, within_s=http.read_timeout)
+            self.observer(asking)
+            self.source.on_sent = partial(self.observer, answer)
             try:
                 return await ask()
             except UpstreamError as error:
@@ -280,6 +284,8 @@ class Surveyor:
                 self.observer(Asking(name, attempt + 1, tries, delay, problem, is_waiting=True))
                 get_logger().debug("index.retrying", problem=problem, delay_s=round(delay, 3))
                 await asyncio.sleep(delay)
+            finally:
+                self.source.on_sent = None
 
 
 def _is_doubtful(reply: _Index, upstream: Upstream) -> bool:

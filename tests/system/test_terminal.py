@@ -145,7 +145,8 @@ async def test_a_sync_of_which_the_network_is_silent(
 
     async with on_terminal(shell, "sync", columns=columns) as terminal:
         recording.add(await terminal.seen("try 2 of 5 in"))
-        recording.add(await terminal.seen("try 2 of 5, "))
+        # of the 5 s for an answer; those for a connection are over
+        recording.add(await terminal.seen("try 2 of 5, [45] s left"))
 
     recording.check()
 
