@@ -96,6 +96,8 @@ def completion(shell: str) -> None:
 def _complete(asked: str) -> int:
     from click.shell_completion import shell_complete  # noqa: PLC0415 - for a shell alone
 
+    import mirror.cli.shells  # noqa: F401, PLC0415 - takes the place of click's own
+
     return shell_complete(cli, {}, PROGRAM, COMPLETE_VARIABLE, asked)
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyte
 import pytest
 
 from tests.command import plain_environment
@@ -33,6 +34,8 @@ def type_in(shell: list[str], lines: list[str], wanted: str, environ: dict[str, 
     pid, terminal = pty.fork()
     if pid == 0:
         os.execvpe(shell[0], shell, environ)
+    screen = pyte.Screen(200, 24)
+    stream = pyte.ByteStream(screen)
     shown, deadline = "", time.monotonic() + PATIENCE_S
     try:
         for line in lines:
@@ -40,7 +43,8 @@ def type_in(shell: list[str], lines: list[str], wanted: str, environ: dict[str, 
         while wanted not in shown:
             assert time.monotonic() < deadline, shown
             if select.select([terminal], [], [], 0.1)[0]:
-                shown += os.read(terminal, 65536).decode(errors="replace")
+                stream.feed(os.read(terminal, 65536))
+                shown = "\n".join(screen.display)
     finally:
         os.close(terminal)
         os.waitpid(pid, 0)
@@ -57,7 +61,9 @@ SHELLS = {
 
 
 @pytest.mark.parametrize("name", SHELLS)
-def test_a_shell_completes_commands_options_and_values(name: str, environ: dict[str, str]) -> None:
+def test_a_shell_completes_commands_options_and_values(
+    name: str, environ: dict[str, str], tmp_path: Path
+) -> None:
     if shutil.which(name) is None:
         pytest.skip(f"needs {name}")
     command, source = SHELLS[name]
@@ -65,6 +71,11 @@ def test_a_shell_completes_commands_options_and_values(name: str, environ: dict[
         ("binder-mirror veri\t", "verify"),
         ("binder-mirror verify --rep\t", "--repair"),
         ("binder-mirror report --fail-on seri\t", "serious"),
+        ("binder-mirror report --fail-on=seri\t", "--fail-on=serious"),
+        ("binder-mirror --data-dir=/x --upstream http://y:1/ veri\t", "1/ verify"),
+        ("binder-mirror --upstream=http://y:1/ report --fail-on seri\t", "-on serious"),
+        (f"binder-mirror status --data-dir={tmp_path}/bi\t", "/bin/"),
+        (f"binder-mirror status --data-dir {tmp_path}/bi\t", "/bin/"),
     ):
         shown = type_in(command, [f"{source}; printf '%s%s\\n' rea dy\n", begun], wanted, environ)
         assert wanted in shown.partition("ready")[2]
@@ -79,8 +90,16 @@ def test_fish_completes_commands_options_and_values(environ: dict[str, str]) -> 
         done = subprocess.run(
             ["fish", "-N", "-c", script], env=environ, capture_output=True, text=True, check=True
         )
-        return [line.partition("\t")[0] for line in done.stdout.splitlines()]
+        lines = done.stdout.splitlines()
+        descriptions.update(line.partition("\t")[::2] for line in lines)
+        return [line.partition("\t")[0] for line in lines]
+
+    descriptions: dict[str, str] = {}
 
     assert complete("binder-mirror veri") == ["verify"]
     assert complete("binder-mirror verify --rep") == ["--repair"]
     assert complete("binder-mirror report --fail-on seri") == ["serious"]
+    assert complete("binder-mirror report --fail-on=seri") == ["--fail-on=serious"]
+    assert complete("binder-mirror --upstream=http://y:1/ stat") == ["status"]
+    # to its end
+    assert descriptions["status"] == "Show the state of the copy, without asking upstream."
