@@ -93,7 +93,7 @@ def add_status(app: web.Application, site: Site) -> PageSource:
             web.get("/status", _PageRoute(pages.body, POLICY).answer),
             web.get("/report", _PageRoute(partial(_report, site), _REPORT_POLICY).answer),
             web.get("/status/events", streams.answer),
-            web.get("/status.json", partial(_json, site, _Lately())),
+            web.get("/status.json", partial(_json, site, _Lately(), asyncio.Lock())),
             web.get("/healthz", _healthz),
             web.get("/readyz", partial(_readyz, site)),
             web.get("/metrics", partial(_metrics, site, _Lately())),
@@ -133,8 +133,13 @@ def _render_report(site: Site, snapshot: Snapshot) -> bytes:
 # What follows takes a few milliseconds, on the loop: a thread would wait as long for its turn.
 
 
-async def _json(site: Site, lately: _Lately, _request: web.Request) -> web.Response:
+async def _json(
+    site: Site, lately: _Lately, lock: asyncio.Lock, _request: web.Request
+) -> web.Response:
     snapshot = await site.snapshots.snapshot()
+    async with lock:
+        # but for this, once for a snapshot
+        await asyncio.to_thread(site.report, snapshot)
     return lately.get(id(snapshot), partial(_facts, site, snapshot))
 
 
@@ -144,6 +149,7 @@ def _facts(site: Site, snapshot: Snapshot) -> tuple[bytes, str]:
     # paths of this machine stay private
     del facts["data_dir"]
     facts["advice"] = [ADVICE[problem.kind] for problem in status.problems]
+    facts["found"] = site.report(snapshot).found
     facts["is_ready"] = site.readiness(snapshot).is_ready
     facts["progress"] = site.live.progress
     return msgspec.json.encode(facts), "application/json"

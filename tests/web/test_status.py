@@ -292,8 +292,18 @@ async def test_the_status_for_programs_has_the_documented_keys(
     assert facts["sentence"].startswith("In step with upstream as of ")
     assert str(shell.data.root) not in text
     guide = (ROOT / "docs/reference.md").read_text().partition("\n## /status.json")[2]
-    documented = re.findall(r"^\| (`.*?`) \|", guide.partition("\n## ")[0], re.MULTILINE)
-    assert {key for cell in documented for key in re.findall(r"`(\w+)`", cell)} == facts.keys()
+    tables = guide.partition("\n## ")[0].split("\nA poll, ")
+    status, poll = (set(re.findall(r"`(\w+)`", " ".join(_first_cells(one)))) for one in tables)
+    assert status == facts.keys()
+    assert poll == facts["last_poll"].keys()
+    async with http.get(f"{url}status") as answer:
+        page = text_of(await answer.text())
+    assert facts["found"].keys() == {"serious", "warning", "note"}
+    assert f"{facts['found']['serious']} serious" in page
+
+
+def _first_cells(table: str) -> list[str]:
+    return re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)
 
 
 async def test_each_problem_has_its_advice_for_programs(copy, http) -> None:
