@@ -4,8 +4,9 @@ A worker has a loop and a session of its own, writes where it is told, and knows
 verdicts or journals; nobody else needs its loop, so it digests and writes there, without threads.
 All that is decided is decided here, by whoever asked for the transfer. Both sides talk over a pair
 of sockets, in pickled messages with their length before them: a transfer with its number one way;
-the other way, with the number, what it came to, or how much more of it was kept, and what was asked
-of upstream since the last message.
+the other way, with the number, what was asked of upstream since the last message, how much more was
+kept, and in the end what it came to. A message costs as much as taking in a block, so that there is
+not one for each.
 
 A worker ends with this process, however it ends (`mirror.processes`). One that dies costs its
 transfers a try each, and another takes its place.
@@ -35,6 +36,7 @@ from mirror.sync.transfer import Arrival, Carry, Progress, Transfer, carry
 
 _BLOCK_BYTES = 128 * 1024
 """What a worker takes in at a time: it stays in the processor's cache, and no thread is paid."""
+_TELL_EVERY_S = 0.1
 _LENGTH_BYTES = 4
 
 
@@ -144,18 +146,20 @@ class _Crew:
     async def _listen(self, worker: _Worker) -> None:
         """Hand on what a worker says, up to its end."""
         while (message := await _receive(worker.reader)) is not None:
-            number, traffic, told = message
+            number, traffic, gain, came = message
             self.source.traffic.add(traffic)
-            if isinstance(told, int):
-                worker.jobs[number].progress(told)
+            arrived, progress = worker.jobs[number]
+            if gain:
+                progress(gain)
+            if came is None:
                 continue
-            arrived = worker.jobs.pop(number).arrived
+            del worker.jobs[number]
             if arrived.done():
                 continue  # cancelled: nobody waits for it
-            if isinstance(told, Exception):
-                arrived.set_exception(told)
+            if isinstance(came, Exception):
+                arrived.set_exception(came)
             else:
-                arrived.set_result(told)
+                arrived.set_result(came)
         self.workers.remove(worker)
         ended = await asyncio.to_thread(end_process, worker.process)
         worker.writer.close()
@@ -189,12 +193,22 @@ async def _make_transfers(url: str, http: HttpConfig, ahead: timedelta) -> None:
 async def _make(
     source: HttpSource, writer: asyncio.StreamWriter, number: int, transfer: Transfer, stage: Stage
 ) -> None:
-    def tell(what: int | Arrival | Exception) -> None:
-        _send(writer, (number, source.traffic, what))
-        source.traffic = Traffic()
+    clock = asyncio.get_running_loop().time
+    gain, told_at = 0, clock()
+
+    def tell(came: Arrival | Exception | None = None) -> None:
+        nonlocal gain, told_at
+        _send(writer, (number, source.traffic, gain, came))
+        source.traffic, gain, told_at = Traffic(), 0, clock()
+
+    def progress(more: int) -> None:
+        nonlocal gain
+        gain += more
+        if clock() - told_at >= _TELL_EVERY_S:
+            tell()
 
     try:
-        async with carry(source, stage, transfer, tell) as arrival:
+        async with carry(source, stage, transfer, progress) as arrival:
             came = replace(arrival, staged=None)
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent is to hear of it
         tell(portable(error))
