@@ -148,8 +148,9 @@ class HttpSource:
         try:
             response = await self._request(url, ask)
         except UpstreamError as error:
-            # what follows a 304 that comes with a body is not HTTP
-            if not (ask.is_conditional and error.failure is Failure.NOT_HTTP):
+            # what follows a 304 that comes with a body is not HTTP; a 412 refuses the condition
+            is_odd = error.failure is Failure.NOT_HTTP or error.status == 412
+            if not (ask.is_conditional and is_odd):
                 raise
             self.traffic.failures[error.failure] += 1
         else:

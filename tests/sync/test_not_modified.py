@@ -20,6 +20,7 @@ class NotModified:
     headers: bytes = b""
     body: bytes = b""
     always: bool = False
+    status: bytes = b"304 Not Modified"
     names: bool = False
     """Whether the ETag that was sent is named."""
 
@@ -28,10 +29,10 @@ class NotModified:
         if not self.always and not sent.keys() & {"if-none-match", "if-modified-since"}:
             await exchange.send(exchange.reply)
             return
-        exchange.record.status = 304
+        exchange.record.status = int(self.status[:3])
         etag = sent.get("if-none-match", "").encode()
         named = b"ETag: %s\r\n" % etag if self.names and etag else b""
-        head = b"HTTP/1.1 304 Not Modified\r\n" + named + self.headers
+        head = b"HTTP/1.1 %s\r\n" % self.status + named + self.headers
         exchange.writer.write(head + b"\r\n" + self.body)
         await exchange.writer.drain()
 
@@ -42,6 +43,7 @@ REFUSED = {
     "with an empty last chunk": NotModified(CHUNKS, b"0\r\n\r\n", names=True),
     "with a body": NotModified(LENGTH, b"hello", names=True),
     "with a body of no length": NotModified(b"", b"{}\n{}\n", names=True),
+    "that are 412s": NotModified(b"Content-Length: 0\r\n", status=b"412 Precondition Failed"),
 }
 
 
