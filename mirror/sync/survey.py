@@ -6,6 +6,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
+from io import BytesIO
+from itertools import chain
 from random import Random
 from typing import TypeVar
 
@@ -247,11 +249,12 @@ class Surveyor:
     async def _take_in(self, reply: Reply) -> tuple[bytes, Evidence]:
         max_bytes = min(self.config.http.max_file_size, MAX_LISTING_BYTES)
         intake = Intake(reply.meta, max_bytes=max_bytes)
-        pieces: list[bytes] = []
+        body = BytesIO()  # not a list: chunks may be of a byte each
         try:
             async with aclosing(reply.blocks(lambda: intake.kept_bytes)) as blocks:
                 async for block in blocks:
-                    pieces += await asyncio.to_thread(_feed, intake, block)
+                    pieces = chain.from_iterable(map(intake.feed, block))
+                    await asyncio.to_thread(body.writelines, pieces)
         except UpstreamError as error:
             if error.failure is Failure.TOO_LARGE and max_bytes == MAX_LISTING_BYTES:
                 error.hint = "no listing may be larger; is upstream.url right?"
@@ -262,7 +265,7 @@ class Surveyor:
             raise UpstreamError(
                 f"a listing's digest is not that of its {wrong[0]} header", failure=Failure.DIGEST
             )
-        return b"".join(pieces), evidence
+        return body.getvalue(), evidence
 
     async def _retrying(self, name: str, ask: Callable[[], Awaitable[T]]) -> T:
         attempt, problem, http = 0, "", self.config.http
@@ -291,7 +294,3 @@ class Surveyor:
 def _is_doubtful(reply: _Index, upstream: Upstream) -> bool:
     """Return whether only its ETag speaks against a body, where ETags may be digests."""
     return "etag" in reply.evidence.wrong and upstream.etags is not ETags.OPAQUE
-
-
-def _feed(intake: Intake, block: list[bytes]) -> list[bytes]:
-    return [piece for chunk in block for piece in intake.feed(chunk)]

@@ -10,6 +10,7 @@ from mirror.sync.survey import MAX_LISTING_BYTES
 from tests.command import Shell
 from tests.sync.answers import Body
 from tests.upstream.archive import day_name
+from tests.upstream.wire import Exchange
 
 DOCUMENTED_BYTES = 120_000_000
 """See docs/reference.md, Bounds."""
@@ -73,4 +74,25 @@ async def test_so_does_a_page(shell: Shell, beginning: str) -> None:
 
     assert done.code == 0
     assert shell.server.count("index.html") == 1
+    assert peak < DOCUMENTED_BYTES
+
+
+async def in_tiny_chunks(exchange: Exchange) -> None:
+    """Answer with blank lines below the cap, two bytes a chunk."""
+    exchange.keep_alive = False
+    exchange.writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for _ in range(MAX_LISTING_BYTES // 2 // 4096 - 1):
+        exchange.writer.write(b"2\r\n\n\n\r\n" * 4096)
+        await exchange.writer.drain()
+    exchange.writer.write(b"0\r\n\r\n")
+    await exchange.writer.drain()
+
+
+async def test_so_does_one_that_comes_in_tiny_chunks(shell: Shell) -> None:
+    shell.server.fail("index.jsonl", in_tiny_chunks, times=None)
+    shell.set(http__retries="0")
+
+    done, peak = await shell.measured("sync", "--since", str(DAYS[0]), "--until", str(DAYS[1]))
+
+    assert "index" in done.out
     assert peak < DOCUMENTED_BYTES
