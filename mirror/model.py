@@ -232,7 +232,7 @@ class OutcomeKind(StrEnum):
     PUBLISHED = "published"
     UNCHANGED = "unchanged"
     ADOPTED = "adopted"
-    ABSENT = "absent"  # asked for by name and not there: no failure
+    ABSENT = "absent"  # not there, and no listing has it: no failure
     REFUSED = "refused"  # a body came and was quarantined
     FAILED = "failed"
 

@@ -93,7 +93,8 @@ class Upstream(Struct, frozen=True, omit_defaults=True):
     `index.html` still has."""
     found: Mapping[date, Count | None] = {}
     """Days found without the index, with the count of `index.html` where it has one."""
-    absent: Mapping[date, Moment] = {}  # days asked for by name and not there, and when
+    absent: Mapping[date, Moment] = {}
+    """Days asked for by name and not there, and when; of days found, since when that is so."""
     conflicts: tuple[date, ...] = ()
     refused: tuple[Refusal, ...] = ()
     refused_lines: int = 0
@@ -161,6 +162,7 @@ def accept_listing(
         unlisted=unlisted,
         accepted={**upstream.accepted, **counts},
         found={**upstream.found, **news},
+        absent={day: asked for day, asked in upstream.absent.items() if day not in rows},
     )
 
 
@@ -173,7 +175,8 @@ def _settle(
     stale = index is not None and now - index.changed_at > stale_after
     is_tiny = len(after.accepted) <= 1
     if not (stale or shrunk or is_tiny):
-        after = replace(after, floor=None, searched_at=None, absent={})
+        absent = {day: since for day, since in after.absent.items() if day in after.found}
+        after = replace(after, floor=None, searched_at=None, absent=absent)
     elif before.floor is None:
         # one that stands still is whole as far as it goes; else its newest days say nothing
         known = before if shrunk or is_tiny else after

@@ -79,6 +79,7 @@ class Fetcher:
     Attributes:
         disputes: refused bodies that may yet be taken, as they stand now.
         indexed: days that an index has ever listed.
+        in_trouble: whether upstream's index is not to be believed to be whole.
         etags: what this upstream's ETags have proved to be by now.
         room, slots: see above.
         carry: how transfers are made; set while days are fetched.
@@ -89,6 +90,7 @@ class Fetcher:
     def __init__(self, context: Context, upstream: Upstream) -> None:
         self.disputes = dict(upstream.disputes)
         self.indexed = upstream.accepted.keys()
+        self.in_trouble = upstream.floor is not None
         self.etags = upstream.etags
         self._alike: defaultdict[tuple[str, str, str | None], list[Problem]] = defaultdict(list)
         self.room = asyncio.Semaphore(context.config.http.concurrency + SETTLING)
@@ -315,8 +317,15 @@ class _Day:
         self.fetcher.disputes.pop(due.date, None)
         return Outcome(due.date, OutcomeKind.UNCHANGED, size=held.size)
 
+    @property
+    def _is_unlisted(self) -> bool:
+        """Whether no listing has it: only `index.html` had, before the index was whole again."""
+        due, fetcher = self.due, self.fetcher
+        was_found = due.held is None and due.date not in fetcher.indexed
+        return due.reason is Reason.BY_NAME or (was_found and not fetcher.in_trouble)
+
     def _absent(self) -> Outcome:
-        if self.due.reason is Reason.BY_NAME:
+        if self._is_unlisted:
             return Outcome(self.due.date, OutcomeKind.ABSENT)
         self.context.source.traffic.failures[Failure.HTTP_4XX] += 1
         text = "upstream lists it, but answers 404: no such file"
@@ -324,7 +333,7 @@ class _Day:
 
     def _denied(self, error: UpstreamError) -> Outcome | None:
         """Return how a day asked for by name ended if an error says that it is not there."""
-        if self.due.reason is not Reason.BY_NAME or error.transient:
+        if not self._is_unlisted or error.transient:
             return None
         if error.status in ABSENT_STATUSES:
             return self._absent()

@@ -26,6 +26,7 @@ from mirror.archive.manifest import Inventory
 from mirror.archive.plan import DayRules, PollRange, make_plan
 from mirror.archive.ports import Listing, State
 from mirror.archive.upstream import (
+    VANISHED_AFTER,
     Upstream,
     days_to_ask,
     dropped,
@@ -177,17 +178,23 @@ class Poll:
         """Remember what the fetching showed: days found by name, disputes, upstream's ETags."""
         upstream, dues = self.upstream, {due.date: due for due in plan.due}
         found, absent = dict(upstream.found), dict(upstream.absent)
-        searched_at = upstream.searched_at
+        searched_at, now = upstream.searched_at, self.context.now()
         for outcome in outcomes:
-            due = dues[outcome.date]
+            due, problem = dues[outcome.date], outcome.problem
             if outcome.kind is OutcomeKind.ABSENT:
-                absent[due.date] = self.context.now()
+                absent[due.date] = now
+                found.pop(due.date, None)
+            elif due.date in found and problem and problem.kind is ProblemKind.NO_FILE:
+                # it vanishes as one that an index listed does, unless the page lists it again
+                if now - absent.setdefault(due.date, now) >= VANISHED_AFTER:
+                    del found[due.date]
             elif outcome.kind is OutcomeKind.FAILED and due.reason is Reason.BY_NAME:
                 # it may be there: it stays due, and so the search is not over
                 searched_at = None
-            elif outcome.kind is not OutcomeKind.FAILED and due.expected is None:
-                found.setdefault(due.date, None)
+            elif outcome.kind is not OutcomeKind.FAILED:
                 absent.pop(due.date, None)
+                if due.expected is None:
+                    found.setdefault(due.date, None)
         known = upstream.accepted.keys() | found.keys()
         disputes = {day: fetcher.disputes[day] for day in sorted(fetcher.disputes) if day in known}
         self.upstream = replace(

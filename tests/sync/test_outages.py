@@ -369,3 +369,82 @@ class TestVanished:
         assert codes[0] == 3
         assert codes[-1] == 0
         assert world.status().missing_days == ()
+
+
+class TestNeverThere:
+    """A day that only `index.html` ever had, and upstream never."""
+
+    @pytest.fixture
+    async def bogus(self, following: World) -> date:
+        """A day without a file that the page lists while the index stands still."""
+        world = following
+        world.archive.index_frozen = True
+        await live(world, 2)
+        bogus = world.day(400)
+        self.list_it(world, bogus)
+        world.clock.advance(hours=6)
+        assert (await world.sync()).exit_code == 3
+        assert world.upstream().found.keys() >= {bogus}
+        return bogus
+
+    def list_it(self, world: World, bogus: date) -> None:
+        """Have the page list a day."""
+        name = day_name(bogus)
+        row = f"<tr><td>{bogus}</td><td><a href='{name}'>{name}</a></td><td>7</td></tr></table>"
+        page = world.archive["index.html"].body.replace(b"</table>", row.encode())
+        world.archive.put("index.html", page, world.clock())
+
+    async def test_it_is_forgotten_once_a_healthy_index_does_not_list_it(
+        self, following: World, bogus: date
+    ) -> None:
+        world = following
+        world.archive.index_frozen = False
+
+        reports = await live(world, 2)
+
+        assert {report.exit_code for report in reports} == {0}
+        assert len(world.asked_for(bogus)) == 0
+        assert bogus not in world.upstream().found
+        assert world.status().missing_days == ()
+
+    async def test_in_trouble_it_vanishes_a_week_after_the_page_has_listed_it(
+        self, following: World, bogus: date
+    ) -> None:
+        world = following
+        for _ in range(20):
+            world.clock.advance(hours=12)
+            assert (await world.sync()).exit_code == 3, "the page lists it all the time"
+        page = world.archive["index.html"].body
+        row = page[page.index(f"<tr><td>{bogus}".encode()) :]
+        world.archive.put("index.html", page.replace(row, b"</table>"), world.clock())
+
+        codes = [(await world.sync()).exit_code]
+        for _ in range(16):
+            world.clock.advance(hours=12)
+            codes.append((await world.sync()).exit_code)
+
+        assert codes[:13] == [3] * 13
+        assert codes[-1] == 0
+        assert bogus not in world.upstream().found
+
+    async def test_a_day_that_is_held_stays_and_vanishes_likewise(self, following: World) -> None:
+        world = following
+        world.archive.index_frozen = True
+        await live(world, 4)
+        found = world.day(0)
+        body = world.body(found)
+        assert found in world.upstream().found
+        lines = world.archive["index.jsonl"].body.decode().splitlines()
+        world.archive.remove(day_name(found))
+        world.archive.write_index(world.clock(), lines=lines)
+
+        for _ in range(20):
+            world.clock.advance(hours=12)
+            world.archive.write_index(world.clock(), lines=lines)
+            report = await world.sync()
+
+        assert report.exit_code == 0
+        assert world.body(found) == body
+        world.forget()
+        await world.sync()
+        assert world.asked_for(found) == []
