@@ -1,7 +1,7 @@
 """One pass, in the order in which it happens. The only place where the whole sequence can be read.
 
     survey      ask for the index (a 304 will do); in trouble, for index.html too
-    adopt       prove files that are there without a record
+    adopt       prove files that are there without a record; restore again what was restored by hand
     plan        listed days and records to what is due
     fetch       due days, several at a time: stage, judge, publish, journal
     publish     SHA256SUMS, page and index from what is held now; then the manifest
@@ -53,7 +53,7 @@ from mirror.model import (
 )
 from mirror.sync.fetch import Context, Fetcher
 from mirror.sync.publish import index_body, publish, publish_index, remember
-from mirror.sync.recovery import adopt_all
+from mirror.sync.recovery import adopt_all, restore_lost
 from mirror.sync.survey import Survey, Surveyor
 from mirror.text import counts_text, plural
 
@@ -114,6 +114,7 @@ class Poll:
             return replace(report, index_state=IndexState.UNUSABLE, warnings=found)
         adopted = await adopt_all(self.context, self.upstream)
         destination, now = self.context.destination, self.context.now
+        adopted += len(await restore_lost(destination))
         inventory = destination.inventory
         # off the loop, on which a daemon serves: it goes through all days
         plan = await asyncio.to_thread(

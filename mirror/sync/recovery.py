@@ -9,11 +9,11 @@ held whatever upstream has by now, so that upstream's loss is not ours.
 what they prove stays, and the record was wrong. Else it takes upstream's body, else history's with
 the recorded digest; else the day is no longer held: it leaves the listings, and only then does its
 rotten file go to quarantine. A file without a record is not known to be rotten: it is adopted, or
-left for the next poll.
+left for the next poll. For a day that was restored by hand, history comes before upstream.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import date
 from itertools import count
@@ -96,6 +96,8 @@ async def _prove(
     for claim in reversed(claims):
         if claim.sha256 == evidence.sha256:
             return replace(claim, mtime_ns=mtime_ns)
+    if claims and Flag.RESTORED in claims[-1].flags:
+        return None  # see `restore_lost`
     meta, is_same = await _ask_upstream(context, name, evidence.digests, etags)
     is_open = not days.is_final(day, now())
     expectation = Expectation(lines=expected, is_open=is_open, now=now())
@@ -166,10 +168,12 @@ async def repair(damage: Sequence[Damage], context: Context, upstream: Upstream)
     await adopt_all(context, upstream)
     sources = dict.fromkeys(doubted & inventory.records.keys(), "the file")
     rotten = {one.day for one in damage if one.kind is not DamageKind.WRONG_KIND}
-    rotten -= doubted & inventory.records.keys()
+    rotten -= sources.keys()
     claims = {day: claim for day, claim in known.items() if day in rotten}
     for day in claims.keys() - inventory.unverified.keys():
         inventory.doubt(day)
+    sources |= await restore_lost(destination)
+    claims = {day: claim for day, claim in claims.items() if day not in sources}
     listed = listed_counts(upstream, now=context.now())
     due = [
         Due(day, claims[day].name, Reason.DAMAGED, listed.get(day), claims[day].size)
@@ -178,10 +182,8 @@ async def repair(damage: Sequence[Damage], context: Context, upstream: Upstream)
     context.observer(Plan(tuple(due), len(listed), sum(one.estimated_bytes for one in due)))
     outcomes = await Fetcher(context, upstream).fetch_all(due)
     sources |= dict.fromkeys(claims.keys() & inventory.records.keys(), "upstream")
-    for day in claims.keys() - inventory.records.keys():
-        if await _put_back(destination, claims[day]):
-            get_logger().info("file.repaired", file=claims[day].name, source="history")
-            sources[day] = "history"
+    lost = claims.keys() - inventory.records.keys()
+    sources |= await _from_history(destination, [claims[day] for day in lost])
     # a listing must not name what is about to be taken away
     await asyncio.to_thread(publish, destination, upstream)
     for day in claims.keys() - inventory.records.keys():
@@ -215,6 +217,21 @@ async def restore(version: Version, context: Context, upstream: Upstream) -> Non
             hint="restore another one: see `binder-mirror history`",
         )
     await asyncio.to_thread(publish, destination, upstream)
+
+
+async def restore_lost(destination: Destination) -> dict[date, str]:
+    """Restore again what was restored by hand and is rotten or gone; return the days' source."""
+    lost = destination.inventory.missing | destination.inventory.claimed()
+    restored = [one for one in lost.values() if Flag.RESTORED in one.flags]
+    return await _from_history(destination, restored)
+
+
+async def _from_history(destination: Destination, lost: Iterable[Record]) -> dict[date, str]:
+    """Publish again what history has of what was held; return the source of these days."""
+    back = [one for one in lost if await _put_back(destination, one)]
+    for one in back:
+        get_logger().info("file.repaired", file=one.name, source="history")
+    return dict.fromkeys((one.date for one in back), "history")
 
 
 async def _put_back(destination: Destination, record: Record) -> bool:

@@ -1,5 +1,6 @@
 """Repair and restore: where a body comes from, what is said of it, and what is on record then."""
 
+import os
 from collections.abc import Iterator
 from datetime import date, timedelta
 
@@ -259,6 +260,73 @@ class TestRestore:
         world.archive.write_index(world.clock())
         await world.sync()
         assert world.records()[day].lines == 9
+
+    @pytest.mark.parametrize("loss", ["altered", "cut", "upstream's body", "gone"])
+    @pytest.mark.parametrize("mends", ["a poll", "a repair"])
+    async def test_it_is_put_back_again_where_it_rots_or_is_lost(
+        self, world: World, loss: str, mends: str
+    ) -> None:
+        await world.sync()
+        day = world.day(3)
+        old = world.body(day) or b""
+        world.archive.put_day(day, 8, world.clock.advance(hours=1))
+        world.archive.write_index(world.clock())
+        await world.sync()
+        upstreams = world.body(day) or b""
+        await restore(world, day)
+        record, changes = world.records()[day], world.data.final_changes.read_bytes()
+        world.clock.advance(hours=1)
+        path = world.data.archive / day_name(day)
+        bodies = {"altered": b"x" * len(old), "cut": old[:-9], "upstream's body": upstreams}
+        path.unlink()
+        if loss != "gone":
+            path.write_bytes(bodies[loss])
+
+        if mends == "a repair":
+            assert (await repair(world)).sources == {day: "history"}
+        else:
+            report = await world.sync()
+            assert (report.exit_code, report.warnings, report.outcomes) == (0, (), {"adopted": 1})
+
+        assert world.body(day) == old
+        now = replace(world.records()[day], findings=None)
+        assert now == replace(record, mtime_ns=path.stat().st_mtime_ns)
+        assert world.data.final_changes.read_bytes() == changes
+        world.assert_sound()
+        world.archive.put_day(day, 9, world.clock.advance(hours=1))
+        world.archive.write_index(world.clock())
+        await world.sync()
+        assert world.records()[day].lines == 9
+
+    async def test_where_history_has_it_no_more_upstreams_body_is_taken(self, world: World) -> None:
+        await world.sync()
+        day = world.day(3)
+        world.archive.put_day(day, 8, world.clock.advance(hours=1))
+        world.archive.write_index(world.clock())
+        await world.sync()
+        await restore(world, day)
+        for kept in world.data.history.glob("*.gz"):
+            kept.unlink()
+        (world.data.archive / day_name(day)).unlink()
+
+        assert (await world.sync()).exit_code == 0
+
+        assert world.records()[day].lines == 8
+
+    async def test_one_that_has_only_lost_its_time_stays_as_it_is(self, world: World) -> None:
+        await world.sync()
+        day = world.day(3)
+        await keep_in_history(world, day)
+        await restore(world, day)
+        path = world.data.archive / day_name(day)
+        os.utime(path, (1, 1))
+        inode = path.stat().st_ino
+
+        assert (await world.sync()).exit_code == 0
+
+        assert path.stat().st_ino == inode
+        assert world.quarantined(day) == []
+        assert world.records()[day].flags == (Flag.RESTORED,)
 
     async def test_what_was_due_before_is_due_after_it(self, world: World) -> None:
         await world.sync()
