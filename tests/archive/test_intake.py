@@ -8,7 +8,7 @@ import pytest
 
 from mirror.archive.headers import OfferedDigest, ReplyMeta
 from mirror.archive.intake import Evidence, Intake
-from mirror.errors import UpstreamError
+from mirror.errors import Failure, UpstreamError
 from tests.upstream.launches import make_day
 
 DAY = date(2021, 8, 3)
@@ -173,3 +173,12 @@ def test_an_encoded_body_cut_short_gives_no_evidence():
 def test_an_unknown_coding_is_refused_before_any_byte():
     with pytest.raises(UpstreamError, match="unknown Content-Encoding br"):
         Intake(ReplyMeta(codings=("br",)), max_bytes=10**6)
+
+
+def test_a_tower_of_codings_is_refused_for_good() -> None:
+    take_in(TWICE, codings=("gzip", "gzip"))
+
+    with pytest.raises(UpstreamError, match=r"^more than 2 codings: gzip, x-gzip, gzip$") as caught:
+        take_in(b"", codings=("gzip", "x-gzip", "gzip"))
+
+    assert (caught.value.failure, caught.value.transient) == (Failure.ENCODING, False)
