@@ -29,6 +29,8 @@ async def url(shell: Shell) -> AsyncIterator[str]:
     site = make_site(shell.data, now=lambda: datetime.now(UTC), config=config)
     server = WebServer(site, "127.0.0.1:0")
     await server.open()
+    # until then answers do not say which mirror it is
+    await site.snapshots.snapshot()
     yield server.url
     await server.close()
 
