@@ -115,7 +115,7 @@ mutation: $(STAMP) ## mutation-test archive, store and sync: at least 85 % of ea
 mutation-slice: $(STAMP) ## mutation-test the intake of bodies alone
 	$(BIN)/python -m tests.mutants --only 'mirror.archive.intake*'
 
-bench: $(STAMP) ## time the sync beside rclone, aria2, wget2 and curl (needs nginx and these)
+bench: $(STAMP) ## time the sync beside rclone, aria2, wget2 and curl; write README's table (needs nginx and these)
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"
 	$(BIN)/python -m tests.benchmarks.run --write
 
