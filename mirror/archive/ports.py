@@ -26,8 +26,7 @@ class Ask(Struct, frozen=True):
     if_modified_since: datetime | None = None
     """A Last-Modified as upstream sent it, for an upstream without ETags."""
     past_caches: bool = False  # ask caches on the way to fetch anew (`Cache-Control: no-cache`)
-    for_proof: bool = False
-    """Ask for the headers alone, by an ETag of our own making: a 304 has to name it."""
+    head_only: bool = False  # ask for the headers alone (HEAD)
 
     @property
     def is_conditional(self) -> bool:
@@ -38,16 +37,15 @@ class Ask(Struct, frozen=True):
         """Return whether a 304 with these headers says that what we have is what upstream has.
 
         It may leave out the ETag, but not name another; nor one where we have none, or a later date
-        than ours. `If-None-Match` compares weakly (RFC 9110, 13.1.2); what proves bytes does not.
+        than ours. `If-None-Match` compares weakly (RFC 9110, 13.1.2).
         """
         if not self.is_conditional:
             return False
         if meta.names_etag:
-            sent, named = self.if_none_match or "", meta.etag or "other"
-            return named == sent or (not self.for_proof and _opaque(named) == _opaque(sent))
+            return _opaque(meta.etag or "other") == _opaque(self.if_none_match or "")
         ours, theirs = self.if_modified_since, meta.last_modified
         is_later = ours is not None and theirs is not None and theirs > ours
-        return not self.for_proof and (self.if_none_match is not None or not is_later)
+        return self.if_none_match is not None or not is_later
 
 
 def _opaque(etag: str) -> str:

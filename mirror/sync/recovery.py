@@ -120,14 +120,14 @@ async def _prove(
 async def _ask_upstream(
     context: Context, name: str, own: dict[str, str], etags: ETags
 ) -> tuple[ReplyMeta, bool | None]:
-    """Return what upstream says, and whether a file with these digests is its own; None: unsaid."""
-    etag = f'"{own["md5"]}"'
+    """Return what upstream says, and whether a file with these digests is its own; None: unsaid.
+
+    It is asked without conditions: a 304 to an ETag of ours would prove nothing, for there are
+    hosts and caches that answer so to any.
+    """
     try:
-        ask = Ask(if_none_match=etag, for_proof=True)
-        async with context.source.open(name, ask) as reply:
+        async with context.source.open(name, Ask(head_only=True)) as reply:
             meta = reply.meta
-            if reply.status == 304:
-                return meta, True
             if reply.status == 404:
                 return ReplyMeta(), None
     except UpstreamError as error:
@@ -140,7 +140,7 @@ async def _ask_upstream(
     right = [
         digest.value == own[digest.algorithm]
         for digest in meta.digests
-        if not (etags is ETags.OPAQUE and digest.source == "etag")
+        if etags is not ETags.OPAQUE or digest.source != "etag" or digest.value == own["md5"]
     ]
     return meta, all(right) if right else None
 

@@ -157,7 +157,7 @@ class HttpSource:
             if response.status != 304 or ask.is_answered_by(self._meta(response)):
                 return response
             response.close()
-        response = await self._request(url, Ask(past_caches=True, for_proof=ask.for_proof))
+        response = await self._request(url, Ask(past_caches=True, head_only=ask.head_only))
         if response.status == 304:
             response.close()
             raise self._refusal(response)
@@ -207,7 +207,7 @@ class HttpSource:
         try:
             async with asyncio.timeout_at(deadline):
                 response = await self._session.request(
-                    "HEAD" if ask.for_proof else "GET",
+                    "HEAD" if ask.head_only else "GET",
                     URL(url).with_user(None),  # of a redirect's own choice
                     headers=headers,
                     allow_redirects=False,

@@ -37,10 +37,6 @@ CASES = {
         ReplyMeta(etag='"a"', names_etag=True, last_modified=LATER),
         True,
     ),
-    "to be named, and is": (Ask(if_none_match='"a"', for_proof=True), named('"a"'), True),
-    "to be named, and is not": (Ask(if_none_match='"a"', for_proof=True), ReplyMeta(), False),
-    "to be named, and another is": (Ask(if_none_match='"a"', for_proof=True), named('"b"'), False),
-    "to be named, and is weakly": (Ask(if_none_match='"a"', for_proof=True), named('W/"a"'), False),
 }
 
 

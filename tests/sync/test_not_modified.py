@@ -127,11 +127,12 @@ async def test_one_that_was_not_asked_for_once_is_got_past(world: World) -> None
     "fault",
     [
         NotModified(),
+        NotModified(names=True),
         NotModified(b'ETag: "another"\r\n'),
         NotModified(b'ETag: "another"\r\n', names=True),
         replace(NotModified(names=True), body=b"x"),
     ],
-    ids=["naming nothing", "naming another", "naming two", "with a body"],
+    ids=["naming nothing", "naming it", "naming another", "naming two", "with a body"],
 )
 async def test_wrong_bytes_without_a_record_are_not_taken_for_upstreams(
     world: World, fault: NotModified

@@ -32,7 +32,7 @@ async def ask(world: World, ask: Ask | None = None, *, name: str = NAME) -> tupl
         async with source.open(name, ask) as reply:
             came: list[int] = []
             # the answer to a HEAD, or a 304, has nothing to be read
-            if reply.status == 200 and not ask.for_proof:
+            if reply.status == 200 and not ask.head_only:
                 async for block in reply.blocks(partial(sum, came)):
                     came += map(len, block)
         return reply.status, source.traffic
@@ -77,8 +77,8 @@ class TestRequests:
         assert sent(world)["if-modified-since"] == "Wed, 01 May 2024 09:30:00 GMT"
         assert sent(world)["cache-control"] == "no-cache"
 
-    async def test_for_a_proof_the_head_alone_is_asked_for(self, world: World) -> None:
-        await ask(world, Ask(if_none_match='"none"', for_proof=True))
+    async def test_the_head_alone_can_be_asked_for(self, world: World) -> None:
+        await ask(world, Ask(head_only=True))
         assert [one.method for one in world.server.requests] == ["HEAD"]
 
     async def test_no_cookie_is_kept(self, world: World) -> None:

@@ -64,7 +64,7 @@ async def test_what_upstream_proves_stays_and_is_not_fetched(world: World, wrong
 
     assert world.body(wrong) == body
     assert world.quarantined(wrong) == []
-    assert world.names_asked(200) == []
+    assert [one.method for one in world.server.requests] == ["HEAD"]
     assert Flag.ADOPTED in world.records()[wrong].flags
     world.assert_sound()
 
@@ -112,7 +112,7 @@ async def test_a_record_of_another_name_is_none(world: World, field: str) -> Non
     report = await world.sync()
 
     assert report.exit_code == 0
-    assert all(name == "index.jsonl" for name in world.names_asked(200))
+    assert [one.name for one in world.server.requests if one.method == "GET"] == ["index.jsonl"]
     assert world.published() == before
     world.assert_sound()
 
