@@ -99,9 +99,9 @@ class _Crew:
             try:
                 arrival = await arrived
             except UpstreamError as error:
-                self.source.heed(error.retry_after_s or 0)
+                self.source.heed(transfer.name, error.retry_after_s or 0)
                 raise
-            self.source.heed(None)
+            self.source.heed(transfer.name, None)
             yield replace(arrival, staged=staged if arrival.evidence else None)
 
     async def close(self) -> None:

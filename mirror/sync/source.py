@@ -14,6 +14,7 @@ import errno
 import os
 import ssl
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -107,7 +108,8 @@ class HttpSource:
     _block_bytes: int
     _free_at: float = 0  # when what came so far is within `http.rate_limit`
     _quiet_until: float = 0  # until when upstream wants to be left alone
-    _pauses: int = 0  # how often it has wanted that since its last answer
+    _pauses: Counter[str] = field(default_factory=Counter)
+    """How often it has wanted that by what it was asked for, up to a good answer to just that."""
     traffic: Traffic = field(default_factory=Traffic)
     on_sent: Callable[[], None] | None = None
     """Called when a question is out, and the wait for its answer begins."""
@@ -118,7 +120,12 @@ class HttpSource:
 
         Without an answer, or with one that is neither 200, 304 nor 404, there is an UpstreamError.
         """
-        response = await self._ask(urljoin(self._base, name), ask)
+        try:
+            response = await self._ask(urljoin(self._base, name), ask)
+        except UpstreamError as error:
+            self.heed(name, error.retry_after_s or 0)
+            raise
+        self.heed(name, None)
         try:
             yield Reply(response.status, self._meta(response), partial(self._blocks, response))
         finally:
@@ -133,12 +140,20 @@ class HttpSource:
         if (pause_s := max(self._quiet_until, self._free_at) - time.monotonic()) > 0:
             await asyncio.sleep(pause_s)
 
-    def heed(self, retry_after_s: float | None) -> None:
-        """Keep to what upstream told another session; None where it has answered."""
+    def heed(self, name: str, retry_after_s: float | None) -> None:
+        """Keep to how long upstream wants to be left alone; None where it has answered.
+
+        A Retry-After is the host's word, not one file's, and so nothing is asked for. A host that
+        says so of the same files again and again, whatever it answers for others, is held to it
+        for these alone: a poll must not take as long as all their pauses together.
+        """
         if retry_after_s is None:
-            self._pauses = 0
-        else:
-            self._hold_back(min(retry_after_s, self._config.max_backoff))
+            del self._pauses[name]
+            return
+        now, pause_s = time.monotonic(), min(retry_after_s, self._config.max_backoff)
+        if pause_s and (now < self._quiet_until or self._pauses.total() <= self._config.retries):
+            self._pauses[name] += now >= self._quiet_until
+            self._quiet_until = max(self._quiet_until, now + pause_s)
 
     def _meta(self, response: aiohttp.ClientResponse) -> ReplyMeta:
         return parse_meta(response.headers, now=self.now())
@@ -170,7 +185,6 @@ class HttpSource:
         for _ in range(_MAX_REDIRECTS + 1):
             response = await self._send(url, ask, deadline)
             if response.status in _ANSWERS:
-                self._pauses = 0
                 return response
             response.close()
             if response.status not in _REDIRECTS:
@@ -264,7 +278,6 @@ class HttpSource:
         status = response.status
         is_transient = is_transient_status(status) or status == 304
         retry_after_s = parse_retry_after(response.headers.get("Retry-After"), self.now())
-        self.heed(retry_after_s or 0)
         by_class = {4: Failure.HTTP_4XX, 5: Failure.HTTP_5XX}
         failure = by_class.get(status // 100, Failure.HTTP_OTHER)
         return UpstreamError(
@@ -275,17 +288,6 @@ class HttpSource:
             retry_after_s=retry_after_s,
             status=status,
         )
-
-    def _hold_back(self, pause_s: float) -> None:
-        """Ask for nothing for a while: a Retry-After is the host's word, not one file's.
-
-        Where pause upon pause brings no answer, each file keeps to its own: one host that always
-        says so must not make a poll as long as all its files' pauses together.
-        """
-        now = time.monotonic()
-        if pause_s and (now < self._quiet_until or self._pauses <= self._config.retries):
-            self._pauses += now >= self._quiet_until
-            self._quiet_until = max(self._quiet_until, now + pause_s)
 
 
 def _find_proxy(base: str) -> tuple[URL | None, aiohttp.BasicAuth | None]:

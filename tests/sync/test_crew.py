@@ -153,7 +153,7 @@ async def test_a_worker_that_dies_while_upstream_wants_to_be_left_alone_is_not_w
     async with ways(world) as both:
         assert (await outcome(both.apart, transfer))[0] == 200
         (worker,) = children(os.getpid()) - before
-        both.source_apart.heed(1)
+        both.source_apart.heed(transfer.name, 1)
         waiting = asyncio.create_task(outcome(both.apart, transfer))
         await asyncio.sleep(0.2)
         os.kill(worker, signal.SIGKILL)

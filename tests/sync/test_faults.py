@@ -6,6 +6,7 @@ import gzip
 import random
 import time
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -297,6 +298,26 @@ async def test_a_retry_after_at_every_turn_does_not_add_up_over_the_days(world: 
     assert (report.exit_code, world.server.count("index.jsonl")) == (3, 1)
     assert world.server.count() == 1 + 2 * 34
     assert time.monotonic() - began < 34 * 0.2
+
+
+@pytest.mark.parametrize("bad", [4, 12])
+async def test_days_that_are_put_off_for_ever_hold_back_the_others_a_few_times_only(
+    world: World, bad: int
+) -> None:
+    pause_s = 0.2
+    world.configure("http", concurrency=1, retries=1, backoff=0, max_backoff=pause_s)
+    for back in range(5, 35):
+        world.archive.put_day(world.day(back), 3, world.clock() - timedelta(days=1))
+    world.archive.write_index(world.clock() - timedelta(hours=1))
+    for back in range(5, 5 + 2 * bad, 2):
+        refusal = faults.Status(429, retry_after=60)
+        world.server.fail(day_name(world.day(back)), refusal, times=None)
+
+    report = await world.sync()
+
+    assert (report.exit_code, len(report.problems)) == (3, bad)
+    at = [request.at for request in world.server.requests]
+    assert 2 <= sum(later - earlier >= pause_s for earlier, later in pairwise(at)) <= 4
 
 
 async def test_no_more_downloads_run_at_once_than_asked_for(world: World) -> None:
