@@ -5,7 +5,7 @@ import json
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ class Page(NamedTuple):
 
     status: int
     text: str
+    headers: Mapping[str, str]
 
 
 class Daemon:
@@ -61,7 +62,7 @@ class Daemon:
         """Ask the web side."""
         url = await self.url()
         async with aiohttp.ClientSession() as session, session.get(url + path) as response:
-            return Page(response.status, await response.text())
+            return Page(response.status, await response.text(), response.headers)
 
     async def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
         """Send a signal; return the exit code and the seconds that it took."""

@@ -39,7 +39,8 @@ class Snapshot(Struct, frozen=True, eq=False):
     findings: Findings  # sums over the days that were looked into, the names bounded as a day's are
     is_proved: bool  # whether all was tried to prove files that are not as recorded
     unreadable: tuple[Path, ...]  # files of ours that are gone, no files, or cannot be read
-    is_overstated: bool  # whether the listings on disk list a day whose file is gone or another
+    is_overstated: bool
+    """Whether the listings on disk list a day whose file is gone, another, or yet to be proved."""
 
 
 def load_snapshot(
@@ -74,7 +75,7 @@ def load_snapshot(
         months=months,
         findings=merge(one.findings for one in months.values() if one.findings is not None),
         is_proved=is_proved,
-        is_overstated=is_proved and _is_overstated(data, inventory),
+        is_overstated=_is_overstated(data, inventory),
     )
 
 

@@ -32,6 +32,10 @@ class SnapshotCache:
         """The snapshot that there is, however old; None where none is, or could be, loaded."""
         return self._seen if isinstance(self._seen, Snapshot) else None
 
+    @property
+    def _is_to_be_proved(self) -> bool:
+        return self.latest is not None and not self.latest.is_proved
+
     async def snapshot(self, *, fresh: bool = False) -> Snapshot:
         """Return a snapshot, at most about a second old; at once while `keep_fresh` runs.
 
@@ -59,7 +63,7 @@ class SnapshotCache:
             while True:
                 with suppress(MirrorError):  # raised again to whoever asks for the snapshot
                     await self.snapshot(fresh=True)
-                await asyncio.sleep(self._pause_s)
+                await asyncio.sleep(0 if self._is_to_be_proved else self._pause_s)
         finally:
             self._keepers -= 1
 

@@ -23,6 +23,7 @@ from mirror.archive.metadata import render_croissant, render_datapackage
 from mirror.archive.ports import Listing
 from mirror.errors import WrongKindError
 from mirror.model import Record
+from mirror.status.snapshot import Snapshot
 from mirror.store.disk import open_file
 from mirror.store.inventory import open_recorded
 from mirror.store.proof import open_proved
@@ -92,10 +93,9 @@ async def _find(site: Site, name: str) -> Representation | None:
         return found
     if (day := site.data.days.day_of(name)) is None:
         return None
-    file, is_proved = site.data.archive / name, True
+    file = site.data.archive / name
     for fresh in (False, True):
         snapshot = await site.snapshots.snapshot(fresh=fresh)
-        is_proved = snapshot.is_proved
         if claims := snapshot.inventory.claims.get(day):
             # on the loop: a thread's turn costs more than all the rest of a request
             found = _open_day(site, claims, partial(open_recorded, file))
@@ -106,9 +106,9 @@ async def _find(site: Site, name: str) -> Representation | None:
                 return found
         if day in snapshot.inventory.records:
             site.snapshots.doubt()
-    if not is_proved:
-        # the listings may have it: it is not to be said that it is not there
-        raise web.HTTPServiceUnavailable
+        if fresh:
+            # the listings may have it: it is not to be said that it is not there
+            _require_proved(snapshot)
     return None
 
 
@@ -117,11 +117,12 @@ async def _open_listing(site: Site, name: str) -> Representation | None:
 
     One that would list what is not here is made for the moment, of what is.
     """
-    path, held = site.data.archive / name, site.snapshots.latest
+    path, held = site.data.archive / name, await site.snapshots.snapshot()
     content_type, render = _LISTINGS[name]
     try:
         with ExitStack() as stack:
-            if held is not None and held.is_overstated and render is not None:
+            if held.is_overstated and render is not None:
+                _require_proved(held)
                 body = await asyncio.to_thread(render, held.inventory.records.values())
                 file = stack.enter_context(_in_memory(name, body))
             else:
@@ -144,6 +145,12 @@ async def _open_listing(site: Site, name: str) -> Representation | None:
         modified_at=datetime.fromtimestamp(int(stats.st_mtime), UTC),
         headers={"Content-Type": content_type, "Cache-Control": _UNSETTLED},
     )
+
+
+def _require_proved(snapshot: Snapshot) -> None:
+    if not snapshot.is_proved:
+        reason = "files are being compared with their digests, ask again in a moment"
+        raise web.HTTPServiceUnavailable(headers={"Retry-After": "2"}, reason=reason)
 
 
 def _in_memory(name: str, body: bytes) -> FileIO:

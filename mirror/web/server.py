@@ -97,7 +97,9 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except web.HTTPException as error:
-        return web.Response(status=error.status, text=f"{error.status}: {error.reason}\n")
+        headers = {name: error.headers[name] for name in error.headers.keys() & {"Retry-After"}}
+        text = f"{error.status}: {error.reason}\n"
+        return web.Response(status=error.status, headers=headers, text=text)
     except ConnectionError:
         raise  # the client has left
     except Exception as error:  # noqa: BLE001 - the last line of defence
