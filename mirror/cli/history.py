@@ -72,9 +72,9 @@ def restore(place: common.Place, day: date, digest: str) -> None:
             hint=f"`binder-mirror history {day}` lists them",
         )
     held = load_inventory(place.data).records.get(day)
+    # then too: the listings may lack it, and from now on it stays
+    common.with_mirror(*place, lambda mirror: mirror.restore(found[0]))
     is_published = held is not None and held.sha256 == found[0].sha256
-    if not is_published:
-        common.with_mirror(*place, lambda mirror: mirror.restore(found[0]))
     lines, how = plural(found[0].lines, "line"), "already" if is_published else "again"
     say(f"{day}: {found[0].sha256[:12]} is published {how}, {lines}")
 

@@ -455,6 +455,24 @@ async def test_what_is_published_already_is_not_offered_and_not_published_again(
     assert (again.code, "is published already" in again.out) == (0, True)
 
 
+async def test_a_restore_that_was_killed_before_the_listings_is_ended_by_the_next(
+    shell: Shell,
+) -> None:
+    day = await replaced(shell)
+    listings = (shell.data.sums, shell.data.index)
+    before = [path.read_bytes() for path in listings]
+    (version,) = (await shell.run("history", "--json")).json["versions"]
+    assert (await shell.run("restore", str(day), version["sha256"])).code == 0
+    after = [path.read_bytes() for path in listings]
+    for path, content in zip(listings, before, strict=True):
+        path.write_bytes(content)
+
+    assert (await shell.run("restore", str(day), version["sha256"])).code == 0
+
+    assert after != before
+    assert [path.read_bytes() for path in listings] == after
+
+
 async def test_a_poll_counts_its_own_requests(shell: Shell) -> None:
     async with open_mirror(load_config(None, shell.environ), shell.data) as mirror:
         first, second = await mirror.poll(), await mirror.poll()
