@@ -4,8 +4,10 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -32,9 +34,13 @@ http {{
     fastcgi_temp_path {home}/fastcgi;
     uwsgi_temp_path {home}/uwsgi;
     scgi_temp_path {home}/scgi;
+    map_hash_max_size 65536;
+    map_hash_bucket_size 256;
+    map $uri $digest {{ include {home}/etags; }}
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{port}{tls};
         root {root};
+        {etag}
         location = /requests {{ stub_status; }}
     }}
 }}
@@ -48,17 +54,40 @@ class Nginx:
         root: the folder that is served.
         home: a folder for its own files.
         workers: processes that serve.
+        etags: the ETags of files by their path within root; nginx's own for none.
+        certificate: key and certificate for TLS, PEM in one file; none for plain HTTP.
     """
 
-    def __init__(self, root: Path, home: Path, *, workers: int = 2) -> None:
+    def __init__(
+        self,
+        root: Path,
+        home: Path,
+        *,
+        workers: int = 2,
+        etags: Mapping[Path, str] | None = None,
+        certificate: Path | None = None,
+    ) -> None:
         self.port = find_free_port()
-        self.url = f"http://127.0.0.1:{self.port}/"
+        self.url = f"http{'s' * (certificate is not None)}://127.0.0.1:{self.port}/"
         self._home = home
         self._own_requests = 0
         home.mkdir(parents=True, exist_ok=True)
         # Without it nginx's workers give up root, and may not read the work folder.
         user = "user root;" if os.geteuid() == 0 else ""
-        config = _CONFIG.format(user=user, home=home, root=root, port=self.port, workers=workers)
+        tls = ""
+        if certificate is not None:
+            tls = f" ssl; ssl_certificate {certificate}; ssl_certificate_key {certificate}"
+        known = [f'"/{path}" \'"{etag}"\';\n' for path, etag in (etags or {}).items()]
+        (home / "etags").write_text("".join(known))
+        config = _CONFIG.format(
+            user=user,
+            home=home,
+            root=root,
+            port=self.port,
+            workers=workers,
+            tls=tls,
+            etag="etag off; add_header ETag $digest;" if etags else "",
+        )
         (home / "nginx.conf").write_text(config)
 
     def __enter__(self) -> Self:
@@ -84,7 +113,10 @@ class Nginx:
 
     def count_requests(self) -> int:
         """Return the requests answered so far, this one not counted."""
-        with urlopen(f"{self.url}requests", timeout=10) as reply:
+        # its certificate is of this moment, and nobody else listens there
+        own = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        own.check_hostname, own.verify_mode = False, ssl.CERT_NONE
+        with urlopen(f"{self.url}requests", timeout=10, context=own) as reply:
             status = reply.read().decode()
         numbers = re.search(r"requests\s+\d+\s+\d+\s+(\d+)", status)
         if numbers is None:

@@ -1,8 +1,11 @@
-"""What is measured: five scenarios, each a function from a bench to a result."""
+"""What is measured: six scenarios, each a function from a bench to a result."""
 
+import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import trustme
 
 from tests.benchmarks.arena import Arena, Sample, Task, report_progress
 from tests.benchmarks.contestants import SAME_WORK, Contestant
@@ -127,6 +130,45 @@ def run_cold(bench: Bench) -> Result:
     return result
 
 
+def run_doors(bench: Bench) -> Result:
+    """The same, where upstream has the MD5 of each body as its ETag, and over TLS."""
+    corpus = bench.open_main()
+    root, size = bench.shelf.parent, sum(corpus.sizes().values())
+    etags = {
+        path.relative_to(root): hashlib.md5(path.read_bytes()).hexdigest()
+        for path in map(corpus.folder.joinpath, corpus.names)
+    }
+    authority, bundle, certificate = trustme.CA(), root / "authority.pem", root / "server.pem"
+    authority.cert_pem.write_to_path(bundle)
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
+    series = Series()
+    with (
+        Nginx(root, root / "nginx-etags", etags=etags) as named,
+        Nginx(root, root / "nginx-tls", certificate=certificate) as secret,
+    ):
+        doors = {"plain": bench.nginx.url, "MD5": named.url, "TLS": secret.url}
+        for one in bench.take_turns("doors"):
+            environ = {**one.environ, "SSL_CERT_FILE": str(bundle)}
+            for case, url in doors.items():
+                out = bench.arena.make_folder()
+                task = Task(corpus, bench.arena.locate(corpus, url), out, case)
+                series.samples.append(bench.arena.run(replace(one, environ=environ), task))
+                bench.arena.discard(out)
+    result = Result(
+        title=f"doors: {len(corpus.names)} files, {size / _MB:.0f} MB, durable seconds, CPU s a GB",
+        header=["", *doors, *(f"CPU, {case}" for case in doors), "x rclone, TLS"],
+        samples=series.samples,
+    )
+    for name in (contestant.name for contestant in bench.contestants):
+        ratio = series.speed_ratio(name, "rclone", "durable_s", "TLS")
+        cells = [(series.median(name, "durable_s", case), ".2f") for case in doors]
+        cells += [(series.median(name, "cpu_s", case) / size * 1e9, ".2f") for case in doors]
+        result.rows.append(format_row(name, [*cells, (ratio, ".2f")]))
+        if name == "mirror":
+            result.demand_at_least(f"{name}: speed of rclone over TLS", ratio, 0.7)
+    return result
+
+
 def run_quiet(bench: Bench) -> Result:
     """Nothing has changed, nothing is fetched."""
     corpus = bench.open_held()
@@ -217,6 +259,7 @@ def _find_peak_mb(samples: list[Sample]) -> float:
 
 SCENARIOS: dict[str, Callable[[Bench], Result]] = {
     "cold": run_cold,
+    "doors": run_doors,
     "quiet": run_quiet,
     "changed": run_changed,
     "link": run_link,
