@@ -27,8 +27,11 @@ _NICKNAMES = {
     "@hourly": "0 * * * *",
 }
 _A_LEAP_YEAR = datetime(2000, 1, 1, tzinfo=UTC)
-_WEEKDAYS = re.compile(rf"(?:\*|({_DAY})(?:-({_DAY}))?)(?:/(0?[1-9]|[1-9][0-9]))?")
-"""One choice in a crontab's last field: first day, last day, step."""
+_FIELD = re.compile(r"(?:(?:(?:\*|\d+-\d+)(?:/\d+)?|\d+)(?:,(?!$)|$))+")
+"""A crontab's field, names replaced: numbers, ranges and asterisks, after which alone comes a step;
+APScheduler takes more, which crontabs have not."""
+_WEEKDAYS = re.compile(rf"(?:(?:\*|({_DAY})-({_DAY}))(?:/(0?[1-9]|[1-9][0-9]))?|({_DAY}))")
+"""One choice in a crontab's last field: first day, last day, step; or the one day."""
 _LOOKED_AHEAD = timedelta(days=5 * 366)  # a leap day is among them
 
 
@@ -56,7 +59,7 @@ def crontab_choices(line: str) -> list[dict[str, str]]:
     As crontab(5) has it, a day of the month *or* of the week will do where both are restricted,
     which is where neither has an asterisk. APScheduler wants both, and counts the days of the week
     from Monday, while 0 and 7 are Sunday in a crontab. A ValueError says that there are not five
-    fields, or that the last one is no choice of weekdays.
+    fields, or that one is no choice of its numbers.
     """
     values = _NICKNAMES.get(line.strip().lower(), line).lower().split()
     if len(values) != 5 or not line.isascii():
@@ -65,6 +68,9 @@ def crontab_choices(line: str) -> list[dict[str, str]]:
     for number, name in enumerate(_MONTHS, start=1):
         month = re.sub(rf"\b{name}\b", str(number), month)
     times = {"minute": minute, "hour": hour, "month": month}
+    for name, field in {**times, "day of the month": day}.items():
+        if _FIELD.fullmatch(field) is None:
+            raise ValueError(f'"{field}" is no choice for the {name}')
     of_week = weekdays if weekdays == "*" else _weekdays(weekdays)
     if "*" in day or "*" in weekdays:
         return [{**times, "day": day, "day_of_week": of_week}]
@@ -77,7 +83,7 @@ def _weekdays(field: str) -> str:
         wrong = ValueError(f'"{part}" is no choice of weekdays')
         if (match := _WEEKDAYS.fullmatch(part)) is None:
             raise wrong
-        ends = (match[1] or "0", match[2] or match[1] or "6")
+        ends = (match[1] or match[4] or "0", match[2] or match[4] or "6")
         start, end = (int(day) if day.isdigit() else _DAYS.index(day) for day in ends)
         if end < start:
             raise wrong

@@ -43,12 +43,23 @@ def test_weekdays_are_counted_from_sunday(field: str, days: str) -> None:
         "0 0 * * x",
         "0 0 * * ٣",
         "0 0 * * 1//2",
+        "0 0 * * 1/2",
+        "5/15 * * * *",
+        "1,,2 * * * *",
+        "1, * * * *",
+        "*-5 * * * *",
+        "60 * * * *",
+        "* 24 * * *",
+        "0 0 last * *",
+        "0 0 1st-mon * *",
+        "0 0 * may/2 *",
+        "0 0 * ma *",
         "@reboot",
         "\uff10 0 * * *",
     ],
 )
 def test_what_is_no_crontab_line_is_refused(line: str) -> None:
-    with pytest.raises(ValueError, match=r"fields?,|weekday"):
+    with pytest.raises(ValueError, match=r"fields?,|weekday|choice for the|higher than"):
         crontab_trigger(line)
 
 
