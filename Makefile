@@ -112,8 +112,8 @@ oddities: $(STAMP) ## try all odd files and environments, of which plain runs tr
 mutation: $(STAMP) ## mutation-test archive, store and sync: at least 85 % of each killed (40 min)
 	$(BIN)/python -m tests.mutants --write
 
-mutation-slice: $(STAMP) ## mutation-test the intake of bodies alone
-	$(BIN)/python -m tests.mutants --only 'mirror.archive.intake*'
+mutation-slice: $(STAMP) ## mutation-test the judgement of bodies alone
+	$(BIN)/python -m tests.mutants --only 'mirror.archive.judge*'
 
 bench: $(STAMP) ## time the sync beside rclone, aria2, wget2 and curl; write README's table (needs nginx and these)
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"
