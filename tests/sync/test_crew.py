@@ -197,10 +197,10 @@ async def test_without_a_process_to_be_had_transfers_are_made_here(
 
 @pytest.fixture
 def big(shell: Shell) -> Shell:
-    """An upstream of so many bytes that workers are started."""
+    """An upstream of so many lines that workers are started: by them the bytes are estimated."""
     for day, stored in shell.archive.days().items():
-        body = make_day(day, 1000)
-        shell.archive.put_day(day, body * (15_000_000 // len(body)), stored.last_modified)
+        body = make_day(day, 1000) + b"{}\n" * 300_000
+        shell.archive.put_day(day, body, stored.last_modified)
     shell.archive.publish(shell.archive["index.jsonl"].last_modified)
     shell.set(storage__findings="false", sync__workers="2")
     return shell
