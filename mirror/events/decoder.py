@@ -22,7 +22,6 @@ from mirror.text import shown
 
 BLOCK_BYTES = 64 * 1024
 """Lines decoded at a time: small enough that the processor's cache holds text and objects."""
-_READ_BYTES = 4 * BLOCK_BYTES
 MAX_LINE_BYTES = 1024 * 1024  # a longer line is no event, and not kept in memory
 _SHOWN_BYTES = 200
 _MAX_WATCHED_LINES = 200_000
@@ -143,21 +142,16 @@ def read_blocks(file: BinaryIO, note: Callable[[bytes], object] = len) -> Iterat
     dropped too.
     """
     rest = b""
-    while chunk := file.read(_READ_BYTES):
+    while chunk := file.read(BLOCK_BYTES):
         note(chunk)
-        start = 0
-        while start < len(chunk):
-            end = chunk.rfind(b"\n", start, start + BLOCK_BYTES) + 1
-            # a line longer than a block: up to its end, or all there is
-            end = end or chunk.find(b"\n", start) + 1
-            if not end:
-                rest += chunk[start : start + MAX_LINE_BYTES + 1 - len(rest)]
-                break
-            if len(rest) > MAX_LINE_BYTES:
-                start = chunk.find(b"\n", start)
-            block, rest = rest + chunk[start:end], b""
-            start = end
-            yield block
+        end = chunk.rfind(b"\n") + 1
+        if not end:
+            rest += chunk[: MAX_LINE_BYTES + 1 - len(rest)]
+            continue
+        start = chunk.find(b"\n") if len(rest) > MAX_LINE_BYTES else 0
+        # without another copy of the chunk
+        yield b"".join((rest, memoryview(chunk)[start:end]))
+        rest = chunk[end:]
     if rest:
         yield rest + b"\n"
 
