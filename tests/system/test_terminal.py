@@ -27,7 +27,7 @@ ALIKE = (
     (r"\b\d:\d\d:\d\d", "0:00:12"),
     (r"[\d.]+ s\b", "12 s"),
 )
-LARGE = b'{"timestamp": "2024-01-01T00:00:00+00:00", "schema": "?", "version": 1}\n' * 500_000
+LINE = b'{"timestamp": "2024-01-01T00:00:00+00:00", "schema": "?", "version": 1}\n'
 
 
 @dataclass
@@ -80,9 +80,10 @@ def recording(request: pytest.FixtureRequest, columns: int) -> Recording:
 
 @pytest.fixture
 def large(shell: Shell) -> Trickle:
-    """The newest day is large and comes slowly."""
+    """The newest day is large and comes slowly; all are of one size, whatever the date is."""
     at = shell.archive["index.jsonl"].last_modified
-    shell.archive.put_day(shell.days[-1], LARGE, at)
+    for day in shell.days:
+        shell.archive.put_day(day, LINE * (500_000 if day == shell.days[-1] else 40), at)
     shell.archive.write_index(at)
     shell.set(http__retries="4", http__max_backoff="10m")
     trickle = Trickle()
